@@ -27,8 +27,8 @@ pub enum Parse<'a> {
 
 /// Parses a GGUF file of `total_len` bytes of which `prefix` holds the first.
 ///
-/// Nothing is copied: the result borrows from `prefix`. Memory taken is at most 16 times the
-/// length of `prefix`, and time grows as n log n of it, whatever the bytes say.
+/// Nothing is copied: the result borrows from `prefix`. Memory taken is at most 8 times the
+/// length of `prefix` and 1 KiB, and time grows as n log n of it, whatever the bytes say.
 ///
 /// # Errors
 /// Each way to be wrong has a variant of [`Error`]. A prefix whose present bytes are valid gives

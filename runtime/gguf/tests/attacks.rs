@@ -1,4 +1,5 @@
 //! Every variant of every error, provoked by hand.
+#![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
 mod common;
 

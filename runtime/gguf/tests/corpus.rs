@@ -1,4 +1,5 @@
 //! The seeds of the fuzz target, replayed on each run of the tests.
+#![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
 mod common;
 

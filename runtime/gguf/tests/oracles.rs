@@ -1,4 +1,5 @@
 //! Real files, beside the repository where they are present.
+#![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,17 @@ fn vocabularies_parse() {
             "{path:?}"
         );
         assert_eq!(tokens.map(str::len).filter(|n| *n > 10_000).count(), 0);
-        carat_gguf::fuzzing::drive(&bytes);
+        assert!(carat_gguf::fuzzing::drive(&bytes));
+
+        // A reader over a network starts with 4096 bytes and doubles at least.
+        let (mut have, mut requests) = (4096, 1);
+        while let Parse::NeedMore(n) = parse(&bytes[..have], bytes.len() as u64).unwrap() {
+            (have, requests) = (n as usize, requests + 1);
+        }
+        assert!(
+            requests <= 2 + (bytes.len() / 4096).ilog2(),
+            "{path:?}: {requests} requests"
+        );
     }
 }
 
