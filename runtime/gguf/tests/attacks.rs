@@ -50,7 +50,7 @@ fn names<'e, E: Debug + 'e>(errors: impl IntoIterator<Item = &'e E>) -> BTreeSet
 
 #[test]
 fn each_attack_has_its_error() {
-    let cases = common::cases();
+    let cases = common::cases::cases();
     let mut shapes = Vec::new();
     for case in &cases {
         let found = parse(&case.bytes, case.total_len);
@@ -65,7 +65,7 @@ fn each_attack_has_its_error() {
 
 #[test]
 fn messages_name_the_place() {
-    for case in common::cases() {
+    for case in common::cases::cases() {
         let message = case.error.to_string();
         assert!(
             message.contains(|c: char| c.is_ascii_digit()) || message.contains('"'),

@@ -14,7 +14,7 @@ fn folder() -> PathBuf {
 
 /// The seeds that tests/common makes: valid files of each version and each attack.
 fn seeds() -> BTreeMap<String, Vec<u8>> {
-    let mut seeds: BTreeMap<_, _> = common::cases()
+    let mut seeds: BTreeMap<_, _> = common::cases::cases()
         .into_iter()
         .filter(|case| case.total_len == case.bytes.len() as u64)
         .map(|case| (case.name.to_string(), case.bytes))

@@ -57,7 +57,7 @@ fn check(prefix: &[u8], total_len: u64, what: &str) {
 /// One test, since the counters are those of the process.
 #[test]
 fn memory_is_bounded_by_the_prefix() {
-    for case in common::cases() {
+    for case in common::cases::cases() {
         check(&case.bytes, case.total_len, case.name);
         // The same start of a file that is said to be huge.
         check(&case.bytes, u64::MAX, case.name);

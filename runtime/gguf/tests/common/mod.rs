@@ -1,10 +1,9 @@
 //! Files built byte by byte.
 #![allow(dead_code)] // Each test file uses a part.
 
-mod cases;
+pub mod cases;
 
 use carat_gguf::TensorType;
-pub use cases::cases;
 
 const U8: u32 = 0;
 const U32: u32 = 4;
