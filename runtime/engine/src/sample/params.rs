@@ -1,0 +1,90 @@
+//! What a user may set about sampling.
+
+/// Sampling parameters. [`Params::default`] is a mild nucleus sampling; [`Params::greedy`] takes the
+/// most probable token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Params {
+    /// Divides the logits before the draw; 0 takes the most probable token. Finite, at least 0.
+    pub temperature: f32,
+    /// Keep the `top_k` most probable tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the smallest set of most probable tokens whose probabilities reach `top_p`
+    /// (Holtzman et al. 2020); 1 keeps all. In 0..=1; at least one token stays.
+    pub top_p: f32,
+    /// Keep tokens at least `min_p` times as probable as the most probable one
+    /// (Nguyen et al. 2024); 0 keeps all. In 0..=1.
+    pub min_p: f32,
+    /// Divides the positive and multiplies the other logits of recent tokens (Keskar et al. 2019);
+    /// 1 changes nothing. Finite, above 0.
+    pub repeat_penalty: f32,
+    /// How many of the last tokens the penalty looks at; 0 switches it off.
+    pub repeat_last_n: usize,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            temperature: 0.8,
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.05,
+            repeat_penalty: 1.0,
+            repeat_last_n: 64,
+            seed: 0,
+        }
+    }
+}
+
+/// A parameter outside its range.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ParamError {
+    /// Not finite or below 0.
+    #[error("temperature is {0}; expected a finite number of at least 0 (0 = most probable token)")]
+    Temperature(f32),
+    /// Outside 0..=1.
+    #[error("top-p is {0}; expected a number from 0 to 1 (1 = off)")]
+    TopP(f32),
+    /// Outside 0..=1.
+    #[error("min-p is {0}; expected a number from 0 to 1 (0 = off)")]
+    MinP(f32),
+    /// Not finite or not above 0.
+    #[error("repeat penalty is {0}; expected a finite number above 0 (1 = off)")]
+    RepeatPenalty(f32),
+}
+
+impl Params {
+    /// The most probable token at every step, without a penalty.
+    pub fn greedy() -> Self {
+        Self {
+            temperature: 0.0,
+            ..Self::default()
+        }
+    }
+
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// The first parameter that is outside its range.
+    pub fn validate(&self) -> Result<(), ParamError> {
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            return Err(ParamError::Temperature(self.temperature));
+        }
+        if !(0.0..=1.0).contains(&self.top_p) {
+            return Err(ParamError::TopP(self.top_p));
+        }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            return Err(ParamError::MinP(self.min_p));
+        }
+        if !(self.repeat_penalty.is_finite() && self.repeat_penalty > 0.0) {
+            return Err(ParamError::RepeatPenalty(self.repeat_penalty));
+        }
+        Ok(())
+    }
+
+    /// Whether the repetition penalty does anything.
+    pub fn penalizes(&self) -> bool {
+        self.repeat_penalty != 1.0 && self.repeat_last_n > 0
+    }
+}

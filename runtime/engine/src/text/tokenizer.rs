@@ -1,0 +1,301 @@
+//! Text to tokens and back.
+//!
+//! Splitting ordinary text is splintr's work; it is given a vocabulary in which every token that text
+//! must not produce is spelled so that no text can. Special tokens are found here, before it.
+
+use super::data::{Model, SpacePrefix, TokenType, TokenizerData};
+use super::error::TokenizerError;
+use super::matcher::Matcher;
+use super::normal::{adds_bos, canonical_pre, ignores_merges};
+use super::pieces::{Pieces, byte_of_char};
+use super::validate::validate;
+use splintr::{AnyTokenizer, Backend, GgufVocab, NormOp, Normalizer, Tokenize};
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// A tokenizer. Immutable; share it between threads.
+pub struct Tokenizer {
+    inner: AnyTokenizer,
+    /// Found in every text.
+    user_defined: Matcher,
+    /// Found where special tokens are allowed: control tokens and the user-defined.
+    all: Matcher,
+    pieces: Pieces,
+    nfc: Option<Normalizer>,
+    space_prefix: SpacePrefix,
+    strip_left: HashSet<u32>,
+    strip_right: HashSet<u32>,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    add_bos: bool,
+    ends: HashSet<u32>,
+}
+
+impl Tokenizer {
+    /// Builds a tokenizer.
+    ///
+    /// # Errors
+    /// The first fault of the definition; see [`TokenizerError`].
+    pub fn new(data: &TokenizerData) -> Result<Self, TokenizerError> {
+        validate(data)?;
+        let special = special_tokens(data);
+        let named = |keep: &dyn Fn(usize) -> bool| {
+            Matcher::new(
+                (0u32..)
+                    .zip(&data.tokens)
+                    .filter(|(id, _)| keep(*id as usize))
+                    .map(|(id, t)| (t.as_str().into(), id)),
+            )
+        };
+        let user_defined =
+            |id: usize| !special[id] && data.token_type(id) == TokenType::UserDefined;
+        let inner = build(data, &special)?;
+        let pre = canonical_pre(&data.pre).unwrap_or_default();
+        let implied = data.model != Model::Gpt2 || adds_bos(pre);
+        Ok(Self {
+            inner,
+            user_defined: named(&user_defined),
+            all: named(&|id| special[id] || user_defined(id)),
+            pieces: Pieces::new(data, &special),
+            nfc: data.nfc.then(|| Normalizer::new(vec![NormOp::Nfc])),
+            space_prefix: match data.model {
+                Model::Llama => data.space_prefix,
+                Model::Gpt2 | Model::Bert => SpacePrefix::Never,
+            },
+            strip_left: data.strip_left.iter().copied().collect(),
+            strip_right: data.strip_right.iter().copied().collect(),
+            bos: data.bos,
+            eos: data.eos,
+            add_bos: data.bos.is_some() && data.add_bos.unwrap_or(implied),
+            ends: data
+                .eos
+                .into_iter()
+                .chain(data.eot)
+                .chain(data.eos_ids.iter().copied())
+                .collect(),
+        })
+    }
+
+    /// Tokens of a text, without BOS or EOS. With `special` false no part of the text becomes a control
+    /// token, whatever it spells: use that for what a user wrote, `true` for a rendered chat template.
+    pub fn encode(&self, text: &str, special: bool) -> Vec<u32> {
+        let matcher = if special {
+            &self.all
+        } else {
+            &self.user_defined
+        };
+        let mut out = Vec::new();
+        if matcher.is_empty() {
+            self.encode_part(text, true, &mut out);
+            return out;
+        }
+        let mut from = 0;
+        let mut search = 0;
+        while let Some((start, end, id)) = matcher.find(text, search) {
+            let mut part = &text[from..start];
+            if self.strip_left.contains(&id) {
+                part = part.trim_end();
+            }
+            self.encode_part(part, from == 0, &mut out);
+            out.push(id);
+            from = end;
+            if self.strip_right.contains(&id) {
+                from = text.len() - text[end..].trim_start().len();
+            }
+            search = from;
+        }
+        self.encode_part(&text[from..], from == 0, &mut out);
+        out
+    }
+
+    /// Tokens of a prompt: [`Tokenizer::encode`] with BOS in front if the model wants one and the text
+    /// does not already begin with it.
+    pub fn encode_prompt(&self, text: &str, special: bool) -> Vec<u32> {
+        let mut ids = self.encode(text, special);
+        if let Some(bos) = self.bos
+            && self.add_bos
+            && ids.first() != Some(&bos)
+        {
+            ids.insert(0, bos);
+        }
+        ids
+    }
+
+    fn encode_part(&self, part: &str, at_start: bool, out: &mut Vec<u32>) {
+        if part.is_empty() {
+            return;
+        }
+        let mut part = match &self.nfc {
+            Some(nfc) => nfc.normalize(part),
+            None => Cow::Borrowed(part),
+        };
+        if self.space_prefix.applies(&part, at_start) {
+            part.to_mut().insert(0, ' ');
+        }
+        out.extend(match self.inner.backend() {
+            Backend::Bpe(t) => Tokenize::encode(t, &part),
+            Backend::Spm(t) => Tokenize::encode(t, &part),
+            Backend::WordPiece(t) => Tokenize::encode(t, &part),
+            Backend::Unigram(t) => Tokenize::encode(t, &part),
+        });
+    }
+
+    /// The bytes a token stands for; not always whole characters, see [`super::Utf8Stream`]. Empty for
+    /// ids past the vocabulary, and for control, unknown and unused tokens unless `special`.
+    pub fn decode_bytes(&self, id: u32, special: bool) -> &[u8] {
+        self.pieces.get(id, special)
+    }
+
+    /// Whether a token ends a generation.
+    pub fn is_end(&self, id: u32) -> bool {
+        self.ends.contains(&id)
+    }
+
+    /// Number of tokens. The embedding may have more rows.
+    pub fn vocab_size(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// The token that begins a text.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The token that ends a text.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// Whether [`Tokenizer::encode_prompt`] puts BOS in front.
+    pub fn adds_bos(&self) -> bool {
+        self.add_bos
+    }
+
+    /// The id of a control or user-defined token by its whole text.
+    pub fn special_id(&self, text: &str) -> Option<u32> {
+        match self.all.find(text, 0) {
+            Some((0, end, id)) if end == text.len() => Some(id),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("model", &self.inner.family())
+            .field("vocab_size", &self.vocab_size())
+            .field("bos", &self.bos)
+            .field("ends", &self.ends)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The tokens that ordinary text must not become.
+fn special_tokens(data: &TokenizerData) -> Vec<bool> {
+    let mut special: Vec<bool> = (0..data.tokens.len())
+        .map(|id| data.token_type(id) == TokenType::Control)
+        .collect();
+    // A file may call the markers themselves user-defined, or have no types at all.
+    let markers = [data.bos, data.eos, data.eot];
+    for id in markers
+        .into_iter()
+        .flatten()
+        .chain(data.eos_ids.iter().copied())
+    {
+        let id = id as usize;
+        if data.token_type(id) == TokenType::UserDefined || data.token_types.is_empty() {
+            special[id] = true;
+        }
+    }
+    special
+}
+
+/// Builds splintr's tokenizer from a vocabulary in which only text is left.
+fn build(data: &TokenizerData, special: &[bool]) -> Result<AnyTokenizer, TokenizerError> {
+    let mut hidden: Vec<bool> = special
+        .iter()
+        .enumerate()
+        .map(|(id, &special)| {
+            special
+                || data.tokens[id].is_empty()
+                || matches!(
+                    data.token_type(id),
+                    TokenType::UserDefined | TokenType::Unused
+                )
+        })
+        .collect();
+    let pre = canonical_pre(&data.pre).unwrap_or_default();
+    match data.model {
+        Model::Gpt2 if !data.ignore_merges.unwrap_or(ignores_merges(pre)) => {
+            hide_unmerged(data, &mut hidden)
+        }
+        // With a token for every byte nothing is unknown, so that only a text that spells it could
+        // become the unknown token; without, unknown text needs it.
+        Model::Llama => {
+            let bytes = has_all_bytes(data);
+            for (id, hidden) in hidden.iter_mut().enumerate() {
+                if data.token_type(id) == TokenType::Unknown || data.unk == u32::try_from(id).ok() {
+                    *hidden = bytes;
+                }
+            }
+        }
+        _ => {}
+    }
+    // No text that reaches the merges holds a space: it is a mark, another character or a separator.
+    let tokens: Vec<String> = data
+        .tokens
+        .iter()
+        .zip(&hidden)
+        .enumerate()
+        .map(|(id, (token, &hidden))| {
+            if hidden {
+                format!(" {id}")
+            } else {
+                token.clone()
+            }
+        })
+        .collect();
+    let merges = (data.model == Model::Gpt2).then(|| {
+        let known: HashSet<&str> = tokens.iter().map(String::as_str).collect();
+        let usable = |merge: &&String| {
+            let (left, right) = merge.split_once(' ').unwrap_or_default();
+            let union = [left, right].concat();
+            known.contains(left) && known.contains(right) && known.contains(union.as_str())
+        };
+        data.merges.iter().filter(usable).cloned().collect()
+    });
+    splintr::from_gguf_vocab(GgufVocab {
+        model: data.model.name().into(),
+        tokens,
+        scores: (data.model == Model::Llama).then(|| data.scores.clone()),
+        merges,
+        pre: (data.model == Model::Gpt2).then(|| pre.into()),
+        add_space_prefix: Some(false),
+        unknown_token_id: data.unk,
+        ..GgufVocab::default()
+    })
+    .map_err(|e| TokenizerError::Build(e.to_string()))
+}
+
+/// Hides tokens that no merge makes: BPE cannot produce them, but splintr takes a word that is a token
+/// whole and merges such tokens first.
+fn hide_unmerged(data: &TokenizerData, hidden: &mut [bool]) {
+    let made: HashSet<String> = data.merges.iter().map(|m| m.replacen(' ', "", 1)).collect();
+    for (token, hidden) in data.tokens.iter().zip(hidden) {
+        let mut chars = token.chars();
+        let single =
+            chars.next().is_some_and(|c| byte_of_char(c).is_some()) && chars.next().is_none();
+        *hidden |= !single && !made.contains(token);
+    }
+}
+
+/// Whether a vocabulary spells every byte.
+fn has_all_bytes(data: &TokenizerData) -> bool {
+    let bytes: HashSet<u8> = data
+        .tokens
+        .iter()
+        .filter_map(|t| super::pieces::byte_of_spelling(t))
+        .collect();
+    bytes.len() == 256
+}
