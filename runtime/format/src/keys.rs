@@ -1,0 +1,60 @@
+//! The metadata keys of a Carat file, each declared once. `SPEC.md` gives their meaning.
+#![allow(missing_docs)]
+
+pub const ARCHITECTURE: &str = "general.architecture";
+pub const NAME: &str = "general.name";
+/// The value of [`ARCHITECTURE`]: programs that only know other architectures refuse cleanly.
+pub const CARAT: &str = "carat";
+pub const VERSION: &str = "carat.version";
+pub const REQUIRES: &str = "carat.requires";
+pub const SOURCE_ARCHITECTURE: &str = "carat.source.architecture";
+
+pub const VOCAB_SIZE: &str = "carat.vocab_size";
+pub const CONTEXT_LENGTH: &str = "carat.context_length";
+pub const EMBEDDING_LENGTH: &str = "carat.embedding_length";
+pub const BLOCK_COUNT: &str = "carat.block_count";
+pub const FEED_FORWARD_LENGTH: &str = "carat.feed_forward_length";
+pub const HEAD_COUNT: &str = "carat.attention.head_count";
+pub const HEAD_COUNT_KV: &str = "carat.attention.head_count_kv";
+pub const HEAD_DIM: &str = "carat.attention.key_length";
+pub const EPSILON_MANTISSA: &str = "carat.norm.epsilon.mantissa";
+pub const EPSILON_EXPONENT: &str = "carat.norm.epsilon.exponent";
+pub const ATTENTION_SCALE_MANTISSA: &str = "carat.attention.scale.mantissa";
+pub const ATTENTION_SCALE_EXPONENT: &str = "carat.attention.scale.exponent";
+pub const ROPE_INCREMENTS: &str = "carat.rope.increments";
+pub const RESIDUAL_EXPONENT: &str = "carat.residual.exponent";
+pub const EOS_TOKEN_IDS: &str = "carat.eos_token_ids";
+
+pub const TENSOR_ENCODING: &str = "carat.tensors.encoding";
+pub const TENSOR_ROWS: &str = "carat.tensors.rows";
+pub const TENSOR_COLS: &str = "carat.tensors.cols";
+pub const TENSOR_GROUP: &str = "carat.tensors.group";
+pub const TENSOR_EXPONENT: &str = "carat.tensors.exponent";
+pub const TENSOR_TABLE: &str = "carat.tensors.table";
+pub const TENSOR_POWER: &str = "carat.tensors.power";
+pub const TENSOR_ERROR: &str = "carat.tensors.error";
+pub const TENSOR_HASH: &str = "carat.tensors.blake3";
+pub const SEGMENT_HASH: &str = "carat.segments.blake3";
+pub const SEGMENT_BYTES: &str = "carat.segments.bytes";
+
+pub const GOLDEN_PROMPT: &str = "carat.golden.prompt";
+pub const GOLDEN_CHECKSUMS: &str = "carat.golden.checksums";
+
+pub const TOKENIZER_JSON: &str = "tokenizer.huggingface.json";
+pub const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
+
+/// Major and minor version of the format this crate reads and writes; a reader takes any minor of its
+/// major. Major 0: the byte layout may still change between minors.
+pub const FORMAT_VERSION: (u32, u32) = (0, 1);
+/// Features a file may require of its reader.
+pub const FEATURES: &[&str] = &[];
+/// Value of [`TENSOR_ENCODING`] for a vector of i32 mantissas.
+pub const VECTOR: &str = "i32";
+/// Alignment of a Carat file's tensor data, in bytes.
+pub const FILE_ALIGNMENT: u64 = 256;
+/// Bytes of a segment that has a hash of its own.
+pub const SEGMENT: u64 = 4 << 20;
+/// Tokens of the golden prompt.
+pub const GOLDEN_PROMPT_LEN: usize = 16;
+/// Positions whose logits checksum the file carries.
+pub const GOLDEN_POSITIONS: usize = 32;

@@ -1,0 +1,207 @@
+//! Where the bytes of a matrix lie in its payload.
+//!
+//! A payload is one or more *parts*, each the rows of one binding:
+//! `codes | scales | rows`, every section at a multiple of 256 bytes.
+//!
+//! * codes: `[tile][group][row in tile][group_bytes]`
+//! * scales: `[tile][group][row in tile]` u8
+//! * rows: `[tile][row in tile]` of [`RowScale`]
+
+use crate::{Encoding, FormatError, GROUP, TILE_ROWS};
+use bytemuck::{Pod, Zeroable};
+
+/// Alignment of every section of a part, in bytes: WebGPU's storage-buffer offset alignment.
+pub const PART_ALIGN: u64 = 256;
+/// Largest part, in bytes: WebGPU's default `maxStorageBufferBindingSize`.
+pub const MAX_PART_BYTES: u64 = 128 << 20;
+/// A matrix larger than a part is split at multiples of this many rows.
+pub const PART_ROW_STEP: u64 = 128;
+
+/// The scale of a row: `mantissa · 2^exponent`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct RowScale {
+    /// 0 only for padding rows, else normalised to 32768..=65535.
+    pub mantissa: u16,
+    /// Power of two.
+    pub exponent: i16,
+}
+const _: () = assert!(size_of::<RowScale>() == 4);
+
+/// One part of a payload: a range of rows and the byte offsets of its sections within the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartLayout {
+    /// First row.
+    pub row_start: u64,
+    /// Rows, without padding.
+    pub rows: u64,
+    /// Offset of the codes from the start of the payload (and of the part).
+    pub codes: u64,
+    /// Offset of the scales from the start of the payload.
+    pub scales: u64,
+    /// Offset of the row scales from the start of the payload.
+    pub row_scales: u64,
+    /// End of the part from the start of the payload.
+    pub end: u64,
+}
+
+/// The layout of a whole matrix `[rows, cols]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorLayout {
+    /// How the codes are stored.
+    pub encoding: Encoding,
+    /// Output rows.
+    pub rows: u64,
+    /// Input columns.
+    pub cols: u64,
+    /// Groups of a row: `ceil(cols / 32)`.
+    pub groups: u64,
+    /// The parts in row order; at least one.
+    pub parts: Vec<PartLayout>,
+}
+
+fn align(n: u64) -> Option<u64> {
+    n.checked_next_multiple_of(PART_ALIGN)
+}
+
+impl TensorLayout {
+    /// Lays out a matrix. Errors: a zero or overflowing dimension, or rows too long for a part.
+    pub fn new(encoding: Encoding, rows: u64, cols: u64) -> Result<Self, FormatError> {
+        let bad = || FormatError::Shape { rows, cols };
+        if rows == 0 || cols == 0 || rows > u32::MAX.into() || cols > u32::MAX.into() {
+            return Err(bad());
+        }
+        let groups = cols.div_ceil(GROUP as u64);
+        let section = |r: u64| -> Option<[u64; 3]> {
+            let tiles = r.div_ceil(TILE_ROWS as u64);
+            let cells = tiles.checked_mul(groups)?.checked_mul(TILE_ROWS as u64)?;
+            let codes = align(cells.checked_mul(encoding.group_bytes() as u64)?)?;
+            Some([codes, align(cells)?, align(tiles * TILE_ROWS as u64 * 4)?])
+        };
+        let size = |r: u64| section(r).and_then(|s| s[0].checked_add(s[1])?.checked_add(s[2]));
+        let per_part = if size(rows).ok_or_else(bad)? <= MAX_PART_BYTES {
+            rows
+        } else {
+            // Sections grow linearly in steps of 128 rows; each is a multiple of 256 bytes there.
+            let step = size(PART_ROW_STEP).ok_or_else(bad)?;
+            let per_part = MAX_PART_BYTES / step * PART_ROW_STEP;
+            if per_part == 0 {
+                return Err(bad());
+            }
+            per_part
+        };
+        let mut parts = Vec::new();
+        let (mut row, mut at) = (0u64, 0u64);
+        while row < rows {
+            let n = per_part.min(rows - row);
+            let [codes, scales, row_scales] = section(n).ok_or_else(bad)?;
+            parts.push(PartLayout {
+                row_start: row,
+                rows: n,
+                codes: at,
+                scales: at + codes,
+                row_scales: at + codes + scales,
+                end: at + codes + scales + row_scales,
+            });
+            at = at
+                .checked_add(codes + scales + row_scales)
+                .ok_or_else(bad)?;
+            row += n;
+        }
+        Ok(Self {
+            encoding,
+            rows,
+            cols,
+            groups,
+            parts,
+        })
+    }
+
+    /// Bytes of the payload, padding included.
+    pub fn payload_bytes(&self) -> u64 {
+        self.parts.last().map_or(0, |p| p.end)
+    }
+
+    /// The part that holds `row`, or `None` beyond the last row.
+    pub fn part_of(&self, row: u64) -> Option<&PartLayout> {
+        self.parts
+            .iter()
+            .find(|p| row >= p.row_start && row - p.row_start < p.rows)
+    }
+
+    /// Offset in the payload of the codes of (`row`, `group`); the row must lie in `part`.
+    pub fn code_offset(&self, part: &PartLayout, row: u64, group: u64) -> u64 {
+        part.codes + self.cell(part, row, group) * self.encoding.group_bytes() as u64
+    }
+
+    /// Offset in the payload of the scale of (`row`, `group`); the row must lie in `part`.
+    pub fn scale_offset(&self, part: &PartLayout, row: u64, group: u64) -> u64 {
+        part.scales + self.cell(part, row, group)
+    }
+
+    /// Offset in the payload of the row scale of `row`; the row must lie in `part`.
+    pub fn row_scale_offset(&self, part: &PartLayout, row: u64) -> u64 {
+        part.row_scales + (row - part.row_start) * 4
+    }
+
+    fn cell(&self, part: &PartLayout, row: u64, group: u64) -> u64 {
+        let (r, t) = (row - part.row_start, TILE_ROWS as u64);
+        (r / t * self.groups + group) * t + r % t
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_stays_under_the_promised_bits_a_weight() {
+        for (encoding, limit) in [
+            (Encoding::Pow4, 4.30),
+            (Encoding::Pow3, 3.30),
+            (Encoding::Pow2, 2.30),
+        ] {
+            for (rows, cols) in [
+                (1024, 1024),
+                (2048, 2048),
+                (8192, 2048),
+                (128_256, 2048),
+                (576, 1536),
+            ] {
+                let l = TensorLayout::new(encoding, rows, cols).unwrap();
+                let bpw = l.payload_bytes() as f64 * 8.0 / (rows * cols) as f64;
+                assert!(bpw <= limit, "{encoding:?} {rows}x{cols}: {bpw}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_larger_than_a_binding_is_split_at_128_rows() {
+        let l = TensorLayout::new(Encoding::Pow4, 128_256, 2048).unwrap();
+        assert_eq!(l.parts.len(), 2);
+        assert_eq!(l.parts[0].rows % PART_ROW_STEP, 0);
+        for p in &l.parts {
+            assert!(p.end - p.codes <= MAX_PART_BYTES);
+            assert!(
+                [p.codes, p.scales, p.row_scales, p.end]
+                    .iter()
+                    .all(|o| o % PART_ALIGN == 0)
+            );
+        }
+        assert_eq!(l.parts.iter().map(|p| p.rows).sum::<u64>(), 128_256);
+        assert_eq!(l.part_of(128_255).unwrap().row_start, l.parts[1].row_start);
+    }
+
+    #[test]
+    fn impossible_shapes_are_refused() {
+        for (r, c) in [
+            (0, 1),
+            (1, 0),
+            (u64::MAX, 2),
+            (1 << 33, 1),
+            (128, u32::MAX as u64),
+        ] {
+            assert!(TensorLayout::new(Encoding::Int8, r, c).is_err(), "{r}x{c}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Weight encodings and model description of a Carat file.
+//!
+//! A Carat file is a GGUF v3 container; this crate declares, once, everything that the container
+//! leaves open: the weight encodings and their byte layout ([`Encoding`], [`TensorLayout`]), the
+//! directory of tensors ([`Directory`]) and the hyper-parameters in integers ([`ModelSpec`]).
+//! `SPEC.md` beside this crate states the same byte by byte.
+#![forbid(unsafe_code)]
+
+mod directory;
+mod encoding;
+mod error;
+pub mod keys;
+mod layout;
+mod pack;
+mod spec;
+
+pub use directory::{Directory, TensorEntry, Vector};
+pub use encoding::{Encoding, GROUP, MAX_LEVEL, TILE_ROWS, Table};
+pub use error::FormatError;
+pub use layout::{MAX_PART_BYTES, PART_ALIGN, PART_ROW_STEP, PartLayout, RowScale, TensorLayout};
+pub use pack::{PackedRow, decode_row_f32, decode_row_levels, pack_rows, unpack_group};
+pub use spec::{Fixed, ModelSpec, Tensor};

@@ -1,0 +1,218 @@
+//! Codes in and out of a payload.
+//!
+//! Order of the 32 codes of a group, chosen so that four codes at a time come out of a 32-bit word by
+//! one shift and one mask:
+//!
+//! * 8 bits: byte `j` is level `j`.
+//! * 4 bits: byte `j` (of 16) is code `j | code j+16 << 4`.
+//! * 2 bits: byte `j` (of 8) is codes `j, j+8, j+16, j+24` from the low bits up.
+//! * 1 bit: byte `j` (of 4), bit `i`, is the bit of code `4i + j`.
+//! * 3 bits: the 2-bit plane of the codes' low two bits (8 bytes a row, all rows of the tile), then
+//!   the 1-bit plane of their high bit (4 bytes a row).
+
+use crate::{Encoding, FormatError, GROUP, RowScale, TILE_ROWS, Table, TensorLayout};
+
+/// One quantized row as the converter hands it over.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PackedRow {
+    /// One code a column (`cols` of them); for [`Encoding::Int8`] the level's two's complement byte.
+    pub codes: Vec<u8>,
+    /// One scale a group, 1..=255.
+    pub scales: Vec<u8>,
+    /// The row's scale.
+    pub scale: RowScale,
+}
+
+/// Packs all rows of a matrix into a payload of `layout.payload_bytes()` bytes.
+///
+/// Errors: a row whose number of codes or scales is not the layout's, a code outside the encoding.
+pub fn pack_rows(layout: &TensorLayout, rows: &[PackedRow]) -> Result<Vec<u8>, FormatError> {
+    if rows.len() as u64 != layout.rows {
+        return Err(FormatError::RowCount {
+            expected: layout.rows,
+            found: rows.len() as u64,
+        });
+    }
+    let mut out = vec![0u8; layout.payload_bytes() as usize];
+    for (index, row) in rows.iter().enumerate() {
+        let limit = 1u32 << layout.encoding.bits();
+        let bad_code = row.codes.iter().any(|c| u32::from(*c) >= limit);
+        if row.codes.len() as u64 != layout.cols
+            || row.scales.len() as u64 != layout.groups
+            || bad_code
+        {
+            return Err(FormatError::Row { row: index as u64 });
+        }
+        let Some(part) = layout.part_of(index as u64) else {
+            return Err(FormatError::Row { row: index as u64 });
+        };
+        for (g, codes) in row.codes.chunks(GROUP).enumerate() {
+            let mut group = [0u8; GROUP];
+            group[..codes.len()].copy_from_slice(codes);
+            let (tile, r) = tile_group(layout, part.codes, index as u64 - part.row_start, g as u64);
+            let len = layout.encoding.group_bytes() * TILE_ROWS;
+            pack_group(layout.encoding, &group, &mut out[tile..tile + len], r);
+            out[layout.scale_offset(part, index as u64, g as u64) as usize] = row.scales[g];
+        }
+        let at = layout.row_scale_offset(part, index as u64) as usize;
+        out[at..at + 4].copy_from_slice(bytemuck::bytes_of(&row.scale));
+    }
+    Ok(out)
+}
+
+/// (offset of the codes of a tile's group, row within the tile).
+fn tile_group(layout: &TensorLayout, codes: u64, row: u64, group: u64) -> (usize, usize) {
+    let t = TILE_ROWS as u64;
+    let cell = (row / t * layout.groups + group) * t;
+    (
+        (codes + cell * layout.encoding.group_bytes() as u64) as usize,
+        (row % t) as usize,
+    )
+}
+
+fn pack_group(encoding: Encoding, codes: &[u8; GROUP], tile: &mut [u8], r: usize) {
+    match encoding {
+        Encoding::Int8 => tile[r * 32..r * 32 + 32].copy_from_slice(codes),
+        Encoding::Pow4 => {
+            for j in 0..16 {
+                tile[r * 16 + j] = codes[j] | codes[j + 16] << 4;
+            }
+        }
+        Encoding::Pow2 => pack_plane2(codes, &mut tile[r * 8..r * 8 + 8]),
+        Encoding::Pow3 => {
+            pack_plane2(&codes.map(|c| c & 3), &mut tile[r * 8..r * 8 + 8]);
+            let high = TILE_ROWS * 8 + r * 4;
+            for j in 0..4 {
+                tile[high + j] = (0..8).fold(0, |b, i| b | (codes[4 * i + j] >> 2) << i);
+            }
+        }
+    }
+}
+
+fn pack_plane2(codes: &[u8; GROUP], out: &mut [u8]) {
+    for j in 0..8 {
+        out[j] = codes[j] | codes[j + 8] << 2 | codes[j + 16] << 4 | codes[j + 24] << 6;
+    }
+}
+
+/// The 32 codes of row `r` of a tile's group; `tile` is that group's `32 · group_bytes` bytes.
+#[inline(always)]
+pub fn unpack_group(encoding: Encoding, tile: &[u8], r: usize) -> [u8; GROUP] {
+    let mut codes = [0u8; GROUP];
+    match encoding {
+        Encoding::Int8 => codes.copy_from_slice(&tile[r * 32..r * 32 + 32]),
+        Encoding::Pow4 => {
+            let b = &tile[r * 16..r * 16 + 16];
+            for j in 0..16 {
+                codes[j] = b[j] & 15;
+                codes[j + 16] = b[j] >> 4;
+            }
+        }
+        Encoding::Pow2 => unpack_plane2(&tile[r * 8..r * 8 + 8], &mut codes),
+        Encoding::Pow3 => {
+            unpack_plane2(&tile[r * 8..r * 8 + 8], &mut codes);
+            let high = &tile[TILE_ROWS * 8 + r * 4..TILE_ROWS * 8 + r * 4 + 4];
+            for i in 0..8 {
+                for j in 0..4 {
+                    codes[4 * i + j] |= (high[j] >> i & 1) << 2;
+                }
+            }
+        }
+    }
+    codes
+}
+
+#[inline(always)]
+fn unpack_plane2(b: &[u8], codes: &mut [u8; GROUP]) {
+    for j in 0..8 {
+        codes[j] = b[j] & 3;
+        codes[j + 8] = b[j] >> 2 & 3;
+        codes[j + 16] = b[j] >> 4 & 3;
+        codes[j + 24] = b[j] >> 6;
+    }
+}
+
+/// The levels of a row (`groups · 32` of them, the tail beyond `cols` as stored), its group scales and
+/// its row scale. `payload` is the tensor's; `None` beyond the last row or a short payload.
+pub fn decode_row_levels(
+    layout: &TensorLayout,
+    table: &Table,
+    payload: &[u8],
+    row: u64,
+    levels: &mut Vec<i8>,
+    scales: &mut Vec<u8>,
+) -> Option<RowScale> {
+    let part = layout.part_of(row)?;
+    levels.clear();
+    scales.clear();
+    for g in 0..layout.groups {
+        let (tile, r) = tile_group(layout, part.codes, row - part.row_start, g);
+        let bytes = payload.get(tile..tile + layout.encoding.group_bytes() * TILE_ROWS)?;
+        let codes = unpack_group(layout.encoding, bytes, r);
+        match layout.encoding {
+            Encoding::Int8 => levels.extend(codes.iter().map(|c| *c as i8)),
+            _ => levels.extend(codes.iter().map(|c| table.0[usize::from(*c)])),
+        }
+        scales.push(*payload.get(layout.scale_offset(part, row, g) as usize)?);
+    }
+    let at = layout.row_scale_offset(part, row) as usize;
+    let bytes = payload.get(at..at + 4)?;
+    Some(bytemuck::pod_read_unaligned(bytes))
+}
+
+/// The row's weights in f32, `cols` of them, appended to `out`: for reports and the reference pass.
+pub fn decode_row_f32(
+    layout: &TensorLayout,
+    table: &Table,
+    payload: &[u8],
+    row: u64,
+    out: &mut Vec<f32>,
+) -> Option<()> {
+    let (mut levels, mut scales) = (Vec::new(), Vec::new());
+    let scale = decode_row_levels(layout, table, payload, row, &mut levels, &mut scales)?;
+    // level · scale · mantissa < 2^31 is exact in f64; one rounding to f32.
+    let unit = f64::from(scale.mantissa) * libm::exp2(f64::from(scale.exponent));
+    out.extend(
+        levels
+            .iter()
+            .take(layout.cols as usize)
+            .enumerate()
+            .map(|(i, l)| (f64::from(i32::from(*l) * i32::from(scales[i / GROUP])) * unit) as f32),
+    );
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rows_come_back(
+            encoding in prop::sample::select(Encoding::ALL.to_vec()),
+            rows in 1u64..70, cols in 1u64..200, seed in any::<u64>(),
+        ) {
+            let layout = TensorLayout::new(encoding, rows, cols).unwrap();
+            let mut state = seed | 1;
+            let mut next = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); (state >> 56) as u8 };
+            let mask = ((1u32 << encoding.bits()) - 1) as u8;
+            let data: Vec<PackedRow> = (0..rows).map(|_| PackedRow {
+                codes: (0..cols).map(|_| next() & mask).collect(),
+                scales: (0..layout.groups).map(|_| next().max(1)).collect(),
+                scale: RowScale { mantissa: 0x8000 | u16::from(next()), exponent: i16::from(next() as i8) },
+            }).collect();
+            let payload = pack_rows(&layout, &data).unwrap();
+            let table = Table(core::array::from_fn(|i| i as i8));
+            let (mut levels, mut scales) = (Vec::new(), Vec::new());
+            for (i, row) in data.iter().enumerate() {
+                let s = decode_row_levels(&layout, &table, &payload, i as u64, &mut levels, &mut scales).unwrap();
+                prop_assert_eq!(s, row.scale);
+                prop_assert_eq!(&scales, &row.scales);
+                let codes: Vec<u8> = levels.iter().take(cols as usize).map(|l| *l as u8).collect();
+                prop_assert_eq!(&codes, &row.codes);
+            }
+            prop_assert!(decode_row_levels(&layout, &table, &payload, rows, &mut levels, &mut scales).is_none());
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Composes every kernel's WGSL, validates it with naga and reflects its bindings; fails hard.
+//!
+//! A kernel file holds its bindings and `fn main`; `//#import NAME` takes in `wgsl/shared/NAME.wgsl`.
+//! The prelude (constants and `struct Params`) is written from `src/params.rs`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+#[allow(dead_code, missing_docs)]
+#[path = "src/params.rs"]
+mod params;
+
+type Result<T> = std::result::Result<T, String>;
+
+fn main() {
+    println!("cargo::rerun-if-changed=wgsl");
+    println!("cargo::rerun-if-changed=src/params.rs");
+    if let Err(e) = build() {
+        // A kernel that does not compile must stop the build, with its own diagnostics.
+        eprintln!("{e}");
+        std::process::exit(1);
+    }
+}
+
+fn build() -> Result<()> {
+    let root =
+        PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(|e| e.to_string())?).join("wgsl");
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| e.to_string())?);
+    let mut names: Vec<String> = Vec::new();
+    for entry in fs::read_dir(&root).map_err(|e| e.to_string())? {
+        let path = entry.map_err(|e| e.to_string())?.path();
+        if path.extension().is_some_and(|e| e == "wgsl") {
+            names.push(
+                path.file_stem()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+            );
+        }
+    }
+    names.sort();
+    let mut table = String::from("/// Every kernel, by name.\npub const KERNELS: &[Kernel] = &[\n");
+    for name in &names {
+        let source = compose(&root, name)?;
+        let bindings = reflect(name, &source)?;
+        let has_bits = source.contains("override BITS");
+        let file = out.join(format!("{name}.wgsl"));
+        fs::write(&file, &source).map_err(|e| e.to_string())?;
+        writeln!(
+            table,
+            "    Kernel {{ name: {name:?}, wgsl: include_str!({:?}), bindings: &[{bindings}], has_bits: {has_bits} }},",
+            file.display().to_string()
+        )
+        .map_err(|e| e.to_string())?;
+    }
+    table.push_str("];\n");
+    fs::write(out.join("kernels.rs"), table).map_err(|e| e.to_string())
+}
+
+/// The prelude, the imports and the kernel itself.
+fn compose(root: &Path, name: &str) -> Result<String> {
+    let mut text = String::new();
+    for (constant, value) in params::WGSL_CONSTANTS {
+        text.push_str(&format!("const {constant}: u32 = {value}u;\n"));
+    }
+    for (constant, value) in params::WGSL_SIGNED_CONSTANTS {
+        text.push_str(&format!("const {constant}: i32 = {value}i;\n"));
+    }
+    let (_, fields) = params::WGSL_PARAMS
+        .iter()
+        .find(|(kernels, _)| kernels.contains(&name))
+        .ok_or_else(|| format!("{name}: no uniform is declared for it in src/params.rs"))?;
+    text.push_str("struct Params {\n");
+    for (field, ty) in *fields {
+        text.push_str(&format!("    {field}: {ty},\n"));
+    }
+    text.push_str("}\n");
+    let source =
+        fs::read_to_string(root.join(format!("{name}.wgsl"))).map_err(|e| e.to_string())?;
+    for line in source.lines() {
+        if let Some(import) = line.strip_prefix("//#import ") {
+            let file = root.join("shared").join(format!("{}.wgsl", import.trim()));
+            text.push_str(
+                &fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?,
+            );
+        }
+    }
+    text.push_str(&source);
+    Ok(text)
+}
+
+/// Validates the module and lists its bindings in order as Rust source.
+fn reflect(name: &str, source: &str) -> Result<String> {
+    let module = naga::front::wgsl::parse_str(source)
+        .map_err(|e| e.emit_to_string_with_path(source, name))?;
+    // No optional capability: only what every WebGPU device has.
+    naga::valid::Validator::new(
+        naga::valid::ValidationFlags::all(),
+        naga::valid::Capabilities::empty(),
+    )
+    .validate(&module)
+    .map_err(|e| e.emit_to_string_with_path(source, name))?;
+    if !module.entry_points.iter().any(|e| e.name == "main") {
+        return Err(format!("{name}: no entry point 'main'"));
+    }
+    let mut found: Vec<(u32, String)> = Vec::new();
+    for (_, variable) in module.global_variables.iter() {
+        let Some(binding) = &variable.binding else {
+            continue;
+        };
+        let access = match variable.space {
+            naga::AddressSpace::Uniform => "Uniform",
+            naga::AddressSpace::Storage { access }
+                if access.contains(naga::StorageAccess::STORE) =>
+            {
+                "ReadWrite"
+            }
+            naga::AddressSpace::Storage { .. } => "Read",
+            other => return Err(format!("{name}: binding in {other:?}")),
+        };
+        let variable = variable.name.clone().unwrap_or_default();
+        found.push((
+            binding.binding,
+            format!("Binding {{ name: {variable:?}, access: Access::{access} }}"),
+        ));
+    }
+    found.sort();
+    if found.iter().enumerate().any(|(i, (b, _))| i as u32 != *b) {
+        return Err(format!("{name}: bindings are not numbered 0, 1, 2, …"));
+    }
+    let storage = found.iter().filter(|(_, b)| !b.contains("Uniform")).count();
+    if storage > 8 {
+        return Err(format!(
+            "{name}: {storage} storage buffers; WebGPU's default limit is 8"
+        ));
+    }
+    Ok(found
+        .into_iter()
+        .map(|(_, b)| b)
+        .collect::<Vec<_>>()
+        .join(", "))
+}

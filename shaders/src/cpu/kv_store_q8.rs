@@ -1,0 +1,77 @@
+//! Keys rotated, keys and values quantized, both stored in their page; twin of `wgsl/kv_store_q8.wgsl`.
+
+use super::quantize::{kv_code, kv_unit};
+use super::rope_query_q12::rotate;
+use crate::kv_page_words;
+use crate::params::{KvStore, PAGE, ROW_WORDS};
+
+/// Writes row `r`'s keys and values at `rows[r].position` of `rows[r].sequence`, in groups of 32 dimensions.
+pub fn run(
+    p: &KvStore,
+    rows: u32,
+    row_table: &[u32],
+    page_table: &[u32],
+    angles: &[i32],
+    k: &[i32],
+    v: &[i32],
+    cache: &mut [u32],
+) {
+    let (heads, dim, words, groups) = (
+        p.heads as usize,
+        p.head_dim as usize,
+        p.head_words as usize,
+        p.groups as usize,
+    );
+    let pairs = dim / 2;
+    let head_stride = kv_page_words(1, p.head_words, p.groups) as usize;
+    let page_len = PAGE as usize;
+    for r in 0..rows as usize {
+        let row = &row_table[r * ROW_WORDS as usize..];
+        let (position, sequence) = (row[1] as usize, row[2] as usize);
+        let page = page_table[sequence * p.table_stride as usize + position / page_len] as usize;
+        let slot = position % page_len;
+        let angles = &angles[r * pairs * 2..(r + 1) * pairs * 2];
+        for head in 0..heads {
+            let at = (r * heads + head) * dim;
+            let key = rotate(&k[at..at + dim], angles);
+            let base = (page * heads + head) * head_stride;
+            let cells = &mut cache[base..base + head_stride];
+            let (keys, rest) = cells.split_at_mut(page_len * words);
+            let (values, scales) = rest.split_at_mut(page_len * words);
+            let ks = store(
+                &key,
+                &mut keys[slot * words..(slot + 1) * words],
+                p.key_exponent,
+            );
+            let vs = store(
+                &v[at..at + dim],
+                &mut values[slot * words..(slot + 1) * words],
+                p.value_exponent,
+            );
+            for g in 0..groups {
+                scales[slot * groups + g] = ks[g] | vs[g] << 16;
+            }
+        }
+    }
+}
+
+/// Packs a head's codes; the scale of each group as `mantissa | exponent << 8`.
+fn store(x: &[i32], out: &mut [u32], exponent: i32) -> Vec<u32> {
+    out.fill(0);
+    x.chunks(32)
+        .enumerate()
+        .map(|(g, group)| {
+            let max = group.iter().map(|v| v.unsigned_abs()).max().unwrap_or(0);
+            let (mantissa, e) = kv_unit(max);
+            if let Some(e) = e {
+                for (d, v) in group.iter().enumerate() {
+                    out[g * 8 + d / 4] |=
+                        u32::from(kv_code(*v, mantissa, e) as u8) << (8 * (d % 4));
+                }
+            }
+            // Exponents of keys and values are in -64..=32 by the file's check, e in -14..=17.
+            let e = e.map_or(-128, |e| (e + exponent).clamp(-127, 127));
+            mantissa | u32::from(e as u8) << 8
+        })
+        .collect()
+}

@@ -1,0 +1,81 @@
+//! A matrix part times activations; twin of `wgsl/linear_tile_q.wgsl`.
+//!
+//! A row's sum over all its groups is exact before anything is rounded, so no order of summation, tile
+//! or thread shows in the result.
+
+use super::fixed::{sat32, scale64};
+use super::simd;
+use crate::params::LinearTile;
+use carat_format::{Encoding, TILE_ROWS};
+
+/// Weight rows that one task decodes.
+const ROWS_PER_TASK: usize = TILE_ROWS;
+
+/// `out[r][row_start + n] (+)= Σ_k w[n][k] · x[r][k]` in the unit `2^exponent`, saturated.
+///
+/// With `accumulate` the product is added with saturation, `stats[0]` counts saturated elements and
+/// `stats[1]` keeps the largest magnitude.
+///
+/// Bounds: |d| ≤ 32·128·127 < 2^19 a group, `|d·ws| < 2^27`, times `as` < 2^35, over 1,024 groups < 2^45.
+pub fn run(
+    p: &LinearTile,
+    encoding: Encoding,
+    rows: u32,
+    act: &[u32],
+    weights: &[u32],
+    out: &mut [i32],
+    stats: &mut [u32],
+) {
+    let (rows, part_rows) = (rows as usize, p.part_rows as usize);
+    let tasks = part_rows.div_ceil(ROWS_PER_TASK);
+    // One block of results a task, `[weight row][batch row]`, scattered afterwards.
+    let mut results = vec![0i32; part_rows * rows];
+    let acts: Vec<simd::Activations<'_>> = (0..rows)
+        .map(|r| {
+            simd::Activations::new(
+                &act[r * p.act_stride as usize..(r + 1) * p.act_stride as usize],
+                p.groups as usize,
+            )
+        })
+        .collect();
+    super::for_chunks(&mut results, ROWS_PER_TASK * rows, |task, block| {
+        debug_assert!(task < tasks);
+        let mut row = simd::WeightRow::with_groups(p.groups as usize);
+        for (i, block) in block.chunks_mut(rows).enumerate() {
+            let n = task * ROWS_PER_TASK + i;
+            simd::decode_row(
+                encoding,
+                &p.table,
+                weights,
+                p.scales as usize,
+                p.groups as usize,
+                n,
+                &mut row,
+            );
+            let scale = weights[p.row_scales as usize + n];
+            let (mantissa, exponent) = (scale & 0xffff, scale as i32 >> 16);
+            for (v, x) in block.iter_mut().zip(&acts) {
+                let sum = simd::dot(&row, x);
+                let shift = p.exponent.wrapping_sub(exponent).wrapping_sub(x.exponent);
+                // Both mantissas are 16 bits.
+                *v = scale64(sum, mantissa * x.mantissa, shift);
+            }
+        }
+    });
+    let (start, stride) = (p.row_start as usize, p.out_stride as usize);
+    for n in 0..part_rows {
+        for r in 0..rows {
+            let v = results[n * rows + r];
+            let o = &mut out[r * stride + start + n];
+            if p.accumulate == 1 {
+                let sum = i64::from(*o) + i64::from(v);
+                let s = sat32(sum);
+                stats[0] = stats[0].wrapping_add(u32::from(i64::from(s) != sum));
+                stats[1] = stats[1].max(s.unsigned_abs());
+                *o = s;
+            } else {
+                *o = v;
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Integer kernels: WGSL and their CPU twins.
+//!
+//! Each kernel is one file `wgsl/op_shape_dtype.wgsl` and one twin `src/cpu/op_shape_dtype.rs` of the
+//! same name. The twin is the kernel's specification: on every device a kernel gives the same integers
+//! as its twin, for any input. [`params`] declares each kernel's uniform once; the build composes the
+//! WGSL from it, validates it and reflects its bindings into [`KERNELS`].
+#![deny(unsafe_code)]
+
+pub mod cpu;
+pub mod params;
+
+use carat_format::GROUP;
+
+/// How a kernel uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The uniform with the kernel's parameters.
+    Uniform,
+    /// Storage, read.
+    Read,
+    /// Storage, read and written.
+    ReadWrite,
+}
+
+/// One binding of a kernel, in group 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Name of the WGSL variable.
+    pub name: &'static str,
+    /// How it is used.
+    pub access: Access,
+}
+
+/// A kernel: its composed WGSL and what was reflected from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    /// File name without its ending; also the twin's module.
+    pub name: &'static str,
+    /// Complete WGSL, entry point `main`.
+    pub wgsl: &'static str,
+    /// Bindings by index.
+    pub bindings: &'static [Binding],
+    /// True where the pipeline constant `BITS` selects the encoding.
+    pub has_bits: bool,
+}
+
+include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
+
+/// The kernel of that name.
+pub fn kernel(name: &str) -> Option<&'static Kernel> {
+    KERNELS.iter().find(|k| k.name == name)
+}
+
+/// Words of one row of activations with `groups` groups:
+/// `codes [groups·8] | scales [ceil(groups/4)] | mantissa | exponent`.
+///
+/// Element `i` is `code(i) · scale(i/32) · mantissa · 2^exponent`; codes are i8, scales u8.
+pub const fn act_stride(groups: u32) -> u32 {
+    groups * 8 + groups.div_ceil(4) + 2
+}
+
+/// Groups of a row of `cols` columns.
+pub const fn groups_of(cols: u32) -> u32 {
+    cols.div_ceil(GROUP as u32)
+}
+
+/// Words of one page of a layer's KV cache for all heads:
+/// `[head] [ keys PAGE·head_words | values PAGE·head_words | scales PAGE·groups ]`.
+///
+/// A scale word is `key mantissa | key exponent << 8 | value mantissa << 16 | value exponent << 24`.
+pub const fn kv_page_words(heads: u32, head_words: u32, groups: u32) -> u32 {
+    heads * params::PAGE * (2 * head_words + groups)
+}
+
+/// Words of one partial result of attention:
+/// `sums [4·head_words] | Σp | maximum | value exponent [groups]`.
+pub const fn partial_stride(head_words: u32, groups: u32) -> u32 {
+    4 * head_words + 2 + groups
+}
+
+/// Words of one head's quantized query: `high plane [head_words] | low plane [head_words] | exponent`.
+pub const fn query_stride(head_words: u32) -> u32 {
+    2 * head_words + 1
+}

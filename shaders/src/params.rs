@@ -1,0 +1,267 @@
+//! The uniform of every kernel and the constants that WGSL and Rust share, declared once.
+//!
+//! `build.rs` includes this file and writes the WGSL `struct Params` and `const`s from it.
+
+/// Positions of a KV page, and of the blocks on which attention is defined.
+pub const PAGE: u32 = 256;
+/// Fraction bits of attention scores, which are in units of log2.
+pub const SCORE_BITS: u32 = 14;
+/// Largest magnitude of a group's share of a score; 8 groups stay under 2^31.
+pub const SCORE_GROUP_MAX: i32 = (1 << 28) - 1;
+/// Largest magnitude of a score, so that the difference of two fits i32.
+pub const SCORE_MAX: i32 = (1 << 30) - 1;
+/// Largest magnitude of a quantized query: 12 bits.
+pub const QUERY_MAX: i32 = 2047;
+/// Words of one entry of the batch's row table: token, position, sequence, source row.
+pub const ROW_WORDS: u32 = 4;
+/// Words of the statistics: saturations, largest |residual|.
+pub const STATS_WORDS: u32 = 2;
+/// Words of one row of `logits_stats`: checksum low, checksum high, arg-max, maximum.
+pub const RESULT_WORDS: u32 = 4;
+/// Seeds of the two halves of the logits checksum.
+pub const MIX_LOW: u32 = 0x2545_f491;
+/// See [`MIX_LOW`].
+pub const MIX_HIGH: u32 = 0x9e6c_63d0;
+/// log2(e) in Q30.
+pub const LOG2_E_Q30: u32 = 1_549_082_005;
+
+/// (name, value) of each constant above and of the encodings' geometry, for the WGSL prelude.
+pub const WGSL_CONSTANTS: &[(&str, i64)] = &[
+    ("GROUP", 32),
+    ("TILE_ROWS", 32),
+    ("PAGE", PAGE as i64),
+    ("SCORE_BITS", SCORE_BITS as i64),
+    ("ROW_WORDS", ROW_WORDS as i64),
+    ("RESULT_WORDS", RESULT_WORDS as i64),
+    ("MIX_LOW", MIX_LOW as i64),
+    ("MIX_HIGH", MIX_HIGH as i64),
+    ("LOG2_E_Q30", LOG2_E_Q30 as i64),
+];
+/// Signed constants for the WGSL prelude.
+pub const WGSL_SIGNED_CONSTANTS: &[(&str, i64)] = &[
+    ("SCORE_GROUP_MAX", SCORE_GROUP_MAX as i64),
+    ("SCORE_MAX", SCORE_MAX as i64),
+    ("QUERY_MAX", QUERY_MAX as i64),
+];
+
+/// The WGSL type of a Rust field type.
+pub trait WgslType {
+    /// Its name.
+    const NAME: &'static str;
+}
+impl WgslType for u32 {
+    const NAME: &'static str = "u32";
+}
+impl WgslType for i32 {
+    const NAME: &'static str = "i32";
+}
+impl WgslType for [u32; 4] {
+    const NAME: &'static str = "vec4<u32>";
+}
+
+macro_rules! params {
+    ($($(#[$doc:meta])* $name:ident for $kernels:expr => { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[repr(C)]
+            #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
+            pub struct $name { $($(#[$fdoc])* pub $field: $ty,)* }
+        )*
+        /// (kernels, fields as (name, WGSL type)) of every uniform.
+        pub const WGSL_PARAMS: &[(&[&str], &[(&str, &str)])] = &[
+            $((&$kernels, &[$((stringify!($field), <$ty as WgslType>::NAME)),*]),)*
+        ];
+    };
+}
+
+params! {
+    /// A matrix part as kernels see it: geometry in words and rows.
+    EmbedRow for ["embed_row_q"] => {
+        /// Levels of the codes.
+        table: [u32; 4],
+        /// First row of the bound part.
+        row_start: u32,
+        /// Rows of the bound part.
+        part_rows: u32,
+        /// Groups of a row.
+        groups: u32,
+        /// Word offset of the scales in the bound part.
+        scales: u32,
+        /// Word offset of the row scales in the bound part.
+        row_scales: u32,
+        /// Columns, D.
+        cols: u32,
+        /// Exponent of the residual stream.
+        exponent: i32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+    }
+    /// RMSNorm with gains, quantized to activations.
+    RmsnormRow for ["rmsnorm_row_q8"] => {
+        /// Columns, D.
+        cols: u32,
+        /// Words of a row of activations.
+        act_stride: u32,
+        /// 1: row `i` reads the source row `rows[i].w`; 0: row `i`.
+        gather: u32,
+        /// Mantissa of D·ε.
+        eps_mantissa: u32,
+        /// Exponent of D·ε relative to the square of the residual's unit.
+        eps_exponent: i32,
+        /// Exponent of the gains' mantissas (factor √D folded in).
+        gain_exponent: i32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+        /// Padding to 16 bytes.
+        pad1: u32,
+    }
+    /// i32 rows quantized to activations.
+    QuantizeRow for ["quantize_row_q8"] => {
+        /// Columns.
+        cols: u32,
+        /// Words of a row of activations.
+        act_stride: u32,
+        /// Exponent of the input.
+        exponent: i32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+    }
+    /// A matrix part times activations.
+    LinearTile for ["linear_tile_q"] => {
+        /// Levels of the codes.
+        table: [u32; 4],
+        /// Row of the output where the bound part starts.
+        row_start: u32,
+        /// Rows of the bound part.
+        part_rows: u32,
+        /// Groups of a row.
+        groups: u32,
+        /// Word offset of the scales in the bound part.
+        scales: u32,
+        /// Word offset of the row scales in the bound part.
+        row_scales: u32,
+        /// Words of a row of activations.
+        act_stride: u32,
+        /// Words of a row of the output.
+        out_stride: u32,
+        /// Exponent of the output.
+        exponent: i32,
+        /// 1: add to the output with saturation, and keep statistics; 0: store.
+        accumulate: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+        /// Padding to 16 bytes.
+        pad1: u32,
+        /// Padding to 16 bytes.
+        pad2: u32,
+    }
+    /// cos and sin of every pair at every row's position.
+    RopeAngles for ["rope_angles_q30"] => {
+        /// Rotated pairs, head_dim/2.
+        pairs: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+        /// Padding to 16 bytes.
+        pad1: u32,
+        /// Padding to 16 bytes.
+        pad2: u32,
+    }
+    /// Queries: rotated, scaled, quantized to 12 bits.
+    RopeQuery for ["rope_query_q12"] => {
+        /// Query heads.
+        heads: u32,
+        /// Dimensions of a head.
+        head_dim: u32,
+        /// Words of a plane of a head: ceil(head_dim / 4).
+        head_words: u32,
+        /// Exponent of the queries.
+        exponent: i32,
+        /// Mantissa of log2(e)/√head_dim.
+        scale_mantissa: u32,
+        /// Its exponent.
+        scale_exponent: i32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+        /// Padding to 16 bytes.
+        pad1: u32,
+    }
+    /// Keys rotated, keys and values quantized, both stored in their page.
+    KvStore for ["kv_store_q8"] => {
+        /// Key/value heads.
+        heads: u32,
+        /// Dimensions of a head.
+        head_dim: u32,
+        /// Words of a head: ceil(head_dim / 4).
+        head_words: u32,
+        /// Groups of a head: ceil(head_dim / 32).
+        groups: u32,
+        /// Exponent of the keys.
+        key_exponent: i32,
+        /// Exponent of the values.
+        value_exponent: i32,
+        /// Pages of a sequence's row in the page table.
+        table_stride: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+    }
+    /// Attention of one head, row and block of positions.
+    AttnBlock for ["attn_block_q8"] => {
+        /// Query heads.
+        heads: u32,
+        /// Query heads that share a key/value head.
+        heads_per_kv: u32,
+        /// Words of a head: ceil(head_dim / 4).
+        head_words: u32,
+        /// Groups of a head: ceil(head_dim / 32).
+        groups: u32,
+        /// Pages of a sequence's row in the page table.
+        table_stride: u32,
+        /// Blocks for which the partial results have room.
+        max_blocks: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+        /// Padding to 16 bytes.
+        pad1: u32,
+    }
+    /// The blocks of one head and row merged.
+    AttnMerge for ["attn_merge_i32"] => {
+        /// Query heads.
+        heads: u32,
+        /// Dimensions of a head.
+        head_dim: u32,
+        /// Words of a head: ceil(head_dim / 4).
+        head_words: u32,
+        /// Groups of a head: ceil(head_dim / 32).
+        groups: u32,
+        /// Blocks for which the partial results have room.
+        max_blocks: u32,
+        /// Exponent of the values and of the output.
+        exponent: i32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+        /// Padding to 16 bytes.
+        pad1: u32,
+    }
+    /// silu(gate) · up.
+    Swiglu for ["swiglu_row_i32"] => {
+        /// Columns, F.
+        cols: u32,
+        /// Exponent of the gate.
+        gate_exponent: i32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+        /// Padding to 16 bytes.
+        pad1: u32,
+    }
+    /// Checksum and arg-max of each row of logits.
+    LogitsStats for ["logits_stats_i32"] => {
+        /// Columns, the vocabulary.
+        cols: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+        /// Padding to 16 bytes.
+        pad1: u32,
+        /// Padding to 16 bytes.
+        pad2: u32,
+    }
+}
