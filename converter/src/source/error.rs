@@ -1,0 +1,140 @@
+//! What can be wrong with a checkpoint.
+
+use std::path::PathBuf;
+
+/// A fault of a checkpoint: which file and field or tensor, what was expected, what was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // The messages describe the fields.
+pub enum SourceError {
+    #[error("{}: {error}", path.display())]
+    Io {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("{}: no such file or directory", path.display())]
+    NotFound { path: PathBuf },
+    #[error("{}: neither a Hugging Face directory nor a GGUF file (it starts with the bytes {found:02x?})", path.display())]
+    UnknownKind { path: PathBuf, found: Vec<u8> },
+    #[error("{}: a safetensors file alone lacks config.json and the tokenizer; give the directory {} that holds it", path.display(), directory.display())]
+    BareSafetensors { path: PathBuf, directory: PathBuf },
+    #[error("{}: a pickle checkpoint (PyTorch) is not read; save it as safetensors first", path.display())]
+    Pickle { path: PathBuf },
+    #[error("{}: no model.safetensors and no model.safetensors.index.json in this directory", path.display())]
+    NoWeights { path: PathBuf },
+    #[error("{}: {found} bytes, at most {limit} are read", path.display())]
+    TooLarge {
+        path: PathBuf,
+        found: u64,
+        limit: u64,
+    },
+
+    #[error("{}: not valid JSON: {error}", path.display())]
+    Json {
+        path: PathBuf,
+        error: serde_json::Error,
+    },
+    #[error("{}: {field} is missing, expected {expected}", path.display())]
+    Missing {
+        path: PathBuf,
+        field: String,
+        expected: &'static str,
+    },
+    #[error("{}: {field} is {found}, expected {expected}", path.display())]
+    Value {
+        path: PathBuf,
+        field: String,
+        found: String,
+        expected: String,
+    },
+    #[error("{}: the architecture '{found}' is not supported; supported: {known}", path.display())]
+    Architecture {
+        path: PathBuf,
+        found: String,
+        known: String,
+    },
+    #[error("{}: {field} is {found}, which changes the model's arithmetic and is not supported{hint}", path.display())]
+    Unsupported {
+        path: PathBuf,
+        field: String,
+        found: String,
+        hint: &'static str,
+    },
+    #[error("{}: {field} (= {found}) is not understood and may change the model's arithmetic; remove it if it does not", path.display())]
+    UnknownField {
+        path: PathBuf,
+        field: String,
+        found: String,
+    },
+
+    #[error("{}: {field} names the file {found:?}, expected the plain name of a file in the same directory", path.display())]
+    ShardName {
+        path: PathBuf,
+        field: String,
+        found: String,
+    },
+    #[error("{}: the index places tensor {tensor:?} in this file, which does not have it", path.display())]
+    ShardTensor { path: PathBuf, tensor: String },
+    #[error("{}: the safetensors header: {fault}", path.display())]
+    Safetensors { path: PathBuf, fault: String },
+    #[error("{}: the file has {found} bytes, its header describes {expected}; it was cut or altered, fetch it again", path.display())]
+    Length {
+        path: PathBuf,
+        expected: u64,
+        found: u64,
+    },
+    #[error("{}: {error}", path.display())]
+    Gguf {
+        path: PathBuf,
+        error: carat_gguf::Error,
+    },
+    #[error("{}: {error}", path.display())]
+    GgufKey {
+        path: PathBuf,
+        error: carat_gguf::KeyError,
+    },
+    #[error("{}: {error}", path.display())]
+    Carat {
+        path: PathBuf,
+        error: carat_format::FormatError,
+    },
+
+    #[error("{}: tensor {tensor:?} is missing", path.display())]
+    MissingTensor { path: PathBuf, tensor: String },
+    #[error("{}: tensor {tensor:?} is not part of a {architecture} model and would be ignored; the checkpoint is of another architecture", path.display())]
+    UnknownTensor {
+        path: PathBuf,
+        tensor: String,
+        architecture: String,
+    },
+    #[error("{}: tensor {tensor:?} has the shape {found:?}, expected {expected:?}", path.display())]
+    Shape {
+        path: PathBuf,
+        tensor: String,
+        expected: Vec<u64>,
+        found: Vec<u64>,
+    },
+    #[error("{}: tensor {tensor:?} has the type {found}; read are {known}", path.display())]
+    Type {
+        path: PathBuf,
+        tensor: String,
+        found: String,
+        known: String,
+    },
+    #[error("{}: tensor {tensor:?}: weight {index} is {found}, expected a finite number; the checkpoint is damaged", path.display())]
+    NotFinite {
+        path: PathBuf,
+        tensor: String,
+        index: u64,
+        found: f32,
+    },
+    #[error("the model has no tensor {tensor:?}")]
+    NoTensor { tensor: String },
+    #[error("rows {start}..{end} of tensor {tensor:?}, which has {rows}")]
+    Rows {
+        tensor: String,
+        start: u64,
+        end: u64,
+        rows: u64,
+    },
+}

@@ -1,0 +1,290 @@
+//! A Hugging Face directory: `config.json` and one or several safetensors files.
+
+use super::decode::{self, ElementType};
+use super::io::{SourceFile, read_small};
+use super::stored::{Data, RowOrder, Stored};
+use super::{Checkpoint, Generation, Hyper, Kind, SourceError, config, names};
+use carat_format::Tensor;
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path};
+
+/// Largest JSON file that is read, in bytes.
+const MAX_JSON: u64 = 64 << 20;
+/// Largest header of a safetensors file, in bytes: the limit of the safetensors crate.
+const MAX_HEADER: u64 = 100_000_000;
+
+pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
+    let config_path = directory.join("config.json");
+    let config = object(&config_path)?;
+    let hyper = config::hyper(&config_path, &config)?;
+    let generation_path = directory.join("generation_config.json");
+    let generation = match object(&generation_path) {
+        Err(SourceError::NotFound { .. }) => Map::new(),
+        other => other?,
+    };
+    let (files, mut found) = weights(directory)?;
+    let tensors = place(directory, &hyper, &files, &mut found)?;
+    if let Some((name, entry)) = found.iter().find(|(name, _)| !ignored(&hyper, name)) {
+        return Err(SourceError::UnknownTensor {
+            path: files[entry.file].path.clone(),
+            tensor: name.clone(),
+            architecture: hyper.architecture,
+        });
+    }
+    let name = directory.canonicalize().ok();
+    let name = name
+        .as_deref()
+        .and_then(Path::file_name)
+        .map(|n| n.to_string_lossy().into_owned());
+    Ok(Checkpoint {
+        kind: Kind::HuggingFace,
+        path: directory.into(),
+        generation: Generation::from_json(&generation, &config),
+        hyper,
+        name,
+        files,
+        tensors,
+        header: Vec::new(),
+    })
+}
+
+fn ignored(hyper: &Hyper, name: &str) -> bool {
+    // transformers replaces the head by the embedding where the configuration ties them.
+    names::is_derived(name) || (hyper.tied && name == names::hugging_face(Tensor::Output))
+}
+
+fn object(path: &Path) -> Result<Map<String, Value>, SourceError> {
+    let bytes = read_small(path, MAX_JSON)?;
+    serde_json::from_slice(&bytes).map_err(|error| SourceError::Json {
+        path: path.into(),
+        error,
+    })
+}
+
+/// A tensor as a safetensors header describes it.
+struct Entry {
+    file: usize,
+    /// First byte, from the start of the file.
+    offset: u64,
+    info: TensorInfo,
+}
+
+type Entries = BTreeMap<String, Entry>;
+
+/// The safetensors files of the directory and every tensor in them.
+fn weights(directory: &Path) -> Result<(Vec<SourceFile>, Entries), SourceError> {
+    let (single, index) = (
+        directory.join("model.safetensors"),
+        directory.join("model.safetensors.index.json"),
+    );
+    if single.exists() {
+        let file = SourceFile::open(&single)?;
+        let mut entries = Entries::new();
+        for (name, offset, info) in read_header(&file)? {
+            entries.insert(
+                name,
+                Entry {
+                    file: 0,
+                    offset,
+                    info,
+                },
+            );
+        }
+        return Ok((vec![file], entries));
+    }
+    if !index.exists() {
+        if directory.join("pytorch_model.bin").exists() {
+            return Err(SourceError::Pickle {
+                path: directory.join("pytorch_model.bin"),
+            });
+        }
+        return Err(SourceError::NoWeights {
+            path: directory.into(),
+        });
+    }
+    let map = weight_map(&index)?;
+    let shards: BTreeSet<&str> = map.values().map(String::as_str).collect();
+    let (mut files, mut entries) = (Vec::new(), Entries::new());
+    for shard in shards {
+        let file = SourceFile::open(&directory.join(shard))?;
+        let mut there = BTreeMap::new();
+        for (name, offset, info) in read_header(&file)? {
+            there.insert(name, (offset, info));
+        }
+        for name in map.iter().filter(|(_, s)| *s == shard).map(|(n, _)| n) {
+            let Some((offset, info)) = there.remove(name) else {
+                return Err(SourceError::ShardTensor {
+                    path: file.path,
+                    tensor: name.clone(),
+                });
+            };
+            entries.insert(
+                name.clone(),
+                Entry {
+                    file: files.len(),
+                    offset,
+                    info,
+                },
+            );
+        }
+        files.push(file);
+    }
+    Ok((files, entries))
+}
+
+/// The index's map from tensor to file; every file is a plain name.
+fn weight_map(index: &Path) -> Result<BTreeMap<String, String>, SourceError> {
+    let mut json = object(index)?;
+    let wrong = |found: &Value| SourceError::Value {
+        path: index.into(),
+        field: "weight_map".into(),
+        found: found.to_string().chars().take(80).collect(),
+        expected: "an object from tensor names to file names".into(),
+    };
+    let map = match json.remove("weight_map") {
+        Some(Value::Object(map)) => map,
+        Some(other) => return Err(wrong(&other)),
+        None => {
+            return Err(SourceError::Missing {
+                path: index.into(),
+                field: "weight_map".into(),
+                expected: "an object from tensor names to file names",
+            });
+        }
+    };
+    let mut names = BTreeMap::new();
+    for (tensor, file) in map {
+        let Value::String(file) = file else {
+            return Err(wrong(&file));
+        };
+        let mut parts = Path::new(&file).components();
+        let plain = matches!(
+            (parts.next(), parts.next()),
+            (Some(Component::Normal(_)), None)
+        );
+        // A backslash and a colon are separators on Windows only; no file's name has them.
+        if !plain || file.contains(['/', '\\', ':', '\0']) {
+            let field = format!("weight_map.{tensor}");
+            return Err(SourceError::ShardName {
+                path: index.into(),
+                field,
+                found: file,
+            });
+        }
+        names.insert(tensor, file);
+    }
+    Ok(names)
+}
+
+/// Name, absolute offset and description of each tensor.
+fn read_header(file: &SourceFile) -> Result<Vec<(String, u64, TensorInfo)>, SourceError> {
+    let fault = |fault: String| SourceError::Safetensors {
+        path: file.path.clone(),
+        fault,
+    };
+    let mut length = [0; 8];
+    file.read_exact_at(&mut length, 0)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER {
+        return Err(fault(format!(
+            "{length} bytes, at most {MAX_HEADER} are allowed"
+        )));
+    }
+    let start = 8 + length;
+    if start > file.len {
+        return Err(SourceError::Length {
+            path: file.path.clone(),
+            expected: start,
+            found: file.len,
+        });
+    }
+    let bytes = file.prefix(start)?;
+    // The crate's own entry point asks for the whole file in memory; its metadata type makes the same
+    // checks (offsets contiguous, sizes those of shape and type) but for the file's length.
+    let metadata: Metadata =
+        serde_json::from_slice(&bytes[8..]).map_err(|e| fault(e.to_string()))?;
+    let expected = start.saturating_add(metadata.data_len() as u64);
+    if expected != file.len {
+        return Err(SourceError::Length {
+            path: file.path.clone(),
+            expected,
+            found: file.len,
+        });
+    }
+    let tensors = metadata.tensors();
+    Ok(tensors
+        .into_iter()
+        .map(|(name, info)| (name, start + info.data_offsets.0 as u64, info.clone()))
+        .collect())
+}
+
+fn element(dtype: Dtype) -> Option<&'static ElementType> {
+    match dtype {
+        Dtype::F32 => Some(&decode::F32),
+        Dtype::F16 => Some(&decode::F16),
+        Dtype::BF16 => Some(&decode::BF16),
+        _ => None,
+    }
+}
+
+/// Takes the model's tensors out of `found`.
+fn place(
+    directory: &Path,
+    hyper: &Hyper,
+    files: &[SourceFile],
+    found: &mut Entries,
+) -> Result<BTreeMap<Tensor, Stored>, SourceError> {
+    let mut tensors = BTreeMap::new();
+    for tensor in hyper.tensors() {
+        let name = names::hugging_face(tensor);
+        let Some(entry) = found.remove(&name) else {
+            return Err(SourceError::MissingTensor {
+                path: directory.into(),
+                tensor: name,
+            });
+        };
+        let path = || files[entry.file].path.clone();
+        let (rows, cols) = hyper.shape(tensor);
+        let expected = if tensor.is_vector() {
+            vec![cols]
+        } else {
+            vec![rows, cols]
+        };
+        let shape: Vec<u64> = entry.info.shape.iter().map(|d| *d as u64).collect();
+        if shape != expected {
+            return Err(SourceError::Shape {
+                path: path(),
+                tensor: name,
+                expected,
+                found: shape,
+            });
+        }
+        let Some(ty) = element(entry.info.dtype) else {
+            let found = entry.info.dtype.to_string();
+            let known = "F32, F16, BF16".into();
+            return Err(SourceError::Type {
+                path: path(),
+                tensor: name,
+                found,
+                known,
+            });
+        };
+        let data = Data::Elements {
+            ty,
+            order: RowOrder::AsStored,
+        };
+        let stored = Stored {
+            file: entry.file,
+            offset: entry.offset,
+            name,
+            rows,
+            cols,
+            data,
+        };
+        tensors.insert(tensor, stored);
+    }
+    Ok(tensors)
+}

@@ -1,0 +1,211 @@
+//! A model's hyper-parameters in real numbers.
+
+use super::SourceError;
+use carat_format::{Fixed, ModelSpec, Tensor};
+use std::f64::consts::{LOG2_E, TAU};
+use std::path::Path;
+
+/// Largest sizes, those for which the integer arithmetic is proved (`carat_format`'s bounds); the reader
+/// of Carat files refuses what exceeds them.
+mod bounds {
+    pub const MAX_COLS: u32 = 32_768;
+    pub const MAX_HEAD_DIM: u32 = 256;
+    pub const MAX_BLOCKS: u32 = 1024;
+    pub const MAX_VOCAB: u32 = 1 << 22;
+    pub const MAX_CONTEXT: u32 = 1 << 24;
+}
+
+/// Hyper-parameters of a decoder-only transformer: RMSNorm before each part, rotary positions,
+/// grouped-query attention, SwiGLU, no biases.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hyper {
+    /// Architecture as the source names it, e.g. `llama`.
+    pub architecture: String,
+    /// Rows of the embedding; may exceed the tokenizer's tokens.
+    pub vocab_size: u32,
+    /// Positions the model was trained for.
+    pub context_length: u32,
+    /// Width of the residual stream, D.
+    pub embedding_length: u32,
+    /// Transformer blocks.
+    pub block_count: u32,
+    /// Width of the feed-forward network, F.
+    pub feed_forward_length: u32,
+    /// Query heads, H.
+    pub head_count: u32,
+    /// Key/value heads; divides `head_count`.
+    pub head_count_kv: u32,
+    /// Dimensions of a head; even.
+    pub head_dim: u32,
+    /// ε of RMSNorm, added to the mean of squares.
+    pub epsilon: f64,
+    /// Angle per position of each rotated pair `(i, i + head_dim/2)`, in radians: `head_dim/2` of them,
+    /// every scaling folded in.
+    pub rope_frequencies: Vec<f64>,
+    /// True when the embedding serves as head.
+    pub tied: bool,
+}
+
+impl Hyper {
+    /// Query heads that share a key/value head.
+    pub fn heads_per_kv(&self) -> u32 {
+        self.head_count / self.head_count_kv
+    }
+
+    /// Factor of the attention scores, `1/√head_dim`.
+    pub fn attention_scale(&self) -> f64 {
+        1.0 / libm::sqrt(f64::from(self.head_dim))
+    }
+
+    /// The tensors of the model in file order.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        Tensor::all(self.block_count, self.tied)
+    }
+
+    /// `(rows, cols)` of a tensor; a vector has one row.
+    pub fn shape(&self, tensor: Tensor) -> (u64, u64) {
+        tensor.shape(&self.spec(0))
+    }
+
+    /// Number of weights, norms included.
+    pub fn weights(&self) -> u64 {
+        let spec = self.spec(0);
+        let size = |t: Tensor| {
+            let (rows, cols) = t.shape(&spec);
+            rows * cols
+        };
+        self.tensors().into_iter().map(size).sum()
+    }
+
+    /// The same model in integers; `residual_exponent` is the unit of its residual stream.
+    pub fn spec(&self, residual_exponent: i32) -> ModelSpec {
+        let zero = Fixed {
+            mantissa: 0,
+            exponent: 0,
+        };
+        let fixed = |x: f64| Fixed::from_f64(x).unwrap_or(zero);
+        let turns = |w: &f64| {
+            let turns = w / TAU;
+            // A fraction of a turn below 1 scaled by 2^64 is exact; the cast saturates at 2^64.
+            ((turns - libm::floor(turns)) * libm::exp2(64.0)) as u64
+        };
+        ModelSpec {
+            source_architecture: self.architecture.clone(),
+            vocab_size: self.vocab_size,
+            context_length: self.context_length,
+            embedding_length: self.embedding_length,
+            block_count: self.block_count,
+            feed_forward_length: self.feed_forward_length,
+            head_count: self.head_count,
+            head_count_kv: self.head_count_kv,
+            head_dim: self.head_dim,
+            epsilon: fixed(self.epsilon * f64::from(self.embedding_length)),
+            attention_scale: fixed(LOG2_E * self.attention_scale()),
+            rope_increments: self.rope_frequencies.iter().map(turns).collect(),
+            residual_exponent,
+        }
+    }
+
+    /// The model that an integer specification describes.
+    pub fn from_spec(spec: &ModelSpec, tied: bool) -> Self {
+        let value = |f: Fixed| libm::ldexp(f64::from(f.mantissa), f.exponent);
+        let turn = libm::exp2(-64.0) * TAU;
+        Self {
+            architecture: spec.source_architecture.clone(),
+            vocab_size: spec.vocab_size,
+            context_length: spec.context_length,
+            embedding_length: spec.embedding_length,
+            block_count: spec.block_count,
+            feed_forward_length: spec.feed_forward_length,
+            head_count: spec.head_count,
+            head_count_kv: spec.head_count_kv,
+            head_dim: spec.head_dim,
+            epsilon: value(spec.epsilon) / f64::from(spec.embedding_length),
+            rope_frequencies: spec
+                .rope_increments
+                .iter()
+                .map(|i| *i as f64 * turn)
+                .collect(),
+            tied,
+        }
+    }
+
+    /// Checks every size against the bounds of the integer arithmetic; `path` is named in the error.
+    pub(super) fn check(&self, path: &Path) -> Result<(), SourceError> {
+        let error = |field: &str, found: String, expected: String| SourceError::Value {
+            path: path.into(),
+            field: field.into(),
+            found,
+            expected,
+        };
+        let heads = self.head_count.saturating_mul(self.head_dim);
+        for (field, found, least, most) in [
+            ("the vocabulary size", self.vocab_size, 1, bounds::MAX_VOCAB),
+            (
+                "the context length",
+                self.context_length,
+                1,
+                bounds::MAX_CONTEXT,
+            ),
+            (
+                "the embedding length",
+                self.embedding_length,
+                1,
+                bounds::MAX_COLS,
+            ),
+            (
+                "the number of blocks",
+                self.block_count,
+                1,
+                bounds::MAX_BLOCKS,
+            ),
+            (
+                "the feed-forward length",
+                self.feed_forward_length,
+                1,
+                bounds::MAX_COLS,
+            ),
+            ("the number of heads", self.head_count, 1, bounds::MAX_COLS),
+            (
+                "the number of key/value heads",
+                self.head_count_kv,
+                1,
+                self.head_count,
+            ),
+            ("the head dimension", self.head_dim, 2, bounds::MAX_HEAD_DIM),
+            ("heads times head dimension", heads, 2, bounds::MAX_COLS),
+        ] {
+            if !(least..=most).contains(&found) {
+                return Err(error(
+                    field,
+                    found.to_string(),
+                    format!("{least} to {most}"),
+                ));
+            }
+        }
+        if !self.head_count.is_multiple_of(self.head_count_kv) {
+            let expected = format!("a divisor of the {} heads", self.head_count);
+            return Err(error(
+                "the number of key/value heads",
+                self.head_count_kv.to_string(),
+                expected,
+            ));
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            return Err(error(
+                "the head dimension",
+                self.head_dim.to_string(),
+                "an even number".into(),
+            ));
+        }
+        // The integer format holds ε·D down to 2^-96; a larger ε than 1 is no model's.
+        if !(self.epsilon >= 0.0 && self.epsilon <= 1.0) {
+            return Err(error(
+                "the epsilon of RMSNorm",
+                self.epsilon.to_string(),
+                "0 to 1".into(),
+            ));
+        }
+        Ok(())
+    }
+}

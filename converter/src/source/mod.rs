@@ -1,0 +1,194 @@
+//! Checkpoints as they are found: a Hugging Face directory, a GGUF file, a Carat file. All of them give
+//! the same hyper-parameters, the same tensors under the same names, and rows of f32 in Hugging Face's
+//! order of query and key rows (the two dimensions of a rotated pair half a head apart).
+//!
+//! Rows are read by offset into bounded buffers, from any number of threads, so that resident memory
+//! does not depend on the model's size.
+
+mod config;
+mod decode;
+mod error;
+mod generation;
+mod gguf;
+mod hf;
+mod hyper;
+mod io;
+mod names;
+mod rope;
+mod stored;
+
+pub use error::SourceError;
+pub use generation::Generation;
+pub use hyper::Hyper;
+
+use carat_format::{Encoding, Tensor};
+use carat_gguf::{Header, Parse};
+use io::SourceFile;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use stored::Stored;
+
+/// What a checkpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory with `config.json` and safetensors.
+    HuggingFace,
+    /// A GGUF file of an unquantized or ggml-quantized model.
+    Gguf,
+    /// A Carat file; its weights are decoded.
+    Carat,
+}
+
+/// Where a checkpoint's tokenizer is described.
+#[derive(Clone, Copy, Debug)]
+pub enum TokenizerSource<'a> {
+    /// `tokenizer.json`, `tokenizer_config.json` and their like in this directory.
+    Directory(&'a Path),
+    /// Metadata keys `tokenizer.*` of a GGUF file, see [`Checkpoint::header`].
+    Metadata,
+}
+
+/// An opened checkpoint: checked hyper-parameters, and every tensor found, of the right shape and of a
+/// type that is read. Weights themselves are read when asked for.
+#[derive(Debug)]
+pub struct Checkpoint {
+    kind: Kind,
+    path: PathBuf,
+    hyper: Hyper,
+    name: Option<String>,
+    generation: Generation,
+    files: Vec<SourceFile>,
+    tensors: BTreeMap<Tensor, Stored>,
+    /// A GGUF file's bytes before the tensor data; empty for a directory.
+    header: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// Opens a directory or a file.
+    ///
+    /// # Errors
+    /// Each way to be wrong has a variant of [`SourceError`], which names the file and the field or
+    /// tensor.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SourceError> {
+        let path = path.as_ref();
+        if path.is_dir() {
+            return hf::open(path);
+        }
+        let file = SourceFile::open(path)?;
+        let start = file.prefix(8)?;
+        if start.starts_with(&carat_gguf::MAGIC) {
+            return gguf::open(path);
+        }
+        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
+            Some("safetensors") => {
+                let directory = path.parent().filter(|p| !p.as_os_str().is_empty());
+                let directory = directory.unwrap_or(Path::new(".")).into();
+                Err(SourceError::BareSafetensors {
+                    path: path.into(),
+                    directory,
+                })
+            }
+            Some("bin" | "pt" | "pth" | "pkl") => Err(SourceError::Pickle { path: path.into() }),
+            // The container's parser names older formats.
+            Some("gguf" | "ggml") => gguf::open(path),
+            _ => Err(SourceError::UnknownKind {
+                path: path.into(),
+                found: start,
+            }),
+        }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The path it was opened from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Hyper-parameters.
+    pub fn hyper(&self) -> &Hyper {
+        &self.hyper
+    }
+
+    /// `general.name` of a GGUF file, the name of a directory.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Defaults for generation.
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// Where the tokenizer is described.
+    pub fn tokenizer(&self) -> TokenizerSource<'_> {
+        match self.kind {
+            Kind::HuggingFace => TokenizerSource::Directory(&self.path),
+            Kind::Gguf | Kind::Carat => TokenizerSource::Metadata,
+        }
+    }
+
+    /// The header of a GGUF or Carat file; `None` for a directory. Parsed anew at each call.
+    pub fn header(&self) -> Option<Header<'_>> {
+        match carat_gguf::parse(&self.header, self.files.first()?.len) {
+            Ok(Parse::Complete(header)) => Some(header),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the checkpoint's weight files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|f| f.len).sum()
+    }
+
+    fn stored(&self, tensor: Tensor) -> Result<&Stored, SourceError> {
+        self.tensors
+            .get(&tensor)
+            .ok_or_else(|| SourceError::NoTensor {
+                tensor: tensor.name(),
+            })
+    }
+
+    /// Element type or encoding of a tensor as it is stored, e.g. `BF16`.
+    ///
+    /// # Errors
+    /// A tensor that the model does not have.
+    pub fn type_name(&self, tensor: Tensor) -> Result<&'static str, SourceError> {
+        Ok(self.stored(tensor)?.type_name())
+    }
+
+    /// Encoding of a matrix of a Carat file; `None` for everything else.
+    pub fn encoding(&self, tensor: Tensor) -> Option<Encoding> {
+        self.tensors.get(&tensor)?.encoding()
+    }
+
+    /// Replaces `out` by the weights of `rows` of a tensor `[rows, cols]`, row after row: `cols` weights
+    /// each ([`Hyper::shape`]; a vector is one row). Reads and decodes at most about 1 MiB at a time.
+    ///
+    /// # Errors
+    /// A tensor or rows that the model does not have, an I/O error, a weight that is not finite.
+    pub fn read_rows(
+        &self,
+        tensor: Tensor,
+        rows: Range<u64>,
+        out: &mut Vec<f32>,
+    ) -> Result<(), SourceError> {
+        let stored = self.stored(tensor)?;
+        stored.read_rows(&self.files[stored.file], rows, out)
+    }
+
+    /// The gains of a norm.
+    ///
+    /// # Errors
+    /// As of [`read_rows`](Self::read_rows).
+    pub fn read_vector(&self, tensor: Tensor) -> Result<Vec<f32>, SourceError> {
+        let mut out = Vec::new();
+        self.read_rows(tensor, 0..1, &mut out)?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,236 @@
+//! Where a tensor lies in a checkpoint and how its rows are read.
+
+use super::SourceError;
+use super::decode::ElementType;
+use super::io::SourceFile;
+use carat_format::{Encoding, PartLayout, TILE_ROWS, Table, TensorLayout, decode_row_f32};
+use std::ops::Range;
+
+/// Bytes read at a time, unless a row is longer.
+const CHUNK: u64 = 1 << 20;
+
+/// A tensor of a checkpoint.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// Index into the checkpoint's files.
+    pub file: usize,
+    /// First byte in that file.
+    pub offset: u64,
+    /// Name in that file.
+    pub name: String,
+    pub rows: u64,
+    pub cols: u64,
+    pub data: Data,
+}
+
+/// How the weights are stored.
+#[derive(Debug)]
+pub(super) enum Data {
+    /// Rows of blocks of a plain element type.
+    Elements {
+        ty: &'static ElementType,
+        order: RowOrder,
+    },
+    /// A quantized matrix of a Carat file.
+    Matrix { layout: TensorLayout, table: Table },
+    /// Gains of a Carat file: i32 mantissas; the unit takes out √D, which the file folds in.
+    Gains { unit: f64 },
+}
+
+/// Which stored row holds a row of the model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum RowOrder {
+    /// The same.
+    AsStored,
+    /// ggml's order of query and key rows: the two dimensions of a rotated pair lie side by side,
+    /// where Hugging Face has them half a head apart.
+    PairsTogether { head_dim: u64 },
+}
+
+impl RowOrder {
+    fn stored_row(self, row: u64) -> u64 {
+        match self {
+            RowOrder::AsStored => row,
+            RowOrder::PairsTogether { head_dim } => {
+                let (head, i) = (row / head_dim, row % head_dim);
+                let half = head_dim / 2;
+                head * head_dim + 2 * (i % half) + i / half
+            }
+        }
+    }
+}
+
+impl Stored {
+    /// Name of the element type or encoding.
+    pub fn type_name(&self) -> &'static str {
+        match &self.data {
+            Data::Elements { ty, .. } => ty.name,
+            Data::Matrix { layout, .. } => layout.encoding.name(),
+            Data::Gains { .. } => carat_format::keys::VECTOR,
+        }
+    }
+
+    /// Replaces `out` by the weights of `rows`, row after row.
+    pub fn read_rows(
+        &self,
+        file: &SourceFile,
+        rows: Range<u64>,
+        out: &mut Vec<f32>,
+    ) -> Result<(), SourceError> {
+        let (start, end) = (rows.start, rows.end);
+        if start > end || end > self.rows {
+            return Err(SourceError::Rows {
+                tensor: self.name.clone(),
+                start,
+                end,
+                rows: self.rows,
+            });
+        }
+        // Rows and columns are bounded by the checks of the hyper-parameters.
+        out.clear();
+        out.reserve(((end - start) * self.cols) as usize);
+        match &self.data {
+            Data::Elements { ty, order } => self.read_elements(file, ty, *order, rows, out)?,
+            Data::Matrix { layout, table } => self.read_matrix(file, layout, table, rows, out)?,
+            Data::Gains { unit } if start < end => self.read_gains(file, *unit, out)?,
+            Data::Gains { .. } => {}
+        }
+        match out.iter().position(|x| !x.is_finite()) {
+            None => Ok(()),
+            Some(i) => Err(SourceError::NotFinite {
+                path: file.path.clone(),
+                tensor: self.name.clone(),
+                index: start * self.cols + i as u64,
+                found: out[i],
+            }),
+        }
+    }
+
+    fn read_elements(
+        &self,
+        file: &SourceFile,
+        ty: &ElementType,
+        order: RowOrder,
+        rows: Range<u64>,
+        out: &mut Vec<f32>,
+    ) -> Result<(), SourceError> {
+        let row_bytes = self.cols / ty.elements as u64 * ty.bytes as u64;
+        let at_once = match order {
+            RowOrder::AsStored => (CHUNK / row_bytes).max(1),
+            RowOrder::PairsTogether { .. } => 1,
+        };
+        let mut buffer = Vec::new();
+        let mut row = rows.start;
+        while row < rows.end {
+            let n = at_once.min(rows.end - row);
+            buffer.resize((n * row_bytes) as usize, 0);
+            file.read_exact_at(&mut buffer, self.offset + order.stored_row(row) * row_bytes)?;
+            let done = out.len();
+            out.resize(done + (n * self.cols) as usize, 0.0);
+            (ty.decode)(&buffer, &mut out[done..]);
+            row += n;
+        }
+        Ok(())
+    }
+
+    /// Reads tile by tile: 32 rows, the same three sections as a payload of 32 rows has.
+    fn read_matrix(
+        &self,
+        file: &SourceFile,
+        layout: &TensorLayout,
+        table: &Table,
+        rows: Range<u64>,
+        out: &mut Vec<f32>,
+    ) -> Result<(), SourceError> {
+        let tile_rows = TILE_ROWS as u64;
+        let mut row = rows.start;
+        while row < rows.end {
+            let lost = || SourceError::Rows {
+                tensor: self.name.clone(),
+                start: rows.start,
+                end: rows.end,
+                rows: self.rows,
+            };
+            let part = layout.part_of(row).ok_or_else(lost)?;
+            let first = row - (row - part.row_start) % tile_rows;
+            let n = tile_rows.min(part.row_start + part.rows - first);
+            let (tile, payload) = self.read_tile(file, layout, part, first, n)?;
+            let end = rows.end.min(first + n);
+            for r in row..end {
+                decode_row_f32(&tile, table, &payload, r - first, out).ok_or_else(lost)?;
+            }
+            row = end;
+        }
+        Ok(())
+    }
+
+    /// The layout and payload of a matrix of the `n` rows from `first`, which begins a tile of `part`.
+    fn read_tile(
+        &self,
+        file: &SourceFile,
+        layout: &TensorLayout,
+        part: &PartLayout,
+        first: u64,
+        n: u64,
+    ) -> Result<(TensorLayout, Vec<u8>), SourceError> {
+        let carat = |error| SourceError::Carat {
+            path: file.path.clone(),
+            error,
+        };
+        let tile = TensorLayout::new(layout.encoding, n, layout.cols).map_err(carat)?;
+        let mut payload = vec![0; tile.payload_bytes() as usize];
+        let cells = tile.groups * TILE_ROWS as u64;
+        let to = tile.parts[0];
+        for (from, to, len) in [
+            (
+                layout.code_offset(part, first, 0),
+                to.codes,
+                cells * layout.encoding.group_bytes() as u64,
+            ),
+            (layout.scale_offset(part, first, 0), to.scales, cells),
+            (layout.row_scale_offset(part, first), to.row_scales, n * 4),
+        ] {
+            let to = to as usize;
+            file.read_exact_at(&mut payload[to..to + len as usize], self.offset + from)?;
+        }
+        Ok((tile, payload))
+    }
+
+    fn read_gains(
+        &self,
+        file: &SourceFile,
+        unit: f64,
+        out: &mut Vec<f32>,
+    ) -> Result<(), SourceError> {
+        let mut bytes = vec![0; self.cols as usize * 4];
+        file.read_exact_at(&mut bytes, self.offset)?;
+        out.extend(
+            bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|b| (f64::from(i32::from_le_bytes(*b)) * unit) as f32),
+        );
+        Ok(())
+    }
+
+    /// Bits of a weight in the source where it is quantized, for reports.
+    pub fn encoding(&self) -> Option<Encoding> {
+        match &self.data {
+            Data::Matrix { layout, .. } => Some(layout.encoding),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_pulled_apart() {
+        let order = RowOrder::PairsTogether { head_dim: 8 };
+        let rows: Vec<u64> = (0..16).map(|r| order.stored_row(r)).collect();
+        assert_eq!(rows, [0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15]);
+    }
+}
