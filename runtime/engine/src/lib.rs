@@ -1,4 +1,20 @@
 //! Engine: load a Carat file, plan, execute in integers on CPU or GPU, sample, text.
+//!
+//! The walk: [`Model`] (the file) → [`plan::Plan`] (a forward pass as data) → [`exec::Executor`] (CPU twins
+//! or wgpu) → [`Session`] (tokens in, integer logits out) → [`sample`] → [`text`]. No float touches a value
+//! that decides a token, so one file, prompt and seed give the same text on every device.
+#![deny(unsafe_code)]
 
+#[cfg(feature = "gpu")]
+pub mod device;
+mod error;
+pub mod exec;
+mod model;
+pub mod plan;
 pub mod sample;
+mod session;
 pub mod text;
+
+pub use error::Error;
+pub use model::{Model, Verify};
+pub use session::{Checksum, DeviceChoice, LogitsHash, Output, Session, SessionOptions, Want};

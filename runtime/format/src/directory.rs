@@ -205,11 +205,16 @@ impl Directory {
             });
         }
         let exponent = c.exponent[i];
-        if !bounds::EXPONENTS.contains(&exponent) {
+        let exponents = if tensor.is_vector() {
+            bounds::EXPONENTS
+        } else {
+            bounds::PRODUCT_EXPONENTS
+        };
+        if !exponents.contains(&exponent) {
             return Err(FormatError::Range {
                 field: format!("exponent of tensor '{name}'"),
                 found: exponent.to_string(),
-                expected: format!("{:?}", bounds::EXPONENTS),
+                expected: format!("{} to {}", exponents.start(), exponents.end()),
             });
         }
         let hash = core::array::from_fn(|k| c.hash[i * 32 + k]);

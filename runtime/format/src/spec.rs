@@ -66,6 +66,8 @@ pub mod bounds {
     pub const MAX_HEAD_DIM: u32 = 256;
     /// Accepted power-of-two exponents anywhere in a file.
     pub const EXPONENTS: core::ops::RangeInclusive<i32> = -96..=64;
+    /// Accepted exponents of a product's unit; keys and values store theirs in 8 bits.
+    pub const PRODUCT_EXPONENTS: core::ops::RangeInclusive<i32> = -64..=32;
     /// Most blocks (transformer layers).
     pub const MAX_BLOCKS: u32 = 1024;
     /// Most rows of an embedding.

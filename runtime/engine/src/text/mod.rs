@@ -14,7 +14,7 @@ mod validate;
 
 pub use data::{Model, SpacePrefix, TokenType, TokenizerData};
 pub use error::TokenizerError;
-pub use normal::{KNOWN_PRE, canonical_pre};
+pub use normal::{KNOWN_PRE, canonical_pre, pre_of_pattern};
 pub use stop::{StopError, StopReason, StopStrings};
 pub use tokenizer::Tokenizer;
 pub use utf8::Utf8Stream;

@@ -57,6 +57,18 @@ pub fn canonical_pre(name: &str) -> Option<&'static str> {
     KNOWN_PRE.iter().copied().find(|known| *known == name)
 }
 
+/// The pre-tokenizer that splits with one regular expression, compared character by character; `None`
+/// if none does.
+pub fn pre_of_pattern(pattern: &str) -> Option<&'static str> {
+    let known = [
+        (splintr::GPT2_PATTERN, "gpt-2"),
+        (splintr::LLAMA3_PATTERN, "llama-bpe"),
+        (splintr::QWEN2_PATTERN, "qwen2"),
+        (splintr::QWEN35_PATTERN, "qwen35"),
+    ];
+    known.iter().find(|k| k.0 == pattern).map(|k| k.1)
+}
+
 /// Whether a pre-tokenizer's models keep a word whole that is a token.
 pub(super) fn ignores_merges(pre: &str) -> bool {
     pre == "llama-bpe"

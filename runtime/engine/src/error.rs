@@ -1,0 +1,114 @@
+//! What can go wrong in the engine.
+
+use crate::text::TokenizerError;
+use carat_format::FormatError;
+use std::path::PathBuf;
+
+/// A failure of the engine, naming the file, tensor or field and what to try.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened or read.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is no valid GGUF container.
+    #[error("not a readable GGUF file: {0}")]
+    Container(#[from] carat_gguf::Error),
+    /// The container holds no valid Carat model.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The tokenizer in the file cannot be used.
+    #[error("tokenizer: {0}")]
+    Tokenizer(#[from] TokenizerError),
+    /// A tensor of the model is missing.
+    #[error("tensor '{0}' is missing; convert the checkpoint again")]
+    MissingTensor(String),
+    /// A tensor's bytes do not have the hash that the file states.
+    #[error(
+        "tensor '{tensor}' is damaged: its blake3 is {found}, the file states {expected}; fetch or convert the file again"
+    )]
+    Hash {
+        /// The tensor.
+        tensor: String,
+        /// Hash stated.
+        expected: String,
+        /// Hash found.
+        found: String,
+    },
+    /// Tensor data does not start at a multiple of 256 bytes.
+    #[error(
+        "tensor '{tensor}' starts at byte {offset}, which is no multiple of 256; convert the checkpoint again"
+    )]
+    Alignment {
+        /// The tensor.
+        tensor: String,
+        /// Its offset.
+        offset: u64,
+    },
+    /// The context asked for cannot be held.
+    #[error(
+        "a context of {asked} positions cannot be held: at most {most} fit WebGPU's buffers for this model; ask for less with --ctx"
+    )]
+    Context {
+        /// Positions asked for.
+        asked: u32,
+        /// Most positions.
+        most: u32,
+    },
+    /// The tokens do not fit what is left of the context.
+    #[error(
+        "{asked} tokens do not fit: {used} of {context} positions are used; raise --ctx or shorten the prompt"
+    )]
+    ContextFull {
+        /// Tokens given.
+        asked: usize,
+        /// Positions used.
+        used: usize,
+        /// Positions there are.
+        context: u32,
+    },
+    /// A token id outside the vocabulary.
+    #[error("token id {id} is outside the vocabulary of {vocab}")]
+    Token {
+        /// The id.
+        id: u32,
+        /// Rows of the embedding.
+        vocab: u32,
+    },
+    /// No device of that name, or none at all.
+    #[error("no device matches '{asked}'; there are: {available}")]
+    NoDevice {
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        available: String,
+    },
+    /// The device refused or failed.
+    #[error("device '{device}': {reason}")]
+    Device {
+        /// Its name.
+        device: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The device was lost.
+    #[error("device '{device}' was lost: {reason}; open the session again")]
+    DeviceLost {
+        /// Its name.
+        device: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The worker threads cannot be started.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// Threads asked for.
+        threads: usize,
+        /// The reason.
+        reason: String,
+    },
+}

@@ -1,0 +1,225 @@
+//! The CPU executor: each step calls its kernel's twin, weights are read in place from the file.
+
+use super::Batch;
+use crate::error::Error;
+use crate::model::Model;
+use crate::plan::{BufferId, Content, Op, Plan, Rows, Step};
+use carat_shaders::cpu;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Buffers and, where threads are asked for, a pool of them.
+pub struct CpuExecutor {
+    model: Arc<Model>,
+    /// Words of each buffer; empty for those in the file.
+    memory: Vec<Vec<u32>>,
+    /// (offset, words) of each buffer in the file.
+    file: Vec<Option<(u64, u64)>>,
+    #[cfg(feature = "threads")]
+    pool: rayon::ThreadPool,
+}
+
+impl CpuExecutor {
+    /// Allocates the plan's buffers; `threads` of `None` takes every core.
+    ///
+    /// Errors: threads cannot be started, a tensor lies outside the file.
+    pub fn new(model: Arc<Model>, plan: &Plan, threads: Option<usize>) -> Result<Self, Error> {
+        #[cfg(not(feature = "threads"))]
+        let _ = threads;
+        let mut memory = Vec::with_capacity(plan.buffers.len());
+        let mut file = Vec::with_capacity(plan.buffers.len());
+        for b in &plan.buffers {
+            file.push(match b.content {
+                Content::File { offset }
+                    if model.words(offset, b.words).len() as u64 == b.words =>
+                {
+                    Some((offset, b.words))
+                }
+                Content::File { .. } => return Err(Error::MissingTensor(b.name.clone())),
+                _ => None,
+            });
+            memory.push(match &b.content {
+                Content::File { .. } => Vec::new(),
+                Content::Constant(words) => words.clone(),
+                Content::PageTable => (0..b.words as u32).collect(),
+                // Zeroed pages are not resident before they are written.
+                Content::Work | Content::RowTable => vec![0; b.words as usize],
+            });
+        }
+        Ok(Self {
+            model,
+            memory,
+            file,
+            #[cfg(feature = "threads")]
+            pool: rayon::ThreadPoolBuilder::new()
+                .num_threads(threads.unwrap_or(0))
+                .build()
+                .map_err(|e| Error::Threads {
+                    threads: threads.unwrap_or(0),
+                    reason: e.to_string(),
+                })?,
+        })
+    }
+
+    /// Runs the steps of `range`.
+    pub fn run(&mut self, plan: &Plan, batch: Batch<'_>, range: Range<usize>) {
+        let table = batch.row_table();
+        self.memory[plan.row_table.0][..table.len()].copy_from_slice(&table);
+        for step in plan.steps.get(range).unwrap_or(&[]) {
+            let rows = match step.rows {
+                Rows::Batch => batch.rows.len(),
+                Rows::Outputs => batch.outputs.len(),
+            };
+            if rows > 0 {
+                self.step(step, rows as u32, batch.blocks());
+            }
+        }
+    }
+
+    fn step(&mut self, step: &Step, rows: u32, blocks: u32) {
+        let result = step.bindings[step.result];
+        let mut out = std::mem::take(&mut self.memory[result.0]);
+        // Only products that accumulate write a second buffer, the statistics.
+        let stats_id = matches!(step.op, Op::LinearTile(..)).then(|| step.bindings[3]);
+        let mut stats = stats_id
+            .map(|id| std::mem::take(&mut self.memory[id.0]))
+            .unwrap_or_default();
+        {
+            let this = &*self;
+            let run = || this.dispatch(step, rows, blocks, &mut out, &mut stats);
+            #[cfg(feature = "threads")]
+            self.pool.install(run);
+            #[cfg(not(feature = "threads"))]
+            run();
+        }
+        self.memory[result.0] = out;
+        if let Some(id) = stats_id {
+            self.memory[id.0] = stats;
+        }
+    }
+
+    fn words(&self, id: BufferId) -> &[u32] {
+        match self.file[id.0] {
+            Some((offset, words)) => self.model.words(offset, words),
+            None => &self.memory[id.0],
+        }
+    }
+
+    fn ints(&self, id: BufferId) -> &[i32] {
+        bytemuck::cast_slice(self.words(id))
+    }
+
+    fn dispatch(&self, step: &Step, rows: u32, blocks: u32, out: &mut [u32], stats: &mut [u32]) {
+        let b = &step.bindings;
+        let len = (u64::from(rows) * step.result_stride) as usize;
+        let out = if len > 0 { &mut out[..len] } else { out };
+        match &step.op {
+            Op::EmbedRow(p, e) => {
+                cpu::embed_row_q::run(
+                    p,
+                    *e,
+                    rows,
+                    self.words(b[0]),
+                    self.words(b[1]),
+                    bytemuck::cast_slice_mut(out),
+                );
+            }
+            Op::RmsnormRow(p) => {
+                cpu::rmsnorm_row_q8::run(
+                    p,
+                    rows,
+                    self.words(b[0]),
+                    self.ints(b[1]),
+                    self.ints(b[2]),
+                    out,
+                );
+            }
+            Op::QuantizeRow(p) => cpu::quantize_row_q8::run(p, self.ints(b[0]), out),
+            Op::LinearTile(p, e) => {
+                let (act, weights) = (self.words(b[0]), self.words(b[1]));
+                cpu::linear_tile_q::run(
+                    p,
+                    *e,
+                    rows,
+                    act,
+                    weights,
+                    bytemuck::cast_slice_mut(out),
+                    stats,
+                );
+            }
+            Op::RopeAngles(p) => {
+                cpu::rope_angles_q30::run(
+                    p,
+                    rows,
+                    self.words(b[0]),
+                    self.words(b[1]),
+                    bytemuck::cast_slice_mut(out),
+                );
+            }
+            Op::RopeQuery(p) => {
+                cpu::rope_query_q12::run(p, rows, self.ints(b[0]), self.ints(b[1]), out)
+            }
+            Op::KvStore(p) => {
+                let (table, pages) = (self.words(b[0]), self.words(b[1]));
+                cpu::kv_store_q8::run(
+                    p,
+                    rows,
+                    table,
+                    pages,
+                    self.ints(b[2]),
+                    self.ints(b[3]),
+                    self.ints(b[4]),
+                    out,
+                );
+            }
+            Op::AttnBlock(p) => {
+                let (table, pages) = (self.words(b[0]), self.words(b[1]));
+                cpu::attn_block_q8::run(
+                    p,
+                    rows,
+                    blocks,
+                    table,
+                    pages,
+                    self.words(b[2]),
+                    self.words(b[3]),
+                    out,
+                );
+            }
+            Op::AttnMerge(p) => {
+                cpu::attn_merge_i32::run(
+                    p,
+                    rows,
+                    self.words(b[0]),
+                    self.words(b[1]),
+                    bytemuck::cast_slice_mut(out),
+                );
+            }
+            Op::Swiglu(p) => {
+                cpu::swiglu_row_i32::run(
+                    p,
+                    self.ints(b[0]),
+                    self.ints(b[1]),
+                    bytemuck::cast_slice_mut(out),
+                );
+            }
+            Op::LogitsStats(p) => cpu::logits_stats_i32::run(p, self.ints(b[0]), out),
+        }
+    }
+
+    /// The first `words` words of a buffer.
+    pub fn read(&self, buffer: BufferId, words: u64) -> Vec<u32> {
+        self.words(buffer)
+            .iter()
+            .take(words as usize)
+            .copied()
+            .collect()
+    }
+
+    /// What runs the twins.
+    pub fn device(&self) -> String {
+        #[cfg(feature = "threads")]
+        return format!("cpu ({} threads)", self.pool.current_num_threads());
+        #[cfg(not(feature = "threads"))]
+        return "cpu".into();
+    }
+}

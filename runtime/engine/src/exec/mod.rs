@@ -1,0 +1,85 @@
+//! Executors of a [`Plan`](crate::plan::Plan): the CPU twins and wgpu, equal bit for bit.
+
+pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+
+use crate::error::Error;
+use crate::plan::{BufferId, Plan, Row};
+use carat_shaders::params::ROW_WORDS;
+use std::ops::Range;
+
+/// What one pass computes.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Its rows; positions of a sequence must rise without gaps from what the cache holds.
+    pub rows: &'a [Row],
+    /// Indices of the rows whose logits are wanted.
+    pub outputs: &'a [u32],
+}
+
+impl Batch<'_> {
+    /// The row table: token, position, sequence, and the source row of output `i`.
+    pub fn row_table(&self) -> Vec<u32> {
+        let mut table = Vec::with_capacity(self.rows.len() * ROW_WORDS as usize);
+        for (i, row) in self.rows.iter().enumerate() {
+            table.extend([row.token, row.position, row.sequence, self.outputs.get(i).copied().unwrap_or(0)]);
+        }
+        table
+    }
+
+    /// Blocks of attention that the longest row reaches.
+    pub fn blocks(&self) -> u32 {
+        self.rows.iter().map(|r| r.position).max().unwrap_or(0) / carat_shaders::params::PAGE + 1
+    }
+}
+
+/// An executor.
+pub enum Executor {
+    /// The twins on the processor's cores.
+    Cpu(Box<cpu::CpuExecutor>),
+    /// WGSL through wgpu.
+    #[cfg(feature = "gpu")]
+    Gpu(Box<gpu::GpuExecutor>),
+}
+
+impl Executor {
+    /// Runs the steps of `range` over the batch. Steps outside it keep their results of earlier calls.
+    pub async fn run(&mut self, plan: &Plan, batch: Batch<'_>, range: Range<usize>) -> Result<(), Error> {
+        match self {
+            Executor::Cpu(e) => {
+                e.run(plan, batch, range);
+                Ok(())
+            }
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(e) => e.run(plan, batch, range).await,
+        }
+    }
+
+    /// The first `words` words of a buffer that steps write.
+    pub async fn read(&mut self, buffer: BufferId, words: u64) -> Result<Vec<u32>, Error> {
+        match self {
+            Executor::Cpu(e) => Ok(e.read(buffer, words)),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(e) => e.read(buffer, words).await,
+        }
+    }
+
+    /// The device's name.
+    pub fn device(&self) -> String {
+        match self {
+            Executor::Cpu(e) => e.device(),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(e) => e.device(),
+        }
+    }
+
+    /// Dispatches sent to a device so far; 0 on the CPU.
+    pub fn dispatches(&self) -> u64 {
+        match self {
+            Executor::Cpu(_) => 0,
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(e) => e.dispatches(),
+        }
+    }
+}

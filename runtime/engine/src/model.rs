@@ -1,0 +1,225 @@
+//! A Carat file in memory: mapped or owned bytes, checked metadata, tensors in place.
+#![cfg_attr(feature = "mmap", allow(unsafe_code))]
+
+use crate::error::Error;
+use crate::text::{Tokenizer, TokenizerData};
+use carat_format::{Directory, ModelSpec, keys};
+use carat_gguf::{Header, Parse};
+#[cfg(feature = "mmap")]
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// How much of a file is checked when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Structure, and every tensor's blake3.
+    Hashes,
+    /// Structure only: shapes, sizes, exponents, tables.
+    Structure,
+}
+
+enum Bytes {
+    #[cfg(feature = "mmap")]
+    Mapped(memmap2::Mmap),
+    /// Words, so that tensors can be read as words in place.
+    Owned { words: Vec<u64>, len: usize },
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            #[cfg(feature = "mmap")]
+            Bytes::Mapped(map) => map,
+            Bytes::Owned { words, len } => &bytemuck::cast_slice(words)[..*len],
+        }
+    }
+}
+
+/// An opened Carat file.
+pub struct Model {
+    bytes: Bytes,
+    spec: ModelSpec,
+    directory: Directory,
+    tokenizer: OnceLock<Tokenizer>,
+}
+
+impl Model {
+    /// Opens and maps a file.
+    ///
+    /// Errors: the file cannot be read, is no GGUF, is no Carat model, or is damaged.
+    #[cfg(feature = "mmap")]
+    pub fn open(path: &Path, verify: Verify) -> Result<Self, Error> {
+        let io = |source| Error::Io {
+            path: path.into(),
+            source,
+        };
+        let file = std::fs::File::open(path).map_err(io)?;
+        let meta = file.metadata().map_err(io)?;
+        if !meta.is_file() {
+            return Err(io(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "not a regular file; expected a .gguf file (convert a Hugging Face directory with `carat convert`)",
+            )));
+        }
+        // SAFETY: the map is read-only. If another process shortens the file the operating system ends
+        // this process with SIGBUS; if it rewrites it, integers change but no invariant of memory rests
+        // on the contents: every offset was checked against the length at opening and every kernel is
+        // total over its inputs.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+        Self::new(Bytes::Mapped(map), verify)
+    }
+
+    /// Takes a file's bytes.
+    ///
+    /// Errors: no GGUF, no Carat model, or damaged.
+    pub fn from_bytes(bytes: &[u8], verify: Verify) -> Result<Self, Error> {
+        let mut words = vec![0u64; bytes.len().div_ceil(8)];
+        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        Self::new(
+            Bytes::Owned {
+                words,
+                len: bytes.len(),
+            },
+            verify,
+        )
+    }
+
+    fn new(bytes: Bytes, verify: Verify) -> Result<Self, Error> {
+        let header = parse(bytes.get())?;
+        let spec = ModelSpec::from_header(&header)?;
+        let directory = Directory::from_header(&header, &spec)?;
+        drop(header);
+        let model = Self {
+            bytes,
+            spec,
+            directory,
+            tokenizer: OnceLock::new(),
+        };
+        let mut tensors = model.tensors();
+        if let Some((tensor, offset, ..)) = tensors.find(|t| t.1 % 256 != 0) {
+            return Err(Error::Alignment { tensor, offset });
+        }
+        drop(tensors);
+        if verify == Verify::Hashes {
+            model.verify()?;
+        }
+        Ok(model)
+    }
+
+    /// (name, offset, bytes, blake3) of every tensor.
+    fn tensors(&self) -> impl Iterator<Item = (String, u64, u64, [u8; 32])> + '_ {
+        let matrices = self
+            .directory
+            .matrices
+            .iter()
+            .map(|e| (e.tensor.name(), e.offset, e.layout.payload_bytes(), e.hash));
+        matrices.chain(
+            self.directory
+                .vectors
+                .iter()
+                .map(|v| (v.tensor.name(), v.offset, v.len * 4, v.hash)),
+        )
+    }
+
+    /// Compares every tensor with the blake3 that the file states. Errors: the first that differs.
+    pub fn verify(&self) -> Result<(), Error> {
+        let check = |(tensor, offset, len, expected): (String, u64, u64, [u8; 32])| {
+            let found = blake3::hash(self.slice(offset, len));
+            if found.as_bytes() == &expected {
+                return Ok(());
+            }
+            let expected = blake3::Hash::from_bytes(expected).to_hex().to_string();
+            Err(Error::Hash {
+                tensor,
+                expected,
+                found: found.to_hex().to_string(),
+            })
+        };
+        #[cfg(feature = "threads")]
+        {
+            use rayon::prelude::*;
+            let tensors: Vec<_> = self.tensors().collect();
+            // The first damaged tensor in file order, whatever the threads.
+            let found: Vec<_> = tensors.into_par_iter().map(check).collect();
+            found.into_iter().collect()
+        }
+        #[cfg(not(feature = "threads"))]
+        self.tensors().try_for_each(check)
+    }
+
+    /// Hyper-parameters.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Tensors.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Bytes of the whole file.
+    pub fn len(&self) -> u64 {
+        self.bytes.get().len() as u64
+    }
+
+    /// Never: a file of no bytes does not open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The container's header. Errors: none for a model that opened.
+    pub fn header(&self) -> Result<Header<'_>, Error> {
+        parse(self.bytes.get())
+    }
+
+    /// The tokenizer, built at the first call. Errors: keys missing, damaged or of an unknown kind.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
+        if let Some(t) = self.tokenizer.get() {
+            return Ok(t);
+        }
+        let built = Tokenizer::new(&TokenizerData::from_gguf(&self.header()?)?)?;
+        Ok(self.tokenizer.get_or_init(|| built))
+    }
+
+    /// The prompt and the checksums of the file's golden vectors, if it has them.
+    pub fn golden(&self) -> Result<Option<(Vec<u32>, Vec<u64>)>, Error> {
+        let header = self.header()?;
+        let prompt = header
+            .array_of_opt::<u32>(keys::GOLDEN_PROMPT)
+            .map_err(carat_format::FormatError::from)?;
+        let sums = header
+            .array_of_opt::<u64>(keys::GOLDEN_CHECKSUMS)
+            .map_err(carat_format::FormatError::from)?;
+        Ok(prompt.zip(sums).map(|(p, s)| (p.collect(), s.collect())))
+    }
+
+    /// `len` bytes at `offset`, empty where that is outside the file.
+    pub fn slice(&self, offset: u64, len: u64) -> &[u8] {
+        let bytes = self.bytes.get();
+        let range = usize::try_from(offset).ok().zip(
+            offset
+                .checked_add(len)
+                .and_then(|e| usize::try_from(e).ok()),
+        );
+        range.and_then(|(a, b)| bytes.get(a..b)).unwrap_or(&[])
+    }
+
+    /// `words` words at `offset`, a multiple of 256; empty where that is outside the file.
+    pub fn words(&self, offset: u64, words: u64) -> &[u32] {
+        // The map starts at a page and owned bytes at a word of 8 bytes, so a multiple of 256 is aligned.
+        bytemuck::try_cast_slice(self.slice(offset, words.saturating_mul(4))).unwrap_or(&[])
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Header<'_>, Error> {
+    let len = bytes.len() as u64;
+    match carat_gguf::parse(bytes, len)? {
+        Parse::Complete(header) => Ok(header),
+        // With the whole file as prefix the parser never asks for more.
+        Parse::NeedMore(needed) => Err(Error::Format(carat_format::FormatError::Range {
+            field: "the header's length".into(),
+            found: needed.to_string(),
+            expected: format!("at most {len}"),
+        })),
+    }
+}

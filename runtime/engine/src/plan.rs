@@ -1,0 +1,758 @@
+//! The program of a forward pass as plain data: buffers and steps. Executors run it; it names no device.
+//!
+//! A plan is a function of the model, the batch size and the context alone. Whatever changes from one
+//! forward pass to the next (tokens, positions, which rows give logits) is in the row table.
+
+use crate::error::Error;
+use carat_format::{Directory, Encoding, ModelSpec, PartLayout, Tensor, TensorEntry};
+use carat_shaders::params::{self, PAGE, RESULT_WORDS, ROW_WORDS, STATS_WORDS};
+use carat_shaders::{act_stride, groups_of, kv_page_words, partial_stride, query_stride};
+
+/// Index of a buffer in [`Plan::buffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub usize);
+
+/// What fills a buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Written by steps, zero at first.
+    Work,
+    /// Written by the executor before each pass: see [`Row`].
+    RowTable,
+    /// Written by the executor once: page `i` of a sequence's row.
+    PageTable,
+    /// Bytes `offset..offset + 4·words` of the model file.
+    File {
+        /// Absolute byte offset.
+        offset: u64,
+    },
+    /// Constant words.
+    Constant(Vec<u32>),
+}
+
+/// A buffer of 32-bit words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Name for messages and tests.
+    pub name: String,
+    /// Length in 32-bit words.
+    pub words: u64,
+    /// What fills it.
+    pub content: Content,
+}
+
+/// A kernel with its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Op {
+    EmbedRow(params::EmbedRow, Encoding),
+    RmsnormRow(params::RmsnormRow),
+    QuantizeRow(params::QuantizeRow),
+    LinearTile(params::LinearTile, Encoding),
+    RopeAngles(params::RopeAngles),
+    RopeQuery(params::RopeQuery),
+    KvStore(params::KvStore),
+    AttnBlock(params::AttnBlock),
+    AttnMerge(params::AttnMerge),
+    Swiglu(params::Swiglu),
+    LogitsStats(params::LogitsStats),
+}
+
+impl Op {
+    /// Name of the kernel and of its twin.
+    pub fn kernel(&self) -> &'static str {
+        match self {
+            Op::EmbedRow(..) => "embed_row_q",
+            Op::RmsnormRow(_) => "rmsnorm_row_q8",
+            Op::QuantizeRow(_) => "quantize_row_q8",
+            Op::LinearTile(..) => "linear_tile_q",
+            Op::RopeAngles(_) => "rope_angles_q30",
+            Op::RopeQuery(_) => "rope_query_q12",
+            Op::KvStore(_) => "kv_store_q8",
+            Op::AttnBlock(_) => "attn_block_q8",
+            Op::AttnMerge(_) => "attn_merge_i32",
+            Op::Swiglu(_) => "swiglu_row_i32",
+            Op::LogitsStats(_) => "logits_stats_i32",
+        }
+    }
+
+    /// The uniform's bytes.
+    pub fn params(&self) -> &[u8] {
+        match self {
+            Op::EmbedRow(p, _) => bytemuck::bytes_of(p),
+            Op::RmsnormRow(p) => bytemuck::bytes_of(p),
+            Op::QuantizeRow(p) => bytemuck::bytes_of(p),
+            Op::LinearTile(p, _) => bytemuck::bytes_of(p),
+            Op::RopeAngles(p) => bytemuck::bytes_of(p),
+            Op::RopeQuery(p) => bytemuck::bytes_of(p),
+            Op::KvStore(p) => bytemuck::bytes_of(p),
+            Op::AttnBlock(p) => bytemuck::bytes_of(p),
+            Op::AttnMerge(p) => bytemuck::bytes_of(p),
+            Op::Swiglu(p) => bytemuck::bytes_of(p),
+            Op::LogitsStats(p) => bytemuck::bytes_of(p),
+        }
+    }
+
+    /// The pipeline constant `BITS`, for kernels that have it.
+    pub fn bits(&self) -> Option<u32> {
+        match self {
+            Op::EmbedRow(_, e) | Op::LinearTile(_, e) => Some(e.bits()),
+            _ => None,
+        }
+    }
+}
+
+/// How many rows a step works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Every row of the batch.
+    Batch,
+    /// The rows whose logits are wanted; the step is left out where there are none.
+    Outputs,
+}
+
+/// One dispatch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Name of the intermediate that it computes, e.g. `blk.0.attn_q`.
+    pub label: String,
+    /// The kernel and its parameters.
+    pub op: Op,
+    /// Storage buffers in the order of the kernel's bindings after the uniform.
+    pub bindings: Vec<BufferId>,
+    /// Index in `bindings` of the result.
+    pub result: usize,
+    /// Words of the result for one row, 0 where it is not laid out by rows.
+    pub result_stride: u64,
+    /// Rows it works on.
+    pub rows: Rows,
+}
+
+/// One row of a batch: a token at a position of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Token id.
+    pub token: u32,
+    /// Absolute position, from 0.
+    pub position: u32,
+    /// Row of the page table.
+    pub sequence: u32,
+}
+
+/// The size of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Most rows of a pass.
+    pub batch: u32,
+    /// Most rows of a pass that give logits.
+    pub outputs: u32,
+    /// Positions of the KV cache, a multiple of [`PAGE`].
+    pub context: u32,
+}
+
+/// Largest buffer: WebGPU's default `maxStorageBufferBindingSize`, in words.
+const MAX_BUFFER_WORDS: u64 = (128 << 20) / 4;
+
+/// A forward pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Buffers by [`BufferId`].
+    pub buffers: Vec<Buffer>,
+    /// Steps in order.
+    pub steps: Vec<Step>,
+    /// Its size, after fitting every buffer into a binding.
+    pub extent: Extent,
+    /// The row table.
+    pub row_table: BufferId,
+    /// Logits, `[outputs, vocab]` i32.
+    pub logits: BufferId,
+    /// Results, `[outputs, RESULT_WORDS]`: see the kernel `logits_stats_i32`.
+    pub results: BufferId,
+    /// Statistics: saturated elements, largest |residual|.
+    pub stats: BufferId,
+    /// Exponent of the logits.
+    pub logits_exponent: i32,
+}
+
+struct Builder<'a> {
+    spec: &'a ModelSpec,
+    directory: &'a Directory,
+    buffers: Vec<Buffer>,
+    steps: Vec<Step>,
+    extent: Extent,
+}
+
+/// The buffers that every block shares.
+struct Work {
+    row_table: BufferId,
+    page_table: BufferId,
+    angles: BufferId,
+    stats: BufferId,
+    h: BufferId,
+    act: BufferId,
+    q: BufferId,
+    k: BufferId,
+    v: BufferId,
+    query: BufferId,
+    partial: BufferId,
+    attn: BufferId,
+    gate: BufferId,
+    up: BufferId,
+    mid: BufferId,
+}
+
+impl Plan {
+    /// Plans a pass of at most `extent.batch` rows over a cache of `extent.context` positions.
+    ///
+    /// The batch shrinks until every buffer fits a binding of 128 MiB. Errors: a context whose cache
+    /// cannot fit, or a tensor that the directory lacks.
+    pub fn new(spec: &ModelSpec, directory: &Directory, extent: Extent) -> Result<Self, Error> {
+        let too_long = || Error::Context {
+            asked: extent.context,
+            most: most_context(spec),
+        };
+        let context = extent
+            .context
+            .max(1)
+            .checked_next_multiple_of(PAGE)
+            .ok_or_else(too_long)?;
+        if context > most_context(spec) {
+            return Err(too_long());
+        }
+        let widths = Widths::new(spec, context);
+        let fits = |stride: u64| (MAX_BUFFER_WORDS / stride.max(1)).clamp(1, 65_535) as u32;
+        let batch = extent.batch.clamp(1, fits(widths.largest()));
+        let outputs = extent
+            .outputs
+            .clamp(1, batch)
+            .min(fits(u64::from(spec.vocab_size)));
+        let extent = Extent {
+            batch,
+            outputs,
+            context,
+        };
+        Builder {
+            spec,
+            directory,
+            buffers: Vec::new(),
+            steps: Vec::new(),
+            extent,
+        }
+        .build()
+    }
+
+    /// The step whose label is `label`.
+    pub fn step(&self, label: &str) -> Option<&Step> {
+        self.steps.iter().find(|s| s.label == label)
+    }
+
+    /// Bytes of all buffers that a device allocates beside the weights.
+    pub fn work_bytes(&self) -> u64 {
+        self.buffers
+            .iter()
+            .filter(|b| !matches!(b.content, Content::File { .. }))
+            .map(|b| b.words * 4)
+            .sum()
+    }
+}
+
+/// Words of one row in each buffer.
+struct Widths {
+    d: u64,
+    q: u64,
+    kv: u64,
+    f: u64,
+    act: u64,
+    query: u64,
+    partial: u64,
+    head_words: u32,
+    groups: u32,
+    blocks: u32,
+}
+
+impl Widths {
+    fn new(spec: &ModelSpec, context: u32) -> Self {
+        let (d, f) = (spec.embedding_length, spec.feed_forward_length);
+        let q = spec.head_count * spec.head_dim;
+        let head_words = spec.head_dim.div_ceil(4);
+        let groups = groups_of(spec.head_dim);
+        let blocks = context.div_ceil(PAGE);
+        let act = [d, f, q]
+            .map(|c| u64::from(act_stride(groups_of(c))))
+            .into_iter()
+            .max()
+            .unwrap_or(0);
+        Self {
+            d: d.into(),
+            q: q.into(),
+            kv: u64::from(spec.head_count_kv) * u64::from(spec.head_dim),
+            f: f.into(),
+            act,
+            query: u64::from(spec.head_count) * u64::from(query_stride(head_words)),
+            partial: u64::from(spec.head_count)
+                * u64::from(blocks)
+                * u64::from(partial_stride(head_words, groups)),
+            head_words,
+            groups,
+            blocks,
+        }
+    }
+
+    fn largest(&self) -> u64 {
+        [
+            self.d,
+            self.q,
+            self.kv,
+            self.f,
+            self.act,
+            self.query,
+            self.partial,
+        ]
+        .into_iter()
+        .max()
+        .unwrap_or(1)
+    }
+}
+
+/// Positions whose cache and partial results of one row fit a binding.
+fn most_context(spec: &ModelSpec) -> u32 {
+    let (head_words, groups) = (spec.head_dim.div_ceil(4), groups_of(spec.head_dim));
+    let page = u64::from(kv_page_words(spec.head_count_kv, head_words, groups));
+    let partial = u64::from(spec.head_count) * u64::from(partial_stride(head_words, groups));
+    ((MAX_BUFFER_WORDS / page.max(partial)) as u32).saturating_mul(PAGE)
+}
+
+impl Builder<'_> {
+    fn buffer(&mut self, name: &str, words: u64, content: Content) -> BufferId {
+        self.buffers.push(Buffer {
+            name: name.into(),
+            words,
+            content,
+        });
+        BufferId(self.buffers.len() - 1)
+    }
+
+    fn work(&mut self, name: &str, stride: u64) -> BufferId {
+        let words = stride * u64::from(self.extent.batch);
+        self.buffer(name, words, Content::Work)
+    }
+
+    fn step(
+        &mut self,
+        label: String,
+        op: Op,
+        bindings: &[BufferId],
+        result: usize,
+        stride: u64,
+        rows: Rows,
+    ) {
+        self.steps.push(Step {
+            label,
+            op,
+            bindings: bindings.to_vec(),
+            result,
+            result_stride: stride,
+            rows,
+        });
+    }
+
+    fn build(mut self) -> Result<Plan, Error> {
+        let (spec, extent) = (self.spec, self.extent);
+        let w = Widths::new(spec, extent.context);
+        let increments = spec
+            .rope_increments
+            .iter()
+            .flat_map(|i| [*i as u32, (*i >> 32) as u32])
+            .collect::<Vec<_>>();
+        let increments = self.buffer(
+            "rope.increments",
+            increments.len() as u64,
+            Content::Constant(increments),
+        );
+        let pairs = spec.head_dim / 2;
+        let work = Work {
+            row_table: {
+                let words = u64::from(extent.batch * ROW_WORDS);
+                self.buffer("rows", words, Content::RowTable)
+            },
+            page_table: self.buffer("pages", w.blocks.into(), Content::PageTable),
+            angles: self.work("rope.angles", u64::from(pairs) * 2),
+            stats: self.buffer("stats", STATS_WORDS.into(), Content::Work),
+            h: self.work("h", w.d),
+            act: self.work("act", w.act),
+            q: self.work("q", w.q),
+            k: self.work("k", w.kv),
+            v: self.work("v", w.kv),
+            query: self.work("query", w.query),
+            partial: self.work("partial", w.partial),
+            attn: self.work("attn", w.q),
+            gate: self.work("gate", w.f),
+            up: self.work("up", w.f),
+            mid: self.work("mid", w.f),
+        };
+        self.embed(&work)?;
+        let op = Op::RopeAngles(params::RopeAngles {
+            pairs,
+            ..Default::default()
+        });
+        self.step(
+            "rope.angles".into(),
+            op,
+            &[work.row_table, increments, work.angles],
+            2,
+            u64::from(pairs) * 2,
+            Rows::Batch,
+        );
+        for block in 0..spec.block_count {
+            self.attention(&work, &w, block)?;
+            self.feed_forward(&work, block)?;
+        }
+        self.head(work)
+    }
+
+    fn matrix(&self, tensor: Tensor) -> Result<TensorEntry, Error> {
+        self.directory
+            .matrix(tensor)
+            .cloned()
+            .ok_or_else(|| Error::MissingTensor(tensor.name()))
+    }
+
+    /// The buffer of one part of a matrix, the same for every step that reads it.
+    fn part(&mut self, entry: &TensorEntry, part: &PartLayout) -> BufferId {
+        let content = Content::File {
+            offset: entry.offset + part.codes,
+        };
+        if let Some(i) = self.buffers.iter().position(|b| b.content == content) {
+            return BufferId(i);
+        }
+        self.buffer(&entry.tensor.name(), (part.end - part.codes) / 4, content)
+    }
+
+    fn embed(&mut self, work: &Work) -> Result<(), Error> {
+        let entry = self.matrix(Tensor::TokenEmbedding)?;
+        for (i, part) in entry.layout.parts.clone().iter().enumerate() {
+            let weights = self.part(&entry, part);
+            let op = Op::EmbedRow(
+                params::EmbedRow {
+                    table: entry.table.words(),
+                    row_start: part.row_start as u32,
+                    part_rows: part.rows as u32,
+                    groups: entry.layout.groups as u32,
+                    scales: ((part.scales - part.codes) / 4) as u32,
+                    row_scales: ((part.row_scales - part.codes) / 4) as u32,
+                    cols: entry.layout.cols as u32,
+                    exponent: self.spec.residual_exponent,
+                    ..Default::default()
+                },
+                entry.layout.encoding,
+            );
+            let label = if i == 0 {
+                "embed".into()
+            } else {
+                format!("embed.{i}")
+            };
+            self.step(
+                label,
+                op,
+                &[work.row_table, weights, work.h],
+                2,
+                entry.layout.cols,
+                Rows::Batch,
+            );
+        }
+        Ok(())
+    }
+
+    fn norm(
+        &mut self,
+        work: &Work,
+        tensor: Tensor,
+        label: String,
+        rows: Rows,
+    ) -> Result<(), Error> {
+        let gains = self
+            .directory
+            .vector(tensor)
+            .ok_or_else(|| Error::MissingTensor(tensor.name()))?;
+        let (offset, exponent, cols) = (gains.offset, gains.exponent, self.spec.embedding_length);
+        let gains = self.buffer(&tensor.name(), cols.into(), Content::File { offset });
+        let stride = act_stride(groups_of(cols));
+        let op = Op::RmsnormRow(params::RmsnormRow {
+            cols,
+            act_stride: stride,
+            gather: u32::from(rows == Rows::Outputs),
+            eps_mantissa: self.spec.epsilon.mantissa,
+            eps_exponent: self.spec.epsilon.exponent - 2 * self.spec.residual_exponent,
+            gain_exponent: exponent,
+            ..Default::default()
+        });
+        self.step(
+            label,
+            op,
+            &[work.row_table, work.h, gains, work.act],
+            3,
+            stride.into(),
+            rows,
+        );
+        Ok(())
+    }
+
+    fn quantize(&mut self, work: &Work, label: String, x: BufferId, cols: u32, exponent: i32) {
+        let stride = act_stride(groups_of(cols));
+        let op = Op::QuantizeRow(params::QuantizeRow {
+            cols,
+            act_stride: stride,
+            exponent,
+            ..Default::default()
+        });
+        self.step(label, op, &[x, work.act], 1, stride.into(), Rows::Batch);
+    }
+
+    /// `out (+)= W · act`; returns the exponent of the result.
+    fn linear(
+        &mut self,
+        work: &Work,
+        tensor: Tensor,
+        label: String,
+        out: BufferId,
+        rows: Rows,
+    ) -> Result<i32, Error> {
+        let entry = self.matrix(tensor)?;
+        let accumulate = out == work.h;
+        let exponent = if accumulate {
+            self.spec.residual_exponent
+        } else {
+            entry.exponent
+        };
+        for (i, part) in entry.layout.parts.clone().iter().enumerate() {
+            let weights = self.part(&entry, part);
+            let op = Op::LinearTile(
+                params::LinearTile {
+                    table: entry.table.words(),
+                    row_start: part.row_start as u32,
+                    part_rows: part.rows as u32,
+                    groups: entry.layout.groups as u32,
+                    scales: ((part.scales - part.codes) / 4) as u32,
+                    row_scales: ((part.row_scales - part.codes) / 4) as u32,
+                    act_stride: act_stride(entry.layout.groups as u32),
+                    out_stride: entry.layout.rows as u32,
+                    exponent,
+                    accumulate: accumulate.into(),
+                    ..Default::default()
+                },
+                entry.layout.encoding,
+            );
+            let label = if i == 0 {
+                label.clone()
+            } else {
+                format!("{label}.{i}")
+            };
+            self.step(
+                label,
+                op,
+                &[work.act, weights, out, work.stats],
+                2,
+                entry.layout.rows,
+                rows,
+            );
+        }
+        Ok(exponent)
+    }
+
+    fn attention(&mut self, work: &Work, w: &Widths, block: u32) -> Result<(), Error> {
+        let spec = self.spec;
+        let name = |part: &str| format!("blk.{block}.{part}");
+        let pages = u64::from(w.blocks)
+            * u64::from(kv_page_words(spec.head_count_kv, w.head_words, w.groups));
+        let cache = self.buffer(&name("cache"), pages, Content::Work);
+        self.norm(
+            work,
+            Tensor::AttnNorm(block),
+            name("attn_norm"),
+            Rows::Batch,
+        )?;
+        let q = self.linear(
+            work,
+            Tensor::AttnQ(block),
+            name("attn_q"),
+            work.q,
+            Rows::Batch,
+        )?;
+        let k = self.linear(
+            work,
+            Tensor::AttnK(block),
+            name("attn_k"),
+            work.k,
+            Rows::Batch,
+        )?;
+        let v = self.linear(
+            work,
+            Tensor::AttnV(block),
+            name("attn_v"),
+            work.v,
+            Rows::Batch,
+        )?;
+        let op = Op::RopeQuery(params::RopeQuery {
+            heads: spec.head_count,
+            head_dim: spec.head_dim,
+            head_words: w.head_words,
+            exponent: q,
+            scale_mantissa: spec.attention_scale.mantissa,
+            scale_exponent: spec.attention_scale.exponent,
+            ..Default::default()
+        });
+        self.step(
+            name("query"),
+            op,
+            &[work.angles, work.q, work.query],
+            2,
+            w.query,
+            Rows::Batch,
+        );
+        let op = Op::KvStore(params::KvStore {
+            heads: spec.head_count_kv,
+            head_dim: spec.head_dim,
+            head_words: w.head_words,
+            groups: w.groups,
+            key_exponent: k,
+            value_exponent: v,
+            table_stride: w.blocks,
+            ..Default::default()
+        });
+        let bindings = [
+            work.row_table,
+            work.page_table,
+            work.angles,
+            work.k,
+            work.v,
+            cache,
+        ];
+        self.step(name("kv"), op, &bindings, 5, 0, Rows::Batch);
+        let op = Op::AttnBlock(params::AttnBlock {
+            heads: spec.head_count,
+            heads_per_kv: spec.heads_per_kv(),
+            head_words: w.head_words,
+            groups: w.groups,
+            table_stride: w.blocks,
+            max_blocks: w.blocks,
+            ..Default::default()
+        });
+        let bindings = [
+            work.row_table,
+            work.page_table,
+            work.query,
+            cache,
+            work.partial,
+        ];
+        self.step(name("attn_block"), op, &bindings, 4, 0, Rows::Batch);
+        let op = Op::AttnMerge(params::AttnMerge {
+            heads: spec.head_count,
+            head_dim: spec.head_dim,
+            head_words: w.head_words,
+            groups: w.groups,
+            max_blocks: w.blocks,
+            exponent: v,
+            ..Default::default()
+        });
+        self.step(
+            name("attn"),
+            op,
+            &[work.row_table, work.partial, work.attn],
+            2,
+            w.q,
+            Rows::Batch,
+        );
+        self.quantize(work, name("attn_act"), work.attn, w.q as u32, v);
+        self.linear(
+            work,
+            Tensor::AttnOutput(block),
+            name("attn_output"),
+            work.h,
+            Rows::Batch,
+        )?;
+        Ok(())
+    }
+
+    fn feed_forward(&mut self, work: &Work, block: u32) -> Result<(), Error> {
+        let name = |part: &str| format!("blk.{block}.{part}");
+        let cols = self.spec.feed_forward_length;
+        self.norm(work, Tensor::FfnNorm(block), name("ffn_norm"), Rows::Batch)?;
+        let gate = self.linear(
+            work,
+            Tensor::FfnGate(block),
+            name("ffn_gate"),
+            work.gate,
+            Rows::Batch,
+        )?;
+        let up = self.linear(
+            work,
+            Tensor::FfnUp(block),
+            name("ffn_up"),
+            work.up,
+            Rows::Batch,
+        )?;
+        let op = Op::Swiglu(params::Swiglu {
+            cols,
+            gate_exponent: gate,
+            ..Default::default()
+        });
+        self.step(
+            name("ffn_mid"),
+            op,
+            &[work.gate, work.up, work.mid],
+            2,
+            cols.into(),
+            Rows::Batch,
+        );
+        self.quantize(work, name("ffn_act"), work.mid, cols, gate + up + 30);
+        self.linear(
+            work,
+            Tensor::FfnDown(block),
+            name("ffn_down"),
+            work.h,
+            Rows::Batch,
+        )?;
+        Ok(())
+    }
+
+    fn head(mut self, work: Work) -> Result<Plan, Error> {
+        let vocab = u64::from(self.spec.vocab_size);
+        let outputs = u64::from(self.extent.outputs);
+        let logits = self.buffer("logits", vocab * outputs, Content::Work);
+        let results = self.buffer("results", u64::from(RESULT_WORDS) * outputs, Content::Work);
+        self.norm(
+            &work,
+            Tensor::OutputNorm,
+            "output_norm".into(),
+            Rows::Outputs,
+        )?;
+        let tensor = if self.directory.tied() {
+            Tensor::TokenEmbedding
+        } else {
+            Tensor::Output
+        };
+        let exponent = self.linear(&work, tensor, "logits".into(), logits, Rows::Outputs)?;
+        let op = Op::LogitsStats(params::LogitsStats {
+            cols: self.spec.vocab_size,
+            ..Default::default()
+        });
+        self.step(
+            "results".into(),
+            op,
+            &[logits, results],
+            1,
+            RESULT_WORDS.into(),
+            Rows::Outputs,
+        );
+        Ok(Plan {
+            buffers: self.buffers,
+            steps: self.steps,
+            extent: self.extent,
+            row_table: work.row_table,
+            logits,
+            results,
+            stats: work.stats,
+            logits_exponent: exponent,
+        })
+    }
+}

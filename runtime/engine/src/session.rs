@@ -1,0 +1,302 @@
+//! A sequence of tokens in the KV cache of one executor.
+
+use crate::error::Error;
+use crate::exec::cpu::CpuExecutor;
+use crate::exec::{Batch, Executor};
+use crate::model::Model;
+use crate::plan::{Extent, Plan, Row};
+use carat_shaders::params::RESULT_WORDS;
+use std::sync::Arc;
+
+/// Where to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A hardware GPU if there is one, else the CPU; never a software rasteriser.
+    Auto,
+    /// The CPU twins.
+    Cpu,
+    /// A hardware GPU, or none.
+    Gpu,
+    /// The first adapter whose name contains this, software rasterisers included.
+    GpuNamed(String),
+}
+
+/// Size and place of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Where to run.
+    pub device: DeviceChoice,
+    /// Positions of the KV cache; rounded up to pages of 256.
+    pub context: u32,
+    /// Most positions of a prompt computed at once.
+    pub batch: u32,
+    /// Most of them whose logits are wanted at once.
+    pub outputs: u32,
+    /// Threads of the CPU executor; `None` for every core.
+    pub threads: Option<usize>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            device: DeviceChoice::Auto,
+            context: 4096,
+            batch: 64,
+            outputs: 1,
+            threads: None,
+        }
+    }
+}
+
+/// The 64-bit checksum of one row of logits.
+pub type Checksum = u64;
+
+/// Which of the given tokens' logits are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Those of the last token.
+    Last,
+    /// Those of the tokens from this index on.
+    From(usize),
+    /// The last token's checksum and arg-max, not its logits.
+    LastResult,
+}
+
+/// Logits of one position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Position of the token whose successor they predict.
+    pub position: u32,
+    /// Logits in units of `2^Session::logits_exponent`; empty where only the result was wanted.
+    pub logits: Vec<i32>,
+    /// Order-free checksum, computed on the device.
+    pub checksum: Checksum,
+    /// The largest logit's id, ties to the lower.
+    pub argmax: u32,
+}
+
+/// blake3 over the exponent and the checksums of every row of logits that was sampled.
+#[derive(Clone, Debug)]
+pub struct LogitsHash(blake3::Hasher);
+
+impl LogitsHash {
+    /// No rows yet.
+    pub fn new(exponent: i32) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&exponent.to_le_bytes());
+        Self(hasher)
+    }
+
+    /// Takes in one row's checksum.
+    pub fn push(&mut self, checksum: Checksum) {
+        self.0.update(&checksum.to_le_bytes());
+    }
+
+    /// The hash so far, in hexadecimal.
+    pub fn hex(&self) -> String {
+        self.0.finalize().to_hex().to_string()
+    }
+}
+
+/// One sequence on one device.
+pub struct Session {
+    model: Arc<Model>,
+    plan: Plan,
+    executor: Executor,
+    tokens: Vec<u32>,
+}
+
+impl Session {
+    /// Plans, allocates and, on a GPU, uploads.
+    ///
+    /// Errors: no such device, a context that cannot be held, a device that refuses.
+    pub async fn new(model: Arc<Model>, options: &SessionOptions) -> Result<Self, Error> {
+        let extent = Extent {
+            batch: options.batch,
+            outputs: options.outputs,
+            context: options.context,
+        };
+        let plan = Plan::new(model.spec(), model.directory(), extent)?;
+        let executor = open(&model, &plan, options).await?;
+        Ok(Self {
+            model,
+            plan,
+            executor,
+            tokens: Vec::new(),
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The executor, for tests that look at intermediates.
+    pub fn executor(&mut self) -> (&mut Executor, &Plan) {
+        (&mut self.executor, &self.plan)
+    }
+
+    /// The device's name.
+    pub fn device(&self) -> String {
+        self.executor.device()
+    }
+
+    /// Dispatches sent to a device so far; 0 on the CPU.
+    pub fn dispatches(&self) -> u64 {
+        self.executor.dispatches()
+    }
+
+    /// Tokens in the cache.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Positions of the cache.
+    pub fn context(&self) -> u32 {
+        self.plan.extent.context
+    }
+
+    /// Unit of the logits: `2^logits_exponent`.
+    pub fn logits_exponent(&self) -> i32 {
+        self.plan.logits_exponent
+    }
+
+    /// Forgets every token from position `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
+    }
+
+    /// Appends `tokens` and gives `sink` the wanted outputs in order of position.
+    ///
+    /// Errors: a token outside the vocabulary, a full context, a device's failure. After an error the
+    /// cache holds the tokens before the batch that failed.
+    pub async fn forward(
+        &mut self,
+        tokens: &[u32],
+        want: Want,
+        sink: &mut dyn FnMut(Output),
+    ) -> Result<(), Error> {
+        let vocab = self.model.spec().vocab_size;
+        if let Some(id) = tokens.iter().copied().find(|id| *id >= vocab) {
+            return Err(Error::Token { id, vocab });
+        }
+        let (used, context) = (self.tokens.len(), self.context());
+        if tokens.len() > context as usize - used.min(context as usize) {
+            return Err(Error::ContextFull {
+                asked: tokens.len(),
+                used,
+                context,
+            });
+        }
+        let first = match want {
+            Want::Last | Want::LastResult => tokens.len().saturating_sub(1),
+            Want::From(i) => i,
+        };
+        let Extent { batch, outputs, .. } = self.plan.extent;
+        let mut at = 0;
+        while at < tokens.len() {
+            // A batch ends where its rows or its outputs would be too many.
+            let mut end = (at + batch as usize).min(tokens.len());
+            if end > first {
+                end = end.min(at.max(first) + outputs as usize);
+            }
+            let rows: Vec<Row> = (at..end)
+                .map(|i| Row {
+                    token: tokens[i],
+                    position: (used + i) as u32,
+                    sequence: 0,
+                })
+                .collect();
+            let wanted: Vec<u32> = (at.max(first)..end).map(|i| (i - at) as u32).collect();
+            let batch = Batch {
+                rows: &rows,
+                outputs: &wanted,
+            };
+            self.executor
+                .run(&self.plan, batch, 0..self.plan.steps.len())
+                .await?;
+            self.tokens.extend(&tokens[at..end]);
+            self.emit(&rows, &wanted, want, sink).await?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    async fn emit(
+        &mut self,
+        rows: &[Row],
+        wanted: &[u32],
+        want: Want,
+        sink: &mut dyn FnMut(Output),
+    ) -> Result<(), Error> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let n = wanted.len() as u64;
+        let vocab = u64::from(self.model.spec().vocab_size);
+        let results = self
+            .executor
+            .read(self.plan.results, n * u64::from(RESULT_WORDS))
+            .await?;
+        let logits = match want {
+            Want::LastResult => Vec::new(),
+            _ => self.executor.read(self.plan.logits, n * vocab).await?,
+        };
+        for (i, (row, result)) in wanted
+            .iter()
+            .zip(results.chunks_exact(RESULT_WORDS as usize))
+            .enumerate()
+        {
+            let at = i * vocab as usize;
+            let logits = logits.get(at..at + vocab as usize).unwrap_or(&[]);
+            sink(Output {
+                position: rows[*row as usize].position,
+                logits: logits.iter().map(|z| *z as i32).collect(),
+                checksum: u64::from(result[0]) | u64::from(result[1]) << 32,
+                argmax: result[2],
+            });
+        }
+        Ok(())
+    }
+
+    /// (saturated elements of the residual stream, its largest magnitude in units of the stream).
+    pub async fn residual_stats(&mut self) -> Result<(u32, u32), Error> {
+        let stats = self.executor.read(self.plan.stats, 2).await?;
+        Ok((
+            stats.first().copied().unwrap_or(0),
+            stats.get(1).copied().unwrap_or(0),
+        ))
+    }
+}
+
+async fn open(
+    model: &Arc<Model>,
+    plan: &Plan,
+    options: &SessionOptions,
+) -> Result<Executor, Error> {
+    #[cfg(feature = "gpu")]
+    {
+        if let Some(gpu) = crate::device::choose(&options.device).await? {
+            return Ok(Executor::Gpu(Box::new(
+                crate::exec::gpu::GpuExecutor::new(model, plan, gpu).await?,
+            )));
+        }
+    }
+    #[cfg(not(feature = "gpu"))]
+    if let DeviceChoice::Gpu | DeviceChoice::GpuNamed(_) = options.device {
+        return Err(Error::NoDevice {
+            asked: "gpu".into(),
+            available: "cpu (this build has no GPU support)".into(),
+        });
+    }
+    Ok(Executor::Cpu(Box::new(CpuExecutor::new(
+        model.clone(),
+        plan,
+        options.threads,
+    )?)))
+}
