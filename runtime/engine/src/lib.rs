@@ -9,6 +9,7 @@
 pub mod device;
 mod error;
 pub mod exec;
+mod generate;
 mod model;
 pub mod plan;
 pub mod sample;
@@ -16,5 +17,6 @@ mod session;
 pub mod text;
 
 pub use error::Error;
+pub use generate::{Event, GenerateError, GenerateOptions, Generation, generate};
 pub use model::{Model, Verify};
 pub use session::{Checksum, DeviceChoice, LogitsHash, Output, Session, SessionOptions, Want};
