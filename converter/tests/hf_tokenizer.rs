@@ -1,5 +1,6 @@
 //! Tokenizers of Hugging Face directories: the ids of PyPI `tokenizers` (tests/scripts/tokenizer_golden.py),
 //! and directories that are wrong.
+#![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
 use carat::text::{SpacePrefix, TokenType, Tokenizer, TokenizerData};
 use carat_converter::hf_tokenizer::{HfTokenizer, HfTokenizerError};

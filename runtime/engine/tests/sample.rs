@@ -1,4 +1,5 @@
 //! Sampling: fixed expected tokens, agreement with a naive oracle, the distribution of the draw.
+#![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
 use carat::sample::{Candidates, ParamError, Params, SampleError, Sampler, argmax};
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! Streamed text: UTF-8 that is never split, stop strings.
+#![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
 use carat::text::{StopError, StopStrings, Utf8Stream};
 use proptest::prelude::*;
