@@ -10,6 +10,7 @@ pub mod device;
 mod error;
 pub mod exec;
 mod generate;
+pub mod golden;
 mod model;
 pub mod plan;
 pub mod sample;

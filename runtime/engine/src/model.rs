@@ -2,6 +2,7 @@
 #![cfg_attr(feature = "mmap", allow(unsafe_code))]
 
 use crate::error::Error;
+use crate::golden::Golden;
 use crate::text::{Tokenizer, TokenizerData};
 use carat_format::{Directory, ModelSpec, keys};
 use carat_gguf::{Header, Parse};
@@ -182,7 +183,7 @@ impl Model {
     }
 
     /// The prompt and the checksums of the file's golden vectors, if it has them.
-    pub fn golden(&self) -> Result<Option<(Vec<u32>, Vec<u64>)>, Error> {
+    pub fn golden(&self) -> Result<Option<Golden>, Error> {
         let header = self.header()?;
         let prompt = header
             .array_of_opt::<u32>(keys::GOLDEN_PROMPT)
@@ -190,7 +191,10 @@ impl Model {
         let sums = header
             .array_of_opt::<u64>(keys::GOLDEN_CHECKSUMS)
             .map_err(carat_format::FormatError::from)?;
-        Ok(prompt.zip(sums).map(|(p, s)| (p.collect(), s.collect())))
+        Ok(prompt.zip(sums).map(|(p, s)| Golden {
+            prompt: p.collect(),
+            checksums: s.collect(),
+        }))
     }
 
     /// `len` bytes at `offset`, empty where that is outside the file.
@@ -202,6 +206,32 @@ impl Model {
                 .and_then(|e| usize::try_from(e).ok()),
         );
         range.and_then(|(a, b)| bytes.get(a..b)).unwrap_or(&[])
+    }
+
+    /// Gives the pages that lie wholly in a range of a mapped file back to the system; a later read brings
+    /// them in again. Does nothing for owned bytes and where the system has no such call.
+    pub fn release(&self, offset: u64, len: u64) {
+        #[cfg(all(unix, feature = "mmap"))]
+        if let Bytes::Mapped(map) = &self.bytes {
+            let page = 4096;
+            let start = offset.next_multiple_of(page);
+            let end = (offset.saturating_add(len)).min(map.len() as u64) / page * page;
+            if start < end {
+                // SAFETY: the map is a read-only view of a file, never written, so dropped pages come back
+                // with the same bytes.
+                let advised = unsafe {
+                    map.unchecked_advise_range(
+                        memmap2::UncheckedAdvice::DontNeed,
+                        start as usize,
+                        (end - start) as usize,
+                    )
+                };
+                if let Err(e) = advised {
+                    tracing::debug!("pages are kept: {e}");
+                }
+            }
+        }
+        let _ = (offset, len);
     }
 
     /// `words` words at `offset`, a multiple of 256; empty where that is outside the file.

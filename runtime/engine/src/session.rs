@@ -34,6 +34,9 @@ pub struct SessionOptions {
     pub outputs: u32,
     /// Threads of the CPU executor; `None` for every core.
     pub threads: Option<usize>,
+    /// CPU: give a mapped tensor's pages back to the system after each step that read it, so that resident
+    /// memory stays small for a file of any size. Slower.
+    pub release_weights: bool,
 }
 
 impl Default for SessionOptions {
@@ -44,6 +47,7 @@ impl Default for SessionOptions {
             batch: 64,
             outputs: 1,
             threads: None,
+            release_weights: false,
         }
     }
 }
@@ -294,9 +298,7 @@ async fn open(
             available: "cpu (this build has no GPU support)".into(),
         });
     }
-    Ok(Executor::Cpu(Box::new(CpuExecutor::new(
-        model.clone(),
-        plan,
-        options.threads,
-    )?)))
+    let mut cpu = CpuExecutor::new(model.clone(), plan, options.threads)?;
+    cpu.release_weights(options.release_weights);
+    Ok(Executor::Cpu(Box::new(cpu)))
 }

@@ -15,6 +15,7 @@ pub struct CpuExecutor {
     memory: Vec<Vec<u32>>,
     /// (offset, words) of each buffer in the file.
     file: Vec<Option<(u64, u64)>>,
+    release: bool,
     #[cfg(feature = "threads")]
     pool: rayon::ThreadPool,
 }
@@ -50,6 +51,7 @@ impl CpuExecutor {
             model,
             memory,
             file,
+            release: false,
             #[cfg(feature = "threads")]
             pool: rayon::ThreadPoolBuilder::new()
                 .num_threads(threads.unwrap_or(0))
@@ -59,6 +61,11 @@ impl CpuExecutor {
                     reason: e.to_string(),
                 })?,
         })
+    }
+
+    /// Whether a tensor's pages are given back after each step that read it.
+    pub fn release_weights(&mut self, on: bool) {
+        self.release = on;
     }
 
     /// Runs the steps of `range`.
@@ -93,6 +100,11 @@ impl CpuExecutor {
             run();
         }
         self.memory[result.0] = out;
+        if self.release {
+            for (offset, words) in step.bindings.iter().filter_map(|b| self.file[b.0]) {
+                self.model.release(offset, words * 4);
+            }
+        }
         if let Some(id) = stats_id {
             self.memory[id.0] = stats;
         }
