@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod cpu;
+pub mod grid;
 pub mod params;
 
 use carat_format::GROUP;

@@ -91,7 +91,8 @@ fn requant64(a: vec2<u32>, s: i32) -> i32 {
     if (is_neg64(a)) { m = neg64(a); }
     let bits = bit_len64(m);
     if (bits == 0u) { return 0; }
-    if (i32(bits) - s > 31) { return select(0x7fffffff, -0x7fffffff, is_neg64(a)); }
+    // s < -31 first: bits - s may not fit.
+    if (s < -31 || i32(bits) - s > 31) { return select(0x7fffffff, -0x7fffffff, is_neg64(a)); }
     return sat32(shl64(a, u32(-s)));
 }
 
@@ -103,6 +104,12 @@ fn scale64(a: vec2<u32>, m: u32, s: i32) -> i32 {
     let drop = select(0u, bits - 30u, bits > 30u);
     let n = bitcast<i32>(round_shr64(a, drop).x);
     return requant64(mul_su(n, m), s - i32(drop));
+}
+
+// |a|, also of -2^31.
+fn magnitude(a: i32) -> u32 {
+    let u = bitcast<u32>(a);
+    return select(u, 0u - u, a < 0);
 }
 
 fn bit_len(a: u32) -> u32 {
@@ -127,7 +134,7 @@ fn recip_q62(x: u32) -> u32 {
     return mulhi(y, 0x80000000u - mulhi(x, y)) << 2u;
 }
 
-// 2^-x in Q30, x unsigned Q16; 0 from 31 on. Polynomial of degree 5, absolute error under 2e-5... of 2^-floor(x).
+// 2^-x in Q30, x unsigned Q16; 0 from 31 on. Polynomial of degree 5, error under 2e-7.
 fn exp2_neg_q30(x: u32) -> u32 {
     let q = x >> 16u;
     if (q >= 31u) { return 0u; }

@@ -1,0 +1,67 @@
+//! Workgroups of each kernel along x; y is the batch row and, for `attn_block_q8`, z the block.
+
+use crate::params::{
+    AttnBlock, AttnMerge, EmbedRow, KvStore, LinearTile, LogitsStats, QuantizeRow, RmsnormRow,
+    RopeAngles, RopeQuery, Swiglu,
+};
+use carat_format::TILE_ROWS;
+
+/// Most workgroups along one dimension: WebGPU's default `maxComputeWorkgroupsPerDimension`.
+pub const MAX_GROUPS: u32 = 65_535;
+/// Invocations of a workgroup of the elementwise kernels.
+const LANES: u32 = 64;
+
+/// One invocation four columns.
+pub const fn embed_row_q(p: &EmbedRow) -> u32 {
+    (p.groups * 8).div_ceil(LANES)
+}
+
+/// One workgroup a row.
+pub const fn rmsnorm_row_q8(_: &RmsnormRow) -> u32 {
+    1
+}
+
+/// One workgroup a row.
+pub const fn quantize_row_q8(_: &QuantizeRow) -> u32 {
+    1
+}
+
+/// One workgroup a tile of 32 rows of the part.
+pub const fn linear_tile_q(p: &LinearTile) -> u32 {
+    p.part_rows.div_ceil(TILE_ROWS as u32)
+}
+
+/// One invocation a pair.
+pub const fn rope_angles_q30(p: &RopeAngles) -> u32 {
+    p.pairs.div_ceil(LANES)
+}
+
+/// One workgroup a head.
+pub const fn rope_query_q12(p: &RopeQuery) -> u32 {
+    p.heads
+}
+
+/// One workgroup a head.
+pub const fn kv_store_q8(p: &KvStore) -> u32 {
+    p.heads
+}
+
+/// One workgroup a query head (and a block along z).
+pub const fn attn_block_q8(p: &AttnBlock) -> u32 {
+    p.heads
+}
+
+/// One workgroup a query head.
+pub const fn attn_merge_i32(p: &AttnMerge) -> u32 {
+    p.heads
+}
+
+/// One invocation an element.
+pub const fn swiglu_row_i32(p: &Swiglu) -> u32 {
+    p.cols.div_ceil(LANES)
+}
+
+/// One workgroup a row.
+pub const fn logits_stats_i32(_: &LogitsStats) -> u32 {
+    1
+}

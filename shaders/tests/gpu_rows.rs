@@ -1,0 +1,218 @@
+//! Kernels over rows against their twins: embedding, norm, quantization, SwiGLU, logits.
+
+mod common;
+
+use carat_format::{Encoding, TensorLayout};
+use carat_shaders::params::{EmbedRow, LogitsStats, QuantizeRow, RmsnormRow, Swiglu};
+use carat_shaders::{act_stride, cpu, grid, groups_of};
+use common::{FLAVOURS, Random, on_each_driver, same, signed};
+
+const COLS: [u32; 7] = [1, 33, 172, 288, 576, 2100, 4864];
+
+#[test]
+fn embed_row_q() {
+    on_each_driver("embed_row_q", |gpu| {
+        let mut random = Random(1);
+        for encoding in Encoding::ALL {
+            for (cols, rows) in [(1, 1), (33, 40), (172, 70), (576, 33), (4864, 5)] {
+                let layout = TensorLayout::new(encoding, rows, cols).unwrap();
+                let part = &layout.parts[0];
+                let mut weights = random.words((part.end / 4) as usize);
+                for w in &mut weights[(part.row_scales / 4) as usize..] {
+                    *w = *w & 0xffff | (random.range(-96, 64) as u32) << 16;
+                }
+                let p = EmbedRow {
+                    table: std::array::from_fn(|_| random.next() as u32),
+                    row_start: 100,
+                    part_rows: rows as u32,
+                    groups: layout.groups as u32,
+                    scales: (part.scales / 4) as u32,
+                    row_scales: (part.row_scales / 4) as u32,
+                    cols: cols as u32,
+                    exponent: random.range(-60, 30),
+                    pad0: 0,
+                };
+                // Tokens inside the part, at its borders and outside.
+                let last = 100 + rows as u32 - 1;
+                let tokens = [
+                    100,
+                    last,
+                    99,
+                    last + 1,
+                    0,
+                    u32::MAX,
+                    100 + random.below(rows as u32),
+                ];
+                let mut table: Vec<u32> = tokens.iter().flat_map(|t| [*t, 5, 6, 7]).collect();
+                let h = random.words(tokens.len() * cols as usize);
+                let (mut device, mut twin) = (h.clone(), h);
+                let rows = tokens.len() as u32;
+                cpu::embed_row_q::run(&p, encoding, rows, &table, &weights, signed(&mut twin));
+                gpu.kernel(
+                    "embed_row_q",
+                    &[("BITS", encoding.bits().into())],
+                    bytemuck::bytes_of(&p),
+                    &mut [&mut table, &mut weights, &mut device],
+                    [grid::embed_row_q(&p), rows, 1],
+                );
+                same(&format!("{encoding:?} {cols}"), &device, &twin);
+            }
+        }
+    });
+}
+
+#[test]
+fn rmsnorm_row_q8() {
+    on_each_driver("rmsnorm_row_q8", |gpu| {
+        let mut random = Random(2);
+        for cols in COLS.into_iter().chain([32_768]) {
+            for gather in [0, 1] {
+                let rows = FLAVOURS;
+                let (mantissa, exponent) = [
+                    (0, 0),
+                    (1 << 30, -20),
+                    (1 << 31, 64),
+                    (3 << 29, -96),
+                    (1 << 31, 15),
+                    (1 << 31, -33),
+                ][random.below(6) as usize];
+                let p = RmsnormRow {
+                    cols,
+                    act_stride: act_stride(groups_of(cols)),
+                    gather,
+                    eps_mantissa: mantissa,
+                    eps_exponent: exponent,
+                    gain_exponent: random.range(-64, 32),
+                    ..Default::default()
+                };
+                let mut table: Vec<u32> = (0..rows)
+                    .flat_map(|r| [1, 2, 3, (r * 3 + 1) % rows])
+                    .collect();
+                let mut h: Vec<u32> = (0..rows)
+                    .flat_map(|f| random.values(cols as usize, f))
+                    .collect();
+                let flavour = random.below(FLAVOURS);
+                let mut gains = random.values(cols as usize, flavour);
+                let mut device = random.words((rows * p.act_stride) as usize);
+                let mut twin = device.clone();
+                cpu::rmsnorm_row_q8::run(
+                    &p,
+                    rows,
+                    &table,
+                    signed(&mut h),
+                    signed(&mut gains),
+                    &mut twin,
+                );
+                gpu.kernel(
+                    "rmsnorm_row_q8",
+                    &[],
+                    bytemuck::bytes_of(&p),
+                    &mut [&mut table, &mut h, &mut gains, &mut device],
+                    [grid::rmsnorm_row_q8(&p), rows, 1],
+                );
+                same(&format!("{cols} columns, gather {gather}"), &device, &twin);
+            }
+        }
+    });
+}
+
+#[test]
+fn quantize_row_q8() {
+    on_each_driver("quantize_row_q8", |gpu| {
+        let mut random = Random(3);
+        for cols in COLS {
+            let p = QuantizeRow {
+                cols,
+                act_stride: act_stride(groups_of(cols)),
+                exponent: random.range(-64, 32),
+                pad0: 0,
+            };
+            // Every flavour, and rows of one magnitude from 1 to 2^31 - 1.
+            let mut x: Vec<u32> = (0..FLAVOURS)
+                .flat_map(|f| random.values(cols as usize, f))
+                .collect();
+            for bits in 1..32 {
+                x.extend((0..cols).map(|_| {
+                    random.range(-(i32::MAX >> (31 - bits)), i32::MAX >> (31 - bits)) as u32
+                }));
+            }
+            let rows = x.len() as u32 / cols;
+            let mut device = random.words((rows * p.act_stride) as usize);
+            let mut twin = device.clone();
+            cpu::quantize_row_q8::run(&p, signed(&mut x), &mut twin);
+            gpu.kernel(
+                "quantize_row_q8",
+                &[],
+                bytemuck::bytes_of(&p),
+                &mut [&mut x, &mut device],
+                [grid::quantize_row_q8(&p), rows, 1],
+            );
+            same(&format!("{cols} columns"), &device, &twin);
+        }
+    });
+}
+
+#[test]
+fn swiglu_row_i32() {
+    on_each_driver("swiglu_row_i32", |gpu| {
+        let mut random = Random(4);
+        for (n, cols) in COLS.into_iter().chain([4864; 6]).enumerate() {
+            let gate_exponent = [-20, -64, 32, 0, -27, -30, -16][n % 7];
+            let p = Swiglu {
+                cols,
+                gate_exponent,
+                ..Default::default()
+            };
+            let rows = FLAVOURS * FLAVOURS;
+            let (mut gate, mut up) = (Vec::new(), Vec::new());
+            for flavour in 0..rows {
+                gate.extend(random.values(cols as usize, flavour % FLAVOURS));
+                up.extend(random.values(cols as usize, flavour / FLAVOURS));
+            }
+            let mut device = vec![9; gate.len()];
+            let mut twin = vec![0; gate.len()];
+            cpu::swiglu_row_i32::run(&p, signed(&mut gate), signed(&mut up), signed(&mut twin));
+            gpu.kernel(
+                "swiglu_row_i32",
+                &[],
+                bytemuck::bytes_of(&p),
+                &mut [&mut gate, &mut up, &mut device],
+                [grid::swiglu_row_i32(&p), rows, 1],
+            );
+            same(
+                &format!("{cols} columns, exponent {gate_exponent}"),
+                &device,
+                &twin,
+            );
+        }
+    });
+}
+
+#[test]
+fn logits_stats_i32() {
+    on_each_driver("logits_stats_i32", |gpu| {
+        let mut random = Random(5);
+        for cols in COLS.into_iter().chain([255, 256, 257, 50_001]) {
+            let p = LogitsStats {
+                cols,
+                ..Default::default()
+            };
+            // Flavours 2, 4 and 6 are full of ties; the last row holds the least i32 alone.
+            let mut logits: Vec<u32> = (0..FLAVOURS)
+                .flat_map(|f| random.values(cols as usize, f))
+                .collect();
+            logits.extend(vec![0x8000_0000; cols as usize]);
+            let rows = FLAVOURS + 1;
+            let (mut device, mut twin) = (vec![9; rows as usize * 4], vec![0; rows as usize * 4]);
+            cpu::logits_stats_i32::run(&p, signed(&mut logits), &mut twin);
+            gpu.kernel(
+                "logits_stats_i32",
+                &[],
+                bytemuck::bytes_of(&p),
+                &mut [&mut logits, &mut device],
+                [grid::logits_stats_i32(&p), rows, 1],
+            );
+            same(&format!("{cols} columns"), &device, &twin);
+        }
+    });
+}

@@ -1,0 +1,151 @@
+//#import fixed
+//#import levels
+// A matrix part times activations: one workgroup a tile of 32 rows, four rows a lane, SLICES lanes
+// along the groups of a row. Sums are exact, so no split shows in the result.
+// Grid: x = ceil(part_rows / 32), y = batch row.
+
+// Lanes that share a row: a power of two in 1..=32.
+override SLICES: u32 = 8u;
+
+@group(0) @binding(0) var<uniform> params: Params;
+// [R][act_stride]: codes [groups·8] | scales [ceil(groups/4)] | mantissa | exponent
+@group(0) @binding(1) var<storage, read> act: array<u32>;
+// One part of the matrix: codes | scales | row scales.
+@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
+// [R][out_stride], the part's rows from row_start
+@group(0) @binding(3) var<storage, read_write> out: array<i32>;
+// saturations, largest magnitude
+@group(0) @binding(4) var<storage, read_write> stats: array<atomic<u32>>;
+
+// Sums of the tile's rows over the slices.
+var<workgroup> low_sum: array<atomic<u32>, 32>;
+var<workgroup> high_sum: array<atomic<i32>, 32>;
+
+fn word(i: u32) -> u32 {
+    return weights[i >> 2u][i & 3u];
+}
+
+// 32 activations in 8 words, in the order of the codes.
+struct Codes {
+    a: vec4<u32>,
+    b: vec4<u32>,
+}
+
+fn dot_words(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) + dot4I8Packed(w.w, x.w);
+}
+
+fn look_up4(t: Table, c: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(look_up(t, c.x), look_up(t, c.y), look_up(t, c.z), look_up(t, c.w));
+}
+
+fn dot_pow4(t: Table, p: vec4<u32>, x: Codes) -> i32 {
+    return dot_words(look_up4(t, p), x.a) + dot_words(look_up4(t, p >> vec4<u32>(4u)), x.b);
+}
+
+// Plane of two bits of a row, and of its high bits (0 for two bits a code).
+fn dot_planes(t: Table, p: vec2<u32>, high: u32, x: Codes) -> i32 {
+    let low = vec4<u32>(p, p >> vec2<u32>(2u)) & vec4<u32>(0x03030303u);
+    let low2 = vec4<u32>(p >> vec2<u32>(4u), p >> vec2<u32>(6u)) & vec4<u32>(0x03030303u);
+    let h = (vec4<u32>(high, high >> 1u, high >> 2u, high >> 3u) & vec4<u32>(0x01010101u)) << vec4<u32>(2u);
+    let h2 = (vec4<u32>(high >> 4u, high >> 5u, high >> 6u, high >> 7u) & vec4<u32>(0x01010101u)) << vec4<u32>(2u);
+    return dot_words(look_up4(t, low | h), x.a) + dot_words(look_up4(t, low2 | h2), x.b);
+}
+
+// Sums of level·activation over one group of rows 4·lane .. 4·lane + 3 of the tile.
+fn group_dots(t: Table, cell: u32, lane: u32, x: Codes) -> vec4<i32> {
+    let base = cell * 8u * BITS;
+    if (BITS == 8u) {
+        let at = base + lane * 8u;
+        return vec4<i32>(
+            dot_words(weights[at], x.a) + dot_words(weights[at + 1u], x.b),
+            dot_words(weights[at + 2u], x.a) + dot_words(weights[at + 3u], x.b),
+            dot_words(weights[at + 4u], x.a) + dot_words(weights[at + 5u], x.b),
+            dot_words(weights[at + 6u], x.a) + dot_words(weights[at + 7u], x.b));
+    }
+    if (BITS == 4u) {
+        let at = base + lane * 4u;
+        return vec4<i32>(
+            dot_pow4(t, weights[at], x),
+            dot_pow4(t, weights[at + 1u], x),
+            dot_pow4(t, weights[at + 2u], x),
+            dot_pow4(t, weights[at + 3u], x));
+    }
+    let p = weights[base + lane * 2u];
+    let q = weights[base + lane * 2u + 1u];
+    var high = vec4<u32>();
+    if (BITS == 3u) {
+        high = weights[base + 16u + lane];
+    }
+    return vec4<i32>(
+        dot_planes(t, p.xy, high.x, x),
+        dot_planes(t, p.zw, high.y, x),
+        dot_planes(t, q.xy, high.z, x),
+        dot_planes(t, q.zw, high.w, x));
+}
+
+// The complete sum of row n of the part, rounded once and stored or added.
+fn finish(n: u32, r: u32, low: u32, high: i32) {
+    if (n >= params.part_rows) {
+        return;
+    }
+    let rest = low - (bitcast<u32>(high) << 14u);
+    let sum = add64(shl64(extend64(high), 14u), vec2<u32>(rest, 0u));
+    let scale = word(params.row_scales + n);
+    let tail = r * params.act_stride + params.groups * 8u + (params.groups + 3u) / 4u;
+    let shift = params.exponent - (bitcast<i32>(scale) >> 16u) - bitcast<i32>(act[tail + 1u]);
+    let v = scale64(sum, (scale & 0xffffu) * act[tail], shift);
+    let at = r * params.out_stride + params.row_start + n;
+    if (params.accumulate == 1u) {
+        let exact = add64(extend64(out[at]), extend64(v));
+        let s = sat32(exact);
+        if (any(extend64(s) != exact)) {
+            atomicAdd(&stats[0], 1u);
+        }
+        if (magnitude(s) > atomicLoad(&stats[1])) {
+            atomicMax(&stats[1], magnitude(s));
+        }
+        out[at] = s;
+    } else {
+        out[at] = v;
+    }
+}
+
+@compute @workgroup_size(8, SLICES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let lane = local.x;
+    let row = group.y * params.act_stride;
+    let act_scales = row + params.groups * 8u;
+    let table = table_of(params.table);
+    var low = vec4<u32>();
+    var high = vec4<i32>();
+    for (var g = local.y; g < params.groups; g += SLICES) {
+        let cell = group.x * params.groups + g;
+        let a = row + g * 8u;
+        let x = Codes(
+            vec4<u32>(act[a], act[a + 1u], act[a + 2u], act[a + 3u]),
+            vec4<u32>(act[a + 4u], act[a + 5u], act[a + 6u], act[a + 7u]));
+        let x_scale = (act[act_scales + (g >> 2u)] >> (8u * (g & 3u))) & 255u;
+        let scales = word(params.scales + cell * 8u + lane);
+        let w_scale = vec4<i32>((vec4<u32>(scales) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
+        // |t| < 2^27; over 1,024 groups `high` stays under 2^31 and the low parts' sum under 2^32.
+        let t = group_dots(table, cell, lane, x) * w_scale;
+        low += bitcast<vec4<u32>>(t) * x_scale;
+        high += (t >> vec4<u32>(14u)) * i32(x_scale);
+    }
+    let first = group.x * TILE_ROWS;
+    if (SLICES == 1u) {
+        for (var i = 0u; i < 4u; i++) {
+            finish(first + lane * 4u + i, group.y, low[i], high[i]);
+        }
+        return;
+    }
+    for (var i = 0u; i < 4u; i++) {
+        atomicAdd(&low_sum[lane * 4u + i], low[i]);
+        atomicAdd(&high_sum[lane * 4u + i], high[i]);
+    }
+    workgroupBarrier();
+    for (var i = local.y * 8u + lane; i < TILE_ROWS; i += 8u * SLICES) {
+        finish(first + i, group.y, atomicLoad(&low_sum[i]), atomicLoad(&high_sum[i]));
+    }
+}

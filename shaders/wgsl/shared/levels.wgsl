@@ -1,0 +1,53 @@
+// Codes of a group and their levels, four at a time. Twin: carat-format's unpack_group and a look-up.
+
+// Bits of a code: 2, 3, 4, or 8 where the code is the level.
+override BITS: u32 = 4u;
+
+// A table of 16 bytes in algebraic normal form over xor: byte = xor of the coefficients whose index is
+// a subset of the code's bits. Every coefficient is repeated in the four bytes of a word.
+struct Table {
+    c0: vec4<u32>,
+    c1: vec4<u32>,
+    c2: vec4<u32>,
+    c3: vec4<u32>,
+}
+
+// The normal form of the low four bytes of a word, by the Moebius transform over two bits.
+fn spread(word: u32) -> vec4<u32> {
+    let b = vec4<u32>(word, word >> 8u, word >> 16u, word >> 24u) & vec4<u32>(255u);
+    let x = b ^ vec4<u32>(0u, b.x, 0u, b.z);
+    return (x ^ vec4<u32>(0u, 0u, x.x, x.y)) * 0x01010101u;
+}
+
+fn table_of(words: vec4<u32>) -> Table {
+    let a = spread(words.x);
+    let b = spread(words.y) ^ a;
+    let c = spread(words.z);
+    let d = spread(words.w) ^ c;
+    return Table(a, b, a ^ c, b ^ d);
+}
+
+// Each byte 255 where bit `bit` of the byte is set, else 0.
+fn mask_of(codes: u32, bit: u32) -> u32 {
+    return ((codes >> bit) & 0x01010101u) * 255u;
+}
+
+fn terms(c: vec4<u32>, m0: u32, m1: u32) -> u32 {
+    return (c.x ^ (m0 & c.y)) ^ (m1 & (c.z ^ (m0 & c.w)));
+}
+
+// The levels of the four codes in the low BITS bits of each byte; other bits are ignored.
+fn look_up(t: Table, codes: u32) -> u32 {
+    let m0 = mask_of(codes, 0u);
+    let m1 = mask_of(codes, 1u);
+    if (BITS == 2u) {
+        return terms(t.c0, m0, m1);
+    }
+    let m2 = mask_of(codes, 2u);
+    let low = terms(t.c0, m0, m1) ^ (m2 & terms(t.c1, m0, m1));
+    if (BITS == 3u) {
+        return low;
+    }
+    let high = terms(t.c2, m0, m1) ^ (m2 & terms(t.c3, m0, m1));
+    return low ^ (mask_of(codes, 3u) & high);
+}
