@@ -12,6 +12,9 @@ pub const SCORE_GROUP_MAX: i32 = (1 << 28) - 1;
 pub const SCORE_MAX: i32 = (1 << 30) - 1;
 /// Largest magnitude of a quantized query: 12 bits.
 pub const QUERY_MAX: i32 = 2047;
+/// A weight of a value is `p · mantissa >> VALUE_SHIFT` for the block's largest exponent: `p ≤ 2^15` and
+/// mantissas up to 255 give at most 65,280, and 256 of them times 127 stay under 2^31.
+pub const VALUE_SHIFT: u32 = 7;
 /// Words of one entry of the batch's row table: token, position, sequence, source row.
 pub const ROW_WORDS: u32 = 4;
 /// Words of the statistics: saturations, largest |residual|.
@@ -31,6 +34,7 @@ pub const WGSL_CONSTANTS: &[(&str, i64)] = &[
     ("TILE_ROWS", 32),
     ("PAGE", PAGE as i64),
     ("SCORE_BITS", SCORE_BITS as i64),
+    ("VALUE_SHIFT", VALUE_SHIFT as i64),
     ("ROW_WORDS", ROW_WORDS as i64),
     ("RESULT_WORDS", RESULT_WORDS as i64),
     ("MIX_LOW", MIX_LOW as i64),

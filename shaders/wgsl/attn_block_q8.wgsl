@@ -22,7 +22,7 @@ var<workgroup> score_max: atomic<u32>;
 var<workgroup> probability_sum: atomic<u32>;
 // A head has at most 8 groups.
 var<workgroup> exponent_max: array<atomic<u32>, 8>;
-// p' of [position][group], 15 bits.
+// p' of [position][group], 16 bits.
 var<workgroup> weight_of: array<i32, 2048>;
 // A head has at most 256 dimensions.
 var<workgroup> sums: array<atomic<i32>, 256>;
@@ -90,7 +90,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             for (var g = 0u; g < groups; g++) {
                 let scale = bitcast<i32>(cache[scales + t * groups + g]);
                 let e = extractBits(scale, 24u, 8u);
-                let shift = 8u + atomicLoad(&exponent_max[g]) - u32(e + 128);
+                let shift = VALUE_SHIFT + atomicLoad(&exponent_max[g]) - u32(e + 128);
                 let product = p * bitcast<u32>(extractBits(scale, 16u, 8u) & 255);
                 // product < 2^23: the sum fits.
                 var w = 0u;
@@ -103,8 +103,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
 
-    // A lane sums four dimensions over every `slices`-th position; p' <= 2^15 · 255 / 256, so 256 of
-    // them times 128 stay within 2^30.
+    // A lane sums four dimensions over every `slices`-th position; p' <= 65,280, so 256 of them
+    // times 127 stay under 2^31.
     let slices = 64u / words;
     let word = lid % words;
     let slice = lid / words;

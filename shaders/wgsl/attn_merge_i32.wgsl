@@ -55,8 +55,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             // |o| <= 2^30, w <= 2^30.
             sum = add64(sum, round_shr64(mul_su(bitcast<i32>(partial[at + d]), w), u32(shift)));
         }
-        // 1/total = reciprocal · 2^-62 · 2^(32 - bits); the sums have the unit 2^(top + 8).
-        let shift = 62 - (32 - i32(bits)) - (top + 8 - params.exponent);
+        // 1/total = reciprocal · 2^-62 · 2^(32 - bits); the sums have the unit 2^(top + VALUE_SHIFT).
+        let shift = 62 - (32 - i32(bits)) - (top + i32(VALUE_SHIFT) - params.exponent);
         out[index * params.head_dim + d] = scale64(sum, reciprocal, shift);
     }
 }

@@ -13,6 +13,7 @@ fn hash(model: &Arc<Model>, tokens: &[u32], batch: u32, threads: usize) -> Strin
         batch,
         outputs: batch,
         threads: Some(threads),
+        ..Default::default()
     };
     let mut session = pollster::block_on(Session::new(model.clone(), &options)).unwrap();
     let mut hash = LogitsHash::new(session.logits_exponent());

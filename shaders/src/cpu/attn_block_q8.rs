@@ -2,7 +2,9 @@
 
 use super::fixed::{exp2_neg_q30, requant64, round_shr64};
 use super::{byte, for_chunks};
-use crate::params::{AttnBlock, PAGE, ROW_WORDS, SCORE_BITS, SCORE_GROUP_MAX, SCORE_MAX};
+use crate::params::{
+    AttnBlock, PAGE, ROW_WORDS, SCORE_BITS, SCORE_GROUP_MAX, SCORE_MAX, VALUE_SHIFT,
+};
 use crate::{kv_page_words, partial_stride, query_stride};
 
 /// `partial[r][head][block]` = `Σ p'·v` per dimension, `Σ p` in Q15, the largest score and each group's
@@ -97,8 +99,8 @@ fn attend(p: &AttnBlock, query: &[u32], cells: &[u32], visible: usize, out: &mut
         let mut sums = [0i32; 32];
         for (t, w) in weights.iter().enumerate() {
             let s = scale(t);
-            let shift = 8 + (top - i32::from((s >> 8) as i8)) as u32;
-            // p' <= 2^15 · 255 / 256; 256 of them times 127 stay under 2^30.
+            let shift = VALUE_SHIFT + (top - i32::from((s >> 8) as i8)) as u32;
+            // See VALUE_SHIFT for the bound of the sum.
             let w = if shift > 31 {
                 0
             } else {

@@ -3,7 +3,7 @@
 use super::attn_block_q8::score_distance;
 use super::fixed::{bit_len64, exp2_neg_q30, recip_q62, round_shr64, scale64};
 use super::for_chunks;
-use crate::params::{AttnMerge, PAGE, ROW_WORDS};
+use crate::params::{AttnMerge, PAGE, ROW_WORDS, VALUE_SHIFT};
 use crate::partial_stride;
 
 /// `out[r][head]` = `Σ_b o_b·2^(m_b − m) / Σ_b l_b·2^(m_b − m)` in the unit `2^exponent`.
@@ -44,13 +44,13 @@ pub fn run(p: &AttnMerge, rows: u32, row_table: &[u32], partial: &[u32], out: &m
             for d in g * 32..(g * 32 + 32).min(dim) {
                 let sum: i64 = (0..blocks)
                     .map(|b| {
-                        // |o| < 2^30, w <= 2^30.
+                        // |o| < 2^31, w <= 2^30.
                         let product = i64::from(partial(b)[d] as i32) * i64::from(weights[b]);
                         round_shr64(product, (15 + (top - exponent(b))).min(62) as u32)
                     })
                     .sum();
-                // 1/total = reciprocal · 2^-62 · 2^(32 − bits); o has the unit 2^(top + 8).
-                let shift = 62 - (32 - bits) - (top + 8 - p.exponent);
+                // 1/total = reciprocal · 2^-62 · 2^(32 − bits); o has the unit 2^(top + VALUE_SHIFT).
+                let shift = 62 - (32 - bits) - (top + VALUE_SHIFT as i32 - p.exponent);
                 out[d] = scale64(sum, reciprocal, shift);
             }
         }
