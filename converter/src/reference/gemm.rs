@@ -1,0 +1,229 @@
+//! Products of f32 matrices.
+
+/// Which arithmetic multiplies matrices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// The library, which fuses multiplication and addition where the processor can: fast, but the
+    /// last bits depend on the processor.
+    #[default]
+    Fast,
+    /// The same bits on every machine: sums in a fixed order, a multiplication and an addition are two
+    /// roundings. For values that decide what goes into a file.
+    Reproducible,
+}
+
+/// A matrix within a slice: element `(r, c)` is `data[r * row + c * col]`.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    pub data: &'a [f32],
+    pub row: usize,
+    pub col: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows of `cols` elements, one after the other.
+    pub fn rows(data: &'a [f32], cols: usize) -> Self {
+        Self {
+            data,
+            row: cols,
+            col: 1,
+        }
+    }
+
+    /// Whether `rows` by `cols` elements lie within the slice.
+    fn holds(&self, rows: usize, cols: usize) -> bool {
+        rows == 0 || cols == 0 || (rows - 1) * self.row + (cols - 1) * self.col < self.data.len()
+    }
+}
+
+/// `c[m, n] = a[m, k] · b[n, k]ᵀ`; rows of `a` (`a.col == 1`) and of `c` are contiguous.
+///
+/// # Panics
+/// If a slice is shorter than its shape: a fault of the caller's, not of any file.
+pub(super) fn multiply(
+    arithmetic: Arithmetic,
+    (m, n, k): (usize, usize, usize),
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    c: &mut [f32],
+) {
+    assert!(a.col == 1 && a.holds(m, k) && b.holds(n, k) && c.len() == m * n);
+    if m < 4 && b.col == 1 {
+        // Packing would cost more than the product.
+        for (i, c) in c.chunks_exact_mut(n.max(1)).enumerate() {
+            let a = &a.data[i * a.row..][..k];
+            for (j, c) in c.iter_mut().enumerate() {
+                *c = dot(a, &b.data[j * b.row..][..k]);
+            }
+        }
+        return;
+    }
+    match arithmetic {
+        Arithmetic::Fast => library((m, n, k), a, b, c),
+        Arithmetic::Reproducible => blocks((m, n, k), a, b, c),
+    }
+}
+
+fn library((m, n, k): (usize, usize, usize), a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
+    // SAFETY: `multiply` has checked that every element of the three matrices lies within its slice;
+    // strides are lengths of slices, which fit in an isize.
+    unsafe {
+        matrixmultiply::sgemm(
+            m,
+            k,
+            n,
+            1.0,
+            a.data.as_ptr(),
+            a.row as isize,
+            a.col as isize,
+            b.data.as_ptr(),
+            b.col as isize,
+            b.row as isize,
+            0.0,
+            c.as_mut_ptr(),
+            n as isize,
+            1,
+        );
+    }
+}
+
+/// A product of two vectors: 16 interleaved sums, added in order.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0f32; 16];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    for (a, b) in a.iter().zip(b) {
+        for ((s, x), y) in sums.iter_mut().zip(a).zip(b) {
+            *s += x * y;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
+    sums.iter().sum::<f32>() + rest
+}
+
+/// Elements of K summed before the sum is added to the result.
+const RUN: usize = 256;
+/// Columns of a panel: the lanes of a vector run along them, so that its width changes no sum.
+const WIDTH: usize = 16;
+/// Rows of a strip.
+const ROWS: usize = 4;
+
+/// Runs of K outermost; within a run `b` is packed into panels of 16 columns, `a` into strips of rows.
+fn blocks((m, n, k): (usize, usize, usize), a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
+    c.fill(0.0);
+    let mut packed = vec![[0f32; WIDTH]; n.div_ceil(WIDTH) * RUN.min(k)];
+    let mut strip = vec![[0f32; ROWS]; RUN.min(k)];
+    for start in (0..k).step_by(RUN) {
+        let run = RUN.min(k - start);
+        for (p, panel) in packed
+            .chunks_exact_mut(run)
+            .take(n.div_ceil(WIDTH))
+            .enumerate()
+        {
+            for j in 0..WIDTH.min(n - p * WIDTH) {
+                let column = b.data[(p * WIDTH + j) * b.row + start * b.col..].iter();
+                for (line, x) in panel.iter_mut().zip(column.step_by(b.col)) {
+                    line[j] = *x;
+                }
+            }
+        }
+        for i in (0..m).step_by(ROWS) {
+            let rows = ROWS.min(m - i);
+            for r in 0..rows {
+                let line = &a.data[(i + r) * a.row + start..][..run];
+                for (s, x) in strip.iter_mut().zip(line) {
+                    s[r] = *x;
+                }
+            }
+            for (p, panel) in packed.chunks_exact(run).take(n.div_ceil(WIDTH)).enumerate() {
+                // Sums of rows and columns beyond the last are dropped.
+                let sums = tile(&strip[..run], panel);
+                let width = WIDTH.min(n - p * WIDTH);
+                for (r, sum) in sums.iter().enumerate().take(rows) {
+                    let at = (i + r) * n + p * WIDTH;
+                    for (c, s) in c[at..at + width].iter_mut().zip(sum) {
+                        *c += s;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `[r][j] = Σ a[p][r] · b[p][j]`, p in order.
+#[inline(always)]
+fn tile(a: &[[f32; ROWS]], b: &[[f32; WIDTH]]) -> [[f32; WIDTH]; ROWS] {
+    let mut sums = [[0f32; WIDTH]; ROWS];
+    for (a, b) in a.iter().zip(b) {
+        for (sums, x) in sums.iter_mut().zip(a) {
+            for (s, y) in sums.iter_mut().zip(b) {
+                *s += x * y;
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_path_is_the_product(
+            m in 1usize..40, n in 1usize..70, k in 1usize..600,
+            transposed in any::<bool>(), gap in 0usize..3, seed in any::<u32>(),
+        ) {
+            let mut state = seed | 1;
+            let mut next = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+            };
+            let a: Vec<f32> = (0..m * (k + gap)).map(|_| next()).collect();
+            let b: Vec<f32> = (0..(n + gap) * (k + gap)).map(|_| next()).collect();
+            let a = Matrix { data: &a, row: k + gap, col: 1 };
+            let b = if transposed {
+                Matrix { data: &b, row: 1, col: n + gap }
+            } else {
+                Matrix { data: &b, row: k + gap, col: 1 }
+            };
+            let mut c = vec![f32::NAN; m * n];
+            for arithmetic in [Arithmetic::Fast, Arithmetic::Reproducible] {
+                multiply(arithmetic, (m, n, k), a, b, &mut c);
+                for i in 0..m {
+                    for j in 0..n {
+                        let x = |p| f64::from(a.data[i * a.row + p]);
+                        let y = |p| f64::from(b.data[j * b.row + p * b.col]);
+                        let exact: f64 = (0..k).map(|p| x(p) * y(p)).sum();
+                        let size: f64 = (0..k).map(|p| (x(p) * y(p)).abs()).sum();
+                        prop_assert!((f64::from(c[i * n + j]) - exact).abs() <= 1e-5 * size);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn reproducible_sums_have_one_value() {
+        // Products of 1 + 2^-12 are inexact in f32; fused and unfused sums differ.
+        let a: Vec<f32> = (0..700).map(|i| 1.0 + (i % 37) as f32 / 4096.0).collect();
+        let mut c = vec![0f32; 4 * 5];
+        let row = |d| Matrix {
+            data: d,
+            row: 100,
+            col: 1,
+        };
+        multiply(
+            Arithmetic::Reproducible,
+            (4, 5, 300),
+            row(&a),
+            row(&a),
+            &mut c,
+        );
+        for (i, c) in c.iter().enumerate() {
+            let (x, y) = (&a[i / 5 * 100..][..300], &a[i % 5 * 100..][..300]);
+            let run = |r: core::ops::Range<usize>| r.fold(0f32, |s, p| s + x[p] * y[p]);
+            assert_eq!(*c, run(0..256) + run(256..300));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The transformer's blocks over a batch of sequences, the loop over blocks outermost so that each
+//! weight is read once.
+
+use super::attention::{Segment, attend};
+use super::math::{self, Rotations};
+use super::weights::Weights;
+use super::{ReferenceError, Run};
+use carat_format::Tensor;
+use rayon::prelude::*;
+
+/// Keys and values of one block for the positions so far, rotated: `[positions, kv heads · head_dim]`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BlockCache {
+    pub keys: Vec<f32>,
+    pub values: Vec<f32>,
+}
+
+/// What the positions of a batch are, in the order of its rows.
+pub(super) enum Batch<'b> {
+    /// Independent sequences of these lengths, each from position 0.
+    Sequences(&'b [usize]),
+    /// The next positions of one sequence, whose cache (one entry a block) they extend.
+    Next {
+        past: usize,
+        caches: &'b mut [BlockCache],
+    },
+}
+
+impl Batch<'_> {
+    /// Position of each of `rows` rows.
+    fn positions(&self, rows: usize) -> Vec<usize> {
+        match self {
+            Batch::Sequences(lengths) => lengths.iter().flat_map(|n| 0..*n).collect(),
+            Batch::Next { past, .. } => (*past..past + rows).collect(),
+        }
+    }
+}
+
+/// Runs every block on the residual stream `x` `[rows, D]`, then the last norm, in place.
+pub(super) fn run(
+    weights: &Weights<'_>,
+    mut batch: Batch<'_>,
+    x: &mut Vec<f32>,
+    run: &mut Run<'_>,
+) -> Result<(), ReferenceError> {
+    let hyper = weights.checkpoint().hyper();
+    let rows = x.len() / hyper.embedding_length as usize;
+    let positions = batch.positions(rows);
+    let rotations = Rotations::new(
+        &hyper.rope_frequencies,
+        positions.iter().max().map_or(0, |p| p + 1),
+    );
+    let width = hyper.head_count as usize * hyper.head_dim as usize;
+    let kv_width = hyper.head_count_kv as usize * hyper.head_dim as usize;
+    let (mut normed, mut out) = (Vec::new(), Vec::new());
+    let (mut q, mut k, mut v, mut attention) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut gate, mut up) = (Vec::new(), Vec::new());
+    run.see(0, "embedding", x);
+    for b in 0..hyper.block_count {
+        math::rms_norm(
+            x,
+            weights.gains(Tensor::AttnNorm(b))?,
+            hyper.epsilon,
+            &mut normed,
+        );
+        run.see(b, "attention_norm", &normed);
+        weights.multiply(Tensor::AttnQ(b), &normed, &mut q)?;
+        weights.multiply(Tensor::AttnK(b), &normed, &mut k)?;
+        weights.multiply(Tensor::AttnV(b), &normed, &mut v)?;
+        for (rows, width) in [(&mut q, width), (&mut k, kv_width)] {
+            let rows = rows.par_chunks_exact_mut(width).zip(&positions);
+            rows.for_each(|(row, p)| rotations.apply(row, *p));
+        }
+        run.see(b, "query", &q);
+        run.see(b, "key", &k);
+        run.see(b, "value", &v);
+        match &mut batch {
+            Batch::Sequences(lengths) => {
+                let (mut q, mut k, mut v) = (&q[..], &k[..], &v[..]);
+                let segments: Vec<Segment<'_>> = lengths
+                    .iter()
+                    .map(|n| Segment {
+                        queries: take(&mut q, n * width),
+                        keys: take(&mut k, n * kv_width),
+                        values: take(&mut v, n * kv_width),
+                    })
+                    .collect();
+                attend(weights.arithmetic, hyper, &segments, &mut attention);
+            }
+            Batch::Next { caches, .. } => {
+                let cache = &mut caches[b as usize];
+                cache.keys.extend_from_slice(&k);
+                cache.values.extend_from_slice(&v);
+                let segment = Segment {
+                    queries: &q,
+                    keys: &cache.keys,
+                    values: &cache.values,
+                };
+                attend(weights.arithmetic, hyper, &[segment], &mut attention);
+            }
+        }
+        run.see(b, "attention", &attention);
+        weights.multiply(Tensor::AttnOutput(b), &attention, &mut out)?;
+        math::add(x, &out);
+        run.see(b, "attention_residual", x);
+        math::rms_norm(
+            x,
+            weights.gains(Tensor::FfnNorm(b))?,
+            hyper.epsilon,
+            &mut normed,
+        );
+        run.see(b, "ffn_norm", &normed);
+        weights.multiply(Tensor::FfnGate(b), &normed, &mut gate)?;
+        weights.multiply(Tensor::FfnUp(b), &normed, &mut up)?;
+        run.see(b, "ffn_gate", &gate);
+        run.see(b, "ffn_up", &up);
+        math::silu_product(&mut gate, &up);
+        run.see(b, "ffn_product", &gate);
+        weights.multiply(Tensor::FfnDown(b), &gate, &mut out)?;
+        math::add(x, &out);
+        run.see(b, "ffn_residual", x);
+        run.progress
+            .step(u64::from(b) + 1, u64::from(hyper.block_count));
+        if run.progress.cancelled() {
+            return Err(ReferenceError::Cancelled);
+        }
+    }
+    math::rms_norm(
+        x,
+        weights.gains(Tensor::OutputNorm)?,
+        hyper.epsilon,
+        &mut normed,
+    );
+    run.see(hyper.block_count, "output_norm", &normed);
+    std::mem::swap(x, &mut normed);
+    Ok(())
+}
+
+/// Splits the first `n` elements off a slice.
+fn take<'a>(slice: &mut &'a [f32], n: usize) -> &'a [f32] {
+    let (first, rest) = slice.split_at(n);
+    *slice = rest;
+    first
+}

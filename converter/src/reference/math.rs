@@ -1,0 +1,138 @@
+//! Elementwise parts of the forward pass, in f32 with the same bits on every machine.
+
+use rayon::prelude::*;
+
+/// Elements of a parallel task.
+const TASK: usize = 1 << 14;
+
+/// `e^x`, within 2e-7 of its value for |x| ≤ 87; beyond, the value at ±87.
+///
+/// Source: Cephes `expf` (reduction by ln 2 in two parts, polynomial of degree 7).
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer
+    let x = x.clamp(-87.0, 87.0);
+    let n = (x * core::f32::consts::LOG2_E + ROUND) - ROUND;
+    let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
+    let mut p = 1.987_569_1e-4f32;
+    for c in [
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        0.5,
+    ] {
+        p = p * r + c;
+    }
+    let y = p * (r * r) + r + 1.0;
+    y * f32::from_bits(((n as i32 + 127) as u32) << 23)
+}
+
+/// Rows of `x` divided by their root mean square and scaled by the gains.
+pub(super) fn rms_norm(x: &[f32], gains: &[f32], epsilon: f64, out: &mut Vec<f32>) {
+    let width = gains.len();
+    out.resize(x.len(), 0.0);
+    let rows = (TASK / width).max(1) * width;
+    out.par_chunks_mut(rows)
+        .zip(x.par_chunks(rows))
+        .for_each(|(out, x)| {
+            for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                let squares: f64 = x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+                let scale = (1.0 / libm::sqrt(squares / width as f64 + epsilon)) as f32;
+                for ((o, v), g) in out.iter_mut().zip(x).zip(gains) {
+                    *o = v * scale * g;
+                }
+            }
+        });
+}
+
+/// `gate = silu(gate) · up`.
+pub(super) fn silu_product(gate: &mut [f32], up: &[f32]) {
+    gate.par_chunks_mut(TASK)
+        .zip(up.par_chunks(TASK))
+        .for_each(|(gate, up)| {
+            for (g, u) in gate.iter_mut().zip(up) {
+                *g = *g / (1.0 + exp(-*g)) * u;
+            }
+        });
+}
+
+/// `x += y`.
+pub(super) fn add(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+
+/// Softmax of `scale · scores`, in place.
+pub(super) fn softmax(scores: &mut [f32], scale: f32) {
+    let most = scores
+        .iter()
+        .fold(f32::NEG_INFINITY, |m, s| m.max(*s * scale));
+    let mut sum = 0f64;
+    for s in scores.iter_mut() {
+        *s = exp(*s * scale - most);
+        sum += f64::from(*s);
+    }
+    let scale = (1.0 / sum) as f32;
+    for s in scores {
+        *s *= scale;
+    }
+}
+
+/// Cosine and sine of every pair's angle at positions `0..positions`: `[position][pair]`.
+pub(super) struct Rotations {
+    pairs: usize,
+    table: Vec<(f32, f32)>,
+}
+
+impl Rotations {
+    pub fn new(frequencies: &[f64], positions: usize) -> Self {
+        let table = (0..positions)
+            .into_par_iter()
+            .flat_map_iter(|p| {
+                frequencies.iter().map(move |w| {
+                    let (sin, cos) = libm::sincos(p as f64 * w);
+                    (cos as f32, sin as f32)
+                })
+            })
+            .collect();
+        Self {
+            pairs: frequencies.len(),
+            table,
+        }
+    }
+
+    /// Rotates the pairs `(i, i + head_dim/2)` of every head of a row at `position`.
+    pub fn apply(&self, row: &mut [f32], position: usize) {
+        let angles = &self.table[position * self.pairs..][..self.pairs];
+        for head in row.chunks_exact_mut(2 * self.pairs) {
+            let (low, high) = head.split_at_mut(self.pairs);
+            for ((a, b), (cos, sin)) in low.iter_mut().zip(high).zip(angles) {
+                (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_exact_to_float_precision() {
+        for i in -86_000..86_000 {
+            let x = i as f32 / 1000.0;
+            let exact = libm::exp(f64::from(x));
+            assert!((f64::from(exp(x)) / exact - 1.0).abs() < 2e-7, "exp({x})");
+        }
+        assert!(exp(f32::NEG_INFINITY) < 2e-38 && exp(1e30).is_finite());
+    }
+
+    #[test]
+    fn softmax_of_extremes() {
+        let mut s = [1e30, -1e30, 1e30, f32::MIN];
+        softmax(&mut s, 1.0);
+        assert!((s[0] - 0.5).abs() < 1e-6 && (s[2] - 0.5).abs() < 1e-6 && s[1] < 1e-30);
+    }
+}

@@ -1,0 +1,131 @@
+//! A checkpoint's matrices, in memory where they fit, else read again for each product.
+
+use super::gemm::{self, Arithmetic, Matrix};
+use crate::source::{Checkpoint, SourceError};
+use carat_format::Tensor;
+use rayon::prelude::*;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Most elements of a task's part of a product, and of the weights that it reads.
+const TASK: usize = 1 << 20;
+/// Most rows of weights of a task.
+const TASK_ROWS: usize = 256;
+
+pub(super) struct Weights<'c> {
+    checkpoint: &'c Checkpoint,
+    pub arithmetic: Arithmetic,
+    /// Norms, and the matrices that fit in the budget.
+    held: BTreeMap<Tensor, Vec<f32>>,
+}
+
+impl<'c> Weights<'c> {
+    /// Reads the norms, and matrices in file order while their f32 fit in `budget` bytes.
+    pub fn open(checkpoint: &'c Checkpoint, budget: u64) -> Result<Self, SourceError> {
+        let hyper = checkpoint.hyper();
+        let mut left = budget;
+        let wanted: Vec<Tensor> = hyper
+            .tensors()
+            .into_iter()
+            .filter(|t| {
+                let (rows, cols) = hyper.shape(*t);
+                let rest = left.checked_sub(rows * cols * 4);
+                left = rest.unwrap_or(left);
+                t.is_vector() || rest.is_some()
+            })
+            .collect();
+        let held = wanted
+            .into_par_iter()
+            .map(|t| {
+                let mut out = Vec::new();
+                checkpoint.read_rows(t, 0..hyper.shape(t).0, &mut out)?;
+                Ok((t, out))
+            })
+            .collect::<Result<_, SourceError>>()?;
+        Ok(Self {
+            checkpoint,
+            arithmetic: Arithmetic::default(),
+            held,
+        })
+    }
+
+    pub fn checkpoint(&self) -> &'c Checkpoint {
+        self.checkpoint
+    }
+
+    /// The gains of a norm.
+    pub fn gains(&self, tensor: Tensor) -> Result<&[f32], SourceError> {
+        let missing = || SourceError::NoTensor {
+            tensor: tensor.name(),
+        };
+        Ok(self.held.get(&tensor).ok_or_else(missing)?)
+    }
+
+    /// Rows of a matrix.
+    fn rows(
+        &self,
+        tensor: Tensor,
+        start: usize,
+        end: usize,
+    ) -> Result<Cow<'_, [f32]>, SourceError> {
+        if let Some(all) = self.held.get(&tensor) {
+            let cols = self.checkpoint.hyper().shape(tensor).1 as usize;
+            return Ok(Cow::Borrowed(&all[start * cols..end * cols]));
+        }
+        let mut out = Vec::new();
+        self.checkpoint
+            .read_rows(tensor, start as u64..end as u64, &mut out)?;
+        Ok(Cow::Owned(out))
+    }
+
+    /// The rows of the embedding of these tokens, which must be below the vocabulary's size.
+    pub fn embed(
+        &self,
+        tokens: impl Iterator<Item = u32>,
+        out: &mut Vec<f32>,
+    ) -> Result<(), SourceError> {
+        for t in tokens {
+            out.extend_from_slice(&self.rows(
+                Tensor::TokenEmbedding,
+                t as usize,
+                t as usize + 1,
+            )?);
+        }
+        Ok(())
+    }
+
+    /// `y[m, rows] = x[m, cols] · W[rows, cols]ᵀ`, replacing `y`.
+    pub fn multiply(&self, tensor: Tensor, x: &[f32], y: &mut Vec<f32>) -> Result<(), SourceError> {
+        let (n, k) = self.checkpoint.hyper().shape(tensor);
+        let (n, k) = (n as usize, k as usize);
+        let m = x.len() / k;
+        y.clear();
+        y.resize(m * n, 0.0);
+        if m == 0 {
+            return Ok(());
+        }
+        let step = TASK_ROWS.min(TASK / m.max(k)).max(16);
+        let starts: Vec<usize> = (0..n).step_by(step).collect();
+        // The parts of a wave are copied together, so that no two threads write one row of `y`.
+        for wave in starts.chunks(2 * rayon::current_num_threads()) {
+            let parts: Vec<Vec<f32>> = wave
+                .par_iter()
+                .map(|start| {
+                    let end = n.min(start + step);
+                    let w = self.rows(tensor, *start, end)?;
+                    let mut part = vec![0.0; m * (end - start)];
+                    let (x, w) = (Matrix::rows(x, k), Matrix::rows(&w, k));
+                    gemm::multiply(self.arithmetic, (m, end - start, k), x, w, &mut part);
+                    Ok(part)
+                })
+                .collect::<Result<_, SourceError>>()?;
+            for (start, part) in wave.iter().zip(&parts) {
+                let width = part.len() / m;
+                for (y, p) in y.chunks_exact_mut(n).zip(part.chunks_exact(width)) {
+                    y[*start..start + width].copy_from_slice(p);
+                }
+            }
+        }
+        Ok(())
+    }
+}
