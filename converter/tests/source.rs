@@ -1,9 +1,14 @@
 //! Checkpoints of every kind give the same tensors; every way to be wrong has its own error.
+#![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
 mod common;
 
 use carat_converter::source::{Checkpoint, Kind, SourceError};
-use carat_format::Tensor;
+use carat_format::{
+    Directory, Encoding, PackedRow, RowScale, Table, Tensor, TensorEntry, TensorLayout, Vector,
+    decode_row_f32, pack_rows,
+};
+use carat_gguf::{TensorType, Writer};
 use common::{checkpoint, config, safetensors, shared, tensors};
 use serde_json::json;
 use std::fs;
@@ -469,6 +474,136 @@ fn damaged_gguf_files_are_refused() {
         let mut out = Vec::new();
         for t in c.hyper().tensors() {
             let _ = c.read_rows(t, 0..1, &mut out);
+        }
+    }
+}
+
+/// A Carat file of the made-up model: random codes in every encoding.
+fn carat_file(c: &Checkpoint, path: &std::path::Path) -> Vec<(Tensor, Vec<f32>)> {
+    let mut next = common::noise(11);
+    let mut byte = move || (next() * 127.0) as i8 as u8;
+    let spec = c.hyper().spec(-17);
+    let (mut directory, mut payloads, mut expected) =
+        (Directory::default(), Vec::new(), Vec::new());
+    for (i, tensor) in c.hyper().tensors().into_iter().enumerate() {
+        let (rows, cols) = tensor.shape(&spec);
+        if tensor.is_vector() {
+            let gains: Vec<i32> = (0..cols).map(|_| i32::from(byte()) << 8).collect();
+            let unit = 2f64.powi(-12) / 4.0; // the square root of 16 is folded in
+            expected.push((
+                tensor,
+                gains
+                    .iter()
+                    .map(|g| (f64::from(*g) * unit) as f32)
+                    .collect(),
+            ));
+            payloads.push((
+                tensor,
+                TensorType::I32,
+                bytemuck::cast_slice(&gains).to_vec(),
+            ));
+            directory.vectors.push(Vector {
+                tensor,
+                len: cols,
+                exponent: -12,
+                hash: [0; 32],
+                offset: 0,
+            });
+            continue;
+        }
+        let encoding = Encoding::ALL[i % 4];
+        let layout = TensorLayout::new(encoding, rows, cols).unwrap();
+        let mask = ((1u32 << encoding.bits()) - 1) as u8;
+        let packed: Vec<PackedRow> = (0..rows)
+            .map(|_| PackedRow {
+                // -128 is no level.
+                codes: (0..cols).map(|_| byte() & mask & 0x7f).collect(),
+                scales: (0..layout.groups).map(|_| byte().max(1)).collect(),
+                scale: RowScale {
+                    mantissa: 0x8000 | u16::from(byte()),
+                    exponent: -30,
+                },
+            })
+            .collect();
+        let payload = pack_rows(&layout, &packed).unwrap();
+        let table = Table::power(encoding, 1.3);
+        let mut all = Vec::new();
+        for r in 0..rows {
+            decode_row_f32(&layout, &table, &payload, r, &mut all).unwrap();
+        }
+        expected.push((tensor, all));
+        payloads.push((tensor, TensorType::I8, payload));
+        directory.matrices.push(TensorEntry {
+            tensor,
+            layout,
+            table,
+            power: 1.3,
+            exponent: -10,
+            error: 0.0,
+            hash: [0; 32],
+            offset: 0,
+        });
+    }
+    let mut w = Writer::new().alignment(256);
+    for (key, value) in spec
+        .to_metadata()
+        .into_iter()
+        .chain(directory.to_metadata(&spec).unwrap())
+    {
+        w.kv(key, value).unwrap();
+    }
+    for (tensor, ty, payload) in &payloads {
+        let size = payload.len() as u64;
+        let element = if tensor.is_vector() { 4 } else { 1 };
+        w.tensor(tensor.name(), &[size / element], *ty, size)
+            .unwrap();
+    }
+    let layout = w.finish().unwrap();
+    let mut file = layout.header.clone();
+    for (at, (.., payload)) in layout.tensor_offsets.iter().zip(&payloads) {
+        file.resize(*at as usize, 0);
+        file.extend(payload);
+    }
+    file.resize(layout.file_len as usize, 0);
+    fs::write(path, file).unwrap();
+    expected
+}
+
+#[test]
+fn a_carat_file_gives_its_decoded_weights() {
+    let dir = checkpoint(&config(), &tensors());
+    let source = Checkpoint::open(dir.path()).unwrap();
+    let path = dir.path().join("x.gguf");
+    let expected = carat_file(&source, &path);
+    let c = Checkpoint::open(&path).unwrap();
+    assert_eq!(
+        (c.kind(), c.encoding(Tensor::TokenEmbedding)),
+        (Kind::Carat, Some(Encoding::ALL[0]))
+    );
+    let (a, b) = (source.hyper(), c.hyper());
+    assert!((a.epsilon / b.epsilon - 1.0).abs() < 1e-8);
+    let near = a
+        .rope_frequencies
+        .iter()
+        .zip(&b.rope_frequencies)
+        .all(|(a, b)| (a / b - 1.0).abs() < 1e-12);
+    assert!(near, "{:?} {:?}", a.rope_frequencies, b.rope_frequencies);
+    assert_eq!(
+        (a.spec(0).rope_increments, a.tied),
+        (b.spec(0).rope_increments, b.tied)
+    );
+    for (tensor, weights) in expected {
+        let (rows, cols) = c.hyper().shape(tensor);
+        let mut out = Vec::new();
+        for start in 0..rows {
+            for end in [start, start + 1, rows] {
+                c.read_rows(tensor, start..end, &mut out).unwrap();
+                assert_eq!(
+                    out,
+                    weights[(start * cols) as usize..(end * cols) as usize],
+                    "{tensor:?}"
+                );
+            }
         }
     }
 }
