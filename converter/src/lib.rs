@@ -1,7 +1,10 @@
 //! Offline converter: checkpoints to Carat files, reference pass, quality.
 
+pub mod convert;
 pub mod eval;
 pub mod hf_tokenizer;
 pub mod progress;
+pub mod quantize;
 pub mod reference;
+pub mod report;
 pub mod source;

@@ -1,0 +1,55 @@
+//! Why a checkpoint is not converted.
+
+use crate::hf_tokenizer::HfTokenizerError;
+use crate::source::SourceError;
+use std::path::PathBuf;
+
+/// A fault of the source, the target or the request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // The messages describe the fields.
+pub enum ConvertError {
+    #[error("{found} bits a weight are not supported, expected 2, 3, 4 or 8")]
+    Bits { found: u32 },
+    #[error("{}: already a Carat file; convert the checkpoint that it was made from", path.display())]
+    AlreadyConverted { path: PathBuf },
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Tokenizer(#[from] HfTokenizerError),
+    #[error("the model does not fit the file format: {0}")]
+    Format(#[from] carat_format::FormatError),
+    #[error("the file's header cannot be written: {0}")]
+    Header(#[from] carat_gguf::WriteError),
+    #[error("the file's header does not read back: {fault}")]
+    HeaderCheck { fault: String },
+
+    #[error("{}: exists; give another name, or --force to replace it", path.display())]
+    TargetExists { path: PathBuf },
+    #[error("{}: a directory, expected the name of a file to write", path.display())]
+    TargetIsDirectory { path: PathBuf },
+    #[error("{}: the target is the source itself; give another name", path.display())]
+    TargetIsSource { path: PathBuf },
+    #[error("{}: no file can be created in this directory: {error}", path.display())]
+    TargetDirectory { path: PathBuf, error: std::io::Error },
+    #[error("{}: the disk is full; the file needs {needed} bytes", path.display())]
+    DiskFull { path: PathBuf, needed: u64 },
+    #[error("{}: cannot be written: {error}", path.display())]
+    Write { path: PathBuf, error: std::io::Error },
+
+    #[error("the written file does not run: {0}")]
+    Engine(carat::Error),
+    #[error("the threads cannot be started: {fault}")]
+    Threads { fault: String },
+    #[error("cancelled; nothing was written")]
+    Cancelled,
+}
+
+impl From<carat::Error> for ConvertError {
+    fn from(error: carat::Error) -> Self {
+        match error {
+            carat::Error::Cancelled => Self::Cancelled,
+            other => Self::Engine(other),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! One matrix: the exponent of its table from a sample, then 32 rows at a time.
+
+use super::role::role;
+use super::vector::fixed_gains;
+use super::{ConvertError, Job};
+use crate::quantize::{Objective, Quantizer, choose_power, sample_rows};
+use carat_format::{GROUP, PackedRow, PartLayout, TILE_ROWS, TensorEntry, TensorLayout, pack_rows};
+use rayon::prelude::*;
+
+/// Room above the largest product of unrounded activations, for their rounding to 8 bits in groups of
+/// 32: at most half a level of 127 each, 1/254 of a group's largest, at most √32/254 < 0.03 of its norm.
+const ROUNDING_ROOM: f64 = 1.25;
+/// Least exponent of a product; a larger unit than needed is safe.
+const LEAST_EXPONENT: i32 = -96;
+
+/// What 32 rows add to a matrix's figures.
+#[derive(Clone, Copy, Default)]
+struct Tile {
+    error: f64,
+    energy: f64,
+    /// Largest `‖ŵ ⊙ γ√D‖` of a row.
+    bound: f64,
+}
+
+impl Job<'_> {
+    /// Quantizes the matrix, writes its payload at `e.offset` and enters table, exponents and error.
+    pub(super) fn matrix(&self, e: &mut TensorEntry) -> Result<(), ConvertError> {
+        let role = role(e.tensor, self.source.hyper().tied);
+        let gains = role.norm.map(|n| self.source.read_vector(n)).transpose()?;
+        let objective = Objective { importance: None, keep_norm: role.keep_norm };
+        let quantizer = self.quantizer(e, &objective)?;
+        let gains = gains.map(|g| folded(&g));
+
+        let mut tiles = Vec::new();
+        for part in &e.layout.parts {
+            let end = part.row_start + part.rows;
+            tiles.extend((part.row_start..end).step_by(TILE_ROWS).map(|first| (*part, first)));
+        }
+        let entry = &*e;
+        let results: Vec<Tile> = tiles
+            .par_iter()
+            .map(|(part, first)| self.tile(entry, &quantizer, &objective, gains.as_deref(), part, *first))
+            .collect::<Result<_, _>>()?;
+
+        // In the order of the rows, whatever thread was first.
+        let (mut error, mut energy, mut bound) = (0.0, 0.0, 0f64);
+        for t in &results {
+            error += t.error;
+            energy += t.energy;
+            bound = bound.max(t.bound);
+        }
+        e.table = quantizer.table();
+        e.power = quantizer.power() as f32;
+        e.error = if energy > 0.0 { libm::sqrt(error / energy) as f32 } else { 0.0 };
+        e.exponent = if gains.is_some() { product_exponent(bound) } else { 0 };
+        Ok(())
+    }
+
+    fn quantizer(&self, e: &TensorEntry, objective: &Objective<'_>) -> Result<Quantizer, ConvertError> {
+        let (mut sample, mut row) = (Vec::new(), Vec::new());
+        for r in sample_rows(e.layout.rows, e.layout.cols) {
+            self.source.read_rows(e.tensor, r..r + 1, &mut row)?;
+            sample.extend_from_slice(&row);
+        }
+        self.check_cancelled()?;
+        let power = choose_power(e.layout.encoding, &sample, e.layout.cols as usize, objective);
+        Ok(Quantizer::new(e.layout.encoding, power))
+    }
+
+    /// The rows from `first` on, to the end of their tile.
+    fn tile(
+        &self,
+        e: &TensorEntry,
+        quantizer: &Quantizer,
+        objective: &Objective<'_>,
+        gains: Option<&[f64]>,
+        part: &PartLayout,
+        first: u64,
+    ) -> Result<Tile, ConvertError> {
+        self.check_cancelled()?;
+        let n = (TILE_ROWS as u64).min(part.row_start + part.rows - first);
+        let mut weights = Vec::new();
+        self.source.read_rows(e.tensor, first..first + n, &mut weights)?;
+        let mut result = Tile::default();
+        let mut rows = Vec::with_capacity(n as usize);
+        for w in weights.chunks(e.layout.cols as usize) {
+            let row = quantizer.row(w, objective);
+            result.error += row.error;
+            result.energy += row.energy;
+            if let Some(gains) = gains {
+                result.bound = result.bound.max(weighted_norm(quantizer, &row.packed, gains));
+            }
+            rows.push(row.packed);
+        }
+        // A matrix of these rows alone has the same three sections, each contiguous in the whole one.
+        let tile = TensorLayout::new(e.layout.encoding, n, e.layout.cols)?;
+        let payload = pack_rows(&tile, &rows)?;
+        let cells = (tile.groups * TILE_ROWS as u64) as usize;
+        for (from, to, len) in [
+            (tile.parts[0].codes, e.layout.code_offset(part, first, 0), cells * tile.encoding.group_bytes()),
+            (tile.parts[0].scales, e.layout.scale_offset(part, first, 0), cells),
+            (tile.parts[0].row_scales, e.layout.row_scale_offset(part, first), n as usize * 4),
+        ] {
+            let from = from as usize;
+            self.output.write_at(&payload[from..from + len], e.offset + to)?;
+        }
+        self.advance(n * e.layout.cols);
+        Ok(result)
+    }
+}
+
+/// The gains as the file stores them.
+fn folded(gains: &[f32]) -> Vec<f64> {
+    let (mantissas, exponent) = fixed_gains(gains);
+    mantissas.iter().map(|m| libm::ldexp(f64::from(*m), exponent)).collect()
+}
+
+/// `‖ŵ ⊙ gains‖`. The normalised activations have a norm of at most 1 (√D is in the gains), so by
+/// Cauchy–Schwarz no product with the row is larger.
+fn weighted_norm(quantizer: &Quantizer, row: &PackedRow, gains: &[f64]) -> f64 {
+    let mut sum = 0.0;
+    for ((codes, gains), scale) in row.codes.chunks(GROUP).zip(gains.chunks(GROUP)).zip(&row.scales) {
+        let mut group = [0f64; 4];
+        for (i, (c, g)) in codes.iter().zip(gains).enumerate() {
+            let x = f64::from(quantizer.level(*c)) * g;
+            group[i % 4] += x * x;
+        }
+        let scale = f64::from(*scale);
+        sum += ((group[0] + group[1]) + (group[2] + group[3])) * (scale * scale);
+    }
+    libm::ldexp(f64::from(row.scale.mantissa) * libm::sqrt(sum), i32::from(row.scale.exponent))
+}
+
+/// The exponent E for which every product is at most `2^30 · 2^E`.
+fn product_exponent(bound: f64) -> i32 {
+    if bound <= 0.0 {
+        return LEAST_EXPONENT;
+    }
+    let (fraction, e) = libm::frexp(bound * ROUNDING_ROOM); // [0.5, 1)
+    let log2 = if fraction == 0.5 { e - 1 } else { e };
+    (log2 - 30).max(LEAST_EXPONENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_stay_within_thirty_bits() {
+        for (bound, exponent) in [(1.0 / 1.25, -30), (1.0, -29), (1.5 / 1.25, -29), (8.0 / 1.25, -27), (0.0, -96), (1e-40, -96)] {
+            assert_eq!(product_exponent(bound), exponent, "{bound}");
+            assert!(bound * 1.25 <= libm::ldexp(1.0, exponent + 30));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Nearest levels without branches, so that the loops over a group's 32 weights become SIMD code.
+
+use super::scale::Group;
+use carat_format::{GROUP, MAX_LEVEL, Table};
+
+/// Partial sums that are kept apart, and added pairwise at the end: a fixed order that SIMD can follow.
+const LANES: usize = 8;
+
+/// The magnitudes of a symmetric set of levels.
+pub(super) trait Grid: Sync {
+    /// Start values of the search, relative to the scale that takes the largest weight to the top level:
+    /// least, greatest, how many.
+    const MULTIPLIERS: (f32, f32, usize);
+
+    /// Magnitude of the level nearest to `x ≥ 0`, in units of a level.
+    fn magnitude(&self, x: f32) -> f32;
+
+    /// Code of the level nearest to ±`x`.
+    fn code(&self, x: f32, negative: bool) -> u8;
+}
+
+/// The `2·M` levels of a power function.
+#[derive(Clone, Debug)]
+pub(super) struct Power<const M: usize> {
+    least: f32,
+    /// Where the next larger magnitude becomes the nearest, and by how much it is larger; the last
+    /// entry's threshold is infinite.
+    thresholds: [f32; M],
+    steps: [f32; M],
+}
+
+impl<const M: usize> Power<M> {
+    pub(super) fn new(table: &Table) -> Self {
+        let magnitude = |i: usize| f32::from(table.0[M + i]);
+        let mut grid = Self { least: magnitude(0), thresholds: [f32::INFINITY; M], steps: [0.0; M] };
+        for i in 0..M - 1 {
+            grid.thresholds[i] = (magnitude(i) + magnitude(i + 1)) / 2.0;
+            grid.steps[i] = magnitude(i + 1) - magnitude(i);
+        }
+        grid
+    }
+}
+
+impl<const M: usize> Grid for Power<M> {
+    const MULTIPLIERS: (f32, f32, usize) = (0.30, 1.14, 29);
+
+    #[inline(always)]
+    fn magnitude(&self, x: f32) -> f32 {
+        // Small integers: exact.
+        let mut m = self.least;
+        for i in 0..M - 1 {
+            m += if x >= self.thresholds[i] { self.steps[i] } else { 0.0 };
+        }
+        m
+    }
+
+    #[inline(always)]
+    fn code(&self, x: f32, negative: bool) -> u8 {
+        let index = self.thresholds.iter().fold(0u8, |n, t| n + u8::from(x >= *t));
+        let middle = M as u8;
+        if negative { middle - 1 - index } else { middle + index }
+    }
+}
+
+/// The levels −127..=127.
+#[derive(Clone, Debug)]
+pub(super) struct Int8;
+
+impl Grid for Int8 {
+    /// 255 levels leave nothing to gain from clipping.
+    const MULTIPLIERS: (f32, f32, usize) = (0.94, 1.04, 11);
+
+    #[inline(always)]
+    fn magnitude(&self, x: f32) -> f32 {
+        // Adding and taking away 2^23 rounds to an integer, ties to even.
+        const ROUND: f32 = 8_388_608.0;
+        (x.min(f32::from(MAX_LEVEL)) + ROUND) - ROUND
+    }
+
+    #[inline(always)]
+    fn code(&self, x: f32, negative: bool) -> u8 {
+        let level = self.magnitude(x) as i8;
+        (if negative { -level } else { level }) as u8
+    }
+}
+
+/// Adds the lanes in a fixed order.
+#[inline(always)]
+pub(super) fn sum(lanes: [f32; LANES]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+/// `(Σ o·a·m, Σ o·m²)` over a group, m the magnitudes nearest to `a · inverse`.
+#[inline(always)]
+pub(super) fn correlate<G: Grid>(grid: &G, group: &Group, inverse: f32) -> (f32, f32) {
+    let (mut inner, mut norm) = ([0f32; LANES], [0f32; LANES]);
+    for c in 0..GROUP / LANES {
+        for l in 0..LANES {
+            let i = c * LANES + l;
+            let m = grid.magnitude(group.a[i] * inverse);
+            inner[l] += group.oa[i] * m;
+            norm[l] += group.o[i] * m * m;
+        }
+    }
+    (sum(inner), sum(norm))
+}
+
+/// `(Σ a·m, Σ m², Σ (a − m·unit)²)` without importance; columns beyond the row's end do not count.
+pub(super) fn plain<G: Grid>(grid: &G, group: &Group, unit: f32) -> (f32, f32, f32) {
+    let inverse = 1.0 / unit;
+    let (mut inner, mut norm, mut error) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
+    for c in 0..GROUP / LANES {
+        for l in 0..LANES {
+            let i = c * LANES + l;
+            let real = if i < group.len { 1.0 } else { 0.0 };
+            let m = grid.magnitude(group.a[i] * inverse) * real;
+            let d = group.a[i] - m * unit;
+            inner[l] += group.a[i] * m;
+            norm[l] += m * m;
+            error[l] += d * d;
+        }
+    }
+    (sum(inner), sum(norm), sum(error))
+}
+
+/// Appends the codes of the group's weights, `w[..group.len]`. Exact zeros take the two innermost levels
+/// in turn, so that they do not add up to a bias.
+pub(super) fn codes<G: Grid>(grid: &G, group: &Group, w: &[f32], unit: f32, out: &mut Vec<u8>) {
+    let inverse = 1.0 / unit;
+    out.extend((0..group.len).zip(w).map(|(i, w)| {
+        let negative = if *w == 0.0 { i % 2 == 1 } else { *w < 0.0 };
+        grid.code(group.a[i] * inverse, negative)
+    }));
+}

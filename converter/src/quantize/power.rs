@@ -1,0 +1,38 @@
+//! The exponent of a tensor's table, from a fixed sample of its rows.
+
+use super::{Objective, Quantizer};
+use carat_format::Encoding;
+use rayon::prelude::*;
+
+/// The exponents tried.
+pub const POWERS: [f64; 11] = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0];
+/// Weights of the sample: enough to rank exponents whose errors differ by some 1 %.
+const SAMPLE: u64 = 1 << 15;
+/// Fewest rows of the sample.
+const SAMPLE_ROWS: u64 = 16;
+
+/// The rows of the sample of a matrix `[rows, cols]`: evenly spread, in order.
+pub fn sample_rows(rows: u64, cols: u64) -> Vec<u64> {
+    let n = (SAMPLE / cols.max(1)).max(SAMPLE_ROWS).min(rows);
+    // The middles of n equal parts; rows and n are at most 2^32.
+    (0..n).map(|i| (2 * i + 1) * rows / (2 * n)).collect()
+}
+
+/// The exponent of [`POWERS`] whose table gives `sample` (rows of `cols` weights) the least weighted
+/// error, the smaller one of equals. Always 1 for [`Encoding::Int8`], which has no table.
+pub fn choose_power(encoding: Encoding, sample: &[f32], cols: usize, objective: &Objective<'_>) -> f64 {
+    if encoding == Encoding::Int8 || cols == 0 {
+        return POWERS[0];
+    }
+    let mut best = (f64::INFINITY, POWERS[0]);
+    for p in POWERS {
+        let quantizer = Quantizer::new(encoding, p);
+        let errors: Vec<f64> =
+            sample.par_chunks(cols).map(|row| quantizer.row(row, objective).weighted_error).collect();
+        let error: f64 = errors.iter().sum();
+        if error < best.0 {
+            best = (error, p);
+        }
+    }
+    best.1
+}
