@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var at = first; at < end; at += stride) {
             let w = exp2_neg_q30(score_distance(most, bitcast<i32>(partial[at + dims + 1u])));
             let shift = min(15 + top - bitcast<i32>(partial[at + exponent]), 62);
-            // |o| <= 2^30, w <= 2^30.
+            // |o| < 2^31, w <= 2^30.
             sum = add64(sum, round_shr64(mul_su(bitcast<i32>(partial[at + d]), w), u32(shift)));
         }
         // 1/total = reciprocal · 2^-62 · 2^(32 - bits); the sums have the unit 2^(top + VALUE_SHIFT).

@@ -93,11 +93,11 @@ impl CpuExecutor {
             .unwrap_or_default();
         {
             let this = &*self;
-            let run = || this.dispatch(step, rows, blocks, &mut out, &mut stats);
             #[cfg(feature = "threads")]
-            self.pool.install(run);
+            self.pool
+                .install(|| this.dispatch(step, rows, blocks, &mut out, &mut stats));
             #[cfg(not(feature = "threads"))]
-            run();
+            this.dispatch(step, rows, blocks, &mut out, &mut stats);
         }
         self.memory[result.0] = out;
         if self.release {

@@ -23,7 +23,12 @@ impl Batch<'_> {
     pub fn row_table(&self) -> Vec<u32> {
         let mut table = Vec::with_capacity(self.rows.len() * ROW_WORDS as usize);
         for (i, row) in self.rows.iter().enumerate() {
-            table.extend([row.token, row.position, row.sequence, self.outputs.get(i).copied().unwrap_or(0)]);
+            table.extend([
+                row.token,
+                row.position,
+                row.sequence,
+                self.outputs.get(i).copied().unwrap_or(0),
+            ]);
         }
         table
     }
@@ -45,7 +50,12 @@ pub enum Executor {
 
 impl Executor {
     /// Runs the steps of `range` over the batch. Steps outside it keep their results of earlier calls.
-    pub async fn run(&mut self, plan: &Plan, batch: Batch<'_>, range: Range<usize>) -> Result<(), Error> {
+    pub async fn run(
+        &mut self,
+        plan: &Plan,
+        batch: Batch<'_>,
+        range: Range<usize>,
+    ) -> Result<(), Error> {
         match self {
             Executor::Cpu(e) => {
                 e.run(plan, batch, range);

@@ -1,0 +1,360 @@
+//! GPU adapters: what there is, which one to take, and an opened device.
+
+mod wait;
+
+use crate::error::Error;
+use crate::session::DeviceChoice;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What an adapter is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A GPU with memory of its own.
+    Discrete,
+    /// A GPU that shares the processor's memory.
+    Integrated,
+    /// A GPU given to a virtual machine.
+    Virtual,
+    /// A browser's GPU, of which no more is told.
+    Browser,
+    /// Nothing is known of it.
+    Unknown,
+    /// A rasteriser on the processor.
+    Software,
+}
+
+impl Kind {
+    /// Whether `auto` may take it: a GPU, no rasteriser.
+    pub fn is_hardware(self) -> bool {
+        !matches!(self, Kind::Software | Kind::Unknown)
+    }
+}
+
+/// An adapter that the system offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adapter {
+    /// Its name; may be empty in a browser.
+    pub name: String,
+    /// Driver and interface, e.g. `llvmpipe, Vulkan`.
+    pub driver: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// Names of rasterisers, in lower case; some report another device type.
+const SOFTWARE: [&str; 5] = [
+    "llvmpipe",
+    "lavapipe",
+    "swiftshader",
+    "warp",
+    "basic render",
+];
+
+impl Adapter {
+    fn new(info: &wgpu::AdapterInfo) -> Self {
+        let driver = [info.driver.as_str(), info.driver_info.as_str()];
+        let text = format!("{} {}", info.name, driver.join(" ")).to_lowercase();
+        let kind = match info.device_type {
+            wgpu::DeviceType::Cpu => Kind::Software,
+            _ if SOFTWARE.iter().any(|s| text.contains(s)) => Kind::Software,
+            wgpu::DeviceType::DiscreteGpu => Kind::Discrete,
+            wgpu::DeviceType::IntegratedGpu => Kind::Integrated,
+            wgpu::DeviceType::VirtualGpu => Kind::Virtual,
+            wgpu::DeviceType::Other if info.backend == wgpu::Backend::BrowserWebGpu => {
+                Kind::Browser
+            }
+            wgpu::DeviceType::Other => Kind::Unknown,
+        };
+        Self {
+            name: info.name.clone(),
+            driver: format!("{}, {}", info.driver, info.backend),
+            kind,
+        }
+    }
+
+    fn has_name(&self, part: &str) -> bool {
+        let part = part.to_lowercase();
+        self.name.to_lowercase().contains(&part) || self.driver.to_lowercase().contains(&part)
+    }
+}
+
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::PRIMARY;
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    wgpu::Instance::new(descriptor)
+}
+
+/// Every adapter, in the system's order.
+pub async fn adapters() -> Vec<Adapter> {
+    let found = instance().enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    found.iter().map(|a| Adapter::new(&a.get_info())).collect()
+}
+
+/// Index of the adapter to take, or `None` for the CPU.
+fn pick(adapters: &[Adapter], choice: &DeviceChoice) -> Result<Option<usize>, Error> {
+    let hardware = || {
+        let gpus = adapters
+            .iter()
+            .enumerate()
+            .filter(|a| a.1.kind.is_hardware());
+        gpus.min_by_key(|a| a.1.kind).map(|a| a.0)
+    };
+    let (found, asked) = match choice {
+        DeviceChoice::Cpu => return Ok(None),
+        DeviceChoice::Auto => return Ok(hardware()),
+        DeviceChoice::Gpu => (hardware(), "gpu".to_owned()),
+        DeviceChoice::GpuNamed(name) => (
+            adapters.iter().position(|a| a.has_name(name)),
+            format!("gpu:{name}"),
+        ),
+    };
+    match found {
+        Some(i) => Ok(Some(i)),
+        None => {
+            let mut available = vec!["cpu".to_owned()];
+            available.extend(adapters.iter().map(|a| match a.kind {
+                Kind::Software => format!("gpu:{} (software)", a.name),
+                _ => format!("gpu:{}", a.name),
+            }));
+            Err(Error::NoDevice {
+                asked,
+                available: available.join(", "),
+            })
+        }
+    }
+}
+
+/// Opens the device of a choice; `None` is the CPU.
+///
+/// Errors: none matches, or it refuses WebGPU's default limits. `Auto` falls back to the CPU instead.
+pub async fn choose(choice: &DeviceChoice) -> Result<Option<Gpu>, Error> {
+    if *choice == DeviceChoice::Cpu {
+        return Ok(None);
+    }
+    let found = instance().enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    let adapters: Vec<Adapter> = found.iter().map(|a| Adapter::new(&a.get_info())).collect();
+    let Some(index) = pick(&adapters, choice)? else {
+        return Ok(None);
+    };
+    let opened = match found.get(index).zip(adapters.get(index)) {
+        Some((handle, adapter)) => Gpu::open(handle, adapter).await,
+        None => return Ok(None),
+    };
+    match opened {
+        Ok(gpu) => Ok(Some(gpu)),
+        Err(e) if *choice == DeviceChoice::Auto => {
+            tracing::warn!("{e}; the CPU is used");
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// What the device reported outside a call.
+#[derive(Default)]
+struct Faults {
+    lost: Option<String>,
+    error: Option<String>,
+}
+
+/// An opened device with WebGPU's default limits and no optional feature.
+pub struct Gpu {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    adapter: Adapter,
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl Gpu {
+    async fn open(handle: &wgpu::Adapter, adapter: &Adapter) -> Result<Self, Error> {
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("carat"),
+            required_features: wgpu::Features::empty(),
+            required_limits: wgpu::Limits::default(),
+            ..Default::default()
+        };
+        let opened = handle.request_device(&descriptor).await;
+        let (device, queue) = opened.map_err(|e| Error::Device {
+            device: adapter.name.clone(),
+            reason: e.to_string(),
+        })?;
+        let faults = Arc::new(Mutex::new(Faults::default()));
+        let seen = faults.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.lost = Some(format!("{reason:?} {message}"));
+        });
+        let seen = faults.clone();
+        // Without a handler an error outside a scope panics.
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.error.get_or_insert_with(|| e.to_string());
+        }));
+        Ok(Self {
+            device,
+            queue,
+            adapter: adapter.clone(),
+            faults,
+        })
+    }
+
+    /// The adapter.
+    pub fn adapter(&self) -> &Adapter {
+        &self.adapter
+    }
+
+    /// Name and interface.
+    pub fn name(&self) -> String {
+        format!("{} ({})", self.adapter.name, self.adapter.driver)
+    }
+
+    /// An error of this device.
+    pub(crate) fn error(&self, reason: impl std::fmt::Display) -> Error {
+        Error::Device {
+            device: self.adapter.name.clone(),
+            reason: reason.to_string(),
+        }
+    }
+
+    /// Errors: the device was lost, or reported an error since it was opened. Calls on a lost device
+    /// succeed silently, so results count only after this.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = &faults.lost {
+            return Err(Error::DeviceLost {
+                device: self.adapter.name.clone(),
+                reason: reason.clone(),
+            });
+        }
+        match &faults.error {
+            Some(e) => Err(self.error(e)),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs `f` under error scopes. Errors: whatever the device reports of it; `what` names the call.
+    pub(crate) async fn scoped<T>(&self, what: &str, f: impl FnOnce() -> T) -> Result<T, Error> {
+        // The guards cannot cross an await; popping takes effect at once, only its answer is late.
+        let (value, answers) = {
+            let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+            let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+            let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+            let value = f();
+            let validation = validation.pop();
+            let internal = internal.pop();
+            (value, (validation, internal, memory.pop()))
+        };
+        let (validation, internal, memory) = answers;
+        let (validation, internal, memory) = (validation.await, internal.await, memory.await);
+        if let Some(e) = validation.or(internal) {
+            return Err(self.error(format!("{what}: {e}")));
+        }
+        if memory.is_some() {
+            return Err(self.error(format!(
+                "{what}: out of memory; try a smaller --ctx or --device cpu"
+            )));
+        }
+        Ok(value)
+    }
+
+    /// Waits until everything submitted is done. Errors: the device was lost.
+    pub(crate) async fn idle(&self) -> Result<(), Error> {
+        let (sender, wait) = wait::signal(self);
+        self.queue.on_submitted_work_done(move || sender.send(()));
+        wait.await
+    }
+
+    /// Maps the first `bytes` bytes of a buffer for reading. Errors: lost, or refused.
+    pub(crate) async fn map(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<(), Error> {
+        let (sender, wait) = wait::signal(self);
+        buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |r| sender.send(r));
+        wait.await?.map_err(|e| self.error(e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adapter(name: &str, kind: Kind) -> Adapter {
+        Adapter {
+            name: name.into(),
+            driver: "driver, Vulkan".into(),
+            kind,
+        }
+    }
+
+    fn all() -> Vec<Adapter> {
+        vec![
+            adapter("llvmpipe (LLVM 15)", Kind::Software),
+            adapter("Odd thing", Kind::Unknown),
+            adapter("Small", Kind::Integrated),
+            adapter("Big", Kind::Discrete),
+        ]
+    }
+
+    #[test]
+    fn auto_takes_a_gpu_and_never_a_rasteriser() {
+        assert_eq!(pick(&all(), &DeviceChoice::Auto).unwrap(), Some(3));
+        assert_eq!(pick(&all()[..3], &DeviceChoice::Auto).unwrap(), Some(2));
+        assert_eq!(pick(&all()[..2], &DeviceChoice::Auto).unwrap(), None);
+        assert_eq!(pick(&all(), &DeviceChoice::Cpu).unwrap(), None);
+        assert_eq!(pick(&all(), &DeviceChoice::Gpu).unwrap(), Some(3));
+    }
+
+    #[test]
+    fn a_name_takes_any_adapter_in_any_case() {
+        let named = |n: &str| pick(&all(), &DeviceChoice::GpuNamed(n.into()));
+        assert_eq!(named("LLVMpipe").unwrap(), Some(0));
+        assert_eq!(named("small").unwrap(), Some(2));
+        let text = named("voodoo").unwrap_err().to_string();
+        assert!(text.contains("gpu:voodoo") && text.contains("gpu:llvmpipe (LLVM 15) (software)"));
+        let text = pick(&all()[..2], &DeviceChoice::Gpu)
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("cpu, "), "{text}");
+    }
+
+    #[test]
+    fn a_lost_device_is_an_error_everywhere() {
+        let any = DeviceChoice::GpuNamed(String::new());
+        let Ok(Some(gpu)) = pollster::block_on(choose(&any)) else {
+            eprintln!("ABSENT: any Vulkan driver (apt-get install mesa-vulkan-drivers)");
+            return;
+        };
+        pollster::block_on(gpu.idle()).unwrap();
+        gpu.check().unwrap();
+        gpu.device.destroy();
+        let lost = |r: Result<(), Error>| matches!(r, Err(Error::DeviceLost { .. }));
+        let idle = pollster::block_on(gpu.idle());
+        assert!(idle.is_ok() || lost(idle));
+        assert!(lost(gpu.check()));
+    }
+
+    #[test]
+    fn refused_calls_are_errors_that_name_the_call() {
+        let any = DeviceChoice::GpuNamed(String::new());
+        let Ok(Some(gpu)) = pollster::block_on(choose(&any)) else {
+            eprintln!("ABSENT: any Vulkan driver (apt-get install mesa-vulkan-drivers)");
+            return;
+        };
+        let create = |size| {
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
+        };
+        let scoped = |size| pollster::block_on(gpu.scoped("allocating", || create(size)));
+        assert!(scoped(256).is_ok());
+        // WebGPU's default limit is 256 MiB.
+        let text = scoped(1 << 30).unwrap_err().to_string();
+        assert!(text.contains("allocating"), "{text}");
+        // Outside a scope it is kept for the next check.
+        gpu.check().unwrap();
+        create(1 << 30);
+        assert!(matches!(gpu.check(), Err(Error::Device { .. })));
+    }
+}

@@ -1,0 +1,414 @@
+//! The wgpu executor: buffers, pipelines and bind groups are made once; a pass is one submission.
+
+use super::Batch;
+use crate::device::Gpu;
+use crate::error::Error;
+use crate::model::Model;
+use crate::plan::{BufferId, Content, Op, Plan, Rows, Step};
+use carat_shaders::{Access, Kernel, grid, kernel};
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes of one write to the device.
+const WRITE_BYTES: usize = 16 << 20;
+/// Bytes of writes that may be under way, which the driver holds a second time.
+const PENDING_BYTES: usize = 64 << 20;
+/// Distance of the steps' parameters in the uniform buffer: WebGPU's default offset alignment.
+const UNIFORM_STEP: u64 = 256;
+/// Lanes of `linear_tile_q` that share a row. A rasteriser is fastest without a barrier; a GPU needs
+/// more lanes than a decoded token has rows.
+const SLICES: (u32, u32) = (1, 8);
+
+/// A dispatch without the numbers that change from pass to pass.
+struct Dispatch {
+    pipeline: usize,
+    group: wgpu::BindGroup,
+    x: u32,
+}
+
+/// A kernel compiled for one encoding.
+struct Pipeline {
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+/// Everything that a plan needs on one device.
+pub struct GpuExecutor {
+    gpu: Gpu,
+    buffers: Vec<wgpu::Buffer>,
+    pipelines: Vec<Pipeline>,
+    steps: Vec<Dispatch>,
+    /// Kept between reads; taken while one is under way, so that a read given up leaves no mapped buffer.
+    staging: Option<wgpu::Buffer>,
+    allocated: u64,
+    dispatches: u64,
+}
+
+impl GpuExecutor {
+    /// Allocates the plan's buffers, uploads the weights, compiles every kernel and runs each once, so
+    /// that the first token waits for nothing.
+    ///
+    /// Errors: the device refuses an allocation or a kernel, a tensor lies outside the file.
+    pub async fn new(model: &Arc<Model>, plan: &Plan, gpu: Gpu) -> Result<Self, Error> {
+        let mut this = Self {
+            gpu,
+            buffers: Vec::with_capacity(plan.buffers.len()),
+            pipelines: Vec::new(),
+            steps: Vec::with_capacity(plan.steps.len()),
+            staging: None,
+            allocated: 0,
+            dispatches: 0,
+        };
+        for b in &plan.buffers {
+            use wgpu::BufferUsages as U;
+            let usage = U::STORAGE | U::COPY_SRC | U::COPY_DST;
+            let buffer = this.allocate(&b.name, b.words * 4, usage).await?;
+            this.buffers.push(buffer);
+        }
+        this.upload(model, plan).await?;
+        this.prepare(plan).await?;
+        this.warm(plan).await?;
+        this.gpu.check()?;
+        Ok(this)
+    }
+
+    async fn allocate(
+        &mut self,
+        name: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, Error> {
+        // A binding of vec4<u32> is at least 16 bytes.
+        let size = bytes.max(16);
+        let what = format!(
+            "allocating {size} bytes for '{name}' after {} bytes",
+            self.allocated
+        );
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some(name),
+            size,
+            usage,
+            mapped_at_creation: false,
+        };
+        let buffer = self
+            .gpu
+            .scoped(&what, || self.gpu.device.create_buffer(&descriptor))
+            .await?;
+        self.allocated += size;
+        Ok(buffer)
+    }
+
+    async fn upload(&self, model: &Model, plan: &Plan) -> Result<(), Error> {
+        let mut pending = 0;
+        for (declared, buffer) in plan.buffers.iter().zip(&self.buffers) {
+            let pages: Vec<u32>;
+            let words: &[u32] = match &declared.content {
+                Content::Work | Content::RowTable => continue,
+                Content::PageTable => {
+                    pages = (0..declared.words as u32).collect();
+                    &pages
+                }
+                Content::Constant(words) => words,
+                Content::File { offset } => model.words(*offset, declared.words),
+            };
+            if words.len() as u64 != declared.words {
+                return Err(Error::MissingTensor(declared.name.clone()));
+            }
+            let bytes: &[u8] = bytemuck::cast_slice(words);
+            for (i, chunk) in bytes.chunks(WRITE_BYTES).enumerate() {
+                self.gpu
+                    .queue
+                    .write_buffer(buffer, (i * WRITE_BYTES) as u64, chunk);
+                pending += chunk.len();
+                if pending >= PENDING_BYTES {
+                    self.gpu.queue.submit([]);
+                    self.gpu.idle().await?;
+                    pending = 0;
+                }
+            }
+            if let Content::File { offset } = declared.content {
+                // The device has its copy; the file's pages need not stay in memory.
+                model.release(offset, bytes.len() as u64);
+            }
+        }
+        self.gpu.queue.submit([]);
+        self.gpu.idle().await?;
+        self.gpu.check()
+    }
+
+    /// Uniforms, pipelines and bind groups.
+    async fn prepare(&mut self, plan: &Plan) -> Result<(), Error> {
+        use wgpu::BufferUsages as U;
+        let mut bytes = Vec::new();
+        for step in &plan.steps {
+            bytes.extend_from_slice(step.op.params());
+            bytes.resize(bytes.len().next_multiple_of(UNIFORM_STEP as usize), 0);
+        }
+        let size = bytes.len() as u64;
+        let uniforms = self
+            .allocate("parameters", size, U::UNIFORM | U::COPY_DST)
+            .await?;
+        self.gpu.queue.write_buffer(&uniforms, 0, &bytes);
+
+        let mut known: HashMap<(&str, Option<u32>), usize> = HashMap::new();
+        for (i, step) in plan.steps.iter().enumerate() {
+            let x = groups_x(&step.op);
+            if x > grid::MAX_GROUPS {
+                return Err(self.gpu.error(format!(
+                    "'{}' needs {x} workgroups, WebGPU allows {}",
+                    step.label,
+                    grid::MAX_GROUPS
+                )));
+            }
+            let key = (step.op.kernel(), step.op.bits());
+            let pipeline = match known.get(&key) {
+                Some(p) => *p,
+                None => {
+                    let built = self.compile(&step.op).await?;
+                    self.pipelines.push(built);
+                    known.insert(key, self.pipelines.len() - 1);
+                    self.pipelines.len() - 1
+                }
+            };
+            let layout = &self.pipelines[pipeline].layout;
+            let offset = i as u64 * UNIFORM_STEP;
+            let bind = || self.bind(layout, step, &uniforms, offset);
+            let group = self.gpu.scoped(&step.label, bind).await?;
+            self.steps.push(Dispatch { pipeline, group, x });
+        }
+        Ok(())
+    }
+
+    fn bind(
+        &self,
+        layout: &wgpu::BindGroupLayout,
+        step: &Step,
+        uniforms: &wgpu::Buffer,
+        offset: u64,
+    ) -> wgpu::BindGroup {
+        let uniform = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: uniforms,
+            offset,
+            size: NonZeroU64::new(step.op.params().len() as u64),
+        });
+        let storage = step
+            .bindings
+            .iter()
+            .map(|b| self.buffers[b.0].as_entire_binding());
+        let entries: Vec<wgpu::BindGroupEntry<'_>> = std::iter::once(uniform)
+            .chain(storage)
+            .enumerate()
+            .map(|(i, resource)| wgpu::BindGroupEntry {
+                binding: i as u32,
+                resource,
+            })
+            .collect();
+        self.gpu
+            .device
+            .create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&step.label),
+                layout,
+                entries: &entries,
+            })
+    }
+
+    async fn compile(&self, op: &Op) -> Result<Pipeline, Error> {
+        let name = op.kernel();
+        let Some(kernel) = kernel(name) else {
+            return Err(self
+                .gpu
+                .error(format!("kernel '{name}' is not in this build")));
+        };
+        let mut constants: Vec<(&str, f64)> = Vec::new();
+        if let Some(bits) = op.bits() {
+            constants.push(("BITS", bits.into()));
+        }
+        if let Op::LinearTile(..) = op {
+            let hardware = self.gpu.adapter().kind.is_hardware();
+            constants.push(("SLICES", if hardware { SLICES.1 } else { SLICES.0 }.into()));
+        }
+        let what = format!("compiling kernel '{name}'");
+        self.gpu
+            .scoped(&what, || compile(&self.gpu.device, kernel, &constants))
+            .await
+    }
+
+    /// Drivers compile at the first dispatch: one row through each pipeline. What it writes is written
+    /// again before it is read, except for the statistics, which start at zero.
+    async fn warm(&mut self, plan: &Plan) -> Result<(), Error> {
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for (i, pipeline) in self.pipelines.iter().enumerate() {
+                if let Some(step) = self.steps.iter().find(|s| s.pipeline == i) {
+                    pass.set_pipeline(&pipeline.pipeline);
+                    pass.set_bind_group(0, &step.group, &[]);
+                    pass.dispatch_workgroups(1, 1, 1);
+                }
+            }
+        }
+        encoder.clear_buffer(&self.buffers[plan.stats.0], 0, None);
+        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.idle().await
+    }
+
+    /// Runs the steps of `range`; their results are ready for a later [`GpuExecutor::read`].
+    ///
+    /// Errors: the device was lost or reported an error.
+    pub async fn run(
+        &mut self,
+        plan: &Plan,
+        batch: Batch<'_>,
+        range: Range<usize>,
+    ) -> Result<(), Error> {
+        self.gpu.check()?;
+        let table = batch.row_table();
+        let rows_buffer = &self.buffers[plan.row_table.0];
+        self.gpu
+            .queue
+            .write_buffer(rows_buffer, 0, bytemuck::cast_slice(&table));
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            let steps = plan.steps.iter().zip(&self.steps);
+            for (step, dispatch) in steps.take(range.end).skip(range.start) {
+                let rows = match step.rows {
+                    Rows::Batch => batch.rows.len() as u32,
+                    Rows::Outputs => batch.outputs.len() as u32,
+                };
+                if rows == 0 {
+                    continue;
+                }
+                let blocks = match step.op {
+                    Op::AttnBlock(_) => batch.blocks(),
+                    _ => 1,
+                };
+                pass.set_pipeline(&self.pipelines[dispatch.pipeline].pipeline);
+                pass.set_bind_group(0, &dispatch.group, &[]);
+                pass.dispatch_workgroups(dispatch.x, rows, blocks);
+                self.dispatches += 1;
+            }
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.check()
+    }
+
+    /// The first `words` words of a buffer, after everything submitted before.
+    ///
+    /// Errors: the device was lost or reported an error.
+    pub async fn read(&mut self, buffer: BufferId, words: u64) -> Result<Vec<u32>, Error> {
+        let source = self.buffers[buffer.0].clone();
+        let bytes = (words * 4).min(source.size());
+        if bytes == 0 {
+            return Ok(Vec::new());
+        }
+        let staging = match self.staging.take().filter(|s| s.size() >= bytes) {
+            Some(staging) => staging,
+            None => {
+                use wgpu::BufferUsages as U;
+                self.allocate("read-back", bytes, U::MAP_READ | U::COPY_DST)
+                    .await?
+            }
+        };
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&source, 0, &staging, 0, bytes);
+        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.map(&staging, bytes).await?;
+        let result = {
+            let view = staging
+                .get_mapped_range(0..bytes)
+                .map_err(|e| self.gpu.error(e))?;
+            bytemuck::pod_collect_to_vec(&view[..])
+        };
+        staging.unmap();
+        self.staging = Some(staging);
+        self.gpu.check()?;
+        Ok(result)
+    }
+
+    /// The device's name.
+    pub fn device(&self) -> String {
+        self.gpu.name()
+    }
+
+    /// Dispatches so far, without those that warm the pipelines.
+    pub fn dispatches(&self) -> u64 {
+        self.dispatches
+    }
+
+    /// Bytes allocated on the device.
+    pub fn allocated(&self) -> u64 {
+        self.allocated
+    }
+
+    /// Compiled pipelines.
+    pub fn pipelines(&self) -> usize {
+        self.pipelines.len()
+    }
+}
+
+fn compile(device: &wgpu::Device, kernel: &Kernel, constants: &[(&str, f64)]) -> Pipeline {
+    let entries: Vec<wgpu::BindGroupLayoutEntry> = kernel
+        .bindings
+        .iter()
+        .enumerate()
+        .map(|(i, b)| wgpu::BindGroupLayoutEntry {
+            binding: i as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty: match b.access {
+                    Access::Uniform => wgpu::BufferBindingType::Uniform,
+                    Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                    Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+                },
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
+            count: None,
+        })
+        .collect();
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(kernel.name),
+        entries: &entries,
+    });
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(kernel.name),
+        source: wgpu::ShaderSource::Wgsl(kernel.wgsl.into()),
+    });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(kernel.name),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(kernel.name),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants,
+            ..Default::default()
+        },
+        cache: None,
+    });
+    Pipeline { pipeline, layout }
+}
+
+/// Workgroups of a step along x.
+fn groups_x(op: &Op) -> u32 {
+    match op {
+        Op::EmbedRow(p, _) => grid::embed_row_q(p),
+        Op::RmsnormRow(p) => grid::rmsnorm_row_q8(p),
+        Op::QuantizeRow(p) => grid::quantize_row_q8(p),
+        Op::LinearTile(p, _) => grid::linear_tile_q(p),
+        Op::RopeAngles(p) => grid::rope_angles_q30(p),
+        Op::RopeQuery(p) => grid::rope_query_q12(p),
+        Op::KvStore(p) => grid::kv_store_q8(p),
+        Op::AttnBlock(p) => grid::attn_block_q8(p),
+        Op::AttnMerge(p) => grid::attn_merge_i32(p),
+        Op::Swiglu(p) => grid::swiglu_row_i32(p),
+        Op::LogitsStats(p) => grid::logits_stats_i32(p),
+    }
+}
