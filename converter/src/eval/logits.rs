@@ -62,7 +62,7 @@ impl Logits for ReferenceLogits<'_, '_> {
 
     fn chunks_at_once(&self, ctx: usize) -> usize {
         // More would not make products faster, and progress coarser.
-        (self.reference.positions_at_once().min(2048) / ctx).max(1)
+        (self.reference.positions_at_once().min(4096) / ctx).max(1)
     }
 
     fn start(&mut self, chunks: &[Vec<u32>], progress: &dyn Progress) -> Result<(), ModelError> {

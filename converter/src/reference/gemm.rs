@@ -48,19 +48,26 @@ pub(super) fn multiply(
     c: &mut [f32],
 ) {
     assert!(a.col == 1 && a.holds(m, k) && b.holds(n, k) && c.len() == m * n);
-    if m < 4 && b.col == 1 {
-        // Packing would cost more than the product.
-        for (i, c) in c.chunks_exact_mut(n.max(1)).enumerate() {
-            let a = &a.data[i * a.row..][..k];
-            for (j, c) in c.iter_mut().enumerate() {
-                *c = dot(a, &b.data[j * b.row..][..k]);
-            }
-        }
-        return;
-    }
     match arithmetic {
         Arithmetic::Fast => library((m, n, k), a, b, c),
         Arithmetic::Reproducible => blocks((m, n, k), a, b, c),
+    }
+}
+
+/// The same for few rows, where packing would cost more than the product; rows of `b` are contiguous.
+/// The bits are the same on every machine, and other than [`multiply`]'s.
+pub(super) fn multiply_few(
+    (m, n, k): (usize, usize, usize),
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    c: &mut [f32],
+) {
+    assert!(a.col == 1 && b.col == 1 && c.len() == m * n);
+    for (i, c) in c.chunks_exact_mut(n.max(1)).enumerate() {
+        let a = &a.data[i * a.row..][..k];
+        for (j, c) in c.iter_mut().enumerate() {
+            *c = dot(a, &b.data[j * b.row..][..k]);
+        }
     }
 }
 
@@ -189,9 +196,13 @@ mod tests {
             };
             let mut c = vec![f32::NAN; m * n];
             for arithmetic in [Arithmetic::Fast, Arithmetic::Reproducible] {
-                multiply(arithmetic, (m, n, k), a, b, &mut c);
-                for i in 0..m {
-                    for j in 0..n {
+                for few in [false, true] {
+                    if !few {
+                        multiply(arithmetic, (m, n, k), a, b, &mut c);
+                    } else if !transposed {
+                        multiply_few((m, n, k), a, b, &mut c);
+                    }
+                    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                         let x = |p| f64::from(a.data[i * a.row + p]);
                         let y = |p| f64::from(b.data[j * b.row + p * b.col]);
                         let exact: f64 = (0..k).map(|p| x(p) * y(p)).sum();

@@ -12,7 +12,8 @@ const TASK: usize = 1 << 14;
 pub(super) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer
     let x = x.clamp(-87.0, 87.0);
-    let n = (x * core::f32::consts::LOG2_E + ROUND) - ROUND;
+    let shifted = x * core::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
     let mut p = 1.987_569_1e-4f32;
     for c in [
@@ -25,7 +26,14 @@ pub(super) fn exp(x: f32) -> f32 {
         p = p * r + c;
     }
     let y = p * (r * r) + r + 1.0;
-    y * f32::from_bits(((n as i32 + 127) as u32) << 23)
+    // The low bits of the shifted value are n.
+    y * f32::from_bits(
+        shifted
+            .to_bits()
+            .wrapping_sub(ROUND.to_bits())
+            .wrapping_add(127)
+            << 23,
+    )
 }
 
 /// Rows of `x` divided by their root mean square and scaled by the gains.
@@ -66,14 +74,21 @@ pub(super) fn add(x: &mut [f32], y: &[f32]) {
 
 /// Softmax of `scale · scores`, in place.
 pub(super) fn softmax(scores: &mut [f32], scale: f32) {
-    let most = scores
-        .iter()
-        .fold(f32::NEG_INFINITY, |m, s| m.max(*s * scale));
-    let mut sum = 0f64;
     for s in scores.iter_mut() {
-        *s = exp(*s * scale - most);
-        sum += f64::from(*s);
+        *s *= scale;
     }
+    let most = scores.iter().fold(f32::NEG_INFINITY, |m, s| m.max(*s));
+    for s in scores.iter_mut() {
+        *s = exp(*s - most);
+    }
+    let (eights, rest) = scores.as_chunks::<8>();
+    let mut sums = [0f64; 8];
+    for eight in eights {
+        for (sum, s) in sums.iter_mut().zip(eight) {
+            *sum += f64::from(*s);
+        }
+    }
+    let sum = sums.iter().sum::<f64>() + rest.iter().map(|s| f64::from(*s)).sum::<f64>();
     let scale = (1.0 / sum) as f32;
     for s in scores {
         *s *= scale;

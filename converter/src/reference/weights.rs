@@ -9,8 +9,12 @@ use std::collections::BTreeMap;
 
 /// Most elements of a task's part of a product, and of the weights that it reads.
 const TASK: usize = 1 << 20;
-/// Most rows of weights of a task.
-const TASK_ROWS: usize = 256;
+/// Most rows of weights of a task that has all rows of activations.
+const W_ROWS: usize = 512;
+/// Fewest rows of activations of a task that has all rows of weights: it packs those again.
+const X_ROWS: usize = 256;
+/// Fewer rows than this are multiplied without packing.
+const FEW: usize = 4;
 
 pub(super) struct Weights<'c> {
     checkpoint: &'c Checkpoint,
@@ -101,10 +105,42 @@ impl<'c> Weights<'c> {
         let m = x.len() / k;
         y.clear();
         y.resize(m * n, 0.0);
+        // One part a thread, for as few packings of the weights as keep all busy.
+        let rows = m.div_ceil(rayon::current_num_threads()).max(X_ROWS);
+        match self.held.get(&tensor) {
+            Some(w) if m > rows => {
+                let parts = y.par_chunks_mut(rows * n).zip(x.par_chunks(rows * k));
+                parts.for_each(|(y, x)| self.part(m, x, w, k, y));
+                Ok(())
+            }
+            _ => self.multiply_by_rows(tensor, (m, n, k), x, y),
+        }
+    }
+
+    /// The part of a product of `m` rows that these rows of `x` and of weights give. The number of rows
+    /// of the whole decides how, so that the bits do not depend on its division.
+    fn part(&self, m: usize, x: &[f32], w: &[f32], k: usize, y: &mut [f32]) {
+        let size = (x.len() / k, w.len() / k, k);
+        let (x, w) = (Matrix::rows(x, k), Matrix::rows(w, k));
+        if m < FEW {
+            gemm::multiply_few(size, x, w, y);
+        } else {
+            gemm::multiply(self.arithmetic, size, x, w, y);
+        }
+    }
+
+    /// A product divided along the rows of the weights, each of which is read once.
+    fn multiply_by_rows(
+        &self,
+        tensor: Tensor,
+        (m, n, k): (usize, usize, usize),
+        x: &[f32],
+        y: &mut [f32],
+    ) -> Result<(), SourceError> {
         if m == 0 {
             return Ok(());
         }
-        let step = TASK_ROWS.min(TASK / m.max(k)).max(16);
+        let step = W_ROWS.min(TASK / m.max(k)).max(16);
         let starts: Vec<usize> = (0..n).step_by(step).collect();
         // The parts of a wave are copied together, so that no two threads write one row of `y`.
         for wave in starts.chunks(2 * rayon::current_num_threads()) {
@@ -112,10 +148,8 @@ impl<'c> Weights<'c> {
                 .par_iter()
                 .map(|start| {
                     let end = n.min(start + step);
-                    let w = self.rows(tensor, *start, end)?;
                     let mut part = vec![0.0; m * (end - start)];
-                    let (x, w) = (Matrix::rows(x, k), Matrix::rows(&w, k));
-                    gemm::multiply(self.arithmetic, (m, end - start, k), x, w, &mut part);
+                    self.part(m, x, &self.rows(tensor, *start, end)?, k, &mut part);
                     Ok(part)
                 })
                 .collect::<Result<_, SourceError>>()?;
