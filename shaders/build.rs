@@ -90,6 +90,43 @@ fn compose(root: &Path, name: &str) -> Result<String> {
     Ok(text)
 }
 
+/// No float, and no more workgroup memory or invocations than every WebGPU device has.
+fn check_limits(name: &str, module: &naga::Module) -> Result<()> {
+    let float = |t: &naga::Type| match t.inner {
+        naga::TypeInner::Scalar(s)
+        | naga::TypeInner::Vector { scalar: s, .. }
+        | naga::TypeInner::Atomic(s)
+        | naga::TypeInner::Matrix { scalar: s, .. } => s.kind == naga::ScalarKind::Float,
+        _ => false,
+    };
+    if module.types.iter().any(|(_, t)| float(t)) {
+        return Err(format!(
+            "{name}: floats differ between devices; kernels hold none"
+        ));
+    }
+    let workgroup = module
+        .global_variables
+        .iter()
+        .filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup)
+        .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()))
+        .sum::<u32>();
+    if workgroup > 16_384 {
+        return Err(format!(
+            "{name}: {workgroup} bytes of workgroup memory; WebGPU's default limit is 16384"
+        ));
+    }
+    // Where an override sets a size, the pipeline's creation checks it.
+    for entry in &module.entry_points {
+        let invocations: u32 = entry.workgroup_size.iter().product();
+        if invocations > 256 {
+            return Err(format!(
+                "{name}: {invocations} invocations; WebGPU's default limit is 256"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Validates the module and lists its bindings in order as Rust source.
 fn reflect(name: &str, source: &str) -> Result<String> {
     let module = naga::front::wgsl::parse_str(source)
@@ -104,6 +141,7 @@ fn reflect(name: &str, source: &str) -> Result<String> {
     if !module.entry_points.iter().any(|e| e.name == "main") {
         return Err(format!("{name}: no entry point 'main'"));
     }
+    check_limits(name, &module)?;
     let mut found: Vec<(u32, String)> = Vec::new();
     for (_, variable) in module.global_variables.iter() {
         let Some(binding) = &variable.binding else {

@@ -53,11 +53,11 @@ pub fn kernel(name: &str) -> Option<&'static Kernel> {
 }
 
 /// Words of one row of activations with `groups` groups:
-/// `codes [groups·8] | scales [ceil(groups/4)] | mantissa | exponent`.
+/// `codes [groups·8] | scales [ceil(groups/4)] | mantissa | exponent | zeros up to a multiple of 4 words`.
 ///
 /// Element `i` is `code(i) · scale(i/32) · mantissa · 2^exponent`; codes are i8, scales u8.
 pub const fn act_stride(groups: u32) -> u32 {
-    groups * 8 + groups.div_ceil(4) + 2
+    (groups * 8 + groups.div_ceil(4) + 2).next_multiple_of(4)
 }
 
 /// Groups of a row of `cols` columns.

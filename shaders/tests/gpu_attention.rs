@@ -1,4 +1,5 @@
 //! Kernels of attention against their twins: RoPE, KV cache, blocks, merge.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Every function of `wgsl/shared/fixed.wgsl` against `cpu::fixed`, elementwise.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -135,7 +136,7 @@ fn inputs() -> Vec<Input> {
         }));
     }
     while inputs.len() < INPUTS {
-        let shift = if inputs.len() % 2 == 0 {
+        let shift = if inputs.len().is_multiple_of(2) {
             [0; 4]
         } else {
             [(); 4].map(|()| random.below(32))

@@ -1,4 +1,5 @@
 //! `linear_tile_q` against its twin.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Kernels over rows against their twins: embedding, norm, quantization, SwiGLU, logits.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

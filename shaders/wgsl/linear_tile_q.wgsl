@@ -8,8 +8,9 @@
 override SLICES: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [R][act_stride]: codes [groups·8] | scales [ceil(groups/4)] | mantissa | exponent
-@group(0) @binding(1) var<storage, read> act: array<u32>;
+// [R][act_stride]: codes [groups·8] | scales [ceil(groups/4)] | mantissa | exponent; the stride is a
+// multiple of four words
+@group(0) @binding(1) var<storage, read> act: array<vec4<u32>>;
 // One part of the matrix: codes | scales | row scales.
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 // [R][out_stride], the part's rows from row_start
@@ -21,7 +22,11 @@ override SLICES: u32 = 8u;
 var<workgroup> low_sum: array<atomic<u32>, 32>;
 var<workgroup> high_sum: array<atomic<i32>, 32>;
 
-fn word(i: u32) -> u32 {
+fn act_word(i: u32) -> u32 {
+    return act[i >> 2u][i & 3u];
+}
+
+fn weight_word(i: u32) -> u32 {
     return weights[i >> 2u][i & 3u];
 }
 
@@ -91,10 +96,10 @@ fn finish(n: u32, r: u32, low: u32, high: i32) {
     }
     let rest = low - (bitcast<u32>(high) << 14u);
     let sum = add64(shl64(extend64(high), 14u), vec2<u32>(rest, 0u));
-    let scale = word(params.row_scales + n);
+    let scale = weight_word(params.row_scales + n);
     let tail = r * params.act_stride + params.groups * 8u + (params.groups + 3u) / 4u;
-    let shift = params.exponent - (bitcast<i32>(scale) >> 16u) - bitcast<i32>(act[tail + 1u]);
-    let v = scale64(sum, (scale & 0xffffu) * act[tail], shift);
+    let shift = params.exponent - (bitcast<i32>(scale) >> 16u) - bitcast<i32>(act_word(tail + 1u));
+    let v = scale64(sum, (scale & 0xffffu) * act_word(tail), shift);
     let at = r * params.out_stride + params.row_start + n;
     if (params.accumulate == 1u) {
         let exact = add64(extend64(out[at]), extend64(v));
@@ -122,11 +127,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     for (var g = local.y; g < params.groups; g += SLICES) {
         let cell = group.x * params.groups + g;
         let a = row + g * 8u;
-        let x = Codes(
-            vec4<u32>(act[a], act[a + 1u], act[a + 2u], act[a + 3u]),
-            vec4<u32>(act[a + 4u], act[a + 5u], act[a + 6u], act[a + 7u]));
-        let x_scale = (act[act_scales + (g >> 2u)] >> (8u * (g & 3u))) & 255u;
-        let scales = word(params.scales + cell * 8u + lane);
+        let x = Codes(act[a >> 2u], act[(a >> 2u) + 1u]);
+        let x_scale = (act_word(act_scales + (g >> 2u)) >> (8u * (g & 3u))) & 255u;
+        let scales = weight_word(params.scales + cell * 8u + lane);
         let w_scale = vec4<i32>((vec4<u32>(scales) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
         // |t| < 2^27; over 1,024 groups `high` stays under 2^31 and the low parts' sum under 2^32.
         let t = group_dots(table, cell, lane, x) * w_scale;

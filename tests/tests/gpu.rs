@@ -1,5 +1,6 @@
 //! The wgpu executor against the CPU executor on every Vulkan driver that is here: every named
 //! intermediate, logits, pipelines, dispatches.
+#![allow(clippy::unwrap_used)]
 
 use carat::exec::{Batch, Executor};
 use carat::plan::{Content, Row, Rows};

@@ -322,7 +322,7 @@ impl Random {
     }
 
     pub fn below(&mut self, n: u32) -> u32 {
-        ((self.next() >> 32) * u64::from(n) >> 32) as u32
+        (((self.next() >> 32) * u64::from(n)) >> 32) as u32
     }
 
     pub fn range(&mut self, low: i32, high: i32) -> i32 {
