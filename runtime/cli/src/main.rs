@@ -1,1 +1,41 @@
-fn main() {}
+//! The `carat` command line: checkpoints in, low-bit files out, text out of the files.
+//!
+//! What scripts rely on: with `--json` one JSON object on stdout and nothing else there, logs and progress
+//! on stderr; exit codes 0, 1 (failed), 2 (usage), 130 (interrupted).
+#![forbid(unsafe_code)]
+
+mod args;
+mod chart;
+mod convert;
+mod demo;
+mod eval;
+mod failure;
+mod input;
+mod inspect;
+mod integer_logits;
+mod interrupt;
+mod logits;
+mod run;
+mod term;
+mod values;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    term::start_log();
+    let result = match cli.command {
+        Command::Demo(a) => demo::run(a),
+        Command::Convert(a) => convert::run(a),
+        Command::Run(a) => run::run(a),
+        Command::Eval(a) => eval::run(a),
+        Command::Logits(a) => logits::run(a),
+        Command::Inspect(a) => inspect::run(a),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}

@@ -1,0 +1,251 @@
+//! The command line.
+
+use crate::values::{self, Length, Tokens};
+use carat::DeviceChoice;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Language models at 2 to 4 bits per weight, run in integers: one file, one prompt and one seed give
+/// the same text on every device.
+#[derive(Debug, Parser)]
+#[command(
+    name = "carat",
+    version,
+    max_term_width = 80,
+    arg_required_else_help = true
+)]
+#[command(after_help = "Example: carat demo
+
+Every command has its own --help with an example. Exit codes: 0 done, 1 failed, 2 wrong usage, \
+130 interrupted. CARAT_LOG=debug logs to stderr; NO_COLOR=1 switches colours off.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Convert the bundled model to 4 bits, measure it, let it write
+    #[command(after_help = "Example: carat demo
+
+Takes under 20 seconds and leaves no file behind.")]
+    Demo(DemoArgs),
+    /// Make a Carat file of a checkpoint
+    #[command(
+        after_help = "Example: carat convert TinyLlama-1.1B/ -o tinyllama.gguf --bits 4
+
+Reads Hugging Face directories (safetensors) and GGUF files in F32, F16, BF16 or Q8_0, llama \
+architecture. Needs no data and no GPU; the same bytes come out whatever the threads and machine. \
+The file appears under its name when it is whole, not before."
+    )]
+    Convert(ConvertArgs),
+    /// Continue a prompt
+    #[command(
+        after_help = "Example: carat run story.gguf -p 'It was a dark night' -n 200 --temp 0.7
+         cat letter.txt | carat run story.gguf - --json
+
+The text goes to stdout, all else to stderr. One seed, one text: the same file, prompt, settings \
+and seed give the same text on every device."
+    )]
+    Run(RunArgs),
+    /// Measure quality on a text: perplexity, and divergence from a reference
+    #[command(
+        after_help = "Example: carat eval story.gguf --text book.txt --ctx 256 --reference checkpoint/
+
+The text is tokenized once, cut into chunks of --ctx tokens, and in each chunk the predictions \
+in the second half are scored (as llama-perplexity does). A Carat file runs in integers, anything \
+else and every --reference in f32; divergence is KL(reference, model) in nats."
+    )]
+    Eval(EvalArgs),
+    /// Logits after every one of some tokens
+    #[command(
+        after_help = "Example: carat logits story.gguf --tokens 0,510,284 --json
+
+A Carat file gives integers: logit = integer * 2^exponent, with a hash that is the same on every \
+device. A checkpoint (Hugging Face directory, GGUF) gives the f32 reference; its exponent and hash \
+are null, since floats are not the same on every machine."
+    )]
+    Logits(LogitsArgs),
+    /// What a model file holds: sizes, tensors, encodings
+    #[command(after_help = "Example: carat inspect story.gguf --tensors
+
+Reads Carat files, any GGUF and Hugging Face directories. payload_bpw counts the bits of all \
+matrices per weight of theirs, padding included; file_bpw those of the whole file.")]
+    Inspect(InspectArgs),
+}
+
+/// Where to run.
+#[derive(Args, Clone, Debug)]
+pub struct DeviceArgs {
+    /// auto (a hardware GPU, else the CPU), cpu, gpu, or gpu:NAME for an adapter by a part of its name
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = values::device)]
+    pub device: DeviceChoice,
+    /// CPU threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = values::threads)]
+    pub threads: Option<usize>,
+}
+
+/// `carat demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Checkpoint to use instead of the bundled one
+    #[arg(value_name = "DIRECTORY")]
+    pub source: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: DeviceArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `carat convert`.
+#[derive(Args, Debug)]
+pub struct ConvertArgs {
+    /// Hugging Face directory or GGUF file
+    #[arg(value_name = "SRC")]
+    pub source: PathBuf,
+    /// File to write
+    #[arg(short, long, value_name = "OUT.gguf")]
+    pub output: PathBuf,
+    /// Bits of a weight: 2, 3, 4 or 8
+    #[arg(long, value_name = "N", default_value = "4", value_parser = values::bits)]
+    pub bits: u32,
+    /// CPU threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = values::threads)]
+    pub threads: Option<usize>,
+    /// Write what was done to every tensor to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Replace files that exist
+    #[arg(long)]
+    pub force: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `carat run`.
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("text").required(true).args(["prompt", "file", "stdin"]))]
+pub struct RunArgs {
+    /// Carat file
+    pub model: PathBuf,
+    /// Prompt; what it spells never becomes a control token
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
+    /// Read the prompt from a UTF-8 file, all of it, a last line break included
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Read the prompt from standard input
+    #[arg(value_name = "-", value_parser = ["-"], allow_hyphen_values = true)]
+    pub stdin: Option<String>,
+    /// Most tokens to generate; -1 or 'unlimited' until the context is full
+    #[arg(short = 'n', long = "tokens", value_name = "N", default_value = "128", allow_hyphen_values = true, value_parser = values::length)]
+    pub length: Length,
+    /// Positions of the context [default: 4096 or the model's, and what prompt and -n need]
+    #[arg(long, value_name = "N", value_parser = values::positive)]
+    pub ctx: Option<u32>,
+    /// Temperature; 0 takes the likeliest token [default: the model's, else 0.8]
+    #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = values::temperature)]
+    pub temp: Option<f32>,
+    /// Choose among the K likeliest tokens; 0 is all [default: the model's, else 40]
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<u32>,
+    /// Choose among the likeliest tokens that reach this share; 1 is all [default: the model's, else 0.95]
+    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share)]
+    pub top_p: Option<f32>,
+    /// Choose among tokens this likely relative to the likeliest; 0 is all [default: the model's, else 0.05]
+    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share)]
+    pub min_p: Option<f32>,
+    /// Factor against the last 64 tokens; 1 is none [default: the model's, else 1]
+    #[arg(long, value_name = "R", allow_hyphen_values = true, value_parser = values::penalty)]
+    pub repeat_penalty: Option<f32>,
+    /// Seed of the draws: one seed, one text
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// End before this text; may be given several times
+    #[arg(long, value_name = "STR", allow_hyphen_values = true, value_parser = values::stop)]
+    pub stop: Vec<String>,
+    #[command(flatten)]
+    pub place: DeviceArgs,
+    /// Go on after a token that ends the text
+    #[arg(long)]
+    pub ignore_eos: bool,
+    /// Do not compare the file with its hashes
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Print one JSON object instead of the text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `carat eval`.
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// Carat file, GGUF or Hugging Face directory
+    pub model: PathBuf,
+    /// Text to score, UTF-8
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// Tokens of a chunk
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
+    pub ctx: u32,
+    /// Most chunks to score [default: the whole text]
+    #[arg(long, value_name = "N", value_parser = values::positive)]
+    pub chunks: Option<u32>,
+    /// Compare with this model in f32; of a Carat file, its decoded weights
+    #[arg(long, value_name = "SRC")]
+    pub reference: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: DeviceArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `carat logits`.
+#[derive(Args, Debug)]
+pub struct LogitsArgs {
+    /// Carat file, GGUF or Hugging Face directory
+    pub model: PathBuf,
+    /// Token ids, the first at position 0; nothing is put in front
+    #[arg(long, value_name = "IDS", value_parser = values::tokens, allow_hyphen_values = true)]
+    pub tokens: Tokens,
+    #[command(flatten)]
+    pub place: DeviceArgs,
+    /// Write all logits as f32: u32 tokens, u32 vocabulary, i32 ids, rows; little endian
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print one JSON object with all logits
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `carat inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// Carat file, GGUF or Hugging Face directory
+    pub model: PathBuf,
+    /// List the tensors
+    #[arg(long)]
+    pub tensors: bool,
+    /// Compare every tensor with the hash that the file states (Carat files)
+    #[arg(long)]
+    pub verify: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,126 @@
+//! `carat convert`: a checkpoint becomes a Carat file.
+
+use crate::args::ConvertArgs;
+use crate::failure::{Interrupted, Usage};
+use crate::input;
+use crate::term::{self, Bar};
+use anyhow::{Context, Result, bail};
+use carat_converter::convert::{self, ConvertError, Options, Summary};
+use carat_converter::source::Kind;
+use serde::Serialize;
+use std::io::Write;
+use std::path::Path;
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Report<'a> {
+    output: String,
+    bits: u32,
+    source_bytes: u64,
+    #[serde(flatten)]
+    summary: &'a Summary,
+}
+
+/// Runs the command.
+pub fn run(args: ConvertArgs) -> Result<()> {
+    let options = Options {
+        source: args.source,
+        output: args.output,
+        bits: args.bits,
+        threads: args.threads,
+        force: args.force,
+    };
+    if let Some(report) = &args.report {
+        if *report == options.output {
+            return Err(
+                Usage("--report and --output name the same file; give two names".into()).into(),
+            );
+        }
+        check_report(report, options.force)?;
+    }
+    let summary = convert(&options)?;
+    if let Some(report) = &args.report {
+        write_report(report, &summary)?;
+    }
+    if args.json {
+        return term::print_json(&Report {
+            output: options.output.display().to_string(),
+            bits: options.bits,
+            source_bytes: summary.report.source_bytes,
+            summary: &summary,
+        });
+    }
+    term::print(&format!(
+        "{}: {}\n",
+        options.output.display(),
+        describe(&summary)
+    ))
+}
+
+/// Converts with a bar on stderr.
+///
+/// Errors: as [`convert::convert`]; Ctrl-C.
+pub fn convert(options: &Options) -> Result<Summary> {
+    let checkpoint = input::open_checkpoint(&options.source)?;
+    let hyper = checkpoint.hyper();
+    let mut end = 0;
+    let mut stages = Vec::new();
+    if checkpoint.kind() != Kind::Carat {
+        for tensor in hyper.tensors() {
+            let (rows, cols) = hyper.shape(tensor);
+            end += rows * cols;
+            stages.push((end, tensor.name()));
+        }
+    }
+    drop(checkpoint);
+    let bar = Bar::stages("convert", stages);
+    let result = convert::convert(options, &bar);
+    bar.clear();
+    match result {
+        Err(ConvertError::Cancelled) => Err(Interrupted("; nothing was written").into()),
+        result => Ok(result?),
+    }
+}
+
+/// Size, ratio, bits, time, memory in one line.
+fn describe(s: &Summary) -> String {
+    let ratio = s.report.source_bytes as f64 / s.bytes.max(1) as f64;
+    let memory = s
+        .peak_resident_bytes
+        .map_or(String::new(), |b| format!(", {} of memory", term::bytes(b)));
+    format!(
+        "{} of {} ({ratio:.2}x smaller), {:.3} bits/weight, {:.1} s{memory}",
+        term::bytes(s.bytes),
+        term::bytes(s.report.source_bytes),
+        s.payload_bpw,
+        s.seconds
+    )
+}
+
+/// A conversion takes long: a report that cannot be written must show before.
+fn check_report(path: &Path, force: bool) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => bail!(
+            "{}: not a regular file; give the name of a file to write",
+            path.display()
+        ),
+        Ok(_) if !force => bail!(
+            "{}: exists; give another name, or --force to replace it",
+            path.display()
+        ),
+        _ => term::beside(path).map(drop),
+    }
+}
+
+fn write_report(path: &Path, summary: &Summary) -> Result<()> {
+    let shown = || path.display().to_string();
+    let mut temporary = term::beside(path)?;
+    let json = summary.report.to_json().with_context(shown)?;
+    temporary.write_all(json.as_bytes()).with_context(shown)?;
+    temporary.write_all(b"\n").with_context(shown)?;
+    temporary
+        .persist(path)
+        .map_err(|e| e.error)
+        .with_context(shown)?;
+    Ok(())
+}

@@ -1,0 +1,263 @@
+//! Models as the command line names them, with errors that say what to do.
+
+use anyhow::{Context, Result, anyhow, bail};
+use carat::sample::Params;
+use carat::text::{Tokenizer, TokenizerData};
+use carat::{Model, Verify};
+use carat_converter::hf_tokenizer::HfTokenizer;
+use carat_converter::source::{Checkpoint, TokenizerSource};
+use carat_format::keys;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// Largest header of a GGUF that is read, in bytes; real ones have some 10 MB.
+const MAX_HEADER: u64 = 256 << 20;
+
+/// What a path holds, as far as its first bytes tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A file whose architecture is Carat's.
+    Carat,
+    /// Any other GGUF, with its architecture.
+    Gguf(String),
+    /// A directory.
+    Directory,
+}
+
+/// The start of a GGUF file: all before the tensor data.
+pub struct Start {
+    bytes: Vec<u8>,
+    /// Length of the whole file.
+    pub len: u64,
+}
+
+impl Start {
+    /// Reads as much as the header has.
+    ///
+    /// Errors: the file cannot be read or is no GGUF.
+    pub fn read(path: &Path) -> Result<Self> {
+        let shown = || path.display().to_string();
+        let mut file = File::open(path).with_context(shown)?;
+        let meta = file.metadata().with_context(shown)?;
+        if !meta.is_file() {
+            bail!(
+                "{}: not a regular file; expected a .gguf file or a Hugging Face directory",
+                path.display()
+            );
+        }
+        let len = meta.len();
+        let mut needed = 1 << 16;
+        loop {
+            if needed > MAX_HEADER {
+                bail!(
+                    "{}: the header takes over {MAX_HEADER} bytes; the file is damaged",
+                    path.display()
+                );
+            }
+            let mut bytes = Vec::new();
+            file.seek(SeekFrom::Start(0)).with_context(shown)?;
+            (&file)
+                .take(needed.min(len))
+                .read_to_end(&mut bytes)
+                .with_context(shown)?;
+            match carat_gguf::parse(&bytes, len).with_context(shown)? {
+                carat_gguf::Parse::Complete(_) => return Ok(Self { bytes, len }),
+                carat_gguf::Parse::NeedMore(n) if n > bytes.len() as u64 => needed = n,
+                carat_gguf::Parse::NeedMore(_) => {
+                    bail!("{}: the file was cut while it was read", path.display())
+                }
+            }
+        }
+    }
+
+    /// The header. Errors: none for a start that was read.
+    pub fn header(&self) -> Result<carat_gguf::Header<'_>> {
+        match carat_gguf::parse(&self.bytes, self.len)? {
+            carat_gguf::Parse::Complete(header) => Ok(header),
+            carat_gguf::Parse::NeedMore(n) => bail!("the header needs {n} bytes"),
+        }
+    }
+}
+
+/// What `path` holds. Errors: nothing there, or neither a directory nor a GGUF.
+pub fn kind(path: &Path) -> Result<Input> {
+    let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+    if meta.is_dir() {
+        return Ok(Input::Directory);
+    }
+    let start = Start::read(path).map_err(|e| explain_non_gguf(path, e))?;
+    let header = start.header()?;
+    let architecture = header
+        .str_opt(keys::ARCHITECTURE)
+        .with_context(|| path.display().to_string())?
+        .unwrap_or_default();
+    Ok(match architecture {
+        keys::CARAT => Input::Carat,
+        other => Input::Gguf(other.into()),
+    })
+}
+
+/// A safetensors file is a part of a checkpoint: say which directory to give.
+fn explain_non_gguf(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    if path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))
+        && let Some(directory) = path.parent()
+    {
+        let directory = if directory.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            directory
+        };
+        return anyhow!(
+            "{}: a safetensors file alone lacks config.json and the tokenizer; give the directory {}",
+            path.display(),
+            directory.display()
+        );
+    }
+    error
+}
+
+/// Opens a Carat file to run it.
+///
+/// Errors: as [`Model::open`]; for checkpoints, the command that converts them.
+pub fn open_model(path: &Path, verify: Verify) -> Result<Model> {
+    match kind(path)? {
+        Input::Carat => {}
+        Input::Gguf(architecture) => bail!(
+            "{}: a GGUF file of the architecture '{architecture}', not a Carat file; convert it first: {}",
+            path.display(),
+            convert_command(path)
+        ),
+        Input::Directory if path.join("config.json").is_file() => bail!(
+            "{}: a Hugging Face directory, not a Carat file; convert it first: {}",
+            path.display(),
+            convert_command(path)
+        ),
+        Input::Directory => bail!(
+            "{}: a directory; expected a Carat file (.gguf)",
+            path.display()
+        ),
+    }
+    Model::open(path, verify).with_context(|| path.display().to_string())
+}
+
+/// `carat convert PATH -o NAME.gguf`.
+fn convert_command(path: &Path) -> String {
+    let full = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    let stem = if full.is_dir() {
+        full.file_name()
+    } else {
+        full.file_stem()
+    };
+    let stem = stem.map_or("model".into(), |s| s.to_string_lossy());
+    format!(
+        "carat convert {} -o {}",
+        quoted(&path.display().to_string()),
+        quoted(&format!("{stem}-carat.gguf"))
+    )
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=+,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// What the file says about sampling, under llama.cpp's keys; the engine's defaults where it is silent.
+/// Values that are out of range or of another type are advice that cannot be taken.
+pub fn sampling(model: &Model) -> Result<Params> {
+    let header = model.header()?;
+    let number = |key: &str| header.f64_opt(key).ok().flatten().map(|x| x as f32);
+    let default = Params::default();
+    let stated = |key: &str, default: f32, ok: fn(f32) -> bool| {
+        number(key).filter(|x| ok(*x)).unwrap_or(default)
+    };
+    let share = |x: f32| (0.0..=1.0).contains(&x);
+    Ok(Params {
+        temperature: stated("general.sampling.temp", default.temperature, |x| {
+            x.is_finite() && x >= 0.0
+        }),
+        top_k: header
+            .u32_opt("general.sampling.top_k")
+            .ok()
+            .flatten()
+            .unwrap_or(default.top_k),
+        top_p: stated("general.sampling.top_p", default.top_p, share),
+        min_p: stated("general.sampling.min_p", default.min_p, share),
+        repeat_penalty: stated(
+            "general.sampling.penalty_repeat",
+            default.repeat_penalty,
+            |x| x.is_finite() && x > 0.0,
+        ),
+        ..default
+    })
+}
+
+/// Opens a checkpoint of whatever kind.
+pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
+    if path.is_dir() && !path.join("config.json").is_file() {
+        bail!(
+            "{}: a directory without config.json; expected a Hugging Face directory or a .gguf file",
+            path.display()
+        );
+    }
+    Ok(Checkpoint::open(path)?)
+}
+
+/// The tokenizer of a checkpoint.
+pub fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
+    let shown = || checkpoint.path().display().to_string();
+    let data = match checkpoint.tokenizer() {
+        TokenizerSource::Directory(directory) => {
+            HfTokenizer::load(directory).with_context(shown)?.data
+        }
+        TokenizerSource::Metadata => {
+            let header = checkpoint.header().with_context(shown)?;
+            TokenizerData::from_gguf(&header).with_context(shown)?
+        }
+    };
+    Tokenizer::new(&data).with_context(shown)
+}
+
+/// A whole text file.
+///
+/// Errors: it cannot be read, or is not UTF-8: then at which byte.
+pub fn read_text(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+    utf8(bytes).with_context(|| path.display().to_string())
+}
+
+/// Text of bytes. Errors: at which byte it stops being UTF-8.
+pub fn utf8(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        let found = e.as_bytes().get(at).copied().unwrap_or_default();
+        anyhow!("not UTF-8 text: byte {at} is 0x{found:02x}; save the text as UTF-8")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shell_words() {
+        assert_eq!(quoted("a/b-c.gguf"), "a/b-c.gguf");
+        assert_eq!(quoted("my model"), "'my model'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn utf8_says_where() {
+        let error = utf8(b"ab\xff".to_vec()).unwrap_err().to_string();
+        assert!(
+            error.contains("byte 2") && error.contains("0xff"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,375 @@
+//! `carat inspect`: what a model file holds.
+
+use crate::args::InspectArgs;
+use crate::failure::Usage;
+use crate::input::{self, Input, Start};
+use crate::{chart, term};
+use anyhow::{Context, Result};
+use carat::{Model, Verify};
+use carat_converter::source::{Checkpoint, Hyper};
+use carat_format::{Encoding, GROUP, ModelSpec, Tensor, keys};
+use carat_gguf::TensorType;
+use serde::Serialize;
+use std::path::Path;
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Report {
+    path: String,
+    /// `carat`, `gguf` or `huggingface`.
+    format: &'static str,
+    /// The model's name, where it has one.
+    name: Option<String>,
+    /// Every weight of every tensor.
+    weights: u64,
+    /// Bytes of the file, or of all files with weights.
+    bytes: u64,
+    /// Bits a weight of the matrices' payloads, padding included.
+    payload_bpw: f64,
+    /// Bits a weight of the whole file.
+    file_bpw: f64,
+    /// Hyper-parameters; null for an architecture that Carat does not know.
+    model: Option<Hyperparameters>,
+    /// Whether every tensor was compared with its hash.
+    verified: bool,
+    tensors: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Hyperparameters {
+    architecture: String,
+    vocab_size: u32,
+    context_length: u32,
+    embedding_length: u32,
+    block_count: u32,
+    feed_forward_length: u32,
+    head_count: u32,
+    head_count_kv: u32,
+    head_dim: u32,
+    tied: bool,
+    /// Unit of the residual stream is 2 to this; null for floats.
+    residual_exponent: Option<i32>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    /// Rows and columns; the length of a vector.
+    shape: Vec<u64>,
+    encoding: String,
+    /// Bits of a code; of an element where there are no codes. Null for an unknown type.
+    bits: Option<f64>,
+    /// Weights that share a scale; null where there are none.
+    group: Option<u64>,
+    /// The exponent p of the table's power function; null where there is none.
+    exponent: Option<f32>,
+    /// Root of the relative squared error against the source; null where it is not stated.
+    error: Option<f32>,
+    /// Bytes of the payload; null for an unknown type.
+    bytes: Option<u64>,
+}
+
+impl Row {
+    fn weights(&self) -> u64 {
+        self.shape.iter().fold(1, |n, d| n.saturating_mul(*d))
+    }
+}
+
+/// Runs the command.
+pub fn run(args: InspectArgs) -> Result<()> {
+    let report = match input::kind(&args.model)? {
+        Input::Carat => carat(&args.model, args.verify)?,
+        _ if args.verify => {
+            return Err(Usage(format!(
+                "{}: --verify needs a Carat file: only those state hashes",
+                args.model.display()
+            ))
+            .into());
+        }
+        Input::Gguf(_) => gguf(&args.model)?,
+        Input::Directory => directory(&args.model)?,
+    };
+    if args.json {
+        return term::print_json(&report);
+    }
+    term::print(&overview(&report))?;
+    if args.tensors {
+        term::print(&table(&report.tensors))?;
+    }
+    Ok(())
+}
+
+impl Report {
+    fn new(
+        path: &Path,
+        format: &'static str,
+        name: Option<String>,
+        bytes: u64,
+        tensors: Vec<Row>,
+    ) -> Self {
+        let weights = tensors
+            .iter()
+            .map(Row::weights)
+            .fold(0u64, u64::saturating_add);
+        let matrices = || tensors.iter().filter(|t| t.shape.len() > 1);
+        let of = |bytes: u64, weights: u64| bytes as f64 * 8.0 / weights.max(1) as f64;
+        let payload = matrices()
+            .filter_map(|t| t.bytes)
+            .fold(0u64, u64::saturating_add);
+        let matrix_weights = matrices().map(Row::weights).fold(0u64, u64::saturating_add);
+        Self {
+            path: path.display().to_string(),
+            format,
+            name,
+            weights,
+            bytes,
+            payload_bpw: of(payload, matrix_weights),
+            file_bpw: of(bytes, weights),
+            model: None,
+            verified: false,
+            tensors,
+        }
+    }
+}
+
+fn carat(path: &Path, verify: bool) -> Result<Report> {
+    let shown = || path.display().to_string();
+    let verify_as = if verify {
+        Verify::Hashes
+    } else {
+        Verify::Structure
+    };
+    let model = Model::open(path, verify_as).with_context(shown)?;
+    let (spec, directory) = (model.spec(), model.directory());
+    let mut rows = Vec::new();
+    for tensor in Tensor::all(spec.block_count, directory.tied()) {
+        if let Some(v) = directory.vector(tensor) {
+            rows.push(Row {
+                name: tensor.name(),
+                shape: vec![v.len],
+                encoding: keys::VECTOR.into(),
+                bits: Some(32.0),
+                group: None,
+                exponent: None,
+                error: None,
+                bytes: Some(v.len * 4),
+            });
+        } else if let Some(e) = directory.matrix(tensor) {
+            let coded = e.layout.encoding != Encoding::Int8;
+            rows.push(Row {
+                name: tensor.name(),
+                shape: vec![e.layout.rows, e.layout.cols],
+                encoding: e.layout.encoding.name().into(),
+                bits: Some(f64::from(e.layout.encoding.bits())),
+                group: Some(GROUP as u64),
+                exponent: coded.then_some(e.power),
+                error: Some(e.error),
+                bytes: Some(e.layout.payload_bytes()),
+            });
+        }
+    }
+    let name = model
+        .header()?
+        .str_opt(keys::NAME)
+        .ok()
+        .flatten()
+        .map(String::from);
+    let mut report = Report::new(path, "carat", name, model.len(), rows);
+    report.verified = verify;
+    report.model = Some(hyperparameters(
+        spec,
+        directory.tied(),
+        Some(spec.residual_exponent),
+    ));
+    Ok(report)
+}
+
+fn gguf(path: &Path) -> Result<Report> {
+    let start = Start::read(path)?;
+    let header = start.header()?;
+    let rows = header
+        .tensors()
+        .iter()
+        .map(|t| {
+            let block = t.ty.block_size().unwrap_or(1);
+            Row {
+                name: t.name.into(),
+                // ggml counts dimensions from the contiguous one.
+                shape: t.dims.iter().rev().copied().collect(),
+                encoding: t.ty.to_string(),
+                bits: t.ty.type_size().map(|s| s as f64 * 8.0 / block as f64),
+                group: (block > 1).then_some(block),
+                exponent: None,
+                error: None,
+                bytes: t.size,
+            }
+        })
+        .collect();
+    let name = header.str_opt(keys::NAME).ok().flatten().map(String::from);
+    let mut report = Report::new(path, "gguf", name, start.len, rows);
+    // Any GGUF can be listed; the hyper-parameters of those that convert are known.
+    report.model = Checkpoint::open(path).ok().map(|c| of_hyper(c.hyper()));
+    Ok(report)
+}
+
+fn directory(path: &Path) -> Result<Report> {
+    let checkpoint = input::open_checkpoint(path)?;
+    let hyper = checkpoint.hyper();
+    let mut rows = Vec::new();
+    for tensor in hyper.tensors() {
+        let (r, c) = hyper.shape(tensor);
+        let encoding = checkpoint.type_name(tensor)?;
+        let size = TensorType::from_name(encoding).and_then(|t| t.type_size());
+        rows.push(Row {
+            name: tensor.name(),
+            shape: if tensor.is_vector() {
+                vec![c]
+            } else {
+                vec![r, c]
+            },
+            encoding: encoding.into(),
+            bits: size.map(|s| s as f64 * 8.0),
+            group: None,
+            exponent: None,
+            error: None,
+            bytes: size.map(|s| s.saturating_mul(r).saturating_mul(c)),
+        });
+    }
+    let name = checkpoint.name().map(String::from);
+    let mut report = Report::new(path, "huggingface", name, checkpoint.bytes(), rows);
+    report.model = Some(of_hyper(hyper));
+    Ok(report)
+}
+
+fn of_hyper(hyper: &Hyper) -> Hyperparameters {
+    hyperparameters(&hyper.spec(0), hyper.tied, None)
+}
+
+fn hyperparameters(s: &ModelSpec, tied: bool, residual_exponent: Option<i32>) -> Hyperparameters {
+    Hyperparameters {
+        architecture: s.source_architecture.clone(),
+        vocab_size: s.vocab_size,
+        context_length: s.context_length,
+        embedding_length: s.embedding_length,
+        block_count: s.block_count,
+        feed_forward_length: s.feed_forward_length,
+        head_count: s.head_count,
+        head_count_kv: s.head_count_kv,
+        head_dim: s.head_dim,
+        tied,
+        residual_exponent,
+    }
+}
+
+fn overview(r: &Report) -> String {
+    let mut out = format!("{}\n", term::paint("1", &term::clip(&r.path, term::WIDTH)));
+    let mut line = |label: &str, text: String| {
+        out += &format!("  {label:<11} {}\n", term::clip(&text, term::WIDTH - 14));
+    };
+    let name = r
+        .name
+        .as_ref()
+        .map_or(String::new(), |n| format!(" \"{n}\""));
+    line(
+        "format",
+        format!(
+            "{}{name}{}",
+            r.format,
+            if r.verified {
+                ", every hash is right"
+            } else {
+                ""
+            }
+        ),
+    );
+    if let Some(m) = &r.model {
+        let head = if m.tied {
+            "the embedding is the head"
+        } else {
+            "own head"
+        };
+        line(
+            "model",
+            format!(
+                "{}, {} blocks, width {}, {head}",
+                m.architecture, m.block_count, m.embedding_length
+            ),
+        );
+        line(
+            "attention",
+            format!(
+                "{} heads of {}, {} for keys and values",
+                m.head_count, m.head_dim, m.head_count_kv
+            ),
+        );
+        line(
+            "other",
+            format!(
+                "feed-forward {}, vocabulary {}, context {}",
+                m.feed_forward_length, m.vocab_size, m.context_length
+            ),
+        );
+    }
+    line("weights", term::thousands(r.weights));
+    line(
+        "size",
+        format!(
+            "{} ({} bytes)",
+            term::bytes(r.bytes),
+            term::thousands(r.bytes)
+        ),
+    );
+    line(
+        "bits/weight",
+        format!("{:.3} payload, {:.3} file", r.payload_bpw, r.file_bpw),
+    );
+    out += "\n";
+    // How much each encoding takes.
+    let mut kinds: Vec<(&str, u64, usize)> = Vec::new();
+    for t in &r.tensors {
+        let bytes = t.bytes.unwrap_or(0);
+        match kinds.iter_mut().find(|k| k.0 == t.encoding) {
+            Some(k) => (k.1, k.2) = (k.1.saturating_add(bytes), k.2 + 1),
+            None => kinds.push((&t.encoding, bytes, 1)),
+        }
+    }
+    let rows: Vec<_> = kinds
+        .iter()
+        .map(|(name, bytes, n)| {
+            (
+                *name,
+                *bytes as f64,
+                format!("{}, {n} tensors", term::bytes(*bytes)),
+            )
+        })
+        .collect();
+    out + &chart::chart(&rows)
+}
+
+/// One line a tensor.
+fn table(rows: &[Row]) -> String {
+    let mut out = format!(
+        "\n{:<28}{:>15} {:<6}{:>6}{:>6}{:>8}{:>10}\n",
+        "tensor", "shape", "type", "bits", "p", "error", "size"
+    );
+    for r in rows {
+        let shape = r
+            .shape
+            .iter()
+            .map(u64::to_string)
+            .collect::<Vec<_>>()
+            .join("x");
+        let or_dash = |x: Option<String>| x.unwrap_or_else(|| "-".into());
+        out += &format!(
+            "{:<28}{:>15} {:<6}{:>6}{:>6}{:>8}{:>10}\n",
+            term::clip(&r.name, 27),
+            term::clip(&shape, 15),
+            term::clip(&r.encoding, 6),
+            or_dash(r.bits.map(|b| term::clip(&format!("{b}"), 5))),
+            or_dash(r.exponent.map(|p| format!("{p:.2}"))),
+            or_dash(r.error.map(|e| format!("{e:.4}"))),
+            or_dash(r.bytes.map(term::bytes)),
+        );
+    }
+    out
+}

@@ -1,0 +1,231 @@
+//! `carat run`: prompt in, text out.
+
+use crate::args::RunArgs;
+use crate::failure::{Interrupted, Usage};
+use crate::values::Length;
+use crate::{input, interrupt, term};
+use anyhow::{Context, Result};
+use carat::sample::Params;
+use carat::{Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify, generate};
+use serde::Serialize;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Positions of a context where neither the user nor the text asks for more.
+const DEFAULT_CONTEXT: u32 = 4096;
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Report<'a> {
+    prompt_ids: &'a [u32],
+    ids: &'a [u32],
+    text: &'a str,
+    stop_reason: &'static str,
+    logits_hash: &'a str,
+    timings: &'a Timings,
+    device: String,
+    seed: u64,
+    /// Elements of the residual stream that left its range; 0 for a sound model.
+    saturations: u32,
+}
+
+/// How long things took. Rates are null where nothing was counted.
+#[derive(Debug, Default, Serialize)]
+pub struct Timings {
+    load_ms: f64,
+    prompt_tokens: usize,
+    prompt_ms: f64,
+    prompt_tps: Option<f64>,
+    generated_tokens: usize,
+    generate_ms: f64,
+    /// Of the tokens after the first, which comes with the prompt.
+    generate_tps: Option<f64>,
+}
+
+/// Runs the command.
+pub fn run(args: RunArgs) -> Result<()> {
+    let start = Instant::now();
+    let prompt = prompt(&args)?;
+    let verify = if args.no_verify {
+        Verify::Structure
+    } else {
+        Verify::Hashes
+    };
+    let model = Arc::new(input::open_model(&args.model, verify)?);
+    let shown = || args.model.display().to_string();
+    // Control tokens are for templates: a user's text cannot spell one.
+    let prompt_ids = model
+        .tokenizer()
+        .with_context(shown)?
+        .encode_prompt(&prompt, false);
+    let options = options(&args, &model)?;
+    let session_options = SessionOptions {
+        device: args.place.device.clone(),
+        context: context(&args, &model, prompt_ids.len()),
+        threads: args.place.threads,
+        ..SessionOptions::default()
+    };
+    let mut session =
+        pollster::block_on(Session::new(model.clone(), &session_options)).with_context(shown)?;
+    let load_ms = term::ms(start);
+
+    interrupt::install();
+    let (generation, mut timings) = stream(&mut session, &prompt_ids, &options, !args.json)?;
+    timings.load_ms = load_ms;
+    let (saturations, _) = pollster::block_on(session.residual_stats())?;
+    if saturations > 0 {
+        term::warn(&format!(
+            "{saturations} sums left the range of the residual stream; the text may suffer"
+        ));
+    }
+    if args.json {
+        term::print_json(&Report {
+            prompt_ids: &prompt_ids,
+            ids: &generation.ids,
+            text: &generation.text,
+            stop_reason: generation.reason.name(),
+            logits_hash: &generation.logits_hash,
+            timings: &timings,
+            device: session.device(),
+            seed: args.seed,
+            saturations,
+        })?;
+    } else {
+        summary(&timings, &generation, &session.device());
+    }
+    if interrupt::requested() {
+        return Err(Interrupted("; the text above is what there is").into());
+    }
+    Ok(())
+}
+
+/// Generates; shows the text while it comes where `show` is set, and ends it with a line break.
+pub fn stream(
+    session: &mut Session,
+    prompt: &[u32],
+    options: &GenerateOptions,
+    show: bool,
+) -> Result<(Generation, Timings)> {
+    let start = Instant::now();
+    let mut first = None;
+    let mut failed = None;
+    let mut watch = |event: Event<'_>| {
+        if let Event::Token { .. } = event {
+            first.get_or_insert_with(Instant::now);
+        }
+        if let Event::Token { text, .. } | Event::Tail { text } = event
+            && show
+            && !text.is_empty()
+            && let Err(e) = term::print(text)
+        {
+            failed.get_or_insert(e);
+        }
+        if failed.is_some() || interrupt::requested() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    };
+    let generation = pollster::block_on(generate(session, prompt, options, &mut watch))?;
+    if let Some(e) = failed {
+        return Err(e);
+    }
+    if show && !generation.text.is_empty() && !generation.text.ends_with('\n') {
+        term::print("\n")?;
+    }
+    let first = first.unwrap_or_else(Instant::now);
+    let (prompt_s, generate_s) = ((first - start).as_secs_f64(), first.elapsed().as_secs_f64());
+    let rate =
+        |n: usize, s: f64| (n > 0 && s > 0.0).then(|| (n as f64 / s * 100.0).round() / 100.0);
+    let generated = generation.ids.len();
+    let timings = Timings {
+        load_ms: 0.0,
+        prompt_tokens: prompt.len(),
+        prompt_ms: (prompt_s * 1e6).round() / 1e3,
+        prompt_tps: rate(prompt.len(), prompt_s),
+        generated_tokens: generated,
+        generate_ms: (generate_s * 1e6).round() / 1e3,
+        generate_tps: rate(generated.saturating_sub(1), generate_s),
+    };
+    Ok((generation, timings))
+}
+
+/// One or two lines about what happened, on stderr.
+pub fn summary(timings: &Timings, generation: &Generation, device: &str) {
+    let rate = |r: Option<f64>| r.map_or(String::new(), |r| format!(" at {r:.1}/s"));
+    term::note(&format!(
+        "\n[{}] prompt {} tokens{}, text {} tokens{}, ended by {}",
+        term::clip(device, 32),
+        timings.prompt_tokens,
+        rate(timings.prompt_tps),
+        timings.generated_tokens,
+        rate(timings.generate_tps),
+        generation.reason.name(),
+    ));
+}
+
+fn prompt(args: &RunArgs) -> Result<String> {
+    if let Some(text) = &args.prompt {
+        return Ok(text.clone());
+    }
+    match &args.file {
+        Some(path) if path.as_os_str() != "-" => input::read_text(path),
+        _ => {
+            let mut bytes = Vec::new();
+            std::io::stdin()
+                .lock()
+                .read_to_end(&mut bytes)
+                .context("standard input")?;
+            input::utf8(bytes).context("standard input")
+        }
+    }
+}
+
+/// The model's settings where it has some, then the user's.
+fn options(args: &RunArgs, model: &Model) -> Result<GenerateOptions> {
+    let mut sampling = Params {
+        seed: args.seed,
+        ..input::sampling(model)?
+    };
+    let set = |field: &mut f32, value: Option<f32>| *field = value.unwrap_or(*field);
+    set(&mut sampling.temperature, args.temp);
+    set(&mut sampling.top_p, args.top_p);
+    set(&mut sampling.min_p, args.min_p);
+    set(&mut sampling.repeat_penalty, args.repeat_penalty);
+    sampling.top_k = args.top_k.unwrap_or(sampling.top_k);
+    sampling.validate().map_err(|e| Usage(e.to_string()))?;
+    Ok(GenerateOptions {
+        max_tokens: match args.length {
+            Length::Tokens(n) => n,
+            Length::Unlimited => usize::MAX,
+        },
+        sampling,
+        stops: args.stop.clone(),
+        ignore_end: args.ignore_eos,
+    })
+}
+
+/// Positions for the session.
+fn context(args: &RunArgs, model: &Model, prompt: usize) -> u32 {
+    let trained = model.spec().context_length;
+    if let Some(asked) = args.ctx {
+        if asked > trained {
+            term::warn(&format!(
+                "--ctx {asked} is more than the {trained} positions that the model was trained for; text beyond them gets worse"
+            ));
+        }
+        return asked;
+    }
+    let generated = match args.length {
+        Length::Tokens(n) => n,
+        Length::Unlimited => 1,
+    };
+    let needed = u32::try_from(prompt.saturating_add(generated)).unwrap_or(u32::MAX);
+    if needed > trained {
+        term::warn(&format!(
+            "the prompt's {prompt} tokens and -n {generated} exceed the {trained} positions that the model was trained for; the text ends there (--ctx goes beyond)"
+        ));
+    }
+    needed.max(DEFAULT_CONTEXT).min(trained)
+}

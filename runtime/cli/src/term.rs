@@ -1,0 +1,237 @@
+//! The terminal: stdout for results, stderr for everything else.
+
+use crate::failure::OutputClosed;
+use crate::interrupt;
+use anyhow::Context;
+use carat_converter::progress::Progress;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::NamedTempFile;
+
+/// Widest line of a table or message.
+pub const WIDTH: usize = 80;
+
+/// Whether to colour a stream: it is a terminal that can, and `NO_COLOR` (no-color.org) is not set.
+fn colour(terminal: bool) -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    terminal && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+}
+
+/// `text` in a colour of ECMA-48 where stdout shows colours.
+pub fn paint(code: &str, text: &str) -> String {
+    if colour(io::stdout().is_terminal()) {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.into()
+    }
+}
+
+/// `label: text` on stderr. A closed stderr is no reason to fail.
+pub fn problem(label: &str, text: &str) {
+    let code = if label == "error" { "1;31" } else { "1;33" };
+    let mut stderr = io::stderr().lock();
+    let _ = if colour(stderr.is_terminal()) {
+        writeln!(stderr, "\x1b[{code}m{label}:\x1b[0m {text}")
+    } else {
+        writeln!(stderr, "{label}: {text}")
+    };
+}
+
+/// A warning on stderr.
+pub fn warn(text: &str) {
+    problem("warning", text);
+}
+
+/// A line on stderr.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Log events go to stderr: warnings, or what `CARAT_LOG` asks for (`CARAT_LOG=carat=debug`).
+pub fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CARAT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .without_time();
+    // Fails only if a subscriber is set already: then that one logs.
+    let _ = subscriber.try_init();
+}
+
+fn sent(result: io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+        Err(e) => Err(anyhow::Error::from(e).context("cannot write to standard output")),
+    }
+}
+
+/// Writes to stdout at once.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    sent(
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush()),
+    )
+}
+
+/// Writes the one JSON object of a command.
+pub fn print_json(object: &impl Serialize) -> anyhow::Result<()> {
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    let written = serde_json::to_writer(&mut stdout, object).map_err(io::Error::from);
+    sent(
+        written
+            .and_then(|()| stdout.write_all(b"\n"))
+            .and_then(|()| stdout.flush()),
+    )
+}
+
+/// A bar on stderr for a long operation, cancelled by Ctrl-C. Nothing is drawn where stderr is no
+/// terminal.
+pub struct Bar {
+    bar: ProgressBar,
+    /// (units done at its end, name) of each part, ascending.
+    stages: Vec<(u64, String)>,
+}
+
+impl Bar {
+    /// A bar with a title; Ctrl-C is taken from here on.
+    pub fn new(title: &str) -> Self {
+        Self::stages(title, Vec::new())
+    }
+
+    /// A bar that names the part that is being worked on, from `(units done at its end, name)`.
+    pub fn stages(title: &str, stages: Vec<(u64, String)>) -> Self {
+        interrupt::install();
+        let bar = ProgressBar::new(1);
+        let template = if stages.is_empty() {
+            "{msg} {wide_bar} {percent:>3}% {eta:>4} left"
+        } else {
+            "{msg:25!} {wide_bar} {percent:>3}% {speed:>9} {eta:>4} left"
+        };
+        // The template is constant; a bar of the default style is as good.
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            let speed = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+                let _ = write!(to, "{:.1} M/s", state.per_sec() / 1e6);
+            };
+            bar.set_style(style.with_key("speed", speed).progress_chars("█▉▊▋▌▍▎▏ "));
+        }
+        bar.set_message(title.to_string());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar, stages }
+    }
+
+    /// Takes the bar off the screen.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Progress for Bar {
+    fn step(&self, done: u64, total: u64) {
+        self.bar.set_length(total.max(1));
+        self.bar.set_position(done);
+        let stage = self.stages.partition_point(|s| s.0 <= done);
+        if let Some((_, name)) = self.stages.get(stage)
+            && self.bar.message() != *name
+        {
+            self.bar.set_message(name.clone());
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        interrupt::requested()
+    }
+}
+
+/// A file beside `path`, to be renamed to it once it is whole.
+///
+/// Errors: no file can be created in that directory.
+pub fn beside(path: &Path) -> anyhow::Result<NamedTempFile> {
+    let directory = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".carat-").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The umask applies, as to any file that a program writes.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let failed = || {
+        format!(
+            "{}: no file can be created in {}",
+            path.display(),
+            directory.display()
+        )
+    };
+    builder.tempfile_in(directory).with_context(failed)
+}
+
+/// Milliseconds since `start`, to a thousandth.
+pub fn ms(start: Instant) -> f64 {
+    (start.elapsed().as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Bytes for a person, in units of 1000.
+pub fn bytes(n: u64) -> String {
+    let x = n as f64;
+    match n {
+        0..1_000 => format!("{n} B"),
+        1_000..1_000_000 => format!("{:.1} kB", x / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} MB", x / 1e6),
+        _ => format!("{:.2} GB", x / 1e9),
+    }
+}
+
+/// A number with its thousands apart.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// The first `width` characters at most, the last of them `…` where more were there.
+pub fn clip(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.into();
+    }
+    let mut out: String = text.chars().take(width.saturating_sub(1)).collect();
+    out.push('…');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(11_547_040), "11.55 MB");
+        assert_eq!(thousands(5_771_520), "5,771,520");
+        assert_eq!(thousands(12), "12");
+        assert_eq!(clip("abcdef", 4), "abc…");
+        assert_eq!(clip("abcd", 4), "abcd");
+    }
+}

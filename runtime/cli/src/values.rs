@@ -1,0 +1,159 @@
+//! Values of the command line, checked while it is parsed: a wrong one is a usage error.
+
+use carat::DeviceChoice;
+
+/// Token ids separated by commas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens(pub Vec<u32>);
+
+/// Most tokens to generate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// So many.
+    Tokens(usize),
+    /// Until the context is full.
+    Unlimited,
+}
+
+/// `1,2,3`.
+pub fn tokens(text: &str) -> Result<Tokens, String> {
+    let id = |part: &str| {
+        let part = part.trim();
+        part.parse().map_err(|_| {
+            format!("'{part}' is no token id; expected ids separated by commas, like 1,2,3")
+        })
+    };
+    text.split(',')
+        .map(id)
+        .collect::<Result<_, _>>()
+        .map(Tokens)
+}
+
+/// A number of tokens, −1 or `unlimited`.
+pub fn length(text: &str) -> Result<Length, String> {
+    match text {
+        "-1" | "unlimited" => Ok(Length::Unlimited),
+        n => n.parse().map(Length::Tokens).map_err(|_| {
+            "expected a number of tokens, or -1 or 'unlimited' to fill the context".into()
+        }),
+    }
+}
+
+/// `auto`, `cpu`, `gpu`, `gpu:NAME`.
+pub fn device(text: &str) -> Result<DeviceChoice, String> {
+    match text {
+        "auto" => Ok(DeviceChoice::Auto),
+        "cpu" => Ok(DeviceChoice::Cpu),
+        "gpu" => Ok(DeviceChoice::Gpu),
+        other => match other.strip_prefix("gpu:") {
+            Some(name) if !name.trim().is_empty() => Ok(DeviceChoice::GpuNamed(name.trim().into())),
+            _ => {
+                Err("expected auto, cpu, gpu or gpu:NAME, NAME a part of the adapter's name".into())
+            }
+        },
+    }
+}
+
+fn number(text: &str, ok: impl Fn(f32) -> bool, expected: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(x) if x.is_finite() && ok(x) => Ok(x),
+        _ => Err(format!("expected {expected}")),
+    }
+}
+
+/// A temperature.
+pub fn temperature(text: &str) -> Result<f32, String> {
+    number(
+        text,
+        |x| x >= 0.0,
+        "a finite number of at least 0 (0 takes the likeliest token)",
+    )
+}
+
+/// A share.
+pub fn share(text: &str) -> Result<f32, String> {
+    number(text, |x| (0.0..=1.0).contains(&x), "a number from 0 to 1")
+}
+
+/// A factor against repetition.
+pub fn penalty(text: &str) -> Result<f32, String> {
+    number(
+        text,
+        |x| x > 0.0,
+        "a finite number above 0 (1 changes nothing)",
+    )
+}
+
+/// A stop string.
+pub fn stop(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("expected at least one character".into());
+    }
+    Ok(text.into())
+}
+
+/// Bits of a weight.
+pub fn bits(text: &str) -> Result<u32, String> {
+    match text {
+        "2" => Ok(2),
+        "3" => Ok(3),
+        "4" => Ok(4),
+        "8" => Ok(8),
+        _ => Err("expected 2, 3, 4 or 8".into()),
+    }
+}
+
+/// Threads to work with.
+pub fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=1024).contains(&n) => Ok(n),
+        _ => Err("expected a number of threads from 1 to 1024".into()),
+    }
+}
+
+/// A count above 0.
+pub fn positive(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err(format!("expected a whole number from 1 to {}", u32::MAX)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_values() {
+        assert_eq!(tokens("1, 2,3"), Ok(Tokens(vec![1, 2, 3])));
+        assert_eq!(length("7"), Ok(Length::Tokens(7)));
+        assert_eq!(length("-1"), Ok(Length::Unlimited));
+        assert_eq!(
+            device("gpu:llvm"),
+            Ok(DeviceChoice::GpuNamed("llvm".into()))
+        );
+        assert_eq!(temperature("0"), Ok(0.0));
+        assert_eq!(share("1"), Ok(1.0));
+    }
+
+    #[test]
+    fn bad_values() {
+        for bad in ["", "1,", "a", "-1", "4294967296"] {
+            assert!(tokens(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["", "-2", "1.5", "many"] {
+            assert!(length(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["", "gpu:", "gpu: ", "GPU", "cuda"] {
+            assert!(device(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["nan", "inf", "-0.1", "x"] {
+            assert!(
+                temperature(bad).is_err() && share(bad).is_err() && penalty(bad).is_err(),
+                "{bad:?}"
+            );
+        }
+        assert!(share("1.1").is_err() && penalty("0").is_err() && stop("").is_err());
+        assert!(threads("0").is_err() && threads("9999999").is_err() && positive("0").is_err());
+    }
+}
