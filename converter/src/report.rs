@@ -53,7 +53,12 @@ pub struct TensorReport {
 }
 
 impl Report {
-    pub(crate) fn new(source: &Checkpoint, bits: u32, layout: &Layout, tensors: Vec<TensorReport>) -> Self {
+    pub(crate) fn new(
+        source: &Checkpoint,
+        bits: u32,
+        layout: &Layout,
+        tensors: Vec<TensorReport>,
+    ) -> Self {
         let hyper = source.hyper();
         let matrices = || tensors.iter().filter(|t| t.group.is_some());
         let matrix_weights: u64 = matrices().map(|t| t.shape.iter().product::<u64>()).sum();
@@ -93,5 +98,10 @@ impl Report {
 pub fn peak_resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }

@@ -11,28 +11,66 @@ use carat_converter::progress::Silent;
 use carat_converter::reference::Reference;
 use carat_converter::source::Checkpoint;
 
+/// Chunks scored; all of them where `CARAT_TEST_FULL` is set, which takes minutes.
+fn chunks() -> Option<usize> {
+    std::env::var_os("CARAT_TEST_FULL").is_none().then_some(64)
+}
+
 fn quality(bits: u32, most_ppl: f64, most_kl: f64) {
-    let Some(text) = common::shared("text/eval.txt") else { return };
+    let Some(text) = common::shared("text/eval.txt") else {
+        return;
+    };
     let text = std::fs::read_to_string(text).unwrap();
     let data = HfTokenizer::load(&common::facet()).unwrap().data;
-    let tokens = carat::text::Tokenizer::new(&data).unwrap().encode_prompt(&text, false);
+    let tokens = carat::text::Tokenizer::new(&data)
+        .unwrap()
+        .encode_prompt(&text, false);
 
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out.gguf");
-    let options = Options { source: common::facet(), output: output.clone(), bits, threads: None, force: false };
+    let options = Options {
+        source: common::facet(),
+        output: output.clone(),
+        bits,
+        threads: None,
+        force: false,
+    };
     convert(&options, &Silent).unwrap();
-    let (model, original) = (Checkpoint::open(&output).unwrap(), Checkpoint::open(common::facet()).unwrap());
+    let (model, original) = (
+        Checkpoint::open(&output).unwrap(),
+        Checkpoint::open(common::facet()).unwrap(),
+    );
     let open = |c| Reference::open(c, 1 << 30).unwrap();
     let (model, original) = (open(&model), open(&original));
-    let options = eval::Options { ctx: 256, chunks: None, bos: data.bos };
+    let options = eval::Options {
+        ctx: 256,
+        chunks: chunks(),
+        bos: data.bos,
+    };
     let mut reference = ReferenceLogits::new(&original);
-    let q =
-        eval::evaluate(&mut ReferenceLogits::new(&model), Some(&mut reference), &tokens, &options, &Silent).unwrap();
+    let q = eval::evaluate(
+        &mut ReferenceLogits::new(&model),
+        Some(&mut reference),
+        &tokens,
+        &options,
+        &Silent,
+    )
+    .unwrap();
     let d = q.divergence.unwrap();
     let ratio = q.ppl / d.reference_ppl;
-    eprintln!("{bits} bits: perplexity × {ratio:.5}, mean KL {:.5}, p99 {:.5}, top-1 {:.4}", d.kl_mean, d.kl_p99, d.top1);
-    assert!(ratio <= most_ppl, "perplexity × {ratio}, expected at most {most_ppl}");
-    assert!(d.kl_mean <= most_kl, "mean KL {}, expected at most {most_kl}", d.kl_mean);
+    eprintln!(
+        "{bits} bits: perplexity × {ratio:.5}, mean KL {:.5}, p99 {:.5}, top-1 {:.4}",
+        d.kl_mean, d.kl_p99, d.top1
+    );
+    assert!(
+        ratio <= most_ppl,
+        "perplexity × {ratio}, expected at most {most_ppl}"
+    );
+    assert!(
+        d.kl_mean <= most_kl,
+        "mean KL {}, expected at most {most_kl}",
+        d.kl_mean
+    );
 }
 
 #[test]

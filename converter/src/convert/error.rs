@@ -31,11 +31,17 @@ pub enum ConvertError {
     #[error("{}: the target is the source itself; give another name", path.display())]
     TargetIsSource { path: PathBuf },
     #[error("{}: no file can be created in this directory: {error}", path.display())]
-    TargetDirectory { path: PathBuf, error: std::io::Error },
+    TargetDirectory {
+        path: PathBuf,
+        error: std::io::Error,
+    },
     #[error("{}: the disk is full; the file needs {needed} bytes", path.display())]
     DiskFull { path: PathBuf, needed: u64 },
     #[error("{}: cannot be written: {error}", path.display())]
-    Write { path: PathBuf, error: std::io::Error },
+    Write {
+        path: PathBuf,
+        error: std::io::Error,
+    },
 
     #[error("the written file does not run: {0}")]
     Engine(carat::Error),

@@ -40,9 +40,16 @@ impl Output {
         #[cfg(unix)]
         builder.permissions(permissions);
         let file = builder.tempfile_in(&directory);
-        let file = file.map_err(|error| ConvertError::TargetDirectory { path: directory, error })?;
+        let file = file.map_err(|error| ConvertError::TargetDirectory {
+            path: directory,
+            error,
+        })?;
         let output = Self { file, target, len };
-        output.file.as_file().set_len(len).map_err(|e| output.error(e))?;
+        output
+            .file
+            .as_file()
+            .set_len(len)
+            .map_err(|e| output.error(e))?;
         Ok(output)
     }
 
@@ -63,7 +70,11 @@ impl Output {
     pub fn publish(self, options: &Options) -> Result<(), ConvertError> {
         self.file.as_file().sync_all().map_err(|e| self.error(e))?;
         let Self { file, target, len } = self;
-        let renamed = if options.force { file.persist(&target) } else { file.persist_noclobber(&target) };
+        let renamed = if options.force {
+            file.persist(&target)
+        } else {
+            file.persist_noclobber(&target)
+        };
         match renamed {
             Ok(_) => {}
             Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => {

@@ -54,13 +54,24 @@ pub(super) fn probe(
     let start = session.model().tokenizer()?.bos().unwrap_or(0);
     let found = pollster::block_on(Probe::run(&mut session, start, &cancelled))?;
     drop(session);
-    let mut finals = Finals { residual_exponent: found.residual_exponent, ..Finals::default() };
-    finals.golden_prompt.iter_mut().zip(&found.tokens).for_each(|(to, from)| *to = *from);
+    let mut finals = Finals {
+        residual_exponent: found.residual_exponent,
+        ..Finals::default()
+    };
+    finals
+        .golden_prompt
+        .iter_mut()
+        .zip(&found.tokens)
+        .for_each(|(to, from)| *to = *from);
     // The unit has to be in the file before the golden vectors are computed.
     finalize(path, layout, &finals)?;
     let mut session = open(path, threads)?;
     let golden = pollster::block_on(Golden::run(&mut session, &finals.golden_prompt, &cancelled))?;
-    finals.golden_checksums.iter_mut().zip(&golden.checksums).for_each(|(to, from)| *to = *from);
+    finals
+        .golden_checksums
+        .iter_mut()
+        .zip(&golden.checksums)
+        .for_each(|(to, from)| *to = *from);
     Ok(finals)
 }
 
@@ -84,10 +95,21 @@ fn open(path: &Path, threads: Option<usize>) -> Result<Session, ConvertError> {
 pub fn finalize(path: &Path, layout: &Layout, finals: &Finals) -> Result<(), ConvertError> {
     let error = |error| write_error(path.into(), layout.file_len, error);
     let file = OpenOptions::new().write(true).open(path).map_err(error)?;
-    let prompt = finals.golden_prompt.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let checksums = finals.golden_checksums.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let prompt = finals
+        .golden_prompt
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    let checksums = finals
+        .golden_checksums
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
     let values: [(&str, Vec<u8>); 3] = [
-        (keys::RESIDUAL_EXPONENT, finals.residual_exponent.to_le_bytes().into()),
+        (
+            keys::RESIDUAL_EXPONENT,
+            finals.residual_exponent.to_le_bytes().into(),
+        ),
         (keys::GOLDEN_PROMPT, prompt),
         (keys::GOLDEN_CHECKSUMS, checksums),
     ];

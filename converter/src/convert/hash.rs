@@ -25,16 +25,21 @@ pub(super) fn fill(job: &Job<'_>, plan: &mut Plan, layout: &Layout) -> Result<()
         }
         Ok(hasher.finalize().into())
     };
-    plan.directory.matrices.par_iter_mut().try_for_each(|e| -> Result<(), ConvertError> {
-        e.hash = hash(e.offset, e.layout.payload_bytes())?;
-        Ok(())
-    })?;
+    plan.directory
+        .matrices
+        .par_iter_mut()
+        .try_for_each(|e| -> Result<(), ConvertError> {
+            e.hash = hash(e.offset, e.layout.payload_bytes())?;
+            Ok(())
+        })?;
     for v in &mut plan.directory.vectors {
         v.hash = hash(v.offset, v.len * 4)?;
     }
-    plan.segments.par_iter_mut().enumerate().try_for_each(|(i, segment)| -> Result<(), ConvertError> {
-        let start = layout.data_start + i as u64 * SEGMENT;
-        *segment = hash(start, SEGMENT.min(layout.file_len - start))?;
-        Ok(())
-    })
+    plan.segments.par_iter_mut().enumerate().try_for_each(
+        |(i, segment)| -> Result<(), ConvertError> {
+            let start = layout.data_start + i as u64 * SEGMENT;
+            *segment = hash(start, SEGMENT.min(layout.file_len - start))?;
+            Ok(())
+        },
+    )
 }

@@ -3,7 +3,9 @@
 use super::ConvertError;
 use crate::hf_tokenizer::HfTokenizer;
 use crate::source::{Checkpoint, Generation, TokenizerSource};
-use carat_format::{Directory, Encoding, ModelSpec, Table, Tensor, TensorEntry, TensorLayout, Vector, keys};
+use carat_format::{
+    Directory, Encoding, ModelSpec, Table, Tensor, TensorEntry, TensorLayout, Vector, keys,
+};
 use carat_gguf::{Layout, OwnedValue, Parse, TensorType, Writer, parse};
 
 /// Until the integer engine has been probed: ±2^19 with 12 bits of fraction.
@@ -30,13 +32,28 @@ impl Plan {
             let (rows, cols) = hyper.shape(tensor);
             let hash = [0; 32];
             data += if tensor.is_vector() {
-                directory.vectors.push(Vector { tensor, len: cols, exponent: 0, hash, offset: 0 });
+                directory.vectors.push(Vector {
+                    tensor,
+                    len: cols,
+                    exponent: 0,
+                    hash,
+                    offset: 0,
+                });
                 cols * 4
             } else {
                 let layout = TensorLayout::new(encoding, rows, cols)?;
                 let bytes = layout.payload_bytes();
                 let table = Table::default();
-                let entry = TensorEntry { tensor, layout, table, power: 1.0, exponent: 0, error: 0.0, hash, offset: 0 };
+                let entry = TensorEntry {
+                    tensor,
+                    layout,
+                    table,
+                    power: 1.0,
+                    exponent: 0,
+                    error: 0.0,
+                    hash,
+                    offset: 0,
+                };
                 directory.matrices.push(entry);
                 bytes
             }
@@ -81,14 +98,18 @@ impl Plan {
     }
 
     fn check(&self, layout: &Layout) -> Result<(), ConvertError> {
-        let fault = |e: carat_gguf::Error| ConvertError::HeaderCheck { fault: e.to_string() };
+        let fault = |e: carat_gguf::Error| ConvertError::HeaderCheck {
+            fault: e.to_string(),
+        };
         match parse(&layout.header, layout.file_len).map_err(fault)? {
             Parse::Complete(header) => {
                 let spec = ModelSpec::from_header(&header)?;
                 Directory::from_header(&header, &spec)?;
                 Ok(())
             }
-            Parse::NeedMore(n) => Err(ConvertError::HeaderCheck { fault: format!("{n} bytes are asked for") }),
+            Parse::NeedMore(n) => Err(ConvertError::HeaderCheck {
+                fault: format!("{n} bytes are asked for"),
+            }),
         }
     }
 }
@@ -110,7 +131,10 @@ fn extra(source: &Checkpoint) -> Result<Vec<(String, OwnedValue)>, ConvertError>
     }
     let generation = source.generation();
     if !generation.eos_token_ids.is_empty() {
-        out.push((keys::EOS_TOKEN_IDS.into(), generation.eos_token_ids.clone().into()));
+        out.push((
+            keys::EOS_TOKEN_IDS.into(),
+            generation.eos_token_ids.clone().into(),
+        ));
     }
     out.extend(sampling(generation));
     let mut seen = std::collections::BTreeSet::new();

@@ -27,19 +27,35 @@ impl Job<'_> {
     pub(super) fn matrix(&self, e: &mut TensorEntry) -> Result<(), ConvertError> {
         let role = role(e.tensor, self.source.hyper().tied);
         let gains = role.norm.map(|n| self.source.read_vector(n)).transpose()?;
-        let objective = Objective { importance: None, keep_norm: role.keep_norm };
+        let objective = Objective {
+            importance: None,
+            keep_norm: role.keep_norm,
+        };
         let quantizer = self.quantizer(e, &objective)?;
         let gains = gains.map(|g| folded(&g));
 
         let mut tiles = Vec::new();
         for part in &e.layout.parts {
             let end = part.row_start + part.rows;
-            tiles.extend((part.row_start..end).step_by(TILE_ROWS).map(|first| (*part, first)));
+            tiles.extend(
+                (part.row_start..end)
+                    .step_by(TILE_ROWS)
+                    .map(|first| (*part, first)),
+            );
         }
         let entry = &*e;
         let results: Vec<Tile> = tiles
             .par_iter()
-            .map(|(part, first)| self.tile(entry, &quantizer, &objective, gains.as_deref(), part, *first))
+            .map(|(part, first)| {
+                self.tile(
+                    entry,
+                    &quantizer,
+                    &objective,
+                    gains.as_deref(),
+                    part,
+                    *first,
+                )
+            })
             .collect::<Result<_, _>>()?;
 
         // In the order of the rows, whatever thread was first.
@@ -51,19 +67,36 @@ impl Job<'_> {
         }
         e.table = quantizer.table();
         e.power = quantizer.power() as f32;
-        e.error = if energy > 0.0 { libm::sqrt(error / energy) as f32 } else { 0.0 };
-        e.exponent = if gains.is_some() { product_exponent(bound) } else { 0 };
+        e.error = if energy > 0.0 {
+            libm::sqrt(error / energy) as f32
+        } else {
+            0.0
+        };
+        e.exponent = if gains.is_some() {
+            product_exponent(bound)
+        } else {
+            0
+        };
         Ok(())
     }
 
-    fn quantizer(&self, e: &TensorEntry, objective: &Objective<'_>) -> Result<Quantizer, ConvertError> {
+    fn quantizer(
+        &self,
+        e: &TensorEntry,
+        objective: &Objective<'_>,
+    ) -> Result<Quantizer, ConvertError> {
         let (mut sample, mut row) = (Vec::new(), Vec::new());
         for r in sample_rows(e.layout.rows, e.layout.cols) {
             self.source.read_rows(e.tensor, r..r + 1, &mut row)?;
             sample.extend_from_slice(&row);
         }
         self.check_cancelled()?;
-        let power = choose_power(e.layout.encoding, &sample, e.layout.cols as usize, objective);
+        let power = choose_power(
+            e.layout.encoding,
+            &sample,
+            e.layout.cols as usize,
+            objective,
+        );
         Ok(Quantizer::new(e.layout.encoding, power))
     }
 
@@ -80,7 +113,8 @@ impl Job<'_> {
         self.check_cancelled()?;
         let n = (TILE_ROWS as u64).min(part.row_start + part.rows - first);
         let mut weights = Vec::new();
-        self.source.read_rows(e.tensor, first..first + n, &mut weights)?;
+        self.source
+            .read_rows(e.tensor, first..first + n, &mut weights)?;
         let mut result = Tile::default();
         let mut rows = Vec::with_capacity(n as usize);
         for w in weights.chunks(e.layout.cols as usize) {
@@ -88,7 +122,9 @@ impl Job<'_> {
             result.error += row.error;
             result.energy += row.energy;
             if let Some(gains) = gains {
-                result.bound = result.bound.max(weighted_norm(quantizer, &row.packed, gains));
+                result.bound = result
+                    .bound
+                    .max(weighted_norm(quantizer, &row.packed, gains));
             }
             rows.push(row.packed);
         }
@@ -97,12 +133,25 @@ impl Job<'_> {
         let payload = pack_rows(&tile, &rows)?;
         let cells = (tile.groups * TILE_ROWS as u64) as usize;
         for (from, to, len) in [
-            (tile.parts[0].codes, e.layout.code_offset(part, first, 0), cells * tile.encoding.group_bytes()),
-            (tile.parts[0].scales, e.layout.scale_offset(part, first, 0), cells),
-            (tile.parts[0].row_scales, e.layout.row_scale_offset(part, first), n as usize * 4),
+            (
+                tile.parts[0].codes,
+                e.layout.code_offset(part, first, 0),
+                cells * tile.encoding.group_bytes(),
+            ),
+            (
+                tile.parts[0].scales,
+                e.layout.scale_offset(part, first, 0),
+                cells,
+            ),
+            (
+                tile.parts[0].row_scales,
+                e.layout.row_scale_offset(part, first),
+                n as usize * 4,
+            ),
         ] {
             let from = from as usize;
-            self.output.write_at(&payload[from..from + len], e.offset + to)?;
+            self.output
+                .write_at(&payload[from..from + len], e.offset + to)?;
         }
         self.advance(n * e.layout.cols);
         Ok(result)
@@ -112,14 +161,22 @@ impl Job<'_> {
 /// The gains as the file stores them.
 fn folded(gains: &[f32]) -> Vec<f64> {
     let (mantissas, exponent) = fixed_gains(gains);
-    mantissas.iter().map(|m| libm::ldexp(f64::from(*m), exponent)).collect()
+    mantissas
+        .iter()
+        .map(|m| libm::ldexp(f64::from(*m), exponent))
+        .collect()
 }
 
 /// `‖ŵ ⊙ gains‖`. The normalised activations have a norm of at most 1 (√D is in the gains), so by
 /// Cauchy–Schwarz no product with the row is larger.
 fn weighted_norm(quantizer: &Quantizer, row: &PackedRow, gains: &[f64]) -> f64 {
     let mut sum = 0.0;
-    for ((codes, gains), scale) in row.codes.chunks(GROUP).zip(gains.chunks(GROUP)).zip(&row.scales) {
+    for ((codes, gains), scale) in row
+        .codes
+        .chunks(GROUP)
+        .zip(gains.chunks(GROUP))
+        .zip(&row.scales)
+    {
         let mut group = [0f64; 4];
         for (i, (c, g)) in codes.iter().zip(gains).enumerate() {
             let x = f64::from(quantizer.level(*c)) * g;
@@ -128,7 +185,10 @@ fn weighted_norm(quantizer: &Quantizer, row: &PackedRow, gains: &[f64]) -> f64 {
         let scale = f64::from(*scale);
         sum += ((group[0] + group[1]) + (group[2] + group[3])) * (scale * scale);
     }
-    libm::ldexp(f64::from(row.scale.mantissa) * libm::sqrt(sum), i32::from(row.scale.exponent))
+    libm::ldexp(
+        f64::from(row.scale.mantissa) * libm::sqrt(sum),
+        i32::from(row.scale.exponent),
+    )
 }
 
 /// The exponent E for which every product is at most `2^30 · 2^E`.
@@ -147,7 +207,14 @@ mod tests {
 
     #[test]
     fn products_stay_within_thirty_bits() {
-        for (bound, exponent) in [(1.0 / 1.25, -30), (1.0, -29), (1.5 / 1.25, -29), (8.0 / 1.25, -27), (0.0, -96), (1e-40, -96)] {
+        for (bound, exponent) in [
+            (1.0 / 1.25, -30),
+            (1.0, -29),
+            (1.5 / 1.25, -29),
+            (8.0 / 1.25, -27),
+            (0.0, -96),
+            (1e-40, -96),
+        ] {
             assert_eq!(product_exponent(bound), exponent, "{bound}");
             assert!(bound * 1.25 <= libm::ldexp(1.0, exponent + 30));
         }

@@ -73,11 +73,17 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     let started = Instant::now();
     let encoding = match Encoding::from_bits(options.bits) {
         Some(encoding) => encoding,
-        None => return Err(ConvertError::Bits { found: options.bits }),
+        None => {
+            return Err(ConvertError::Bits {
+                found: options.bits,
+            });
+        }
     };
     let source = Checkpoint::open(&options.source)?;
     if source.kind() == Kind::Carat {
-        return Err(ConvertError::AlreadyConverted { path: options.source.clone() });
+        return Err(ConvertError::AlreadyConverted {
+            path: options.source.clone(),
+        });
     }
     let mut plan = Plan::new(&source, encoding)?;
     let layout = plan.lay_out()?;
@@ -85,12 +91,25 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.unwrap_or(0))
         .build()
-        .map_err(|e| ConvertError::Threads { fault: e.to_string() })?;
+        .map_err(|e| ConvertError::Threads {
+            fault: e.to_string(),
+        })?;
 
-    let job = Job { source: &source, output: &output, progress, done: AtomicU64::new(0), total: source.hyper().weights() };
+    let job = Job {
+        source: &source,
+        output: &output,
+        progress,
+        done: AtomicU64::new(0),
+        total: source.hyper().weights(),
+    };
     let mut tensors = Vec::new();
     pool.install(|| -> Result<(), ConvertError> {
-        for (tensor, offset) in source.hyper().tensors().into_iter().zip(&layout.tensor_offsets) {
+        for (tensor, offset) in source
+            .hyper()
+            .tensors()
+            .into_iter()
+            .zip(&layout.tensor_offsets)
+        {
             tensors.push(job.tensor(&mut plan, tensor, *offset)?);
         }
         hash::fill(&job, &mut plan, &layout)
@@ -126,7 +145,11 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn check_cancelled(&self) -> Result<(), ConvertError> {
-        if self.progress.cancelled() { Err(ConvertError::Cancelled) } else { Ok(()) }
+        if self.progress.cancelled() {
+            Err(ConvertError::Cancelled)
+        } else {
+            Ok(())
+        }
     }
 
     fn advance(&self, weights: u64) {
@@ -135,10 +158,23 @@ impl Job<'_> {
     }
 
     /// Reads, quantizes and writes one tensor, and enters the result into the plan.
-    fn tensor(&self, plan: &mut Plan, tensor: Tensor, offset: u64) -> Result<TensorReport, ConvertError> {
+    fn tensor(
+        &self,
+        plan: &mut Plan,
+        tensor: Tensor,
+        offset: u64,
+    ) -> Result<TensorReport, ConvertError> {
         let started = Instant::now();
-        let mut report = TensorReport { name: tensor.name(), ..TensorReport::default() };
-        if let Some(v) = plan.directory.vectors.iter_mut().find(|v| v.tensor == tensor) {
+        let mut report = TensorReport {
+            name: tensor.name(),
+            ..TensorReport::default()
+        };
+        if let Some(v) = plan
+            .directory
+            .vectors
+            .iter_mut()
+            .find(|v| v.tensor == tensor)
+        {
             v.offset = offset;
             self.vector(v)?;
             report.shape = vec![v.len];
@@ -146,7 +182,12 @@ impl Job<'_> {
             report.bits = 32;
             report.bytes = v.len * 4;
         }
-        if let Some(e) = plan.directory.matrices.iter_mut().find(|e| e.tensor == tensor) {
+        if let Some(e) = plan
+            .directory
+            .matrices
+            .iter_mut()
+            .find(|e| e.tensor == tensor)
+        {
             e.offset = offset;
             self.matrix(e)?;
             report.shape = vec![e.layout.rows, e.layout.cols];

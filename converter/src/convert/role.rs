@@ -17,17 +17,29 @@ pub(super) struct Role {
 
 pub(super) fn role(tensor: Tensor, tied: bool) -> Role {
     use Tensor::*;
-    let after = |norm| Role { norm: Some(norm), keep_norm: true };
+    let after = |norm| Role {
+        norm: Some(norm),
+        keep_norm: true,
+    };
     match tensor {
         AttnQ(b) | AttnK(b) => after(AttnNorm(b)),
         // Attention averages the values over positions, and what the positions have in common is where the
         // errors add up: with the norms restored, values and output projection diverge more.
-        AttnV(b) => Role { norm: Some(AttnNorm(b)), keep_norm: false },
+        AttnV(b) => Role {
+            norm: Some(AttnNorm(b)),
+            keep_norm: false,
+        },
         AttnOutput(_) => Role::default(),
         FfnGate(b) | FfnUp(b) => after(FfnNorm(b)),
-        FfnDown(_) => Role { norm: None, keep_norm: true },
+        FfnDown(_) => Role {
+            norm: None,
+            keep_norm: true,
+        },
         Output => after(OutputNorm),
-        TokenEmbedding => Role { norm: tied.then_some(OutputNorm), keep_norm: true },
+        TokenEmbedding => Role {
+            norm: tied.then_some(OutputNorm),
+            keep_norm: true,
+        },
         OutputNorm | AttnNorm(_) | FfnNorm(_) => Role::default(),
     }
 }

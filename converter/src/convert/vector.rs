@@ -15,7 +15,10 @@ pub(super) fn fixed_gains(gains: &[f32]) -> (Vec<i32>, i32) {
     let (fraction, e) = libm::frexp(largest); // [0.5, 1)
     let rounds_up = libm::round(libm::ldexp(fraction, 31)) >= 2f64.powi(31);
     let exponent = e - 31 + i32::from(rounds_up);
-    let mantissas = folded.iter().map(|g| libm::round(libm::ldexp(*g, -exponent)) as i32).collect();
+    let mantissas = folded
+        .iter()
+        .map(|g| libm::round(libm::ldexp(*g, -exponent)) as i32)
+        .collect();
     (mantissas, exponent)
 }
 
@@ -39,7 +42,13 @@ mod tests {
 
     #[test]
     fn mantissas_are_full_and_the_values_come_back() {
-        for gains in [vec![1.0f32; 256], vec![0.3, -2.5, 1e-3], vec![f32::MAX, 1.0], vec![1e-40, -2e-40], vec![0.9999999; 4]] {
+        for gains in [
+            vec![1.0f32; 256],
+            vec![0.3, -2.5, 1e-3],
+            vec![f32::MAX, 1.0],
+            vec![1e-40, -2e-40],
+            vec![0.9999999; 4],
+        ] {
             let (m, e) = fixed_gains(&gains);
             let top = m.iter().map(|m| m.unsigned_abs()).max().unwrap();
             assert!((1 << 30..1 << 31).contains(&top), "{gains:?}: {top}");

@@ -5,9 +5,11 @@
 //! `ctx/2 ..= ctx−2` of each chunk are scored; a last, shorter chunk is dropped.
 
 mod dump;
+mod integer;
 mod logits;
 
 pub use dump::{Dump, DumpError, DumpWriter};
+pub use integer::IntegerLogits;
 pub use logits::{Logits, ModelError, ReferenceLogits};
 
 use crate::progress::Progress;

@@ -32,7 +32,11 @@ pub(super) struct Power<const M: usize> {
 impl<const M: usize> Power<M> {
     pub(super) fn new(table: &Table) -> Self {
         let magnitude = |i: usize| f32::from(table.0[M + i]);
-        let mut grid = Self { least: magnitude(0), thresholds: [f32::INFINITY; M], steps: [0.0; M] };
+        let mut grid = Self {
+            least: magnitude(0),
+            thresholds: [f32::INFINITY; M],
+            steps: [0.0; M],
+        };
         for i in 0..M - 1 {
             grid.thresholds[i] = (magnitude(i) + magnitude(i + 1)) / 2.0;
             grid.steps[i] = magnitude(i + 1) - magnitude(i);
@@ -49,16 +53,27 @@ impl<const M: usize> Grid for Power<M> {
         // Small integers: exact.
         let mut m = self.least;
         for i in 0..M - 1 {
-            m += if x >= self.thresholds[i] { self.steps[i] } else { 0.0 };
+            m += if x >= self.thresholds[i] {
+                self.steps[i]
+            } else {
+                0.0
+            };
         }
         m
     }
 
     #[inline(always)]
     fn code(&self, x: f32, negative: bool) -> u8 {
-        let index = self.thresholds.iter().fold(0u8, |n, t| n + u8::from(x >= *t));
+        let mut index = 0u8;
+        for i in 0..M - 1 {
+            index += u8::from(x >= self.thresholds[i]);
+        }
         let middle = M as u8;
-        if negative { middle - 1 - index } else { middle + index }
+        if negative {
+            middle - 1 - index
+        } else {
+            middle + index
+        }
     }
 }
 
@@ -128,8 +143,13 @@ pub(super) fn plain<G: Grid>(grid: &G, group: &Group, unit: f32) -> (f32, f32, f
 /// in turn, so that they do not add up to a bias.
 pub(super) fn codes<G: Grid>(grid: &G, group: &Group, w: &[f32], unit: f32, out: &mut Vec<u8>) {
     let inverse = 1.0 / unit;
-    out.extend((0..group.len).zip(w).map(|(i, w)| {
-        let negative = if *w == 0.0 { i % 2 == 1 } else { *w < 0.0 };
-        grid.code(group.a[i] * inverse, negative)
-    }));
+    let mut negative = [false; GROUP];
+    for (i, (n, w)) in negative.iter_mut().zip(w).enumerate() {
+        *n = (*w < 0.0) | ((*w == 0.0) & (i % 2 == 1));
+    }
+    let mut codes = [0u8; GROUP];
+    for i in 0..GROUP {
+        codes[i] = grid.code(group.a[i] * inverse, negative[i]);
+    }
+    out.extend_from_slice(&codes[..group.len]);
 }

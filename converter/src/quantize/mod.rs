@@ -74,7 +74,12 @@ impl Quantizer {
             Encoding::Pow4 => Levels::Eight(Power::new(&table)),
             Encoding::Int8 => Levels::Int8(Int8),
         };
-        Self { encoding, power, table, levels }
+        Self {
+            encoding,
+            power,
+            table,
+            levels,
+        }
     }
 
     /// The encoding of the codes.
@@ -119,7 +124,9 @@ fn quantize_row<G: Grid>(grid: &G, weights: &[f32], objective: &Objective<'_>) -
         .chunks(GROUP)
         .enumerate()
         .map(|(g, w)| {
-            let importance = objective.importance.and_then(|o| o.get(g * GROUP..g * GROUP + w.len()));
+            let importance = objective
+                .importance
+                .and_then(|o| o.get(g * GROUP..g * GROUP + w.len()));
             Group::new(w, importance, deepest)
         })
         .collect();
@@ -168,9 +175,15 @@ fn row_scale(unit: f64) -> RowScale {
     let mantissa = libm::round(m * 65536.0);
     // Weights of f32 have exponents of −149 to 128.
     match mantissa as u32 {
-        0x1_0000 => RowScale { mantissa: 0x8000, exponent: (e - 15) as i16 },
+        0x1_0000 => RowScale {
+            mantissa: 0x8000,
+            exponent: (e - 15) as i16,
+        },
         0 => RowScale::default(),
-        mantissa => RowScale { mantissa: mantissa as u16, exponent: (e - 16) as i16 },
+        mantissa => RowScale {
+            mantissa: mantissa as u16,
+            exponent: (e - 16) as i16,
+        },
     }
 }
 

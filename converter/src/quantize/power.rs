@@ -18,21 +18,46 @@ pub fn sample_rows(rows: u64, cols: u64) -> Vec<u64> {
     (0..n).map(|i| (2 * i + 1) * rows / (2 * n)).collect()
 }
 
+/// Where the descent starts: the best exponent of Gaussian weights.
+const START: usize = 3;
+
 /// The exponent of [`POWERS`] whose table gives `sample` (rows of `cols` weights) the least weighted
-/// error, the smaller one of equals. Always 1 for [`Encoding::Int8`], which has no table.
-pub fn choose_power(encoding: Encoding, sample: &[f32], cols: usize, objective: &Objective<'_>) -> f64 {
+/// error. Always 1 for [`Encoding::Int8`], which has no table.
+///
+/// The error falls towards the best exponent and rises behind it, so a descent from the middle finds it.
+pub fn choose_power(
+    encoding: Encoding,
+    sample: &[f32],
+    cols: usize,
+    objective: &Objective<'_>,
+) -> f64 {
     if encoding == Encoding::Int8 || cols == 0 {
         return POWERS[0];
     }
-    let mut best = (f64::INFINITY, POWERS[0]);
-    for p in POWERS {
+    let error = |p: f64| -> f64 {
         let quantizer = Quantizer::new(encoding, p);
-        let errors: Vec<f64> =
-            sample.par_chunks(cols).map(|row| quantizer.row(row, objective).weighted_error).collect();
-        let error: f64 = errors.iter().sum();
-        if error < best.0 {
-            best = (error, p);
+        let errors: Vec<f64> = sample
+            .par_chunks(cols)
+            .map(|row| quantizer.row(row, objective).weighted_error)
+            .collect();
+        errors.iter().sum()
+    };
+    let (mut best, mut least) = (START, error(POWERS[START]));
+    for direction in [-1, 1] {
+        let mut next = START;
+        while let Some((i, p)) = next
+            .checked_add_signed(direction)
+            .and_then(|i| Some((i, *POWERS.get(i)?)))
+        {
+            let found = error(p);
+            if found >= least {
+                break;
+            }
+            (best, least, next) = (i, found, i);
+        }
+        if best != START {
+            break;
         }
     }
-    best.1
+    POWERS[best]
 }

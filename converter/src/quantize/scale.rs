@@ -51,7 +51,11 @@ impl Group {
     /// At most 32 weights; the unit is at least `2^deepest`.
     pub(super) fn new(w: &[f32], importance: Option<&[f32]>, deepest: i32) -> Self {
         let largest = w.iter().fold(0f32, |m, w| m.max(w.abs()));
-        let exponent = if largest > 0.0 { libm::frexp(f64::from(largest)).1.max(deepest) } else { deepest };
+        let exponent = if largest > 0.0 {
+            libm::frexp(f64::from(largest)).1.max(deepest)
+        } else {
+            deepest
+        };
         // In f64: the factor of a denormal weight has no f32.
         let factor = libm::ldexp(1.0, -exponent);
         let mut group = Self {
@@ -126,8 +130,16 @@ pub(super) fn search<G: Grid>(grid: &G, group: &Group) -> f64 {
 /// The best integer scale near `scale / unit`, levels assigned at the scale as it is stored.
 pub(super) fn round<G: Grid>(grid: &G, group: &Group, scale: f64, unit: f64) -> Fit {
     // The row's unit in units of the group's magnitudes; a row of zeros has none, and any will do.
-    let relative = if unit > 0.0 { libm::ldexp(unit, -group.exponent) } else { 1.0 };
-    let nearest = if unit > 0.0 { libm::round(scale / unit) as i32 } else { 1 };
+    let relative = if unit > 0.0 {
+        libm::ldexp(unit, -group.exponent)
+    } else {
+        1.0
+    };
+    let nearest = if unit > 0.0 {
+        libm::round(scale / unit) as i32
+    } else {
+        1
+    };
     let (mut best, mut at) = (f64::INFINITY, 1);
     for q in (nearest - NEIGHBOURS).max(1)..=(nearest + NEIGHBOURS).clamp(1, 255) {
         let s = relative * f64::from(q);
@@ -146,7 +158,9 @@ pub(super) fn round<G: Grid>(grid: &G, group: &Group, scale: f64, unit: f64) -> 
         scale: at as u8,
         level_unit,
         error: group.squared(f64::from(error)) * written,
-        weighted_error: group.squared(f64::from(group.energy) + best).max(0.0) * group.importance * written,
+        weighted_error: group.squared(f64::from(group.energy) + best).max(0.0)
+            * group.importance
+            * written,
         energy: group.squared(energy),
         inner: group.squared(f64::from(inner) * s) * written,
         norm: group.squared(f64::from(norm) * s * s) * written,

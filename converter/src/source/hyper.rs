@@ -1,19 +1,9 @@
 //! A model's hyper-parameters in real numbers.
 
 use super::SourceError;
-use carat_format::{Fixed, ModelSpec, Tensor};
+use carat_format::{Fixed, ModelSpec, Tensor, bounds};
 use std::f64::consts::{LOG2_E, TAU};
 use std::path::Path;
-
-/// Largest sizes, those for which the integer arithmetic is proved (`carat_format`'s bounds); the reader
-/// of Carat files refuses what exceeds them.
-mod bounds {
-    pub const MAX_COLS: u32 = 32_768;
-    pub const MAX_HEAD_DIM: u32 = 256;
-    pub const MAX_BLOCKS: u32 = 1024;
-    pub const MAX_VOCAB: u32 = 1 << 22;
-    pub const MAX_CONTEXT: u32 = 1 << 24;
-}
 
 /// Hyper-parameters of a decoder-only transformer: RMSNorm before each part, rotary positions,
 /// grouped-query attention, SwiGLU, no biases.

@@ -142,7 +142,7 @@ pub struct RunArgs {
     #[arg(value_name = "-", value_parser = ["-"], allow_hyphen_values = true)]
     pub stdin: Option<String>,
     /// Most tokens to generate; -1 or 'unlimited' until the context is full
-    #[arg(short = 'n', long = "tokens", value_name = "N", default_value = "128", allow_hyphen_values = true, value_parser = values::length)]
+    #[arg(short = 'n', long = "max-tokens", value_name = "N", default_value = "128", allow_hyphen_values = true, value_parser = values::length)]
     pub length: Length,
     /// Positions of the context [default: 4096 or the model's, and what prompt and -n need]
     #[arg(long, value_name = "N", value_parser = values::positive)]

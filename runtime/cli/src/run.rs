@@ -6,6 +6,7 @@ use crate::values::Length;
 use crate::{input, interrupt, term};
 use anyhow::{Context, Result};
 use carat::sample::Params;
+use carat::text::StopReason;
 use carat::{Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify, generate};
 use serde::Serialize;
 use std::io::Read;
@@ -60,10 +61,22 @@ pub fn run(args: RunArgs) -> Result<()> {
         .tokenizer()
         .with_context(shown)?
         .encode_prompt(&prompt, false);
-    let options = options(&args, &model)?;
+    let context = context(&args, &model, prompt_ids.len());
+    // The session rounds its context up to whole pages: what was asked for is kept here.
+    let free = (context as usize)
+        .checked_sub(prompt_ids.len())
+        .ok_or_else(|| carat::Error::ContextFull {
+            asked: prompt_ids.len(),
+            used: 0,
+            context,
+        })?;
+    let mut options = options(&args, &model)?;
+    // The last token needs no position of its own.
+    let fills = options.max_tokens > free.saturating_add(1);
+    options.max_tokens = options.max_tokens.min(free.saturating_add(1));
     let session_options = SessionOptions {
         device: args.place.device.clone(),
-        context: context(&args, &model, prompt_ids.len()),
+        context,
         threads: args.place.threads,
         ..SessionOptions::default()
     };
@@ -72,7 +85,10 @@ pub fn run(args: RunArgs) -> Result<()> {
     let load_ms = term::ms(start);
 
     interrupt::install();
-    let (generation, mut timings) = stream(&mut session, &prompt_ids, &options, !args.json)?;
+    let (mut generation, mut timings) = stream(&mut session, &prompt_ids, &options, !args.json)?;
+    if fills && generation.reason == StopReason::Length {
+        generation.reason = StopReason::Context;
+    }
     timings.load_ms = load_ms;
     let (saturations, _) = pollster::block_on(session.residual_stats())?;
     if saturations > 0 {

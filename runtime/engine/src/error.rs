@@ -103,6 +103,9 @@ pub enum Error {
         /// What it said.
         reason: String,
     },
+    /// The caller asked to stop.
+    #[error("cancelled")]
+    Cancelled,
     /// The worker threads cannot be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

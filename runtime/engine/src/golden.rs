@@ -21,9 +21,10 @@ const HEAD_ROOM_BITS: i32 = 4;
 
 impl Golden {
     /// Runs `prompt` and greedy tokens from an empty session; fewer positions where the context is shorter.
+    /// `cancelled` is asked before each pass.
     ///
-    /// Errors: as [`Session::forward`].
-    pub async fn run(session: &mut Session, prompt: &[u32]) -> Result<Self, Error> {
+    /// Errors: as [`Session::forward`], or cancelled.
+    pub async fn run(session: &mut Session, prompt: &[u32], cancelled: &dyn Fn() -> bool) -> Result<Self, Error> {
         session.truncate(0);
         let positions = GOLDEN_POSITIONS.min(session.context() as usize);
         let prompt = &prompt[..prompt.len().min(positions)];
@@ -36,6 +37,9 @@ impl Golden {
             })
             .await?;
         while checksums.len() < positions && !prompt.is_empty() {
+            if cancelled() {
+                return Err(Error::Cancelled);
+            }
             session
                 .forward(&[next], Want::LastResult, &mut |o| {
                     checksums.push(o.checksum);
@@ -63,8 +67,8 @@ impl Probe {
     /// Samples a text from an empty session (temperature 1, fixed seed), starting with `start`.
     ///
     /// The session's own residual exponent must leave room: saturation makes the text, not the run, worse.
-    /// Errors: as [`Session::forward`].
-    pub async fn run(session: &mut Session, start: u32) -> Result<Self, Error> {
+    /// `cancelled` is asked before each pass. Errors: as [`Session::forward`], or cancelled.
+    pub async fn run(session: &mut Session, start: u32, cancelled: &dyn Fn() -> bool) -> Result<Self, Error> {
         session.truncate(0);
         let params = Params {
             temperature: 1.0,
@@ -78,6 +82,9 @@ impl Probe {
         let mut tokens = vec![start];
         let length = PROBE_TOKENS.min(session.context() as usize);
         while tokens.len() <= length {
+            if cancelled() {
+                return Err(Error::Cancelled);
+            }
             let last = tokens[tokens.len() - 1];
             let mut output = None;
             session

@@ -19,4 +19,4 @@ pub use encoding::{Encoding, GROUP, MAX_LEVEL, TILE_ROWS, Table};
 pub use error::FormatError;
 pub use layout::{MAX_PART_BYTES, PART_ALIGN, PART_ROW_STEP, PartLayout, RowScale, TensorLayout};
 pub use pack::{PackedRow, decode_row_f32, decode_row_levels, pack_rows, unpack_group};
-pub use spec::{Fixed, ModelSpec, Tensor};
+pub use spec::{Fixed, ModelSpec, Tensor, bounds};

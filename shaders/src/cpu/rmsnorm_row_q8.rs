@@ -45,8 +45,8 @@ fn inverse_norm(h: &[i32], eps_mantissa: u32, eps_exponent: i32) -> (u32, u32) {
     let (mut low, mut high) = (0u32, 0u32);
     for v in h {
         let u = v.unsigned_abs() >> s;
-        low = low.wrapping_add(u * u & 0xffff);
-        high = high.wrapping_add(u * u >> 16);
+        low = low.wrapping_add((u * u) & 0xffff);
+        high = high.wrapping_add((u * u) >> 16);
     }
     let sum = u64::from(low) + (u64::from(high) << 16);
     let sum = (sum + epsilon(eps_mantissa, eps_exponent - 2 * s as i32)).max(1);

@@ -3,37 +3,12 @@
 
 use carat_shaders::{Access, kernel};
 use std::collections::HashMap;
-use std::path::Path;
 use std::process::Command;
 use wgpu::*;
 
-/// A software Vulkan driver.
-struct Driver {
-    name: &'static str,
-    /// Part of the adapter's name.
-    adapter: &'static str,
-    manifests: &'static [&'static str],
-    package: &'static str,
-}
-
-const DRIVERS: [Driver; 2] = [
-    Driver {
-        name: "lavapipe",
-        adapter: "llvmpipe",
-        manifests: &[
-            "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json",
-            "/usr/share/vulkan/icd.d/lvp_icd.aarch64.json",
-            "/usr/share/vulkan/icd.d/lvp_icd.json",
-        ],
-        package: "mesa-vulkan-drivers",
-    },
-    Driver {
-        name: "SwiftShader",
-        adapter: "SwiftShader",
-        manifests: &["/usr/lib/chromium/vk_swiftshader_icd.json"],
-        package: "chromium",
-    },
-];
+#[path = "../../../tests/src/drivers.rs"]
+mod drivers;
+use drivers::{Driver, VULKAN};
 
 const CHILD: &str = "CARAT_TEST_DRIVER";
 
@@ -41,7 +16,7 @@ const CHILD: &str = "CARAT_TEST_DRIVER";
 /// the environment. `test` is the name of the calling test.
 pub fn on_each_driver(test: &str, body: impl FnOnce(&mut Gpu)) {
     if let Ok(name) = std::env::var(CHILD) {
-        let driver = DRIVERS.iter().find(|d| d.name == name).unwrap();
+        let driver = VULKAN.iter().find(|d| d.name == name).unwrap();
         let mut gpu = Gpu::open(driver.adapter);
         body(&mut gpu);
         assert!(gpu.dispatches > 0, "{test}: nothing ran on {name}");
@@ -51,23 +26,13 @@ pub fn on_each_driver(test: &str, body: impl FnOnce(&mut Gpu)) {
         );
         return;
     }
-    for driver in &DRIVERS {
-        let Some(manifest) = driver.manifests.iter().find(|m| Path::new(m).exists()) else {
-            eprintln!(
-                "ABSENT: {} (apt-get install {})",
-                driver.name, driver.package
-            );
-            assert!(
-                std::env::var_os("CARAT_REQUIRE_DRIVERS").is_none_or(|v| v != "1"),
-                "{} is required",
-                driver.name
-            );
+    for driver in &VULKAN {
+        let Some(manifest) = driver.manifest_or_absent() else {
             continue;
         };
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .env("VK_DRIVER_FILES", manifest)
-            .env("VK_ICD_FILENAMES", manifest)
+            .envs(Driver::environment(manifest))
             .env(CHILD, driver.name)
             .output()
             .unwrap();

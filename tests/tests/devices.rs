@@ -1,0 +1,216 @@
+//! One hash of all logits on every device, for every batch: the twins, two Vulkan drivers, emulated ARM.
+
+use carat_format::Encoding;
+use carat_tests::drivers::{self, Driver};
+use carat_tests::synth::Shape;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_logits_hash");
+
+/// Runs a command that prints one JSON object.
+fn json(command: &mut Command) -> Value {
+    let out = command.output().unwrap();
+    assert!(
+        out.status.success(),
+        "{command:?}:\n{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+fn on_cpu(model: &Path, batch: u32, tokens: u32) -> Value {
+    json(
+        Command::new(PROGRAM)
+            .arg(model)
+            .arg("cpu")
+            .args([batch.to_string(), tokens.to_string()]),
+    )
+}
+
+fn on_driver(driver: &Driver, manifest: &str, model: &Path, batch: u32, tokens: u32) -> Value {
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg(model)
+        .arg(driver.adapter)
+        .args([batch.to_string(), tokens.to_string()]);
+    let v = json(command.envs(Driver::environment(manifest)));
+    // It cannot have passed on the CPU.
+    assert!(
+        v["device"].as_str().unwrap().contains(driver.adapter),
+        "{v}"
+    );
+    assert!(v["dispatches"].as_u64().unwrap() > 0, "{v}");
+    v
+}
+
+/// The bundled checkpoint at 4 bits, converted once.
+fn facet() -> &'static Path {
+    static FILE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = FILE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("facet.gguf");
+        carat_tests::facet::convert_to(4, &path);
+        (dir, path)
+    });
+    path
+}
+
+#[test]
+fn facet_has_one_hash_on_every_device() {
+    let model = facet();
+    let tokens = 512;
+    let expected = on_cpu(model, 64, tokens);
+    assert_eq!(
+        (&expected["positions"], &expected["saturated"]),
+        (&Value::from(512), &Value::from(0))
+    );
+    for batch in [0, 1, 7, 512] {
+        assert_eq!(
+            on_cpu(model, batch, tokens)["hash"],
+            expected["hash"],
+            "cpu, batch {batch}"
+        );
+    }
+    for driver in &drivers::VULKAN {
+        let Some(manifest) = driver.manifest_or_absent() else {
+            continue;
+        };
+        // Whole prompts, and token by token over a shorter one.
+        let v = on_driver(driver, manifest, model, 64, tokens);
+        assert_eq!(v["hash"], expected["hash"], "{}", driver.name);
+        for batch in [0, 7] {
+            let short = on_driver(driver, manifest, model, batch, 40);
+            assert_eq!(
+                short["hash"],
+                on_cpu(model, 64, 40)["hash"],
+                "{}, batch {batch}",
+                driver.name
+            );
+        }
+    }
+}
+
+#[test]
+fn odd_shapes_and_every_encoding_have_one_hash() {
+    let base = Shape {
+        blocks: 1,
+        vocab: 200,
+        ..Default::default()
+    };
+    let shapes = [
+        Shape {
+            dim: 64,
+            heads: 8,
+            kv_heads: 4,
+            head_dim: 8,
+            ff: 172,
+            encoding: Encoding::Pow4,
+            ..base
+        },
+        Shape {
+            dim: 288,
+            heads: 9,
+            kv_heads: 3,
+            head_dim: 32,
+            ff: 288,
+            encoding: Encoding::Pow3,
+            tied: false,
+            ..base
+        },
+        Shape {
+            dim: 576,
+            heads: 9,
+            kv_heads: 3,
+            head_dim: 64,
+            ff: 100,
+            encoding: Encoding::Pow2,
+            ..base
+        },
+        Shape {
+            dim: 128,
+            heads: 2,
+            kv_heads: 1,
+            head_dim: 128,
+            ff: 4864,
+            encoding: Encoding::Int8,
+            ..base
+        },
+        Shape {
+            dim: 36,
+            heads: 3,
+            kv_heads: 1,
+            head_dim: 12,
+            ff: 33,
+            encoding: Encoding::Pow3,
+            ..base
+        },
+        // Weights 2^12 times too large: everything that can saturate does.
+        Shape {
+            dim: 64,
+            gain: 12,
+            encoding: Encoding::Pow4,
+            ..base
+        },
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("synthetic.gguf");
+    for shape in shapes {
+        std::fs::write(&path, shape.bytes()).unwrap();
+        let expected = on_cpu(&path, 64, 300);
+        assert_eq!(on_cpu(&path, 0, 300)["hash"], expected["hash"], "{shape:?}");
+        for driver in &drivers::VULKAN {
+            let Some(manifest) = driver.manifest_or_absent() else {
+                continue;
+            };
+            let v = on_driver(driver, manifest, &path, 64, 300);
+            assert_eq!(v["hash"], expected["hash"], "{} {shape:?}", driver.name);
+            assert_eq!(
+                v["saturated"], expected["saturated"],
+                "{} {shape:?}",
+                driver.name
+            );
+        }
+    }
+}
+
+#[test]
+fn emulated_arm_has_the_same_hash() {
+    if !drivers::qemu() {
+        return drivers::absent("qemu-aarch64", drivers::QEMU_INSTALL);
+    }
+    // A target directory of its own: the outer cargo may hold the lock of the workspace's.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = root.join("target/arm");
+    let status = Command::new(env!("CARGO"))
+        .current_dir(&root)
+        .args([
+            "build",
+            "--release",
+            "-p",
+            "carat-tests",
+            "--bin",
+            "logits_hash",
+            "--no-default-features",
+        ])
+        .args(["--target", "aarch64-unknown-linux-gnu", "--target-dir"])
+        .arg(&target)
+        .env(
+            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
+            "aarch64-linux-gnu-gcc",
+        )
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let program = target.join("aarch64-unknown-linux-gnu/release/logits_hash");
+    let arm = json(
+        Command::new("qemu-aarch64")
+            .args(["-L", "/usr/aarch64-linux-gnu"])
+            .arg(program)
+            .arg(facet())
+            .args(["cpu", "64", "512"]),
+    );
+    assert_eq!(arm["hash"], on_cpu(facet(), 64, 512)["hash"]);
+}

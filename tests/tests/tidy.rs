@@ -1,0 +1,198 @@
+//! The structure's invariants, read from the sources themselves: see ARCHITECTURE.md.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// (path from the root, text) of every file under `dir` with that ending.
+fn files(dir: &str, ending: &str) -> Vec<(String, String)> {
+    fn walk(dir: &Path, ending: &str, out: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let skip = path
+                .file_name()
+                .is_some_and(|n| n == "target" || n == "fuzz");
+            if path.is_dir() && !skip {
+                walk(&path, ending, out);
+            } else if path.extension().is_some_and(|e| e == ending) {
+                out.push(path);
+            }
+        }
+    }
+    let (root, mut paths) = (root(), Vec::new());
+    walk(&root.join(dir), ending, &mut paths);
+    paths.sort();
+    let found: Vec<_> = paths
+        .into_iter()
+        .map(|p| {
+            (
+                p.strip_prefix(&root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned(),
+                fs::read_to_string(&p).unwrap(),
+            )
+        })
+        .collect();
+    assert!(!found.is_empty(), "no .{ending} under {dir}");
+    found
+}
+
+/// Lines of code: without comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .filter(|(_, l)| !l.trim_start().starts_with("//"))
+        .map(|(i, l)| (i + 1, l.split(" //").next().unwrap_or(l)))
+}
+
+/// A crate's dependencies on others of the workspace, without those of its tests.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(manifest)).unwrap();
+    let section = text
+        .split("\n[")
+        .find(|s| s.starts_with("dependencies]"))
+        .unwrap_or_default()
+        .to_string();
+    section
+        .lines()
+        .filter_map(|l| l.split(['.', ' ', '=']).next())
+        .filter(|n| n.starts_with("carat"))
+        .map(Into::into)
+        .collect()
+}
+
+#[test]
+fn crates_depend_in_one_direction() {
+    let allowed: [(&str, &[&str]); 6] = [
+        ("runtime/gguf/Cargo.toml", &[]),
+        ("runtime/format/Cargo.toml", &["carat-gguf"]),
+        ("shaders/Cargo.toml", &["carat-format"]),
+        (
+            "runtime/engine/Cargo.toml",
+            &["carat-format", "carat-gguf", "carat-shaders"],
+        ),
+        (
+            "converter/Cargo.toml",
+            &["carat", "carat-format", "carat-gguf"],
+        ),
+        (
+            "runtime/cli/Cargo.toml",
+            &["carat", "carat-converter", "carat-format", "carat-gguf"],
+        ),
+    ];
+    for (manifest, allowed) in allowed {
+        let allowed: BTreeSet<String> = allowed.iter().map(|s| s.to_string()).collect();
+        let found = dependencies(manifest);
+        assert!(found.is_subset(&allowed), "{manifest}: {found:?}");
+    }
+}
+
+#[test]
+fn only_device_and_the_gpu_executor_name_wgpu() {
+    for dir in ["runtime", "converter/src", "shaders/src"] {
+        for (path, text) in files(dir, "rs") {
+            let may = path.starts_with("runtime/engine/src/device")
+                || path.starts_with("runtime/engine/src/exec/gpu");
+            if may || path.contains("/tests/") {
+                continue;
+            }
+            for (n, line) in code(&text) {
+                assert!(!line.contains("wgpu::"), "{path}:{n}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn kernels_have_twins_and_no_floats() {
+    let twins: BTreeSet<String> = files("shaders/src/cpu", "rs")
+        .into_iter()
+        .map(|(p, _)| {
+            Path::new(&p)
+                .file_stem()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    for (path, text) in files("shaders/wgsl", "wgsl") {
+        if !path.contains("shared") {
+            let name = Path::new(&path)
+                .file_stem()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
+            assert!(twins.contains(&name), "{path} has no twin");
+        }
+        for (n, line) in code(&text) {
+            for float in [
+                "f32", "f16", "vec2<f", "vec3<f", "vec4<f", "vec4f", "enable ",
+            ] {
+                assert!(!line.contains(float), "{path}:{n}: {line}");
+            }
+        }
+    }
+    for (path, text) in files("shaders/src/cpu", "rs") {
+        let product = text
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap_or_default()
+            .to_string();
+        for (n, line) in code(&product) {
+            assert!(
+                !line.contains("f32") && !line.contains("f64"),
+                "{path}:{n}: {line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_where_it_may_be() {
+    let may = [
+        "runtime/engine/src/model.rs",
+        "shaders/src/cpu/simd.rs",
+        // The GEMM library takes pointers.
+        "converter/src/reference/gemm.rs",
+    ];
+    for dir in ["runtime", "converter", "shaders"] {
+        for (path, text) in files(dir, "rs") {
+            let test = path.contains("/tests/")
+                || path.contains("/benches/")
+                || path.contains("/examples/");
+            if may.contains(&path.as_str()) || test {
+                continue;
+            }
+            for (n, line) in code(&text) {
+                let word = line
+                    .split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .any(|w| w == "unsafe");
+                assert!(!word, "{path}:{n}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn products_know_nothing_outside_the_project() {
+    for dir in ["runtime", "converter/src", "shaders/src", "shaders/wgsl"] {
+        for ending in ["rs", "wgsl"] {
+            if !root().join(dir).exists()
+                || (dir.ends_with("wgsl") && ending == "rs")
+                || (!dir.ends_with("wgsl") && ending == "wgsl")
+            {
+                continue;
+            }
+            for (path, text) in files(dir, ending) {
+                if !path.contains("/tests/") {
+                    assert!(!text.contains("../shared"), "{path}");
+                }
+            }
+        }
+    }
+}
