@@ -2,13 +2,12 @@
 
 use crate::args::{DeviceArgs, EvalArgs};
 use crate::input::{self, Input};
-use crate::integer_logits::IntegerLogits;
 use crate::logits::{WEIGHTS, interrupted, only_cpu, use_threads};
 use crate::term::{self, Bar};
 use anyhow::{Context, Result};
 use carat::text::Tokenizer;
 use carat::{Model, Session, SessionOptions, Verify};
-use carat_converter::eval::{self, Logits, Options, Quality, ReferenceLogits};
+use carat_converter::eval::{self, IntegerLogits, Logits, Options, Quality, ReferenceLogits};
 use carat_converter::progress::Progress;
 use carat_converter::reference::Reference;
 use carat_converter::source::Checkpoint;
@@ -119,7 +118,7 @@ pub fn integers(
         ..SessionOptions::default()
     };
     let session = pollster::block_on(Session::new(model.clone(), &session_options))?;
-    let mut logits = IntegerLogits::new(session);
+    let mut logits = IntegerLogits::new(session, progress);
     let quality = against(&mut logits, reference, &tokens, &options, progress)?;
     let (saturations, _) = pollster::block_on(logits.session().residual_stats())?;
     Ok(Measured {

@@ -12,7 +12,6 @@ mod eval;
 mod failure;
 mod input;
 mod inspect;
-mod integer_logits;
 mod interrupt;
 mod logits;
 mod run;

@@ -63,13 +63,14 @@ pub fn run(args: RunArgs) -> Result<()> {
         .encode_prompt(&prompt, false);
     let context = context(&args, &model, prompt_ids.len());
     // The session rounds its context up to whole pages: what was asked for is kept here.
-    let free = (context as usize)
-        .checked_sub(prompt_ids.len())
-        .ok_or_else(|| carat::Error::ContextFull {
-            asked: prompt_ids.len(),
-            used: 0,
-            context,
-        })?;
+    let free =
+        (context as usize)
+            .checked_sub(prompt_ids.len())
+            .ok_or(carat::Error::ContextFull {
+                asked: prompt_ids.len(),
+                used: 0,
+                context,
+            })?;
     let mut options = options(&args, &model)?;
     // The last token needs no position of its own.
     let fills = options.max_tokens > free.saturating_add(1);
