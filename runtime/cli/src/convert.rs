@@ -82,14 +82,14 @@ pub fn convert(options: &Options) -> Result<Summary> {
     }
 }
 
-/// Size, ratio, bits, time, memory in one line.
+/// Size, ratio; bits, time, memory.
 fn describe(s: &Summary) -> String {
     let ratio = s.report.source_bytes as f64 / s.bytes.max(1) as f64;
     let memory = s
         .peak_resident_bytes
         .map_or(String::new(), |b| format!(", {} of memory", term::bytes(b)));
     format!(
-        "{} of {} ({ratio:.2}x smaller), {:.3} bits/weight, {:.1} s{memory}",
+        "{}, {ratio:.2}x smaller than {}\n{:.3} bits a weight, {:.1} s{memory}",
         term::bytes(s.bytes),
         term::bytes(s.report.source_bytes),
         s.payload_bpw,

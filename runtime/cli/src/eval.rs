@@ -172,13 +172,13 @@ fn against(
 fn show(r: &Report) -> String {
     let q = &r.quality;
     let mut out = format!(
-        "perplexity      {:.4}   ({} predictions in {} chunks of {}, {:.1} s on {})\n",
-        q.ppl,
+        "{} predictions in {} chunks of {}, {:.1} s on {}\nperplexity      {:.4}\n",
         term::thousands(q.tokens),
         r.chunks,
         r.ctx,
         r.seconds,
-        term::clip(&r.device, 20)
+        term::clip(&r.device, 20),
+        q.ppl,
     );
     if let Some(d) = &q.divergence {
         out += &format!(

@@ -111,11 +111,12 @@ impl Bar {
         interrupt::install();
         let bar = ProgressBar::new(1);
         let template = if stages.is_empty() {
-            "{msg} {wide_bar} {percent:>3}% {eta:>4} left"
+            "{bar:16} {percent:>3}% {eta:>4}  {wide_msg}"
         } else {
-            "{msg:25!} {wide_bar} {percent:>3}% {speed:>9} {eta:>4} left"
+            "{bar:16} {percent:>3}% {eta:>4} {speed:>9}  {wide_msg}"
         };
-        // The template is constant; a bar of the default style is as good.
+        // The message comes last and is cut where the terminal is narrow. The template is constant; a bar
+        // of the default style is as good.
         if let Ok(style) = ProgressStyle::with_template(template) {
             let speed = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
                 let _ = write!(to, "{:.1} M/s", state.per_sec() / 1e6);
@@ -143,11 +144,16 @@ impl Progress for Bar {
     fn step(&self, done: u64, total: u64) {
         self.bar.set_length(total.max(1));
         self.bar.set_position(done);
+        if self.stages.is_empty() {
+            return;
+        }
         let stage = self.stages.partition_point(|s| s.0 <= done);
-        if let Some((_, name)) = self.stages.get(stage)
-            && self.bar.message() != *name
-        {
-            self.bar.set_message(name.clone());
+        let name = self
+            .stages
+            .get(stage)
+            .map_or("trying the file", |s| s.1.as_str());
+        if self.bar.message() != name {
+            self.bar.set_message(name.to_string());
         }
     }
 

@@ -1,0 +1,189 @@
+//! What goes wrong with exit code 1 and one line that says what to do.
+
+use crate::support::{carat, checkpoint, failure, foreign, model, text};
+use std::fs;
+use std::path::Path;
+
+fn run(path: &Path) -> assert_cmd::Command {
+    let mut c = carat();
+    c.arg("run")
+        .arg(path)
+        .args(["-p", "a", "-n", "1", "--device", "cpu"]);
+    c
+}
+
+#[test]
+fn models_that_are_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let whole = fs::read(model()).unwrap();
+    fs::write(at("cut.gguf"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(at("empty.gguf"), b"").unwrap();
+    fs::write(at("text.gguf"), b"It was a dark night").unwrap();
+    let mut damaged = whole.clone();
+    let last = damaged.len() - 300;
+    damaged[last] ^= 1;
+    fs::write(at("damaged.gguf"), &damaged).unwrap();
+    foreign(&at("foreign.gguf"));
+
+    for (name, says) in [
+        ("missing.gguf", "No such file"),
+        ("", "a directory"),
+        ("cut.gguf", "cut.gguf"),
+        ("empty.gguf", "the file ends at byte 0"),
+        ("text.gguf", "not a GGUF file"),
+        ("damaged.gguf", "is damaged"),
+        ("foreign.gguf", "carat convert "),
+    ] {
+        let error = failure(&mut run(&at(name)), 1);
+        assert!(
+            error.contains(says) && error.contains(name),
+            "{name}: {error}"
+        );
+    }
+    // Structure alone does not see a flipped bit.
+    run(&at("damaged.gguf"))
+        .arg("--no-verify")
+        .assert()
+        .success();
+    assert!(
+        failure(
+            carat()
+                .arg("inspect")
+                .arg(at("damaged.gguf"))
+                .arg("--verify"),
+            1
+        )
+        .contains("is damaged")
+    );
+    for command in ["logits", "eval", "inspect", "convert"] {
+        for name in ["missing.gguf", "cut.gguf", "empty.gguf", "text.gguf"] {
+            let mut c = carat();
+            c.arg(command).arg(at(name));
+            match command {
+                "logits" => c.args(["--tokens", "1"]),
+                "eval" => c.arg("--text").arg(text()),
+                "convert" => c.arg("-o").arg(at("out.gguf")),
+                _ => &mut c,
+            };
+            assert!(failure(&mut c, 1).contains(name), "{command} {name}");
+            assert!(!at("out.gguf").exists());
+        }
+    }
+}
+
+#[test]
+fn checkpoints_are_to_be_converted() {
+    let error = failure(&mut run(&checkpoint()), 1);
+    assert!(
+        error.contains("Hugging Face directory") && error.contains("carat convert "),
+        "{error}"
+    );
+    let error = failure(&mut run(&checkpoint().join("model.safetensors")), 1);
+    assert!(error.contains("give the directory"), "{error}");
+}
+
+#[test]
+fn too_much_is_asked() {
+    let huge = failure(run(model()).args(["--ctx", "4294967295"]), 1);
+    assert!(
+        huge.contains("cannot be held") && huge.contains("--ctx"),
+        "{huge}"
+    );
+    let small = failure(run(model()).args(["--ctx", "1"]), 1);
+    assert!(small.contains("do not fit"), "{small}");
+    for from in [model(), &checkpoint()] {
+        let error = failure(
+            carat().arg("logits").arg(from).args(["--tokens", "0,4096"]),
+            1,
+        );
+        assert!(error.contains("4096") && error.contains("4095"), "{error}");
+    }
+    let error = failure(
+        carat()
+            .arg("eval")
+            .arg(model())
+            .arg("--text")
+            .arg(text())
+            .args(["--ctx", "100000"]),
+        1,
+    );
+    assert!(error.contains("longer text"), "{error}");
+    let error = failure(
+        carat()
+            .arg("run")
+            .arg(model())
+            .args(["-p", "a", "--device", "gpu:no such adapter"]),
+        1,
+    );
+    assert!(
+        error.contains("no such adapter") && error.contains("cpu"),
+        "{error}"
+    );
+}
+
+#[test]
+fn texts_that_are_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let bad = directory.path().join("bad.txt");
+    fs::write(&bad, b"abc\xc3(").unwrap();
+    let error = failure(carat().arg("run").arg(model()).arg("-f").arg(&bad), 1);
+    assert!(
+        error.contains("bad.txt") && error.contains("byte 3"),
+        "{error}"
+    );
+    let error = failure(
+        carat()
+            .arg("run")
+            .arg(model())
+            .arg("-")
+            .write_stdin(b"\xff".to_vec()),
+        1,
+    );
+    assert!(
+        error.contains("standard input") && error.contains("byte 0"),
+        "{error}"
+    );
+    let error = failure(carat().arg("eval").arg(model()).arg("--text").arg(&bad), 1);
+    assert!(error.contains("byte 3"), "{error}");
+    let error = failure(
+        carat()
+            .arg("run")
+            .arg(model())
+            .arg("-f")
+            .arg(directory.path().join("none")),
+        1,
+    );
+    assert!(error.contains("No such file"), "{error}");
+}
+
+#[test]
+fn targets_that_cannot_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let there = directory.path().join("there.gguf");
+    fs::write(&there, "mine").unwrap();
+    let convert = |out: &Path| {
+        let mut c = carat();
+        c.arg("convert").arg(checkpoint()).arg("-o").arg(out);
+        c
+    };
+    assert!(failure(&mut convert(&there), 1).contains("--force"));
+    assert_eq!(fs::read(&there).unwrap(), b"mine");
+    assert!(failure(&mut convert(directory.path()), 1).contains("directory"));
+    assert!(failure(&mut convert(&directory.path().join("none/x.gguf")), 1).contains("none"));
+    let out = directory.path().join("x.gguf");
+    assert!(failure(convert(&out).arg("--report").arg(&there), 1).contains("--force"));
+    assert!(failure(convert(&out).arg("--report").arg(&out), 2).contains("same file"));
+    let error = failure(carat().arg("convert").arg(model()).arg("-o").arg(&out), 1);
+    assert!(error.contains("already a Carat file"), "{error}");
+    let error = failure(
+        carat()
+            .arg("logits")
+            .arg(model())
+            .args(["--tokens", "1", "-o"])
+            .arg(directory.path()),
+        1,
+    );
+    assert!(error.contains("not a regular file"), "{error}");
+    assert!(!out.exists());
+}

@@ -1,0 +1,8 @@
+//! The program as scripts see it: JSON objects, exit codes, one line for what went wrong.
+#![allow(clippy::unwrap_used)]
+
+mod contract;
+mod failures;
+mod streams;
+mod support;
+mod usage;

@@ -1,0 +1,71 @@
+//! What is refused before anything is opened, with exit code 2; the help.
+
+use crate::support::{carat, checkpoint, failure};
+
+#[test]
+fn wrong_values() {
+    for args in [
+        "run m -p a --temp nan",
+        "run m -p a --temp -1",
+        "run m -p a --top-p 2",
+        "run m -p a --min-p x",
+        "run m -p a --repeat-penalty 0",
+        "run m -p a --top-k -1",
+        "run m -p a --seed -1",
+        "run m -p a --device foo",
+        "run m -p a --device gpu:",
+        "run m -p a --threads 0",
+        "run m -p a --ctx 0",
+        "run m -p a -n -2",
+        "run m -p a -n many",
+        "run m -p a -f b",
+        "run m -p a -",
+        "run m",
+        "run m x",
+        "run",
+        "convert a",
+        "convert a -o b --bits 5",
+        "convert a -o b --bits 4.0",
+        "logits m",
+        "logits m --tokens 1,,2",
+        "logits m --tokens a",
+        "logits m --tokens -1",
+        "logits m --tokens 4294967296",
+        "eval m",
+        "eval m --text t --ctx 3",
+        "eval m --text t --chunks 0",
+        "inspect",
+        "inspect m --colour",
+        "quantize m",
+    ] {
+        failure(carat().args(args.split(' ')), 2);
+    }
+    failure(carat().args(["run", "m", "-p", "a", "--stop", ""]), 2);
+    failure(carat().arg("inspect").arg(checkpoint()).arg("--verify"), 2);
+    assert_eq!(
+        carat().output().unwrap().status.code(),
+        Some(2),
+        "no command"
+    );
+}
+
+#[test]
+fn every_help_has_an_example() {
+    for command in ["", "demo", "convert", "run", "eval", "logits", "inspect"] {
+        for flag in ["--help", "-h"] {
+            let mut c = carat();
+            if !command.is_empty() {
+                c.arg(command);
+            }
+            let output = c.arg(flag).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success() && output.stderr.is_empty());
+            assert!(text.contains("Example: carat "), "{command}: {text}");
+            assert!(
+                text.lines().all(|l| l.chars().count() <= 80),
+                "{command}: {text}"
+            );
+        }
+    }
+    carat().arg("--version").assert().success();
+}
