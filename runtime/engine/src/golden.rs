@@ -24,7 +24,11 @@ impl Golden {
     /// `cancelled` is asked before each pass.
     ///
     /// Errors: as [`Session::forward`], or cancelled.
-    pub async fn run(session: &mut Session, prompt: &[u32], cancelled: &dyn Fn() -> bool) -> Result<Self, Error> {
+    pub async fn run(
+        session: &mut Session,
+        prompt: &[u32],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Self, Error> {
         session.truncate(0);
         let positions = GOLDEN_POSITIONS.min(session.context() as usize);
         let prompt = &prompt[..prompt.len().min(positions)];
@@ -68,7 +72,11 @@ impl Probe {
     ///
     /// The session's own residual exponent must leave room: saturation makes the text, not the run, worse.
     /// `cancelled` is asked before each pass. Errors: as [`Session::forward`], or cancelled.
-    pub async fn run(session: &mut Session, start: u32, cancelled: &dyn Fn() -> bool) -> Result<Self, Error> {
+    pub async fn run(
+        session: &mut Session,
+        start: u32,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Self, Error> {
         session.truncate(0);
         let params = Params {
             temperature: 1.0,
