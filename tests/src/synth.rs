@@ -150,7 +150,7 @@ impl Shape {
                     .map(|_| 1 + rng.below(255) as u8)
                     .collect(),
                 scale: RowScale {
-                    mantissa: 0x8000 | rng.next() as u16,
+                    mantissa: 0x8000 | rng.bits() as u16,
                     exponent,
                 },
             })

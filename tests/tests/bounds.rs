@@ -90,14 +90,14 @@ fn products_agree_with_f64_in_odd_sizes() {
                         .map(|_| 1 + rng.below(255) as u8)
                         .collect(),
                     scale: RowScale {
-                        mantissa: 0x8000 | rng.next() as u16,
+                        mantissa: 0x8000 | rng.bits() as u16,
                         exponent: -30 - rng.below(4) as i16,
                     },
                 })
                 .collect();
             let payload = pack_rows(&layout, &data).unwrap();
             let x: Vec<i32> = (0..cols)
-                .map(|_| (rng.next() as i32) >> rng.below(20))
+                .map(|_| (rng.bits() as i32) >> rng.below(20))
                 .collect();
             let stride = act_stride(layout.groups as u32);
             let mut act = vec![0; stride as usize];
@@ -308,7 +308,7 @@ fn the_tail_survives_a_sink() {
 fn key_biases_of_200_leave_attention_accurate() {
     // Keys with large constant coordinates, as Qwen2's biases give, and small informative ones elsewhere.
     let mut rng = Rng(5);
-    let mut unit = || (rng.next() >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0;
+    let mut unit = || (rng.bits() >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0;
     for dim in [64u32, 128] {
         let head = Head { dim };
         let n = 300;
@@ -353,7 +353,7 @@ fn key_biases_of_200_leave_attention_accurate() {
 #[test]
 fn attention_agrees_with_f64_for_every_head_size() {
     let mut rng = Rng(9);
-    let mut unit = || (rng.next() >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0;
+    let mut unit = || (rng.bits() >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0;
     for dim in [2u32, 6, 8, 32, 64, 80, 128, 256] {
         for n in [1usize, 2, 255, 256, 257, 600] {
             let head = Head { dim };

@@ -125,7 +125,7 @@ fn mutate(bytes: &mut [u8], range: std::ops::Range<usize>, rng: &mut Rng) {
             255,
         ];
         let (value, width) = match rng.below(4) {
-            0 => (rng.next(), 1),
+            0 => (rng.bits(), 1),
             1 => (u64::from(bytes[at]) ^ 1 << rng.below(8), 1),
             2 => (extremes[rng.below(extremes.len() as u64) as usize], 4),
             _ => (extremes[rng.below(extremes.len() as u64) as usize], 8),
