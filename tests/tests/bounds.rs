@@ -1,4 +1,5 @@
 //! The contract's bounds at the extremes, against exact integers or f64.
+#![allow(clippy::unwrap_used)]
 
 use carat_format::{Encoding, PackedRow, RowScale, Table, TensorLayout, pack_rows};
 use carat_shaders::cpu::{

@@ -1,4 +1,5 @@
 //! One hash of all logits on every device, for every batch: the twins, two Vulkan drivers, emulated ARM.
+#![allow(clippy::unwrap_used)]
 
 use carat_format::Encoding;
 use carat_tests::drivers::{self, Driver};

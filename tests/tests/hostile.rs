@@ -1,5 +1,6 @@
 //! Truncated and mutated files, verification off: an error or a run to the end, never a panic, never more
 //! than 64 MiB of memory over the file's size.
+#![allow(clippy::unwrap_used)]
 
 use carat::sample::{Params, Sampler};
 use carat::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};

@@ -2,6 +2,7 @@
 //!
 //! The text is the bundled one: a smoke test of the bounds that the documentation states for a longer
 //! text, which `carat eval` measures. With `CARAT_TEXT` set to a file that text is used instead.
+#![allow(clippy::unwrap_used)]
 
 use carat::{DeviceChoice, Model, Session, SessionOptions, Verify};
 use carat_converter::eval::{IntegerLogits, Options, Quality, ReferenceLogits, evaluate};

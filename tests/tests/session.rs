@@ -1,4 +1,5 @@
 //! One file, one sequence: the same logits for any batch size and number of threads.
+#![allow(clippy::unwrap_used)]
 
 use carat::{DeviceChoice, LogitsHash, Model, Session, SessionOptions, Verify, Want};
 use carat_format::Encoding;
