@@ -178,7 +178,7 @@ fn odd_shapes_and_every_encoding_have_one_hash() {
 }
 
 #[test]
-fn emulated_arm_has_the_same_hash() {
+fn emulated_arm_gives_the_same_file_and_hash() {
     if !drivers::qemu() {
         return drivers::absent("qemu-aarch64", drivers::QEMU_INSTALL);
     }
@@ -187,16 +187,13 @@ fn emulated_arm_has_the_same_hash() {
     let target = root.join("target/arm");
     let status = Command::new(env!("CARGO"))
         .current_dir(&root)
+        .args(["build", "--release", "-p", "carat-tests", "--bins"])
         .args([
-            "build",
-            "--release",
-            "-p",
-            "carat-tests",
-            "--bin",
-            "logits_hash",
             "--no-default-features",
+            "--target",
+            "aarch64-unknown-linux-gnu",
         ])
-        .args(["--target", "aarch64-unknown-linux-gnu", "--target-dir"])
+        .arg("--target-dir")
         .arg(&target)
         .env(
             "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
@@ -205,12 +202,31 @@ fn emulated_arm_has_the_same_hash() {
         .status()
         .unwrap();
     assert!(status.success());
-    let program = target.join("aarch64-unknown-linux-gnu/release/logits_hash");
+    let emulated = |program: &str| {
+        let mut command = Command::new("qemu-aarch64");
+        command.args(["-L", "/usr/aarch64-linux-gnu"]);
+        command.arg(
+            target
+                .join("aarch64-unknown-linux-gnu/release")
+                .join(program),
+        );
+        command
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let converted = dir.path().join("arm.gguf");
+    let status = emulated("convert_facet")
+        .arg("4")
+        .arg(&converted)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert!(
+        std::fs::read(&converted).unwrap() == std::fs::read(facet()).unwrap(),
+        "conversion on ARM gives other bytes"
+    );
     let arm = json(
-        Command::new("qemu-aarch64")
-            .args(["-L", "/usr/aarch64-linux-gnu"])
-            .arg(program)
-            .arg(facet())
+        emulated("logits_hash")
+            .arg(&converted)
             .args(["cpu", "64", "512"]),
     );
     assert_eq!(arm["hash"], on_cpu(facet(), 64, 512)["hash"]);
