@@ -14,6 +14,7 @@ pub mod golden;
 mod model;
 pub mod plan;
 pub mod sample;
+pub mod selftest;
 mod session;
 pub mod text;
 

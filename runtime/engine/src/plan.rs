@@ -246,6 +246,27 @@ impl Plan {
         self.steps.iter().find(|s| s.label == label)
     }
 
+    /// Bytes of weights that a pass of one row with logits reads: codes, group scales and row scales of every
+    /// matrix without padding, the gains of the norms, and of the embedding one row. A tensor that two steps
+    /// read counts twice, as a tied head does beside the embedding's row.
+    pub fn decode_weight_bytes(&self) -> u64 {
+        let row = |groups: u32, e: &Encoding| u64::from(groups) * (e.group_bytes() as u64 + 1) + 4;
+        let mut embedded = false;
+        let bytes = |step: &Step| match &step.op {
+            // Of an embedding in parts only one holds the token's row.
+            Op::EmbedRow(..) if std::mem::replace(&mut embedded, true) => 0,
+            Op::EmbedRow(p, e) => row(p.groups, e),
+            Op::LinearTile(p, e) => u64::from(p.part_rows) * row(p.groups, e),
+            _ => {
+                let in_file =
+                    |b: &&BufferId| matches!(self.buffers[b.0].content, Content::File { .. });
+                let read = step.bindings.iter().filter(in_file);
+                read.map(|b| self.buffers[b.0].words * 4).sum()
+            }
+        };
+        self.steps.iter().map(bytes).sum()
+    }
+
     /// Bytes of all buffers that a device allocates beside the weights.
     pub fn work_bytes(&self) -> u64 {
         self.buffers

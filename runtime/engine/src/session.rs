@@ -19,6 +19,8 @@ pub enum DeviceChoice {
     Gpu,
     /// The first adapter whose name contains this, software rasterisers included.
     GpuNamed(String),
+    /// The adapter of that index among all that the system offers, software rasterisers included.
+    GpuIndex(usize),
 }
 
 /// Size and place of a session.
@@ -292,7 +294,9 @@ async fn open(
         }
     }
     #[cfg(not(feature = "gpu"))]
-    if let DeviceChoice::Gpu | DeviceChoice::GpuNamed(_) = options.device {
+    if let DeviceChoice::Gpu | DeviceChoice::GpuNamed(_) | DeviceChoice::GpuIndex(_) =
+        options.device
+    {
         return Err(Error::NoDevice {
             asked: "gpu".into(),
             available: "cpu (this build has no GPU support)".into(),

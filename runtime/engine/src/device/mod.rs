@@ -1,6 +1,9 @@
 //! GPU adapters: what there is, which one to take, and an opened device.
 
+mod limits;
 mod wait;
+
+pub use limits::{Limit, limits};
 
 use crate::error::Error;
 use crate::session::DeviceChoice;
@@ -107,6 +110,10 @@ fn pick(adapters: &[Adapter], choice: &DeviceChoice) -> Result<Option<usize>, Er
         DeviceChoice::GpuNamed(name) => (
             adapters.iter().position(|a| a.has_name(name)),
             format!("gpu:{name}"),
+        ),
+        DeviceChoice::GpuIndex(i) => (
+            Some(*i).filter(|i| *i < adapters.len()),
+            format!("adapter {i}"),
         ),
     };
     match found {
@@ -301,6 +308,8 @@ mod tests {
         assert_eq!(pick(&all()[..2], &DeviceChoice::Auto).unwrap(), None);
         assert_eq!(pick(&all(), &DeviceChoice::Cpu).unwrap(), None);
         assert_eq!(pick(&all(), &DeviceChoice::Gpu).unwrap(), Some(3));
+        assert_eq!(pick(&all(), &DeviceChoice::GpuIndex(1)).unwrap(), Some(1));
+        assert!(pick(&all(), &DeviceChoice::GpuIndex(4)).is_err());
     }
 
     #[test]

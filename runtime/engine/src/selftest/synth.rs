@@ -1,0 +1,206 @@
+//! Synthetic Carat files: random codes in any shape, written by the same packer as real ones.
+
+use super::Rng;
+use carat_format::{
+    Directory, Encoding, Fixed, GROUP, ModelSpec, PackedRow, RowScale, Table, Tensor, TensorEntry,
+    TensorLayout, Vector, keys, pack_rows,
+};
+use carat_gguf::{OwnedValue, TensorType, Writer};
+
+/// The shape of a synthetic model.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Width of the residual stream.
+    pub dim: u32,
+    /// Blocks.
+    pub blocks: u32,
+    /// Query heads.
+    pub heads: u32,
+    /// Key/value heads.
+    pub kv_heads: u32,
+    /// Dimensions of a head.
+    pub head_dim: u32,
+    /// Width of the feed-forward network.
+    pub ff: u32,
+    /// Rows of the embedding.
+    pub vocab: u32,
+    /// Encoding of every matrix.
+    pub encoding: Encoding,
+    /// No head of its own.
+    pub tied: bool,
+    /// log2 of a factor on every weight: 0 gives activations of ordinary size.
+    pub gain: i16,
+    /// Seed of the codes.
+    pub seed: u64,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            dim: 64,
+            blocks: 2,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 16,
+            ff: 96,
+            vocab: 128,
+            encoding: Encoding::Pow4,
+            tied: true,
+            gain: 0,
+            seed: 1,
+        }
+    }
+}
+
+impl Shape {
+    /// Its hyper-parameters.
+    pub fn spec(&self) -> ModelSpec {
+        let fixed = |x: f64| {
+            Fixed::from_f64(x).unwrap_or(Fixed {
+                mantissa: 1 << 30,
+                exponent: -30,
+            })
+        };
+        ModelSpec {
+            source_architecture: "synthetic".into(),
+            vocab_size: self.vocab,
+            context_length: 2048,
+            embedding_length: self.dim,
+            block_count: self.blocks,
+            feed_forward_length: self.ff,
+            head_count: self.heads,
+            head_count_kv: self.kv_heads,
+            head_dim: self.head_dim,
+            epsilon: fixed(1e-5 * f64::from(self.dim)),
+            attention_scale: fixed(std::f64::consts::LOG2_E / f64::from(self.head_dim).sqrt()),
+            rope_increments: (0..self.head_dim / 2)
+                .map(|i| {
+                    let turns = libm::pow(10_000.0, -2.0 * f64::from(i) / f64::from(self.head_dim))
+                        / std::f64::consts::TAU;
+                    (turns * 18_446_744_073_709_551_616.0) as u64
+                })
+                .collect(),
+            residual_exponent: -17,
+        }
+    }
+
+    /// The file's bytes, hashes included.
+    pub fn bytes(&self) -> Vec<u8> {
+        let spec = self.spec();
+        let mut rng = Rng(self.seed);
+        let mut directory = Directory::default();
+        let mut payloads = Vec::new();
+        for tensor in Tensor::all(spec.block_count, self.tied) {
+            let (rows, cols) = tensor.shape(&spec);
+            if tensor.is_vector() {
+                // Gains of about √D in units of 2^-25.
+                let unit = (f64::from(self.dim).sqrt() * 33_554_432.0) as i32;
+                let data: Vec<u8> = (0..cols)
+                    .flat_map(|_| (unit / 2 + (rng.below(unit as u64) as i32)).to_le_bytes())
+                    .collect();
+                let hash = hash(&data);
+                directory.vectors.push(Vector {
+                    tensor,
+                    len: cols,
+                    exponent: -25,
+                    hash,
+                    offset: 0,
+                });
+                payloads.push(data);
+                continue;
+            }
+            let layout = match TensorLayout::new(self.encoding, rows, cols) {
+                Ok(l) => l,
+                Err(e) => unreachable!("{e}"),
+            };
+            let data = pack_rows(&layout, &self.rows(&mut rng, rows, cols)).unwrap_or_default();
+            let hash = hash(&data);
+            directory.matrices.push(TensorEntry {
+                tensor,
+                layout,
+                table: Table::power(self.encoding, 1.3),
+                power: 1.3,
+                exponent: -22,
+                error: 0.0,
+                hash,
+                offset: 0,
+            });
+            payloads.push(data);
+        }
+        self.write(&spec, &directory, &payloads)
+    }
+
+    fn rows(&self, rng: &mut Rng, rows: u64, cols: u64) -> Vec<PackedRow> {
+        let limit = 1u64 << self.encoding.bits();
+        // Weights of about 1/√cols: level · scale is about 2^13, the mantissa 2^15.
+        let exponent = -28 - (cols as f64).sqrt().log2() as i16 + self.gain;
+        (0..rows)
+            .map(|_| PackedRow {
+                codes: (0..cols)
+                    .map(|_| {
+                        let c = rng.below(limit) as u8;
+                        if self.encoding == Encoding::Int8 && c == 0x80 {
+                            0
+                        } else {
+                            c
+                        }
+                    })
+                    .collect(),
+                scales: (0..cols.div_ceil(GROUP as u64))
+                    .map(|_| 1 + rng.below(255) as u8)
+                    .collect(),
+                scale: RowScale {
+                    mantissa: 0x8000 | rng.bits() as u16,
+                    exponent,
+                },
+            })
+            .collect()
+    }
+
+    fn write(&self, spec: &ModelSpec, directory: &Directory, payloads: &[Vec<u8>]) -> Vec<u8> {
+        let mut w = Writer::new().alignment(keys::FILE_ALIGNMENT);
+        let metadata = spec
+            .to_metadata()
+            .into_iter()
+            .chain(directory.to_metadata(spec).unwrap_or_default());
+        let mut add = |key: &str, value: OwnedValue| {
+            if let Err(e) = w.kv(key, value) {
+                unreachable!("{e}");
+            }
+        };
+        for (key, value) in metadata {
+            add(key, value);
+        }
+        let tokens: Vec<String> = (0..spec.vocab_size).map(|i| format!("<{i}>")).collect();
+        add("tokenizer.ggml.model", "gpt2".to_string().into());
+        add("tokenizer.ggml.pre", "gpt-2".to_string().into());
+        add("tokenizer.ggml.tokens", tokens.into());
+        add("tokenizer.ggml.merges", vec!["< 1".to_string()].into());
+        for (tensor, data) in Tensor::all(spec.block_count, self.tied)
+            .into_iter()
+            .zip(payloads)
+        {
+            let (ty, n) = if tensor.is_vector() {
+                (TensorType::I32, data.len() / 4)
+            } else {
+                (TensorType::I8, data.len())
+            };
+            if let Err(e) = w.tensor(tensor.name(), &[n as u64], ty, data.len() as u64) {
+                unreachable!("{e}");
+            }
+        }
+        let Ok(layout) = w.finish() else {
+            unreachable!("a small file can be laid out")
+        };
+        let mut bytes = vec![0; layout.file_len as usize];
+        bytes[..layout.header.len()].copy_from_slice(&layout.header);
+        for (at, data) in layout.tensor_offsets.iter().zip(payloads) {
+            bytes[*at as usize..*at as usize + data.len()].copy_from_slice(data);
+        }
+        bytes
+    }
+}
+
+fn hash(data: &[u8]) -> [u8; 32] {
+    *blake3::hash(data).as_bytes()
+}
