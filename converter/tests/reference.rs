@@ -65,12 +65,14 @@ fn check(model: &str, dump: &str) {
 }
 
 #[test]
-fn tiny256_of_every_plain_type() {
+fn tiny256_of_every_type() {
     check(
         "oracles/tiny256/tiny256-f32.gguf",
         "oracles/tiny256/tiny256-f32.logits.bin",
     );
-    for ty in ["f16", "bf16", "q8_0"] {
+    for ty in [
+        "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q6_k", "iq4_nl",
+    ] {
         let stem = format!("oracles/tiny256/tiny256-{ty}");
         check(
             &format!("{stem}.gguf"),

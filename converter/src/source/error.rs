@@ -88,6 +88,25 @@ pub enum SourceError {
         path: PathBuf,
         error: carat_gguf::Error,
     },
+    #[error("{}: this is part {part} of {count} of a split GGUF; its name must end in {suffix}, else the other parts cannot be found", path.display())]
+    PartName {
+        path: PathBuf,
+        part: u32,
+        count: u32,
+        suffix: String,
+    },
+    #[error("{}: part {part} of {count} of a split GGUF is missing; put all parts into one directory", path.display())]
+    MissingPart {
+        path: PathBuf,
+        part: u32,
+        count: u32,
+    },
+    #[error("{}: tensor {tensor:?} is in {} too; the parts are not of one model", path.display(), first.display())]
+    DuplicateTensor {
+        path: PathBuf,
+        tensor: String,
+        first: PathBuf,
+    },
     #[error("{}: {error}", path.display())]
     GgufKey {
         path: PathBuf,

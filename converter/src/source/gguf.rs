@@ -1,61 +1,36 @@
 //! A GGUF file: a llama checkpoint, or a Carat file whose weights are decoded.
 
-use super::io::SourceFile;
+use super::container::{Container, Placed, parsed};
 use super::rope::{self, Scaling};
 use super::stored::{Data, RowOrder, Stored};
 use super::{Checkpoint, Generation, Hyper, Kind, SourceError, decode, names};
 use carat_format::{Directory, ModelSpec, Tensor, keys};
-use carat_gguf::{Header, KeyError, Parse, parse};
-use std::collections::BTreeMap;
+use carat_gguf::{Header, KeyError};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Bytes read first; headers with a vocabulary have megabytes, the parser then asks for more.
-const FIRST: u64 = 1 << 16;
-/// Largest header that is read, in bytes; real ones have some 10 MB.
-const MAX_HEADER: u64 = 256 << 20;
 /// The architecture whose arithmetic is this crate's.
 const LLAMA: &str = "llama";
 /// The factors that llama.cpp's converter makes of Llama 3's rope scaling.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 pub(super) fn open(path: &Path) -> Result<Checkpoint, SourceError> {
-    let file = SourceFile::open(path)?;
-    let mut bytes = file.prefix(FIRST)?;
-    loop {
-        let error = |error| SourceError::Gguf {
-            path: path.into(),
-            error,
-        };
-        match parse(&bytes, file.len).map_err(error)? {
-            Parse::NeedMore(n) if n > MAX_HEADER => {
-                return Err(SourceError::TooLarge {
-                    path: path.into(),
-                    found: n,
-                    limit: MAX_HEADER,
-                });
-            }
-            Parse::NeedMore(n) => bytes = file.prefix(n)?,
-            Parse::Complete(header) => {
-                let parts = Parts::new(path, &file, &header)?;
-                let length = usize::try_from(header.data_start()).unwrap_or(usize::MAX);
-                bytes.truncate(length);
-                return Ok(Checkpoint {
-                    kind: parts.kind,
-                    path: path.into(),
-                    hyper: parts.hyper,
-                    name: parts.name,
-                    generation: parts.generation,
-                    files: vec![file],
-                    tensors: parts.tensors,
-                    header: bytes,
-                });
-            }
-        }
-    }
+    let container = Container::open(path)?;
+    let model = Model::new(&container)?;
+    Ok(Checkpoint {
+        kind: model.kind,
+        path: path.into(),
+        hyper: model.hyper,
+        name: model.name,
+        generation: model.generation,
+        files: container.files,
+        tensors: model.tensors,
+        header: container.header,
+    })
 }
 
-/// What a header says, without its bytes.
-struct Parts {
+/// What the files say about the model.
+struct Model {
     kind: Kind,
     hyper: Hyper,
     name: Option<String>,
@@ -63,9 +38,16 @@ struct Parts {
     tensors: BTreeMap<Tensor, Stored>,
 }
 
-impl Parts {
-    fn new(path: &Path, file: &SourceFile, header: &Header<'_>) -> Result<Self, SourceError> {
-        let at = At { path, header };
+impl Model {
+    fn new(container: &Container) -> Result<Self, SourceError> {
+        // A container has at least one file.
+        let first = &container.files[0];
+        let header = &parsed(first, &container.header)?;
+        let at = At {
+            path: &first.path,
+            header,
+            container,
+        };
         let architecture = at.key(header.str(keys::ARCHITECTURE))?;
         let (kind, hyper, tensors) = match architecture {
             keys::CARAT => {
@@ -73,13 +55,13 @@ impl Parts {
                 (Kind::Carat, hyper, tensors)
             }
             LLAMA => {
-                let hyper = at.hyper(file)?;
+                let hyper = at.hyper()?;
                 let tensors = at.tensors(&hyper)?;
                 (Kind::Gguf, hyper, tensors)
             }
             other => {
                 return Err(SourceError::Architecture {
-                    path: path.into(),
+                    path: first.path.clone(),
                     found: other.into(),
                     known: format!("{LLAMA}, {}", keys::CARAT),
                 });
@@ -96,10 +78,11 @@ impl Parts {
     }
 }
 
-/// A header and the file it is from.
+/// The header with the model's keys, the file it is from, and the tensors of all files.
 struct At<'h, 'a> {
     path: &'h Path,
     header: &'h Header<'a>,
+    container: &'h Container,
 }
 
 impl At<'_, '_> {
@@ -112,6 +95,15 @@ impl At<'_, '_> {
 
     fn path(&self) -> PathBuf {
         self.path.into()
+    }
+
+    fn tensor(&self, name: &str) -> Option<&Placed> {
+        self.container.tensors.get(name)
+    }
+
+    /// The file that a tensor is in, for messages.
+    fn path_of(&self, tensor: &Placed) -> PathBuf {
+        self.container.files[tensor.file].path.clone()
     }
 
     fn size(&self, key: &str) -> Result<u32, SourceError> {
@@ -141,7 +133,7 @@ impl At<'_, '_> {
         }
     }
 
-    fn hyper(&self, file: &SourceFile) -> Result<Hyper, SourceError> {
+    fn hyper(&self) -> Result<Hyper, SourceError> {
         self.refuse_unknown_keys()?;
         let heads = self.size("attention.head_count")?;
         let hidden = self.size("embedding_length")?;
@@ -169,7 +161,6 @@ impl At<'_, '_> {
         }
         let embedding = Tensor::TokenEmbedding.name();
         let rows = self
-            .header
             .tensor(&embedding)
             .map(|t| t.dims.get(1).copied().unwrap_or(1));
         let Some(rows) = rows else {
@@ -191,11 +182,11 @@ impl At<'_, '_> {
             head_dim,
             epsilon: self.key(self.header.f64(epsilon))?,
             rope_frequencies: Vec::new(),
-            tied: self.header.tensor(&Tensor::Output.name()).is_none(),
+            tied: self.tensor(&Tensor::Output.name()).is_none(),
         };
         hyper.check(self.path)?;
         Ok(Hyper {
-            rope_frequencies: self.rope(file, head_dim)?,
+            rope_frequencies: self.rope(head_dim)?,
             ..hyper
         })
     }
@@ -240,7 +231,7 @@ impl At<'_, '_> {
         Ok(())
     }
 
-    fn rope(&self, file: &SourceFile, head_dim: u32) -> Result<Vec<f64>, SourceError> {
+    fn rope(&self, head_dim: u32) -> Result<Vec<f64>, SourceError> {
         let base = self.number_opt("rope.freq_base")?.unwrap_or(10_000.0);
         let old = self.number_opt("rope.scale_linear")?;
         let factor = self.number_opt("rope.scaling.factor")?;
@@ -271,7 +262,7 @@ impl At<'_, '_> {
             self.stored(ROPE_FACTORS, 1, u64::from(head_dim / 2), RowOrder::AsStored)?
         {
             let mut factors = Vec::new();
-            stored.read_rows(file, 0..1, &mut factors)?;
+            stored.read_rows(&self.container.files[stored.file], 0..1, &mut factors)?;
             for (i, (w, f)) in frequencies.iter_mut().zip(&factors).enumerate() {
                 if *f <= 0.0 {
                     return Err(self.value(
@@ -294,7 +285,7 @@ impl At<'_, '_> {
         cols: u64,
         order: RowOrder,
     ) -> Result<Option<Stored>, SourceError> {
-        let Some(info) = self.header.tensor(name) else {
+        let Some(info) = self.tensor(name) else {
             return Ok(None);
         };
         let expected = if rows == 1 {
@@ -303,20 +294,20 @@ impl At<'_, '_> {
             vec![cols, rows]
         };
         // A trailing dimension of 1 says nothing.
-        let found: Vec<u64> = info.dims.to_vec();
+        let found = &info.dims;
         let significant = found.iter().rposition(|d| *d != 1).map_or(1, |i| i + 1);
         if found[..significant] != expected[..] {
             return Err(SourceError::Shape {
-                path: self.path(),
+                path: self.path_of(info),
                 tensor: name.into(),
                 expected,
-                found,
+                found: found.clone(),
             });
         }
         let Some(ty) = decode::ggml(info.ty) else {
             let (found, known) = (info.ty.to_string(), decode::ggml_names());
             return Err(SourceError::Type {
-                path: self.path(),
+                path: self.path_of(info),
                 tensor: name.into(),
                 found,
                 known,
@@ -324,7 +315,7 @@ impl At<'_, '_> {
         };
         let data = Data::Elements { ty, order };
         Ok(Some(Stored {
-            file: 0,
+            file: info.file,
             offset: info.offset,
             name: name.into(),
             rows,
@@ -352,13 +343,12 @@ impl At<'_, '_> {
             };
             tensors.insert(tensor, stored);
         }
-        let known: std::collections::BTreeSet<&str> =
-            tensors.values().map(|s| s.name.as_str()).collect();
-        for t in self.header.tensors() {
-            if !known.contains(t.name) && t.name != ROPE_FACTORS && !names::is_derived(t.name) {
+        let known: BTreeSet<&str> = tensors.values().map(|s| s.name.as_str()).collect();
+        for (name, placed) in &self.container.tensors {
+            if !known.contains(name.as_str()) && name != ROPE_FACTORS && !names::is_derived(name) {
                 return Err(SourceError::UnknownTensor {
-                    path: self.path(),
-                    tensor: t.name.into(),
+                    path: self.path_of(placed),
+                    tensor: name.clone(),
                     architecture: hyper.architecture.clone(),
                 });
             }

@@ -6,6 +6,7 @@
 //! does not depend on the model's size.
 
 mod config;
+mod container;
 mod decode;
 mod error;
 mod generation;
@@ -34,7 +35,7 @@ use stored::Stored;
 pub enum Kind {
     /// A directory with `config.json` and safetensors.
     HuggingFace,
-    /// A GGUF file of an unquantized or ggml-quantized model.
+    /// A GGUF file of an unquantized or ggml-quantized model, or the parts of a split one.
     Gguf,
     /// A Carat file; its weights are decoded.
     Carat,
@@ -65,7 +66,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a directory or a file.
+    /// Opens a directory or a file; any part of a split GGUF opens all of them.
     ///
     /// # Errors
     /// Each way to be wrong has a variant of [`SourceError`], which names the file and the field or

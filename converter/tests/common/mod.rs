@@ -1,6 +1,8 @@
 //! Shared by the tests: oracles outside the repository, and checkpoints made up on the spot.
 #![allow(dead_code, clippy::unwrap_used)] // Each test binary uses its part.
 
+pub mod gguf;
+
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
