@@ -19,6 +19,10 @@ pub enum ConvertError {
     Tokenizer(#[from] HfTokenizerError),
     #[error("the model does not fit the file format: {0}")]
     Format(#[from] carat_format::FormatError),
+    #[error(
+        "tensor '{tensor}' has values that integers of 32 bits cannot follow (magnitude {found:.3e}); is the checkpoint damaged?"
+    )]
+    TooLarge { tensor: String, found: f64 },
     #[error("the file's header cannot be written: {0}")]
     Header(#[from] carat_gguf::WriteError),
     #[error("the file's header does not read back: {fault}")]
@@ -28,7 +32,7 @@ pub enum ConvertError {
     TargetExists { path: PathBuf },
     #[error("{}: a directory, expected the name of a file to write", path.display())]
     TargetIsDirectory { path: PathBuf },
-    #[error("{}: the target is the source itself; give another name", path.display())]
+    #[error("{}: the target lies in the source; give a name outside it", path.display())]
     TargetIsSource { path: PathBuf },
     #[error("{}: no file can be created in this directory: {error}", path.display())]
     TargetDirectory {

@@ -22,9 +22,13 @@ impl Output {
             return Err(ConvertError::TargetIsDirectory { path: target });
         }
         if target.exists() {
-            // Also when forced, and whatever the two are called.
-            let same = |p: &Path| Some(p.canonicalize().ok()? == target.canonicalize().ok()?);
-            if same(&options.source) == Some(true) {
+            // Also when forced, and whatever the two are called: the source itself, or any file under it.
+            let (source, own) = (options.source.canonicalize(), target.canonicalize());
+            if source
+                .ok()
+                .zip(own.ok())
+                .is_some_and(|(source, own)| own.starts_with(source))
+            {
                 return Err(ConvertError::TargetIsSource { path: target });
             }
             if !options.force {

@@ -4,14 +4,17 @@ use super::role::role;
 use super::vector::fixed_gains;
 use super::{ConvertError, Job};
 use crate::quantize::{Objective, Quantizer, choose_power, sample_rows};
-use carat_format::{GROUP, PackedRow, PartLayout, TILE_ROWS, TensorEntry, TensorLayout, pack_rows};
+use carat_format::{
+    GROUP, PackedRow, PartLayout, TILE_ROWS, TensorEntry, TensorLayout, bounds, pack_rows,
+};
 use rayon::prelude::*;
 
-/// Room above the largest product of unrounded activations, for their rounding to 8 bits in groups of
-/// 32: at most half a level of 127 each, 1/254 of a group's largest, at most √32/254 < 0.03 of its norm.
-const ROUNDING_ROOM: f64 = 1.25;
+/// Room above the largest product of unrounded activations. Rounding half up to a level at most doubles
+/// an element (from half a level to one), whatever its group; the integer norm's own rounding adds at most
+/// 1.2 %: `‖n‖ ≤ 1.012`.
+const ROUNDING_ROOM: f64 = 2.05;
 /// Least exponent of a product; a larger unit than needed is safe.
-const LEAST_EXPONENT: i32 = -96;
+const LEAST_EXPONENT: i32 = *bounds::PRODUCT_EXPONENTS.start();
 
 /// What 32 rows add to a matrix's figures.
 #[derive(Clone, Copy, Default)]
@@ -77,6 +80,12 @@ impl Job<'_> {
         } else {
             0
         };
+        if e.exponent > *bounds::PRODUCT_EXPONENTS.end() {
+            return Err(ConvertError::TooLarge {
+                tensor: e.tensor.name(),
+                found: bound,
+            });
+        }
         Ok(())
     }
 
@@ -208,15 +217,15 @@ mod tests {
     #[test]
     fn products_stay_within_thirty_bits() {
         for (bound, exponent) in [
-            (1.0 / 1.25, -30),
-            (1.0, -29),
-            (1.5 / 1.25, -29),
-            (8.0 / 1.25, -27),
-            (0.0, -96),
-            (1e-40, -96),
+            (1.0 / 2.05, -30),
+            (1.0, -28),
+            (1.5 / 2.05, -29),
+            (8.0 / 2.05, -27),
+            (0.0, -64),
+            (1e-40, -64),
         ] {
             assert_eq!(product_exponent(bound), exponent, "{bound}");
-            assert!(bound * 1.25 <= libm::ldexp(1.0, exponent + 30));
+            assert!(bound * 2.05 <= libm::ldexp(1.0, exponent + 30));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The gains of a norm as i32 mantissas of one exponent.
 
 use super::{ConvertError, Job};
-use carat_format::Vector;
+use carat_format::{Vector, bounds};
 
 /// `round(γ·√D · 2^-exponent)` with the largest magnitude in [2^30, 2^31), and the exponent. All zeros
 /// have the exponent 0.
@@ -28,6 +28,19 @@ impl Job<'_> {
         self.check_cancelled()?;
         let gains = self.source.read_vector(v.tensor)?;
         let (mantissas, exponent) = fixed_gains(&gains);
+        // Gains too small for the range count as zero: their share of any product is below its unit.
+        let (mantissas, exponent) = if exponent < *bounds::EXPONENTS.start() {
+            (vec![0; gains.len()], 0)
+        } else {
+            (mantissas, exponent)
+        };
+        if exponent > *bounds::EXPONENTS.end() {
+            let found = gains.iter().fold(0f64, |m, g| m.max(f64::from(g.abs())));
+            return Err(ConvertError::TooLarge {
+                tensor: v.tensor.name(),
+                found,
+            });
+        }
         let bytes: Vec<u8> = mantissas.iter().flat_map(|m| m.to_le_bytes()).collect();
         self.output.write_at(&bytes, v.offset)?;
         v.exponent = exponent;

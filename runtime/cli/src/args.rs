@@ -75,6 +75,22 @@ are null, since floats are not the same on every machine."
 Reads Carat files, any GGUF and Hugging Face directories. payload_bpw counts the bits of all \
 matrices per weight of theirs, padding included; file_bpw those of the whole file.")]
     Inspect(InspectArgs),
+    /// Measure speed: prompt, text, and the share of the memory's bandwidth
+    #[command(
+        after_help = "Example: carat bench story.gguf --pp 512 --tg 128 --device cpu --threads 4
+
+Each repetition starts empty, computes --pp random tokens and then --tg likeliest ones, without a \
+sampler; rates are medians. GB/s is the bytes of weights that one token reads times tokens/s; on \
+the CPU it is compared with what the same threads reach that only read memory, in the same run."
+    )]
+    Bench(BenchArgs),
+    /// Check this machine: adapters, their limits, every kernel, a model's golden vectors
+    #[command(after_help = "Example: carat doctor story.gguf
+
+Every kernel runs on every adapter, software ones included, over small models made up on the spot, \
+and is compared with the CPU word by word. With a model, the checksums of logits that its file \
+states are computed on the CPU and on every adapter. Exit code 1 if anything differs.")]
+    Doctor(DoctorArgs),
 }
 
 /// Where to run.
@@ -129,6 +145,7 @@ pub struct ConvertArgs {
 
 /// `carat run`.
 #[derive(Args, Debug)]
+#[command(override_usage = "carat run [OPTIONS] <MODEL> <-p TEXT | -f FILE | ->")]
 #[command(group = clap::ArgGroup::new("text").required(true).args(["prompt", "file", "stdin"]))]
 pub struct RunArgs {
     /// Carat file
@@ -235,6 +252,37 @@ pub struct InspectArgs {
     /// Compare every tensor with the hash that the file states (Carat files)
     #[arg(long)]
     pub verify: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `carat bench`.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// Carat file
+    pub model: PathBuf,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub pp: u32,
+    /// Tokens generated after it
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub tg: u32,
+    /// Times that both are done
+    #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repetitions: u32,
+    #[command(flatten)]
+    pub place: DeviceArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `carat doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Carat file whose golden vectors are computed too
+    pub model: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -31,9 +31,14 @@ pub fn run(args: ConvertArgs) -> Result<()> {
         force: args.force,
     };
     if let Some(report) = &args.report {
-        if *report == options.output {
+        if same_file(report, &options.output) {
             return Err(
                 Usage("--report and --output name the same file; give two names".into()).into(),
+            );
+        }
+        if same_file(report, &options.source) || report.starts_with(&options.source) {
+            return Err(
+                Usage("--report names a file of the source; give another name".into()).into(),
             );
         }
         check_report(report, options.force)?;
@@ -55,6 +60,18 @@ pub fn run(args: ConvertArgs) -> Result<()> {
         options.output.display(),
         describe(&summary)
     ))
+}
+
+/// Whether two names, which need not exist yet, are one file's.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let whole = |p: &Path| {
+        let parent = p
+            .parent()
+            .filter(|d| !d.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        Some(parent.canonicalize().ok()?.join(p.file_name()?))
+    };
+    a == b || whole(a).is_some_and(|a| whole(b) == Some(a))
 }
 
 /// Converts with a bar on stderr.

@@ -160,7 +160,8 @@ pub fn stream(
         load_ms: 0.0,
         prompt_tokens: prompt.len(),
         prompt_ms: (prompt_s * 1e6).round() / 1e3,
-        prompt_tps: rate(prompt.len(), prompt_s),
+        // Without a token to choose the prompt's last part is never computed.
+        prompt_tps: rate(prompt.len(), prompt_s).filter(|_| generated > 0),
         generated_tokens: generated,
         generate_ms: (generate_s * 1e6).round() / 1e3,
         generate_tps: rate(generated.saturating_sub(1), generate_s),

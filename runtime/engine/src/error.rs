@@ -59,6 +59,14 @@ pub enum Error {
         /// Most positions.
         most: u32,
     },
+    /// The system does not give the memory.
+    #[error("no memory for {bytes} bytes of '{buffer}'; ask for a shorter context with --ctx")]
+    Memory {
+        /// The buffer.
+        buffer: String,
+        /// Its size.
+        bytes: u64,
+    },
     /// The tokens do not fit what is left of the context.
     #[error(
         "{asked} tokens do not fit: {used} of {context} positions are used; raise --ctx or shorten the prompt"

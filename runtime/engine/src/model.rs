@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::golden::Golden;
 use crate::text::{Tokenizer, TokenizerData};
-use carat_format::{Directory, ModelSpec, keys};
+use carat_format::{Directory, FormatError, ModelSpec, keys};
 use carat_gguf::{Header, Parse};
 #[cfg(feature = "mmap")]
 use std::path::Path;
@@ -178,7 +178,20 @@ impl Model {
         if let Some(t) = self.tokenizer.get() {
             return Ok(t);
         }
-        let built = Tokenizer::new(&TokenizerData::from_gguf(&self.header()?)?)?;
+        let header = self.header()?;
+        let key = crate::text::keys::TOKENS;
+        let tokens = header
+            .array_opt(key)
+            .map_err(FormatError::from)?
+            .map_or(0, |a| a.len());
+        if tokens as u64 > u64::from(self.spec.vocab_size) {
+            return Err(Error::Format(FormatError::Range {
+                field: key.into(),
+                found: format!("{tokens} tokens"),
+                expected: format!("at most the embedding's {} rows", self.spec.vocab_size),
+            }));
+        }
+        let built = Tokenizer::new(&TokenizerData::from_gguf(&header)?)?;
         Ok(self.tokenizer.get_or_init(|| built))
     }
 
@@ -187,10 +200,10 @@ impl Model {
         let header = self.header()?;
         let prompt = header
             .array_of_opt::<u32>(keys::GOLDEN_PROMPT)
-            .map_err(carat_format::FormatError::from)?;
+            .map_err(FormatError::from)?;
         let sums = header
             .array_of_opt::<u64>(keys::GOLDEN_CHECKSUMS)
-            .map_err(carat_format::FormatError::from)?;
+            .map_err(FormatError::from)?;
         Ok(prompt.zip(sums).map(|(p, s)| Golden {
             prompt: p.collect(),
             checksums: s.collect(),
@@ -213,7 +226,8 @@ impl Model {
     pub fn release(&self, offset: u64, len: u64) {
         #[cfg(all(unix, feature = "mmap"))]
         if let Bytes::Mapped(map) = &self.bytes {
-            let page = 4096;
+            // A multiple of every system's page.
+            let page = 65_536;
             let start = offset.next_multiple_of(page);
             let end = (offset.saturating_add(len)).min(map.len() as u64) / page * page;
             if start < end {
@@ -246,7 +260,7 @@ fn parse(bytes: &[u8]) -> Result<Header<'_>, Error> {
     match carat_gguf::parse(bytes, len)? {
         Parse::Complete(header) => Ok(header),
         // With the whole file as prefix the parser never asks for more.
-        Parse::NeedMore(needed) => Err(Error::Format(carat_format::FormatError::Range {
+        Parse::NeedMore(needed) => Err(Error::Format(FormatError::Range {
             field: "the header's length".into(),
             found: needed.to_string(),
             expected: format!("at most {len}"),

@@ -226,8 +226,8 @@ impl Session {
             self.executor
                 .run(&self.plan, batch, 0..self.plan.steps.len())
                 .await?;
-            self.tokens.extend(&tokens[at..end]);
             self.emit(&rows, &wanted, want, sink).await?;
+            self.tokens.extend(&tokens[at..end]);
             at = end;
         }
         Ok(())
@@ -288,9 +288,14 @@ async fn open(
     #[cfg(feature = "gpu")]
     {
         if let Some(gpu) = crate::device::choose(&options.device).await? {
-            return Ok(Executor::Gpu(Box::new(
-                crate::exec::gpu::GpuExecutor::new(model, plan, gpu).await?,
-            )));
+            match crate::exec::gpu::GpuExecutor::new(model, plan, gpu).await {
+                Ok(executor) => return Ok(Executor::Gpu(Box::new(executor))),
+                // Nobody asked for this GPU: the processor gives the same tokens.
+                Err(e) if options.device == DeviceChoice::Auto => {
+                    tracing::warn!("the GPU is left aside: {e}");
+                }
+                Err(e) => return Err(e),
+            }
         }
     }
     #[cfg(not(feature = "gpu"))]

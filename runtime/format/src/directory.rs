@@ -4,8 +4,8 @@ use crate::spec::bounds;
 use crate::{
     Encoding, FormatError, GROUP, MAX_LEVEL, ModelSpec, Table, Tensor, TensorLayout, keys,
 };
-use carat_gguf::{Header, OwnedValue, Scalar};
-use std::collections::HashMap;
+use carat_gguf::{Header, OwnedValue, Scalar, TensorType};
+use std::collections::{HashMap, HashSet};
 
 /// A quantized matrix of the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -173,7 +173,16 @@ impl Directory {
             .collect();
         let tied = header.tensor(&Tensor::Output.name()).is_none();
         let mut directory = Self::default();
-        for tensor in Tensor::all(spec.block_count, tied) {
+        let all = Tensor::all(spec.block_count, tied);
+        if header.tensors().len() > all.len() {
+            let names: HashSet<String> = all.iter().map(|t| t.name()).collect();
+            if let Some(extra) = header.tensors().iter().find(|t| !names.contains(t.name)) {
+                return Err(FormatError::ExtraTensor {
+                    name: extra.name.into(),
+                });
+            }
+        }
+        for tensor in all {
             let name = tensor.name();
             let Some(&i) = index.get(name.as_str()) else {
                 return Err(FormatError::MissingTensor { name });
@@ -194,6 +203,19 @@ impl Directory {
     ) -> Result<(), FormatError> {
         let name = tensor.name();
         let info = &header.tensors()[i];
+        let (ty, expected) = if tensor.is_vector() {
+            (TensorType::I32, "I32")
+        } else {
+            (TensorType::I8, "I8")
+        };
+        if info.ty != ty || info.dims.len() != 1 {
+            let type_name = info.ty.name().unwrap_or("of an unknown type");
+            return Err(FormatError::TensorType {
+                name,
+                found: format!("{type_name} of {} dimensions", info.dims.len()),
+                expected,
+            });
+        }
         let (rows, cols) = tensor.shape(spec);
         if (c.rows[i], c.cols[i]) != (rows, cols) {
             return Err(FormatError::TensorShape {

@@ -94,6 +94,22 @@ pub enum FormatError {
         /// Bytes in the container.
         found: u64,
     },
+    /// A tensor of another type or number of dimensions than the format's.
+    #[error("tensor '{name}' is {found}, expected {expected} of one dimension")]
+    TensorType {
+        /// Its name.
+        name: String,
+        /// Type and dimensions found.
+        found: String,
+        /// Type expected.
+        expected: &'static str,
+    },
+    /// A tensor that is none of the model's.
+    #[error("tensor '{name}' is none of this model's; the file is made for another version")]
+    ExtraTensor {
+        /// Its name.
+        name: String,
+    },
     /// An encoding this version does not know.
     #[error("tensor '{name}' has the encoding '{found}', expected one of {expected}")]
     Encoding {

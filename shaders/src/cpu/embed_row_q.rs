@@ -31,7 +31,7 @@ pub fn run(
             let levels = simd::levels(encoding, &p.table, bytes, cell, in_tile);
             let ws = i64::from(byte(&weights[p.scales as usize..], cell * 32 + in_tile));
             for (v, level) in chunk.iter_mut().zip(levels) {
-                // 127 · 255 · 65535 < 2^31.
+                // 128 · 255 · 65535 < 2^31.
                 *v = requant64(
                     i64::from(level) * ws * mantissa,
                     p.exponent.wrapping_sub(exponent),

@@ -50,7 +50,7 @@ fn inverse_norm(h: &[i32], eps_mantissa: u32, eps_exponent: i32) -> (u32, u32) {
     }
     let sum = u64::from(low) + (u64::from(high) << 16);
     let sum = (sum + epsilon(eps_mantissa, eps_exponent - 2 * s as i32)).max(1);
-    // sum = n · 4^k / 2^... with n in [2^30, 2^32).
+    // sum = n · 4^k with n in [2^30, 2^32).
     let k = (bit_len64(sum) as i32 + 1) / 2 - 16;
     let n = if k >= 0 {
         (sum >> (2 * k)) as u32

@@ -25,7 +25,7 @@ pub fn silu(g: i32, exponent: i32) -> i32 {
         14i32.wrapping_sub(exponent),
     );
     let e = exp2_neg_q30(x.unsigned_abs());
-    // 1 + e in Q31; e = 1 only at g = 0, where the product is 0 anyway.
+    // 1 + e in Q31, just below 2 where |g| rounds to 0.
     let sigmoid = recip_q62(((1u64 << 31) + (u64::from(e) << 1)).min(u64::from(u32::MAX)) as u32);
     // sigmoid(|g|) in Q31; sigmoid(-|g|) = e · sigmoid(|g|).
     let sigmoid = if g < 0 {

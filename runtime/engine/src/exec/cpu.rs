@@ -44,7 +44,15 @@ impl CpuExecutor {
                 Content::Constant(words) => words.clone(),
                 Content::PageTable => (0..b.words as u32).collect(),
                 // Zeroed pages are not resident before they are written.
-                Content::Work | Content::RowTable => vec![0; b.words as usize],
+                Content::Work | Content::RowTable => {
+                    let zeroed = usize::try_from(b.words).ok();
+                    let zeroed = zeroed.and_then(|n| bytemuck::try_zeroed_slice_box(n).ok());
+                    let memory = || Error::Memory {
+                        buffer: b.name.clone(),
+                        bytes: b.words * 4,
+                    };
+                    zeroed.ok_or_else(memory)?.into_vec()
+                }
             });
         }
         Ok(Self {
