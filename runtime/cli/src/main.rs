@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod chart;
 mod convert;
 mod demo;
+mod doctor;
 mod eval;
 mod failure;
 mod input;
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         Command::Eval(a) => eval::run(a),
         Command::Logits(a) => logits::run(a),
         Command::Inspect(a) => inspect::run(a),
+        Command::Bench(a) => bench::run(a),
+        Command::Doctor(a) => doctor::run(a),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

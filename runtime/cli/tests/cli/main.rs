@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract;
+mod diagnose;
 mod failures;
 mod streams;
 mod support;

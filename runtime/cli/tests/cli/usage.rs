@@ -37,6 +37,14 @@ fn wrong_values() {
         "inspect",
         "inspect m --colour",
         "quantize m",
+        "bench",
+        "bench m --pp 0",
+        "bench m --tg 0",
+        "bench m -r 0",
+        "bench m --threads 0",
+        "bench m --device foo",
+        "doctor m n",
+        "doctor --device cpu",
     ] {
         failure(carat().args(args.split(' ')), 2);
     }
@@ -51,7 +59,9 @@ fn wrong_values() {
 
 #[test]
 fn every_help_has_an_example() {
-    for command in ["", "demo", "convert", "run", "eval", "logits", "inspect"] {
+    for command in [
+        "", "demo", "convert", "run", "eval", "logits", "inspect", "bench", "doctor",
+    ] {
         for flag in ["--help", "-h"] {
             let mut c = carat();
             if !command.is_empty() {
