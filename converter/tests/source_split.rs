@@ -160,6 +160,23 @@ fn a_quantized_model_converts_to_the_same_bytes_from_its_parts() {
 }
 
 #[test]
+fn no_part_is_replaced_by_a_conversion() {
+    let dir = write(&parts());
+    let part = name(dir.path(), 2);
+    let before = fs::read(&part).unwrap();
+    let options = Options {
+        source: name(dir.path(), 0),
+        output: part.clone(),
+        bits: 4,
+        threads: None,
+        force: true,
+    };
+    let e = convert(&options, &Silent).unwrap_err().to_string();
+    assert!(e.contains("lies in the source"), "{e}");
+    assert!(fs::read(&part).unwrap() == before);
+}
+
+#[test]
 fn a_relative_path_finds_the_other_parts() {
     let dir = write(&parts());
     // The tests of a binary share the working directory; a path through it serves.

@@ -1,6 +1,7 @@
 //! The file under its temporary name: written at offsets by several threads, then renamed.
 
 use super::{ConvertError, Options};
+use crate::source::Checkpoint;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,18 +17,19 @@ pub(super) struct Output {
 
 impl Output {
     /// Checks the target and creates a file of `len` zeros beside it.
-    pub fn create(options: &Options, len: u64) -> Result<Self, ConvertError> {
+    pub fn create(options: &Options, source: &Checkpoint, len: u64) -> Result<Self, ConvertError> {
         let target = options.output.clone();
         if target.is_dir() {
             return Err(ConvertError::TargetIsDirectory { path: target });
         }
         if target.exists() {
-            // Also when forced, and whatever the two are called: the source itself, or any file under it.
-            let (source, own) = (options.source.canonicalize(), target.canonicalize());
+            // Also when forced, and whatever it is called: any file of the source, or under its directory.
+            let own = target.canonicalize().ok();
+            let within = |place: &Path| own.as_ref().zip(place.canonicalize().ok());
             if source
-                .ok()
-                .zip(own.ok())
-                .is_some_and(|(source, own)| own.starts_with(source))
+                .places()
+                .filter_map(within)
+                .any(|(own, place)| own.starts_with(place))
             {
                 return Err(ConvertError::TargetIsSource { path: target });
             }

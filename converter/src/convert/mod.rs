@@ -87,7 +87,7 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     }
     let mut plan = Plan::new(&source, encoding)?;
     let layout = plan.lay_out()?;
-    let output = Output::create(options, layout.file_len)?;
+    let output = Output::create(options, &source, layout.file_len)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.unwrap_or(0))
         .build()

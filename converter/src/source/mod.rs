@@ -142,6 +142,11 @@ impl Checkpoint {
         }
     }
 
+    /// Files and directories whose contents the checkpoint is: what was opened, and every file of weights.
+    pub fn places(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.path.as_path()).chain(self.files.iter().map(|f| f.path.as_path()))
+    }
+
     /// Bytes of the checkpoint's weight files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|f| f.len).sum()

@@ -1,0 +1,253 @@
+//! The program of a forward pass as plain data: buffers and steps. Executors run it; it names no device.
+//!
+//! A plan is a function of the model, the batch size and the context alone. Whatever changes from one
+//! forward pass to the next (tokens, positions, which rows give logits) is in the row table.
+
+mod build;
+
+use crate::error::Error;
+use build::{Builder, Widths, most_context};
+use carat_format::{Directory, Encoding, ModelSpec};
+use carat_shaders::params::{self, PAGE};
+
+/// Index of a buffer in [`Plan::buffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub usize);
+
+/// What fills a buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Written by steps, zero at first.
+    Work,
+    /// Written by the executor before each pass: see [`Row`].
+    RowTable,
+    /// Written by the executor once: page `i` of a sequence's row.
+    PageTable,
+    /// Bytes `offset..offset + 4·words` of the model file.
+    File {
+        /// Absolute byte offset.
+        offset: u64,
+    },
+    /// Constant words.
+    Constant(Vec<u32>),
+}
+
+/// A buffer of 32-bit words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Name for messages and tests.
+    pub name: String,
+    /// Length in 32-bit words.
+    pub words: u64,
+    /// What fills it.
+    pub content: Content,
+}
+
+/// A kernel with its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Op {
+    EmbedRow(params::EmbedRow, Encoding),
+    RmsnormRow(params::RmsnormRow),
+    QuantizeRow(params::QuantizeRow),
+    LinearTile(params::LinearTile, Encoding),
+    RopeAngles(params::RopeAngles),
+    RopeQuery(params::RopeQuery),
+    KvStore(params::KvStore),
+    AttnBlock(params::AttnBlock),
+    AttnMerge(params::AttnMerge),
+    Swiglu(params::Swiglu),
+    LogitsStats(params::LogitsStats),
+}
+
+impl Op {
+    /// Name of the kernel and of its twin.
+    pub fn kernel(&self) -> &'static str {
+        match self {
+            Op::EmbedRow(..) => "embed_row_q",
+            Op::RmsnormRow(_) => "rmsnorm_row_q8",
+            Op::QuantizeRow(_) => "quantize_row_q8",
+            Op::LinearTile(..) => "linear_tile_q",
+            Op::RopeAngles(_) => "rope_angles_q30",
+            Op::RopeQuery(_) => "rope_query_q12",
+            Op::KvStore(_) => "kv_store_q8",
+            Op::AttnBlock(_) => "attn_block_q8",
+            Op::AttnMerge(_) => "attn_merge_i32",
+            Op::Swiglu(_) => "swiglu_row_i32",
+            Op::LogitsStats(_) => "logits_stats_i32",
+        }
+    }
+
+    /// The uniform's bytes.
+    pub fn params(&self) -> &[u8] {
+        match self {
+            Op::EmbedRow(p, _) => bytemuck::bytes_of(p),
+            Op::RmsnormRow(p) => bytemuck::bytes_of(p),
+            Op::QuantizeRow(p) => bytemuck::bytes_of(p),
+            Op::LinearTile(p, _) => bytemuck::bytes_of(p),
+            Op::RopeAngles(p) => bytemuck::bytes_of(p),
+            Op::RopeQuery(p) => bytemuck::bytes_of(p),
+            Op::KvStore(p) => bytemuck::bytes_of(p),
+            Op::AttnBlock(p) => bytemuck::bytes_of(p),
+            Op::AttnMerge(p) => bytemuck::bytes_of(p),
+            Op::Swiglu(p) => bytemuck::bytes_of(p),
+            Op::LogitsStats(p) => bytemuck::bytes_of(p),
+        }
+    }
+
+    /// The pipeline constant `BITS`, for kernels that have it.
+    pub fn bits(&self) -> Option<u32> {
+        match self {
+            Op::EmbedRow(_, e) | Op::LinearTile(_, e) => Some(e.bits()),
+            _ => None,
+        }
+    }
+}
+
+/// How many rows a step works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Every row of the batch.
+    Batch,
+    /// The rows whose logits are wanted; the step is left out where there are none.
+    Outputs,
+}
+
+/// One dispatch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Name of the intermediate that it computes, e.g. `blk.0.attn_q`.
+    pub label: String,
+    /// The kernel and its parameters.
+    pub op: Op,
+    /// Storage buffers in the order of the kernel's bindings after the uniform.
+    pub bindings: Vec<BufferId>,
+    /// Index in `bindings` of the result.
+    pub result: usize,
+    /// Words of the result for one row, 0 where it is not laid out by rows.
+    pub result_stride: u64,
+    /// Rows it works on.
+    pub rows: Rows,
+}
+
+/// One row of a batch: a token at a position of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Token id.
+    pub token: u32,
+    /// Absolute position, from 0.
+    pub position: u32,
+    /// Row of the page table.
+    pub sequence: u32,
+}
+
+/// The size of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Most rows of a pass.
+    pub batch: u32,
+    /// Most rows of a pass that give logits.
+    pub outputs: u32,
+    /// Positions of the KV cache, a multiple of [`PAGE`].
+    pub context: u32,
+}
+
+/// Largest buffer: WebGPU's default `maxStorageBufferBindingSize`, in words.
+const MAX_BUFFER_WORDS: u64 = (128 << 20) / 4;
+
+/// A forward pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Buffers by [`BufferId`].
+    pub buffers: Vec<Buffer>,
+    /// Steps in order.
+    pub steps: Vec<Step>,
+    /// Its size, after fitting every buffer into a binding.
+    pub extent: Extent,
+    /// The row table.
+    pub row_table: BufferId,
+    /// Logits, `[outputs, vocab]` i32.
+    pub logits: BufferId,
+    /// Results, `[outputs, RESULT_WORDS]`: see the kernel `logits_stats_i32`.
+    pub results: BufferId,
+    /// Statistics: saturated elements, largest |residual|.
+    pub stats: BufferId,
+    /// Exponent of the logits.
+    pub logits_exponent: i32,
+}
+
+impl Plan {
+    /// Plans a pass of at most `extent.batch` rows over a cache of `extent.context` positions.
+    ///
+    /// The batch shrinks until every buffer fits a binding of 128 MiB. Errors: a context whose cache
+    /// cannot fit, or a tensor that the directory lacks.
+    pub fn new(spec: &ModelSpec, directory: &Directory, extent: Extent) -> Result<Self, Error> {
+        let too_long = || Error::Context {
+            asked: extent.context,
+            most: most_context(spec),
+        };
+        let context = extent
+            .context
+            .max(1)
+            .checked_next_multiple_of(PAGE)
+            .ok_or_else(too_long)?;
+        if context > most_context(spec) {
+            return Err(too_long());
+        }
+        let widths = Widths::new(spec, context);
+        let fits = |stride: u64| (MAX_BUFFER_WORDS / stride.max(1)).clamp(1, 65_535) as u32;
+        let batch = extent.batch.clamp(1, fits(widths.largest()));
+        let outputs = extent
+            .outputs
+            .clamp(1, batch)
+            .min(fits(u64::from(spec.vocab_size)));
+        let extent = Extent {
+            batch,
+            outputs,
+            context,
+        };
+        Builder {
+            spec,
+            directory,
+            buffers: Vec::new(),
+            steps: Vec::new(),
+            extent,
+        }
+        .build()
+    }
+
+    /// The step whose label is `label`.
+    pub fn step(&self, label: &str) -> Option<&Step> {
+        self.steps.iter().find(|s| s.label == label)
+    }
+
+    /// Bytes of weights that a pass of one row with logits reads: codes, group scales and row scales of every
+    /// matrix without padding, the gains of the norms, and of the embedding one row. A tensor that two steps
+    /// read counts twice, as a tied head does beside the embedding's row.
+    pub fn decode_weight_bytes(&self) -> u64 {
+        let row = |groups: u32, e: &Encoding| u64::from(groups) * (e.group_bytes() as u64 + 1) + 4;
+        let mut embedded = false;
+        let bytes = |step: &Step| match &step.op {
+            // Of an embedding in parts only one holds the token's row.
+            Op::EmbedRow(..) if std::mem::replace(&mut embedded, true) => 0,
+            Op::EmbedRow(p, e) => row(p.groups, e),
+            Op::LinearTile(p, e) => u64::from(p.part_rows) * row(p.groups, e),
+            _ => {
+                let in_file =
+                    |b: &&BufferId| matches!(self.buffers[b.0].content, Content::File { .. });
+                let read = step.bindings.iter().filter(in_file);
+                read.map(|b| self.buffers[b.0].words * 4).sum()
+            }
+        };
+        self.steps.iter().map(bytes).sum()
+    }
+
+    /// Bytes of all buffers that a device allocates beside the weights.
+    pub fn work_bytes(&self) -> u64 {
+        self.buffers
+            .iter()
+            .filter(|b| !matches!(b.content, Content::File { .. }))
+            .map(|b| b.words * 4)
+            .sum()
+    }
+}
