@@ -104,6 +104,32 @@ pub struct DeviceArgs {
     pub threads: Option<usize>,
 }
 
+/// How tokens are chosen; [`crate::sampling`] turns it into the engine's parameters.
+#[derive(Args, Clone, Debug)]
+pub struct SamplingArgs {
+    /// Temperature; 0 takes the likeliest token [default: the model's, else 0.8]
+    #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = values::temperature)]
+    pub temp: Option<f32>,
+    /// Choose among the K likeliest tokens; 0 is all [default: the model's, else 40]
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<u32>,
+    /// Choose among the likeliest tokens that reach this share; 1 is all [default: the model's, else 0.95]
+    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share)]
+    pub top_p: Option<f32>,
+    /// Choose among tokens this likely relative to the likeliest; 0 is all [default: the model's, else 0.05]
+    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share)]
+    pub min_p: Option<f32>,
+    /// Factor against the last 64 tokens; 1 is none [default: the model's, else 1]
+    #[arg(long, value_name = "R", allow_hyphen_values = true, value_parser = values::penalty)]
+    pub repeat_penalty: Option<f32>,
+    /// Seed of the draws: one seed, one text
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// End before this text; may be given several times
+    #[arg(long, value_name = "STR", allow_hyphen_values = true, value_parser = values::stop)]
+    pub stop: Vec<String>,
+}
+
 /// `carat demo`.
 #[derive(Args, Debug)]
 pub struct DemoArgs {
@@ -165,27 +191,8 @@ pub struct RunArgs {
     /// Positions of the context [default: 4096 or the model's, and what prompt and -n need]
     #[arg(long, value_name = "N", value_parser = values::positive)]
     pub ctx: Option<u32>,
-    /// Temperature; 0 takes the likeliest token [default: the model's, else 0.8]
-    #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = values::temperature)]
-    pub temp: Option<f32>,
-    /// Choose among the K likeliest tokens; 0 is all [default: the model's, else 40]
-    #[arg(long, value_name = "K")]
-    pub top_k: Option<u32>,
-    /// Choose among the likeliest tokens that reach this share; 1 is all [default: the model's, else 0.95]
-    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share)]
-    pub top_p: Option<f32>,
-    /// Choose among tokens this likely relative to the likeliest; 0 is all [default: the model's, else 0.05]
-    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share)]
-    pub min_p: Option<f32>,
-    /// Factor against the last 64 tokens; 1 is none [default: the model's, else 1]
-    #[arg(long, value_name = "R", allow_hyphen_values = true, value_parser = values::penalty)]
-    pub repeat_penalty: Option<f32>,
-    /// Seed of the draws: one seed, one text
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub seed: u64,
-    /// End before this text; may be given several times
-    #[arg(long, value_name = "STR", allow_hyphen_values = true, value_parser = values::stop)]
-    pub stop: Vec<String>,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     #[command(flatten)]
     pub place: DeviceArgs,
     /// Go on after a token that ends the text

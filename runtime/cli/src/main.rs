@@ -17,6 +17,7 @@ mod inspect;
 mod interrupt;
 mod logits;
 mod run;
+mod sampling;
 mod term;
 mod values;
 

@@ -1,11 +1,10 @@
 //! `carat run`: prompt in, text out.
 
 use crate::args::RunArgs;
-use crate::failure::{Interrupted, Usage};
+use crate::failure::Interrupted;
 use crate::values::Length;
-use crate::{input, interrupt, term};
+use crate::{input, interrupt, sampling, term};
 use anyhow::{Context, Result};
-use carat::sample::Params;
 use carat::text::StopReason;
 use carat::{Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify, generate};
 use serde::Serialize;
@@ -106,7 +105,7 @@ pub fn run(args: RunArgs) -> Result<()> {
             logits_hash: &generation.logits_hash,
             timings: &timings,
             device: session.device(),
-            seed: args.seed,
+            seed: args.sampling.seed,
             saturations,
         })?;
     } else {
@@ -200,26 +199,15 @@ fn prompt(args: &RunArgs) -> Result<String> {
     }
 }
 
-/// The model's settings where it has some, then the user's.
+/// What to generate.
 fn options(args: &RunArgs, model: &Model) -> Result<GenerateOptions> {
-    let mut sampling = Params {
-        seed: args.seed,
-        ..input::sampling(model)?
-    };
-    let set = |field: &mut f32, value: Option<f32>| *field = value.unwrap_or(*field);
-    set(&mut sampling.temperature, args.temp);
-    set(&mut sampling.top_p, args.top_p);
-    set(&mut sampling.min_p, args.min_p);
-    set(&mut sampling.repeat_penalty, args.repeat_penalty);
-    sampling.top_k = args.top_k.unwrap_or(sampling.top_k);
-    sampling.validate().map_err(|e| Usage(e.to_string()))?;
     Ok(GenerateOptions {
         max_tokens: match args.length {
             Length::Tokens(n) => n,
             Length::Unlimited => usize::MAX,
         },
-        sampling,
-        stops: args.stop.clone(),
+        sampling: sampling::params(&args.sampling, model)?,
+        stops: args.sampling.stop.clone(),
         ignore_end: args.ignore_eos,
     })
 }
