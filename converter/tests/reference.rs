@@ -168,7 +168,7 @@ fn llama3_rope_scaling() {
     };
     let c = Checkpoint::open(model).unwrap();
     let dump = Dump::read(&dump).unwrap();
-    let exact = c.hyper().rope_frequencies.clone();
+    let exact = c.hyper().rope_tables[0].clone();
     let rounded: Vec<f64> = exact
         .iter()
         .map(|f| half::bf16::from_f64(*f).to_f64())

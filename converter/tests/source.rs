@@ -41,7 +41,7 @@ fn the_bundled_checkpoint() {
         (h.head_dim, h.feed_forward_length, h.vocab_size, h.tied),
         (32, 768, 4096, true)
     );
-    assert_eq!(h.rope_frequencies.len(), 16);
+    assert_eq!(h.rope_tables[0].len(), 16);
     assert_eq!(h.weights(), 5_770_496);
     assert_eq!(c.type_name(Tensor::TokenEmbedding).unwrap(), "BF16");
     assert_eq!(c.generation().eos_token_ids, [1]);
@@ -228,7 +228,7 @@ fn old_and_new_rope_keys_agree() {
     assert_eq!(old.hyper(), new.hyper());
     let plain = checkpoint(&config(), &tensors());
     let plain = Checkpoint::open(plain.path()).unwrap();
-    assert_ne!(old.hyper().rope_frequencies, plain.hyper().rope_frequencies);
+    assert_ne!(old.hyper().rope_tables[0], plain.hyper().rope_tables[0]);
 }
 
 #[test]

@@ -196,15 +196,14 @@ fn a_carat_file_gives_its_decoded_weights() {
     );
     let (a, b) = (source.hyper(), c.hyper());
     assert!((a.epsilon / b.epsilon - 1.0).abs() < 1e-8);
-    let near = a
-        .rope_frequencies
+    let near = a.rope_tables[0]
         .iter()
-        .zip(&b.rope_frequencies)
+        .zip(&b.rope_tables[0])
         .all(|(a, b)| (a / b - 1.0).abs() < 1e-12);
-    assert!(near, "{:?} {:?}", a.rope_frequencies, b.rope_frequencies);
+    assert!(near, "{:?} {:?}", a.rope_tables[0], b.rope_tables[0]);
     assert_eq!(
-        (a.spec(0).rope_increments, a.tied),
-        (b.spec(0).rope_increments, b.tied)
+        (a.spec(0).rope_tables, a.tied),
+        (b.spec(0).rope_tables, b.tied)
     );
     for (tensor, weights) in expected {
         let (rows, cols) = c.hyper().shape(tensor);

@@ -4,7 +4,7 @@ use super::ConvertError;
 use crate::hf_tokenizer::HfTokenizer;
 use crate::source::{Checkpoint, Generation, TokenizerSource};
 use carat_format::{
-    Directory, Encoding, ModelSpec, Table, Tensor, TensorEntry, TensorLayout, Vector, keys,
+    Directory, Encoding, ModelSpec, Table, TensorEntry, TensorLayout, Vector, keys,
 };
 use carat_gguf::{Layout, OwnedValue, Parse, TensorType, Writer, parse};
 
@@ -83,7 +83,7 @@ impl Plan {
         for (key, value) in &self.extra {
             writer.kv(key.as_str(), value.clone())?;
         }
-        for tensor in Tensor::all(self.spec.block_count, self.directory.tied()) {
+        for tensor in self.spec.tensors(self.directory.tied()) {
             let name = tensor.name();
             if let Some(v) = self.directory.vector(tensor) {
                 writer.tensor(name, &[v.len], TensorType::I32, v.len * 4)?;

@@ -40,6 +40,7 @@ pub(super) fn role(tensor: Tensor, tied: bool) -> Role {
             norm: tied.then_some(OutputNorm),
             keep_norm: true,
         },
-        OutputNorm | AttnNorm(_) | FfnNorm(_) => Role::default(),
+        // Vectors are not quantized.
+        _ => Role::default(),
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn attend(
     let dim = hyper.head_dim as usize;
     let (heads, shared) = (hyper.head_count as usize, hyper.heads_per_kv() as usize);
     let (width, kv_width) = (heads * dim, hyper.head_count_kv as usize * dim);
-    let scale = hyper.attention_scale() as f32;
+    let scale = hyper.attention_scale as f32;
     let mut jobs = Vec::new();
     let mut row = 0;
     for segment in segments {

@@ -47,7 +47,7 @@ pub(super) fn run(
     let rows = x.len() / hyper.embedding_length as usize;
     let positions = batch.positions(rows);
     let rotations = Rotations::new(
-        &hyper.rope_frequencies,
+        &hyper.rope_tables[0],
         positions.iter().max().map_or(0, |p| p + 1),
     );
     let width = hyper.head_count as usize * hyper.head_dim as usize;

@@ -2,7 +2,8 @@
 //! the arithmetic, known to be neutral at one value, or refused by name.
 
 use super::rope::{self, Scaling};
-use super::{Hyper, SourceError};
+use super::{BlockHyper, Hyper, SourceError};
+use carat_format::{Activation, Extras};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -285,12 +286,19 @@ pub(super) fn hyper(path: &Path, config: &Map<String, Value>) -> Result<Hyper, S
         head_count_kv: kv,
         head_dim,
         epsilon: f.positive("rms_norm_eps")?.unwrap_or(1e-6),
-        rope_frequencies: Vec::new(),
+        attention_scale: 1.0 / libm::sqrt(f64::from(head_dim)),
+        rope_tables: Vec::new(),
+        blocks: Vec::new(),
+        activation: Activation::Silu,
+        extras: Extras::default(),
+        attention_softcap: None,
+        logits_softcap: None,
         tied: f.flag("tie_word_embeddings")?.unwrap_or(false),
     };
     hyper.check(path)?;
     Ok(Hyper {
-        rope_frequencies: rope::frequencies(base, head_dim, scaling),
+        rope_tables: vec![rope::frequencies(base, head_dim, scaling)],
+        blocks: vec![BlockHyper::default(); hyper.block_count as usize],
         ..hyper
     })
 }

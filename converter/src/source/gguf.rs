@@ -3,8 +3,8 @@
 use super::container::{Container, Placed, parsed};
 use super::rope::{self, Scaling};
 use super::stored::{Data, RowOrder, Stored};
-use super::{Checkpoint, Generation, Hyper, Kind, SourceError, decode, names};
-use carat_format::{Directory, ModelSpec, Tensor, keys};
+use super::{BlockHyper, Checkpoint, Generation, Hyper, Kind, SourceError, decode, names};
+use carat_format::{Activation, Directory, Extras, ModelSpec, Tensor, keys};
 use carat_gguf::{Header, KeyError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -181,12 +181,19 @@ impl At<'_, '_> {
             head_count_kv: self.size_opt("attention.head_count_kv")?.unwrap_or(heads),
             head_dim,
             epsilon: self.key(self.header.f64(epsilon))?,
-            rope_frequencies: Vec::new(),
+            attention_scale: 1.0 / libm::sqrt(f64::from(head_dim)),
+            rope_tables: Vec::new(),
+            blocks: Vec::new(),
+            activation: Activation::Silu,
+            extras: Extras::default(),
+            attention_softcap: None,
+            logits_softcap: None,
             tied: self.tensor(&Tensor::Output.name()).is_none(),
         };
         hyper.check(self.path)?;
         Ok(Hyper {
-            rope_frequencies: self.rope(head_dim)?,
+            rope_tables: vec![self.rope(head_dim)?],
+            blocks: vec![BlockHyper::default(); hyper.block_count as usize],
             ..hyper
         })
     }

@@ -1,12 +1,14 @@
 //! A model's hyper-parameters in real numbers.
 
 use super::SourceError;
-use carat_format::{Fixed, ModelSpec, Tensor, bounds};
+use carat_format::{Activation, Extras, Fixed, ModelSpec, Tensor, bounds};
 use std::f64::consts::{LOG2_E, TAU};
 use std::path::Path;
 
-/// Hyper-parameters of a decoder-only transformer: RMSNorm before each part, rotary positions,
-/// grouped-query attention, SwiGLU, no biases.
+/// Hyper-parameters of a decoder-only transformer in its normal form: RMSNorm before each part, rotary
+/// positions, grouped-query attention, a gated feed-forward network, and the extras that are named here.
+/// What an architecture has beyond (scaled embeddings, gains about one, fused matrices, partial
+/// rotation) is folded into the weights as they are read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hyper {
     /// Architecture as the source names it, e.g. `llama`.
@@ -29,11 +31,32 @@ pub struct Hyper {
     pub head_dim: u32,
     /// ε of RMSNorm, added to the mean of squares.
     pub epsilon: f64,
-    /// Angle per position of each rotated pair `(i, i + head_dim/2)`, in radians: `head_dim/2` of them,
-    /// every scaling folded in.
-    pub rope_frequencies: Vec<f64>,
+    /// Factor of a query's product with a key.
+    pub attention_scale: f64,
+    /// Tables of rotary positions: angle per position of each rotated pair `(i, i + head_dim/2)`, in
+    /// radians, `head_dim/2` of them, every scaling folded in. At least one.
+    pub rope_tables: Vec<Vec<f64>>,
+    /// Each block's index into `rope_tables` and window.
+    pub blocks: Vec<BlockHyper>,
+    /// What the gate passes through.
+    pub activation: Activation,
+    /// Which tensors a block has beside the matrices and the two norms.
+    pub extras: Extras,
+    /// Scores `s`, scaled, become `cap · tanh(s / cap)`.
+    pub attention_softcap: Option<f64>,
+    /// Logits likewise.
+    pub logits_softcap: Option<f64>,
     /// True when the embedding serves as head.
     pub tied: bool,
+}
+
+/// What may differ from block to block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlockHyper {
+    /// Index into [`Hyper::rope_tables`].
+    pub rope: u32,
+    /// Positions that attention sees, its own included; all where absent.
+    pub window: Option<u32>,
 }
 
 impl Hyper {
@@ -42,14 +65,9 @@ impl Hyper {
         self.head_count / self.head_count_kv
     }
 
-    /// Factor of the attention scores, `1/√head_dim`.
-    pub fn attention_scale(&self) -> f64 {
-        1.0 / libm::sqrt(f64::from(self.head_dim))
-    }
-
     /// The tensors of the model in file order.
     pub fn tensors(&self) -> Vec<Tensor> {
-        Tensor::all(self.block_count, self.tied)
+        Tensor::all(self.block_count, self.tied, self.extras)
     }
 
     /// `(rows, cols)` of a tensor; a vector has one row.
@@ -79,6 +97,7 @@ impl Hyper {
             // A fraction of a turn below 1 scaled by 2^64 is exact; the cast saturates at 2^64.
             ((turns - libm::floor(turns)) * libm::exp2(64.0)) as u64
         };
+        let table = |angles: &Vec<f64>| angles.iter().map(turns).collect();
         ModelSpec {
             source_architecture: self.architecture.clone(),
             vocab_size: self.vocab_size,
@@ -89,9 +108,15 @@ impl Hyper {
             head_count: self.head_count,
             head_count_kv: self.head_count_kv,
             head_dim: self.head_dim,
-            epsilon: fixed(self.epsilon * f64::from(self.embedding_length)),
-            attention_scale: fixed(LOG2_E * self.attention_scale()),
-            rope_increments: self.rope_frequencies.iter().map(turns).collect(),
+            epsilon: fixed(self.epsilon),
+            attention_scale: fixed(LOG2_E * self.attention_scale),
+            rope_tables: self.rope_tables.iter().map(table).collect(),
+            block_rope: self.blocks.iter().map(|b| b.rope).collect(),
+            block_window: self.blocks.iter().map(|b| b.window.unwrap_or(0)).collect(),
+            activation: self.activation,
+            extras: self.extras,
+            attention_softcap: self.attention_softcap.map(|c| fixed(c * LOG2_E)),
+            logits_softcap: self.logits_softcap.map(fixed),
             residual_exponent,
         }
     }
@@ -100,6 +125,7 @@ impl Hyper {
     pub fn from_spec(spec: &ModelSpec, tied: bool) -> Self {
         let value = |f: Fixed| libm::ldexp(f64::from(f.mantissa), f.exponent);
         let turn = libm::exp2(-64.0) * TAU;
+        let angles = |t: &Vec<u64>| t.iter().map(|i| *i as f64 * turn).collect();
         Self {
             architecture: spec.source_architecture.clone(),
             vocab_size: spec.vocab_size,
@@ -110,12 +136,22 @@ impl Hyper {
             head_count: spec.head_count,
             head_count_kv: spec.head_count_kv,
             head_dim: spec.head_dim,
-            epsilon: value(spec.epsilon) / f64::from(spec.embedding_length),
-            rope_frequencies: spec
-                .rope_increments
+            epsilon: value(spec.epsilon),
+            attention_scale: value(spec.attention_scale) / LOG2_E,
+            rope_tables: spec.rope_tables.iter().map(angles).collect(),
+            blocks: spec
+                .block_rope
                 .iter()
-                .map(|i| *i as f64 * turn)
+                .zip(&spec.block_window)
+                .map(|(rope, window)| BlockHyper {
+                    rope: *rope,
+                    window: (*window > 0).then_some(*window),
+                })
                 .collect(),
+            activation: spec.activation,
+            extras: spec.extras,
+            attention_softcap: spec.attention_softcap.map(|c| value(c) / LOG2_E),
+            logits_softcap: spec.logits_softcap.map(value),
             tied,
         }
     }

@@ -20,7 +20,7 @@ mod stored;
 
 pub use error::SourceError;
 pub use generation::Generation;
-pub use hyper::Hyper;
+pub use hyper::{BlockHyper, Hyper};
 
 use carat_format::{Encoding, Tensor};
 use carat_gguf::{Header, Parse};

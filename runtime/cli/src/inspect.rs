@@ -7,7 +7,7 @@ use crate::{chart, term};
 use anyhow::{Context, Result};
 use carat::{Model, Verify};
 use carat_converter::source::{Checkpoint, Hyper};
-use carat_format::{Encoding, GROUP, ModelSpec, Tensor, keys};
+use carat_format::{Encoding, GROUP, ModelSpec, keys};
 use carat_gguf::TensorType;
 use serde::Serialize;
 use std::path::Path;
@@ -142,7 +142,7 @@ fn carat(path: &Path, verify: bool) -> Result<Report> {
     let model = Model::open(path, verify_as).with_context(shown)?;
     let (spec, directory) = (model.spec(), model.directory());
     let mut rows = Vec::new();
-    for tensor in Tensor::all(spec.block_count, directory.tied()) {
+    for tensor in spec.tensors(directory.tied()) {
         if let Some(v) = directory.vector(tensor) {
             rows.push(Row {
                 name: tensor.name(),

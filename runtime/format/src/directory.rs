@@ -28,14 +28,14 @@ pub struct TensorEntry {
     pub offset: u64,
 }
 
-/// A vector of gains: i32 mantissas of one exponent.
+/// A vector of gains or biases: i32 mantissas of one exponent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vector {
     /// Which tensor of the model.
     pub tensor: Tensor,
     /// Number of mantissas.
     pub len: u64,
-    /// Gains are `mantissa · 2^exponent`, the factor √D folded in.
+    /// Values are `mantissa · 2^exponent`; of gains the square root of their number is folded in.
     pub exponent: i32,
     /// blake3 of the payload.
     pub hash: [u8; 32],
@@ -74,7 +74,7 @@ impl Directory {
         self.matrix(Tensor::Output).is_none()
     }
 
-    /// The directory's metadata for tensors in the order of [`Tensor::all`]. Every array has a fixed
+    /// The directory's metadata for tensors in the order of [`ModelSpec::tensors`]. Every array has a fixed
     /// width for a given list of tensors, so hashes, errors and exponents can be patched in place.
     ///
     /// Errors: a tensor of the model that the directory lacks.
@@ -83,7 +83,7 @@ impl Directory {
         spec: &ModelSpec,
     ) -> Result<Vec<(&'static str, OwnedValue)>, FormatError> {
         let mut rows = Vec::new();
-        for tensor in Tensor::all(spec.block_count, self.tied()) {
+        for tensor in spec.tensors(self.tied()) {
             let missing = || FormatError::MissingTensor {
                 name: tensor.name(),
             };
@@ -173,7 +173,7 @@ impl Directory {
             .collect();
         let tied = header.tensor(&Tensor::Output.name()).is_none();
         let mut directory = Self::default();
-        let all = Tensor::all(spec.block_count, tied);
+        let all = spec.tensors(tied);
         if header.tensors().len() > all.len() {
             let names: HashSet<String> = all.iter().map(|t| t.name()).collect();
             if let Some(extra) = header.tensors().iter().find(|t| !names.contains(t.name)) {

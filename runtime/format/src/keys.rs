@@ -22,6 +22,12 @@ pub const EPSILON_EXPONENT: &str = "carat.norm.epsilon.exponent";
 pub const ATTENTION_SCALE_MANTISSA: &str = "carat.attention.scale.mantissa";
 pub const ATTENTION_SCALE_EXPONENT: &str = "carat.attention.scale.exponent";
 pub const ROPE_INCREMENTS: &str = "carat.rope.increments";
+pub const BLOCK_ROPE: &str = "carat.rope.block_tables";
+pub const BLOCK_WINDOW: &str = "carat.attention.block_windows";
+pub const ATTENTION_SOFTCAP_MANTISSA: &str = "carat.attention.softcap.mantissa";
+pub const ATTENTION_SOFTCAP_EXPONENT: &str = "carat.attention.softcap.exponent";
+pub const LOGITS_SOFTCAP_MANTISSA: &str = "carat.logits.softcap.mantissa";
+pub const LOGITS_SOFTCAP_EXPONENT: &str = "carat.logits.softcap.exponent";
 pub const RESIDUAL_EXPONENT: &str = "carat.residual.exponent";
 pub const EOS_TOKEN_IDS: &str = "carat.eos_token_ids";
 
@@ -45,9 +51,34 @@ pub const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 
 /// Major and minor version of the format this crate reads and writes; a reader takes any minor of its
 /// major. Major 0: the byte layout may still change between minors.
-pub const FORMAT_VERSION: (u32, u32) = (0, 1);
+pub const FORMAT_VERSION: (u32, u32) = (0, 2);
 /// Features a file may require of its reader.
-pub const FEATURES: &[&str] = &[];
+pub const FEATURES: &[&str] = &[
+    FEATURE_ATTENTION_BIAS,
+    FEATURE_ATTENTION_OUTPUT_BIAS,
+    FEATURE_FEED_FORWARD_BIAS,
+    FEATURE_QK_NORM,
+    FEATURE_POST_NORM,
+    FEATURE_SUB_NORM,
+    FEATURE_GELU_TANH,
+    FEATURE_RELU_SQUARED,
+    FEATURE_WINDOW,
+    FEATURE_ROPE_TABLES,
+    FEATURE_ATTENTION_SOFTCAP,
+    FEATURE_LOGITS_SOFTCAP,
+];
+pub const FEATURE_ATTENTION_BIAS: &str = "bias.attention";
+pub const FEATURE_ATTENTION_OUTPUT_BIAS: &str = "bias.attention_output";
+pub const FEATURE_FEED_FORWARD_BIAS: &str = "bias.feed_forward";
+pub const FEATURE_QK_NORM: &str = "norm.qk";
+pub const FEATURE_POST_NORM: &str = "norm.post";
+pub const FEATURE_SUB_NORM: &str = "norm.sub";
+pub const FEATURE_GELU_TANH: &str = "activation.gelu_tanh";
+pub const FEATURE_RELU_SQUARED: &str = "activation.relu_squared";
+pub const FEATURE_WINDOW: &str = "attention.window";
+pub const FEATURE_ROPE_TABLES: &str = "rope.tables";
+pub const FEATURE_ATTENTION_SOFTCAP: &str = "attention.softcap";
+pub const FEATURE_LOGITS_SOFTCAP: &str = "logits.softcap";
 /// Value of [`TENSOR_ENCODING`] for a vector of i32 mantissas.
 pub const VECTOR: &str = "i32";
 /// Alignment of a Carat file's tensor data, in bytes.

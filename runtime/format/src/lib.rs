@@ -13,10 +13,12 @@ pub mod keys;
 mod layout;
 mod pack;
 mod spec;
+mod tensor;
 
 pub use directory::{Directory, TensorEntry, Vector};
 pub use encoding::{Encoding, GROUP, MAX_LEVEL, TILE_ROWS, Table};
 pub use error::FormatError;
 pub use layout::{MAX_PART_BYTES, PART_ALIGN, PART_ROW_STEP, PartLayout, RowScale, TensorLayout};
 pub use pack::{PackedRow, decode_row_f32, decode_row_levels, pack_rows, unpack_group};
-pub use spec::{Fixed, ModelSpec, Tensor, bounds};
+pub use spec::{Activation, Extras, Fixed, ModelSpec, bounds};
+pub use tensor::{Shape, Tensor};

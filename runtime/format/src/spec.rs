@@ -1,6 +1,6 @@
 //! A model's hyper-parameters, in integers, and the tensors that make it up.
 
-use crate::{FormatError, keys};
+use crate::{FormatError, Tensor, keys};
 use carat_gguf::{Header, OwnedValue};
 
 /// A positive real as `mantissa · 2^exponent`.
@@ -48,14 +48,95 @@ pub struct ModelSpec {
     pub head_count_kv: u32,
     /// Dimensions of a head.
     pub head_dim: u32,
-    /// ε of RMSNorm times D: added to the sum of squares.
+    /// ε of every RMSNorm, added to the mean of squares.
     pub epsilon: Fixed,
-    /// `log2(e)/√head_dim`: scores are kept in units of log2.
+    /// Factor of a query's product with a key times log2(e): scores are kept in units of log2.
     pub attention_scale: Fixed,
-    /// Phase increment of each rotated pair `(i, i + head_dim/2)` per position, in turns as 0.64 fixed point.
-    pub rope_increments: Vec<u64>,
+    /// Tables of rotary positions: `head_dim/2` phase increments a position each, of the rotated pairs
+    /// `(i, i + head_dim/2)`, in turns as 0.64 fixed point. At least one table.
+    pub rope_tables: Vec<Vec<u64>>,
+    /// Index into `rope_tables` of each block.
+    pub block_rope: Vec<u32>,
+    /// Positions that each block's attention sees, its own included; 0 is all.
+    pub block_window: Vec<u32>,
+    /// What the gate passes through.
+    pub activation: Activation,
+    /// Which tensors a block has beside the matrices and the two norms.
+    pub extras: Extras,
+    /// Scores `s` become `cap · tanh(s / cap)`; the cap in units of log2.
+    pub attention_softcap: Option<Fixed>,
+    /// Logits likewise, in their own unit.
+    pub logits_softcap: Option<Fixed>,
     /// The residual stream's i32 have the unit `2^residual_exponent`.
     pub residual_exponent: i32,
+}
+
+/// The function of the gate in a gated feed-forward network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `x · σ(x)` (SwiGLU).
+    #[default]
+    Silu,
+    /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))` (GeGLU with the tanh approximation).
+    GeluTanh,
+    /// `max(x, 0)²`.
+    ReluSquared,
+}
+
+/// Optional tensors of every block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Extras {
+    /// Biases of query, key and value.
+    pub attention_bias: bool,
+    /// Bias of attention's output projection.
+    pub attention_output_bias: bool,
+    /// Biases of gate, up and down.
+    pub feed_forward_bias: bool,
+    /// RMSNorm over each head of queries and keys, before rotation.
+    pub qk_norm: bool,
+    /// RMSNorm of what attention and the feed-forward network add to the residual stream.
+    pub post_norm: bool,
+    /// RMSNorm of the inputs of attention's output projection and of the down projection.
+    pub sub_norm: bool,
+}
+
+impl Fixed {
+    /// `n` times the value, the mantissa rounded half up to 31 bits again.
+    pub fn times(self, n: u32) -> Self {
+        let product = u64::from(self.mantissa) * u64::from(n);
+        let excess = (64 - product.leading_zeros()).saturating_sub(31);
+        let rounded = (product + (1u64 << excess >> 1)) >> excess;
+        Self {
+            mantissa: rounded as u32,
+            exponent: self.exponent + excess as i32,
+        }
+    }
+}
+
+impl Activation {
+    /// Every function with the feature that a file which uses it requires; none for the first.
+    const FEATURES: [(Activation, Option<&'static str>); 3] = [
+        (Activation::Silu, None),
+        (Activation::GeluTanh, Some(keys::FEATURE_GELU_TANH)),
+        (Activation::ReluSquared, Some(keys::FEATURE_RELU_SQUARED)),
+    ];
+}
+
+impl Extras {
+    /// Each member with the feature that a file which has it requires.
+    fn features(&mut self) -> [(&mut bool, &'static str); 6] {
+        [
+            (&mut self.attention_bias, keys::FEATURE_ATTENTION_BIAS),
+            (
+                &mut self.attention_output_bias,
+                keys::FEATURE_ATTENTION_OUTPUT_BIAS,
+            ),
+            (&mut self.feed_forward_bias, keys::FEATURE_FEED_FORWARD_BIAS),
+            (&mut self.qk_norm, keys::FEATURE_QK_NORM),
+            (&mut self.post_norm, keys::FEATURE_POST_NORM),
+            (&mut self.sub_norm, keys::FEATURE_SUB_NORM),
+        ]
+    }
 }
 
 /// Upper bounds for which the kernels' arithmetic is proved.
@@ -74,127 +155,52 @@ pub mod bounds {
     pub const MAX_VOCAB: u32 = 1 << 22;
     /// Longest context.
     pub const MAX_CONTEXT: u32 = 1 << 24;
-}
-
-/// A tensor of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Tensor {
-    /// Token embedding `[vocab, D]`; also the head where the file has no [`Tensor::Output`].
-    TokenEmbedding,
-    /// Gains of the last norm `[D]`.
-    OutputNorm,
-    /// Head `[vocab, D]`, absent when tied to the embedding.
-    Output,
-    /// Gains of the norm before attention `[D]`.
-    AttnNorm(u32),
-    /// Query projection `[H·head_dim, D]`.
-    AttnQ(u32),
-    /// Key projection `[Hkv·head_dim, D]`.
-    AttnK(u32),
-    /// Value projection `[Hkv·head_dim, D]`.
-    AttnV(u32),
-    /// Output projection of attention `[D, H·head_dim]`.
-    AttnOutput(u32),
-    /// Gains of the norm before the feed-forward network `[D]`.
-    FfnNorm(u32),
-    /// Gate projection `[F, D]`.
-    FfnGate(u32),
-    /// Up projection `[F, D]`.
-    FfnUp(u32),
-    /// Down projection `[D, F]`.
-    FfnDown(u32),
-}
-
-impl Tensor {
-    /// The tensors of a model in file order.
-    pub fn all(block_count: u32, tied: bool) -> Vec<Tensor> {
-        use Tensor::*;
-        let mut list = vec![TokenEmbedding];
-        for b in 0..block_count {
-            list.extend([
-                AttnNorm(b),
-                AttnQ(b),
-                AttnK(b),
-                AttnV(b),
-                AttnOutput(b),
-                FfnNorm(b),
-                FfnGate(b),
-                FfnUp(b),
-                FfnDown(b),
-            ]);
-        }
-        list.push(OutputNorm);
-        if !tied {
-            list.push(Output);
-        }
-        list
-    }
-
-    /// ggml's name.
-    pub fn name(self) -> String {
-        use Tensor::*;
-        let (block, part) = match self {
-            TokenEmbedding => return "token_embd.weight".into(),
-            OutputNorm => return "output_norm.weight".into(),
-            Output => return "output.weight".into(),
-            AttnNorm(b) => (b, "attn_norm"),
-            AttnQ(b) => (b, "attn_q"),
-            AttnK(b) => (b, "attn_k"),
-            AttnV(b) => (b, "attn_v"),
-            AttnOutput(b) => (b, "attn_output"),
-            FfnNorm(b) => (b, "ffn_norm"),
-            FfnGate(b) => (b, "ffn_gate"),
-            FfnUp(b) => (b, "ffn_up"),
-            FfnDown(b) => (b, "ffn_down"),
-        };
-        format!("blk.{block}.{part}.weight")
-    }
-
-    /// The block it belongs to, if any.
-    pub fn block(self) -> Option<u32> {
-        use Tensor::*;
-        match self {
-            TokenEmbedding | OutputNorm | Output => None,
-            AttnNorm(b) | AttnQ(b) | AttnK(b) | AttnV(b) | AttnOutput(b) | FfnNorm(b)
-            | FfnGate(b) | FfnUp(b) | FfnDown(b) => Some(b),
-        }
-    }
-
-    /// True for a vector of gains, which is stored as i32 mantissas and not quantized.
-    pub fn is_vector(self) -> bool {
-        matches!(
-            self,
-            Tensor::OutputNorm | Tensor::AttnNorm(_) | Tensor::FfnNorm(_)
-        )
-    }
-
-    /// `(rows, cols)`; a vector has one row.
-    pub fn shape(self, spec: &ModelSpec) -> (u64, u64) {
-        use Tensor::*;
-        let d = u64::from(spec.embedding_length);
-        let f = u64::from(spec.feed_forward_length);
-        let q = u64::from(spec.head_count) * u64::from(spec.head_dim);
-        let kv = u64::from(spec.head_count_kv) * u64::from(spec.head_dim);
-        match self {
-            TokenEmbedding | Output => (u64::from(spec.vocab_size), d),
-            OutputNorm | AttnNorm(_) | FfnNorm(_) => (1, d),
-            AttnQ(_) => (q, d),
-            AttnK(_) | AttnV(_) => (kv, d),
-            AttnOutput(_) => (d, q),
-            FfnGate(_) | FfnUp(_) => (f, d),
-            FfnDown(_) => (d, f),
-        }
-    }
+    /// Most tables of rotary positions.
+    pub const MAX_ROPE_TABLES: usize = 8;
 }
 
 impl ModelSpec {
+    /// The tensors of the model in file order; a tied model has no head of its own.
+    pub fn tensors(&self, tied: bool) -> Vec<Tensor> {
+        Tensor::all(self.block_count, tied, self.extras)
+    }
+
+    /// Features that a reader of the file must have, in the order of [`keys::FEATURES`].
+    pub fn requires(&self) -> Vec<&'static str> {
+        let mut extras = self.extras;
+        let mut needed: Vec<&str> = extras
+            .features()
+            .into_iter()
+            .filter_map(|(on, feature)| on.then_some(feature))
+            .collect();
+        let activation = Activation::FEATURES.iter().find(|f| f.0 == self.activation);
+        needed.extend(activation.and_then(|f| f.1));
+        for (on, feature) in [
+            (
+                self.block_window.iter().any(|w| *w > 0),
+                keys::FEATURE_WINDOW,
+            ),
+            (self.rope_tables.len() > 1, keys::FEATURE_ROPE_TABLES),
+            (
+                self.attention_softcap.is_some(),
+                keys::FEATURE_ATTENTION_SOFTCAP,
+            ),
+            (self.logits_softcap.is_some(), keys::FEATURE_LOGITS_SOFTCAP),
+        ] {
+            needed.extend(on.then_some(feature));
+        }
+        let known = keys::FEATURES.iter().copied();
+        known.filter(|f| needed.contains(f)).collect()
+    }
+
     /// The model's metadata, without the directory of tensors and the tokenizer.
     pub fn to_metadata(&self) -> Vec<(&'static str, OwnedValue)> {
         let (major, minor) = keys::FORMAT_VERSION;
-        vec![
+        let requires = self.requires();
+        let mut metadata = vec![
             (keys::ARCHITECTURE, keys::CARAT.to_string().into()),
             (keys::VERSION, format!("{major}.{minor}").into()),
-            (keys::REQUIRES, Vec::<String>::new().into()),
+            (keys::REQUIRES, strings(&requires).into()),
             (
                 keys::SOURCE_ARCHITECTURE,
                 self.source_architecture.clone().into(),
@@ -217,9 +223,33 @@ impl ModelSpec {
                 keys::ATTENTION_SCALE_EXPONENT,
                 self.attention_scale.exponent.into(),
             ),
-            (keys::ROPE_INCREMENTS, self.rope_increments.clone().into()),
+            (keys::ROPE_INCREMENTS, self.rope_tables.concat().into()),
             (keys::RESIDUAL_EXPONENT, self.residual_exponent.into()),
-        ]
+        ];
+        if requires.contains(&keys::FEATURE_ROPE_TABLES) {
+            metadata.push((keys::BLOCK_ROPE, self.block_rope.clone().into()));
+        }
+        if requires.contains(&keys::FEATURE_WINDOW) {
+            metadata.push((keys::BLOCK_WINDOW, self.block_window.clone().into()));
+        }
+        for (cap, mantissa, exponent) in [
+            (
+                self.attention_softcap,
+                keys::ATTENTION_SOFTCAP_MANTISSA,
+                keys::ATTENTION_SOFTCAP_EXPONENT,
+            ),
+            (
+                self.logits_softcap,
+                keys::LOGITS_SOFTCAP_MANTISSA,
+                keys::LOGITS_SOFTCAP_EXPONENT,
+            ),
+        ] {
+            if let Some(cap) = cap {
+                metadata.push((mantissa, cap.mantissa.into()));
+                metadata.push((exponent, cap.exponent.into()));
+            }
+        }
+        metadata
     }
 
     /// Reads and checks the model's metadata.
@@ -234,54 +264,108 @@ impl ModelSpec {
             });
         }
         check_version(header.str(keys::VERSION)?)?;
-        let mut requires = header.str_array(keys::REQUIRES)?;
-        if let Some(feature) = requires.find(|f| !keys::FEATURES.contains(f)) {
+        let requires: Vec<&str> = header.str_array(keys::REQUIRES)?.collect();
+        if let Some(feature) = requires.iter().find(|f| !keys::FEATURES.contains(f)) {
             return Err(FormatError::Requires {
-                feature: feature.into(),
+                feature: (*feature).into(),
             });
         }
+        let has = |feature: &str| requires.contains(&feature);
         let u = |key: &str, range: core::ops::RangeInclusive<u32>| -> Result<u32, FormatError> {
             let v = header.u32(key)?;
             check(key, v, range)
         };
-        let exponent = |key: &str| -> Result<i32, FormatError> {
-            check(key, header.i32(key)?, bounds::EXPONENTS)
+        let fixed = |mantissa: &str, exponent: &str, least: u32| -> Result<Fixed, FormatError> {
+            Ok(Fixed {
+                mantissa: u(mantissa, least..=1 << 31)?,
+                exponent: check(exponent, header.i32(exponent)?, bounds::EXPONENTS)?,
+            })
         };
+        let softcap = |feature: &str, mantissa: &str, exponent: &str| {
+            let cap = || fixed(mantissa, exponent, 1 << 30);
+            has(feature).then(cap).transpose()
+        };
+        let mut extras = Extras::default();
+        for (on, feature) in extras.features() {
+            *on = has(feature);
+        }
+        let mut activations = Activation::FEATURES
+            .iter()
+            .filter(|(_, feature)| feature.is_some_and(has));
+        let activation = activations.next().map_or(Activation::Silu, |a| a.0);
+        if let Some((_, Some(feature))) = activations.next() {
+            return Err(FormatError::Requires {
+                feature: (*feature).into(),
+            });
+        }
+        let block_count = u(keys::BLOCK_COUNT, 1..=bounds::MAX_BLOCKS)?;
+        let head_dim = u(keys::HEAD_DIM, 2..=bounds::MAX_HEAD_DIM)?;
+        check(keys::HEAD_DIM, head_dim % 2, 0..=0)?;
+        let of_blocks = |feature: &str, key: &str| -> Result<Vec<u32>, FormatError> {
+            if !has(feature) {
+                return Ok(vec![0; block_count as usize]);
+            }
+            let len = header.array(key)?.len() as u64;
+            check(key, len, block_count.into()..=block_count.into())?;
+            Ok(header.array_of::<u32>(key)?.collect())
+        };
+        let increments: Vec<u64> = header
+            .array_of::<u64>(keys::ROPE_INCREMENTS)?
+            .take(bounds::MAX_ROPE_TABLES * bounds::MAX_HEAD_DIM as usize)
+            .collect();
+        let pairs = head_dim as usize / 2;
+        let most_tables = match has(keys::FEATURE_ROPE_TABLES) {
+            true => bounds::MAX_ROPE_TABLES,
+            false => 1,
+        };
+        check(keys::ROPE_INCREMENTS, increments.len() % pairs, 0..=0)?;
+        check(
+            keys::ROPE_INCREMENTS,
+            increments.len() / pairs,
+            1..=most_tables,
+        )?;
+        let rope_tables: Vec<Vec<u64>> = increments.chunks(pairs).map(<[u64]>::to_vec).collect();
+        let block_rope = of_blocks(keys::FEATURE_ROPE_TABLES, keys::BLOCK_ROPE)?;
+        for table in &block_rope {
+            check(keys::BLOCK_ROPE, *table, 0..=rope_tables.len() as u32 - 1)?;
+        }
         let spec = Self {
             source_architecture: header.str(keys::SOURCE_ARCHITECTURE)?.into(),
             vocab_size: u(keys::VOCAB_SIZE, 1..=bounds::MAX_VOCAB)?,
             context_length: u(keys::CONTEXT_LENGTH, 1..=bounds::MAX_CONTEXT)?,
             embedding_length: u(keys::EMBEDDING_LENGTH, 1..=bounds::MAX_COLS)?,
-            block_count: u(keys::BLOCK_COUNT, 1..=bounds::MAX_BLOCKS)?,
+            block_count,
             feed_forward_length: u(keys::FEED_FORWARD_LENGTH, 1..=bounds::MAX_COLS)?,
             head_count: u(keys::HEAD_COUNT, 1..=bounds::MAX_COLS)?,
             head_count_kv: u(keys::HEAD_COUNT_KV, 1..=bounds::MAX_COLS)?,
-            head_dim: u(keys::HEAD_DIM, 2..=bounds::MAX_HEAD_DIM)?,
-            epsilon: Fixed {
-                mantissa: u(keys::EPSILON_MANTISSA, 0..=1 << 31)?,
-                exponent: exponent(keys::EPSILON_EXPONENT)?,
-            },
-            attention_scale: Fixed {
-                mantissa: u(keys::ATTENTION_SCALE_MANTISSA, 1..=1 << 31)?,
-                exponent: exponent(keys::ATTENTION_SCALE_EXPONENT)?,
-            },
-            rope_increments: header
-                .array_of::<u64>(keys::ROPE_INCREMENTS)?
-                .take(bounds::MAX_HEAD_DIM as usize)
-                .collect(),
+            head_dim,
+            epsilon: fixed(keys::EPSILON_MANTISSA, keys::EPSILON_EXPONENT, 0)?,
+            attention_scale: fixed(
+                keys::ATTENTION_SCALE_MANTISSA,
+                keys::ATTENTION_SCALE_EXPONENT,
+                1,
+            )?,
+            rope_tables,
+            block_rope,
+            block_window: of_blocks(keys::FEATURE_WINDOW, keys::BLOCK_WINDOW)?,
+            activation,
+            extras,
+            attention_softcap: softcap(
+                keys::FEATURE_ATTENTION_SOFTCAP,
+                keys::ATTENTION_SOFTCAP_MANTISSA,
+                keys::ATTENTION_SOFTCAP_EXPONENT,
+            )?,
+            logits_softcap: softcap(
+                keys::FEATURE_LOGITS_SOFTCAP,
+                keys::LOGITS_SOFTCAP_MANTISSA,
+                keys::LOGITS_SOFTCAP_EXPONENT,
+            )?,
             residual_exponent: check(
                 keys::RESIDUAL_EXPONENT,
                 header.i32(keys::RESIDUAL_EXPONENT)?,
                 -31..=16,
             )?,
         };
-        let pairs = spec.head_dim / 2;
-        check(keys::HEAD_DIM, spec.head_dim % 2, 0..=0)?;
-        check(
-            keys::ROPE_INCREMENTS,
-            spec.rope_increments.len() as u32,
-            pairs..=pairs,
-        )?;
         check(
             keys::HEAD_COUNT,
             spec.head_count % spec.head_count_kv,
@@ -299,6 +383,10 @@ impl ModelSpec {
     pub fn heads_per_kv(&self) -> u32 {
         self.head_count / self.head_count_kv
     }
+}
+
+fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|s| (*s).into()).collect()
 }
 
 fn check<T: PartialOrd + core::fmt::Display + Copy>(

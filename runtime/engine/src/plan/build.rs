@@ -137,7 +137,8 @@ impl Builder<'_> {
         let (spec, extent) = (self.spec, self.extent);
         let w = Widths::new(spec, extent.context);
         let increments = spec
-            .rope_increments
+            .rope_tables
+            .concat()
             .iter()
             .flat_map(|i| [*i as u32, (*i >> 32) as u32])
             .collect::<Vec<_>>();
@@ -254,12 +255,13 @@ impl Builder<'_> {
         let (offset, exponent, cols) = (gains.offset, gains.exponent, self.spec.embedding_length);
         let gains = self.buffer(&tensor.name(), cols.into(), Content::File { offset });
         let stride = act_stride(groups_of(cols));
+        let epsilon = self.spec.epsilon.times(cols);
         let op = Op::RmsnormRow(params::RmsnormRow {
             cols,
             act_stride: stride,
             gather: u32::from(rows == Rows::Outputs),
-            eps_mantissa: self.spec.epsilon.mantissa,
-            eps_exponent: self.spec.epsilon.exponent - 2 * self.spec.residual_exponent,
+            eps_mantissa: epsilon.mantissa,
+            eps_exponent: epsilon.exponent - 2 * self.spec.residual_exponent,
             gain_exponent: exponent,
             ..Default::default()
         });

@@ -2,8 +2,8 @@
 
 use super::Rng;
 use carat_format::{
-    Directory, Encoding, Fixed, GROUP, ModelSpec, PackedRow, RowScale, Table, Tensor, TensorEntry,
-    TensorLayout, Vector, keys, pack_rows,
+    Activation, Directory, Encoding, Extras, Fixed, GROUP, ModelSpec, PackedRow, RowScale, Table,
+    TensorEntry, TensorLayout, Vector, keys, pack_rows,
 };
 use carat_gguf::{OwnedValue, TensorType, Writer};
 
@@ -61,6 +61,16 @@ impl Shape {
                 exponent: -30,
             })
         };
+        let rope = |base: f64| -> Vec<u64> {
+            let turns = |i| {
+                libm::pow(base, -2.0 * f64::from(i) / f64::from(self.head_dim))
+                    / std::f64::consts::TAU
+            };
+            let pairs = 0..self.head_dim / 2;
+            pairs
+                .map(|i| (turns(i) * 18_446_744_073_709_551_616.0) as u64)
+                .collect()
+        };
         ModelSpec {
             source_architecture: "synthetic".into(),
             vocab_size: self.vocab,
@@ -71,15 +81,15 @@ impl Shape {
             head_count: self.heads,
             head_count_kv: self.kv_heads,
             head_dim: self.head_dim,
-            epsilon: fixed(1e-5 * f64::from(self.dim)),
+            epsilon: fixed(1e-5),
             attention_scale: fixed(std::f64::consts::LOG2_E / f64::from(self.head_dim).sqrt()),
-            rope_increments: (0..self.head_dim / 2)
-                .map(|i| {
-                    let turns = libm::pow(10_000.0, -2.0 * f64::from(i) / f64::from(self.head_dim))
-                        / std::f64::consts::TAU;
-                    (turns * 18_446_744_073_709_551_616.0) as u64
-                })
-                .collect(),
+            rope_tables: vec![rope(10_000.0)],
+            block_rope: vec![0; self.blocks as usize],
+            block_window: vec![0; self.blocks as usize],
+            activation: Activation::Silu,
+            extras: Extras::default(),
+            attention_softcap: None,
+            logits_softcap: None,
             residual_exponent: -17,
         }
     }
@@ -90,7 +100,7 @@ impl Shape {
         let mut rng = Rng(self.seed);
         let mut directory = Directory::default();
         let mut payloads = Vec::new();
-        for tensor in Tensor::all(spec.block_count, self.tied) {
+        for tensor in spec.tensors(self.tied) {
             let (rows, cols) = tensor.shape(&spec);
             if tensor.is_vector() {
                 // Gains of about √D in units of 2^-25.
@@ -176,10 +186,7 @@ impl Shape {
         add("tokenizer.ggml.pre", "gpt-2".to_string().into());
         add("tokenizer.ggml.tokens", tokens.into());
         add("tokenizer.ggml.merges", vec!["< 1".to_string()].into());
-        for (tensor, data) in Tensor::all(spec.block_count, self.tied)
-            .into_iter()
-            .zip(payloads)
-        {
+        for (tensor, data) in spec.tensors(self.tied).into_iter().zip(payloads) {
             let (ty, n) = if tensor.is_vector() {
                 (TensorType::I32, data.len() / 4)
             } else {
