@@ -65,6 +65,11 @@ pub const fn groups_of(cols: u32) -> u32 {
     cols.div_ceil(GROUP as u32)
 }
 
+/// Scales of a row of `groups` groups, one for each `2^shift` of them; the last may cover fewer.
+pub const fn scales_of(groups: u32, shift: u32) -> u32 {
+    groups.div_ceil(1 << shift)
+}
+
 /// Words of one page of a layer's KV cache for all heads:
 /// `[head] [ keys PAGE·head_words | values PAGE·head_words | scales PAGE·groups ]`.
 ///

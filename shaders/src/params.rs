@@ -97,8 +97,8 @@ params! {
         cols: u32,
         /// Exponent of the residual stream.
         exponent: i32,
-        /// Padding to 16 bytes.
-        pad0: u32,
+        /// The scale of group `g` is scale `g >> scale_shift` of its row; 0 to 2.
+        scale_shift: u32,
     }
     /// RMSNorm with gains, quantized to activations.
     RmsnormRow for ["rmsnorm_row_q8"] => {
@@ -152,12 +152,12 @@ params! {
         exponent: i32,
         /// 1: add to the output with saturation, and keep statistics; 0: store.
         accumulate: u32,
+        /// The scale of group `g` is scale `g >> scale_shift` of its row; 0 to 2.
+        scale_shift: u32,
         /// Padding to 16 bytes.
         pad0: u32,
         /// Padding to 16 bytes.
         pad1: u32,
-        /// Padding to 16 bytes.
-        pad2: u32,
     }
     /// cos and sin of every pair at every row's position.
     RopeAngles for ["rope_angles_q30"] => {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use carat_format::{Encoding, TensorLayout};
+use carat_format::{Coding, Encoding, ScaleGroup, TensorLayout};
 use carat_shaders::params::{LinearTile, STATS_WORDS};
 use carat_shaders::{act_stride, cpu, grid};
 use common::{Gpu, Random, on_each_driver, same, signed};
@@ -21,6 +21,7 @@ enum Fill {
 
 struct Case {
     encoding: Encoding,
+    group: ScaleGroup,
     rows: u64,
     cols: u64,
     batch: u32,
@@ -30,7 +31,11 @@ struct Case {
 }
 
 fn check(gpu: &mut Gpu, random: &mut Random, case: &Case) {
-    let layout = TensorLayout::new(case.encoding, case.rows, case.cols).unwrap();
+    let coding = Coding {
+        encoding: case.encoding,
+        group: case.group,
+    };
+    let layout = TensorLayout::new(coding, case.rows, case.cols).unwrap();
     let part = &layout.parts[0];
     let groups = layout.groups as u32;
     let mut weights = random.words((part.end / 4) as usize);
@@ -80,6 +85,7 @@ fn check(gpu: &mut Gpu, random: &mut Random, case: &Case) {
         out_stride: case.rows as u32 + 5,
         exponent: random.range(-24, 0),
         accumulate: case.accumulate,
+        scale_shift: case.group.shift(),
         ..Default::default()
     };
     let out = random.values((case.batch * p.out_stride) as usize, 5);
@@ -107,8 +113,8 @@ fn check(gpu: &mut Gpu, random: &mut Random, case: &Case) {
         [grid::linear_tile_q(&p), case.batch, 1],
     );
     let what = format!(
-        "{:?} {}x{} batch {} slices {} {:?}",
-        case.encoding, case.rows, case.cols, case.batch, case.slices, case.fill
+        "{:?} {:?} {}x{} batch {} slices {} {:?}",
+        case.encoding, case.group, case.rows, case.cols, case.batch, case.slices, case.fill
     );
     same(&what, &device, &twin);
     same(&format!("{what}: statistics"), &device_stats, &twin_stats);
@@ -131,25 +137,26 @@ fn linear_tile_q() {
                 for slices in [1, 8] {
                     let (batch, accumulate) = (1 + n as u32 % 3, (n as u32 + slices / 8) % 2);
                     let fill = Fill::Random;
-                    check(
-                        gpu,
-                        &mut random,
-                        &Case {
+                    for group in ScaleGroup::ALL {
+                        let case = Case {
                             encoding,
+                            group,
                             rows,
                             cols,
                             batch,
                             accumulate,
                             fill,
                             slices,
-                        },
-                    );
+                        };
+                        check(gpu, &mut random, &case);
+                    }
                 }
             }
             for slices in [2, 32] {
                 let fill = Fill::Random;
                 let case = Case {
                     encoding,
+                    group: ScaleGroup::W64,
                     rows: 65,
                     cols: 200,
                     batch: 2,
@@ -168,11 +175,17 @@ fn linear_tile_q() {
 fn linear_tile_q_largest_sums() {
     on_each_driver("linear_tile_q_largest_sums", |gpu| {
         let mut random = Random(8);
-        for encoding in [Encoding::Pow2, Encoding::Pow4, Encoding::Int8] {
+        for (encoding, group) in [
+            (Encoding::Pow1, ScaleGroup::W128),
+            (Encoding::Pow2, ScaleGroup::W32),
+            (Encoding::Pow4, ScaleGroup::W64),
+            (Encoding::Int8, ScaleGroup::W32),
+        ] {
             for fill in [Fill::Largest, Fill::Alternating] {
                 for slices in [1, 8] {
                     let case = Case {
                         encoding,
+                        group,
                         rows: 33,
                         cols: 32_768,
                         batch: 1,

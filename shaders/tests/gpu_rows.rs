@@ -3,7 +3,7 @@
 
 mod common;
 
-use carat_format::{Encoding, TensorLayout};
+use carat_format::{Coding, Encoding, ScaleGroup, TensorLayout};
 use carat_shaders::params::{EmbedRow, LogitsStats, QuantizeRow, RmsnormRow, Swiglu};
 use carat_shaders::{act_stride, cpu, grid, groups_of};
 use common::{FLAVOURS, Random, on_each_driver, same, signed};
@@ -15,8 +15,12 @@ fn embed_row_q() {
     on_each_driver("embed_row_q", |gpu| {
         let mut random = Random(1);
         for encoding in Encoding::ALL {
-            for (cols, rows) in [(1, 1), (33, 40), (172, 70), (576, 33), (4864, 5)] {
-                let layout = TensorLayout::new(encoding, rows, cols).unwrap();
+            let shapes = [(1, 1), (33, 40), (172, 70), (576, 33), (4864, 5)];
+            for ((cols, rows), group) in shapes
+                .into_iter()
+                .flat_map(|s| ScaleGroup::ALL.map(|g| (s, g)))
+            {
+                let layout = TensorLayout::new(Coding { encoding, group }, rows, cols).unwrap();
                 let part = &layout.parts[0];
                 let mut weights = random.words((part.end / 4) as usize);
                 for w in &mut weights[(part.row_scales / 4) as usize..] {
@@ -31,7 +35,7 @@ fn embed_row_q() {
                     row_scales: (part.row_scales / 4) as u32,
                     cols: cols as u32,
                     exponent: random.range(-60, 30),
-                    pad0: 0,
+                    scale_shift: group.shift(),
                 };
                 // Tokens inside the part, at its borders and outside.
                 let last = 100 + rows as u32 - 1;
@@ -56,7 +60,7 @@ fn embed_row_q() {
                     &mut [&mut table, &mut weights, &mut device],
                     [grid::embed_row_q(&p), rows, 1],
                 );
-                same(&format!("{encoding:?} {cols}"), &device, &twin);
+                same(&format!("{encoding:?} {group:?} {cols}"), &device, &twin);
             }
         }
     });

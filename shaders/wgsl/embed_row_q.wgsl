@@ -21,6 +21,9 @@ fn levels(cell: u32, r: u32, w: u32) -> u32 {
     if (BITS == 4u) {
         return look_up(table, weights[base + r * 4u + (w & 3u)] >> (w & 4u));
     }
+    if (BITS == 1u) {
+        return look_up(table, weights[base + r] >> w);
+    }
     let plane = (weights[base + r * 2u + (w & 1u)] >> (w & 6u)) & 0x03030303u;
     if (BITS == 2u) {
         return look_up(table, plane);
@@ -39,7 +42,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let cell = row / TILE_ROWS * params.groups + group;
     let r = row % TILE_ROWS;
-    let scale_word = weights[params.scales + cell * 8u + r / 4u];
+    let scale_at = scale_cell(row / TILE_ROWS, params.groups, group, params.scale_shift);
+    let scale_word = weights[params.scales + scale_at * 8u + r / 4u];
     let ws = i32((scale_word >> (8u * (r & 3u))) & 255u);
     let scale = weights[params.row_scales + row];
     // |level·ws·mantissa| <= 128·255·65535 < 2^31.

@@ -48,6 +48,12 @@ fn dot_pow4(t: Table, p: vec4<u32>, x: Codes) -> i32 {
     return dot_words(look_up4(t, p), x.a) + dot_words(look_up4(t, p >> vec4<u32>(4u)), x.b);
 }
 
+// Plane of one bit of a row; the look-up ignores the other bits.
+fn dot_plane1(t: Table, p: u32, x: Codes) -> i32 {
+    let low = vec4<u32>(p, p >> 1u, p >> 2u, p >> 3u);
+    return dot_words(look_up4(t, low), x.a) + dot_words(look_up4(t, low >> vec4<u32>(4u)), x.b);
+}
+
 // Plane of two bits of a row, and of its high bits (0 for two bits a code).
 fn dot_planes(t: Table, p: vec2<u32>, high: u32, x: Codes) -> i32 {
     let low = vec4<u32>(p, p >> vec2<u32>(2u)) & vec4<u32>(0x03030303u);
@@ -75,6 +81,14 @@ fn group_dots(t: Table, cell: u32, lane: u32, x: Codes) -> vec4<i32> {
             dot_pow4(t, weights[at + 1u], x),
             dot_pow4(t, weights[at + 2u], x),
             dot_pow4(t, weights[at + 3u], x));
+    }
+    if (BITS == 1u) {
+        let p = weights[base + lane];
+        return vec4<i32>(
+            dot_plane1(t, p.x, x),
+            dot_plane1(t, p.y, x),
+            dot_plane1(t, p.z, x),
+            dot_plane1(t, p.w, x));
     }
     let p = weights[base + lane * 2u];
     let q = weights[base + lane * 2u + 1u];
@@ -129,9 +143,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         let a = row + g * 8u;
         let x = Codes(act[a >> 2u], act[(a >> 2u) + 1u]);
         let x_scale = (act_word(act_scales + (g >> 2u)) >> (8u * (g & 3u))) & 255u;
-        let scales = weight_word(params.scales + cell * 8u + lane);
+        let scale = scale_cell(group.x, params.groups, g, params.scale_shift);
+        let scales = weight_word(params.scales + scale * 8u + lane);
         let w_scale = vec4<i32>((vec4<u32>(scales) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
-        // |t| < 2^27; over 1,024 groups `high` stays under 2^31 and the low parts' sum under 2^32.
+        // One group of 32 at a time, whatever its scale's reach: |t| < 2^27; over 1,024 groups `high` stays under 2^31 and the low parts' sum under 2^32.
         let t = group_dots(table, cell, lane, x) * w_scale;
         low += bitcast<vec4<u32>>(t) * x_scale;
         high += (t >> vec4<u32>(14u)) * i32(x_scale);

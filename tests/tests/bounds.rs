@@ -1,7 +1,9 @@
 //! The contract's bounds at the extremes, against exact integers or f64.
 #![allow(clippy::unwrap_used)]
 
-use carat_format::{Encoding, PackedRow, RowScale, Table, TensorLayout, pack_rows};
+use carat_format::{
+    Coding, Encoding, PackedRow, RowScale, ScaleGroup, Table, TensorLayout, pack_rows,
+};
 use carat_shaders::cpu::{
     attn_block_q8, attn_merge_i32, kv_store_q8, linear_tile_q, quantize_row, rope_query_q12,
 };
@@ -29,17 +31,26 @@ fn close(got: i32, exact: f64) {
 
 #[test]
 fn sums_are_exact_at_the_longest_row_and_largest_values() {
-    for (cols, level, code) in [
+    let one_bit = Table::power(Encoding::Pow1, 1.0);
+    for ((cols, level, code), group, encoding) in [
         (32_768u64, 127i8, 127i32),
         (32_768, -127, 127),
         (32_768, 127, -127),
         (4864, -127, -127),
         (33, 127, 127),
-    ] {
-        let layout = TensorLayout::new(Encoding::Int8, 1, cols).unwrap();
+    ]
+    .into_iter()
+    .flat_map(|case| ScaleGroup::ALL.map(|group| (case, group)))
+    .flat_map(|(c, g)| [Encoding::Int8, Encoding::Pow1].map(|e| (c, g, e)))
+    {
+        let layout = TensorLayout::new(Coding { encoding, group }, 1, cols).unwrap();
+        let weight = match encoding {
+            Encoding::Int8 => level as u8,
+            _ => u8::from(level > 0),
+        };
         let row = PackedRow {
-            codes: vec![level as u8; cols as usize],
-            scales: vec![255; layout.groups as usize],
+            codes: vec![weight; cols as usize],
+            scales: vec![255; layout.scale_groups as usize],
             scale: RowScale {
                 mantissa: u16::MAX,
                 exponent: -40,
@@ -60,10 +71,12 @@ fn sums_are_exact_at_the_longest_row_and_largest_values() {
             act_stride: stride,
             out_stride: 1,
             exponent: -10,
+            table: one_bit.words(),
+            scale_shift: group.shift(),
             ..Default::default()
         };
         let mut out = [0];
-        linear_tile_q::run(&p, Encoding::Int8, 1, &act, &weights, &mut out, &mut [0; 2]);
+        linear_tile_q::run(&p, encoding, 1, &act, &weights, &mut out, &mut [0; 2]);
         // Every code is ±127 and every scale the row's: one product, counted cols times.
         let scale = f64::from(act[layout.groups as usize * 8] & 0xff);
         let unit = f64::from(act[tail]) * f64::from(act[tail + 1] as i32).exp2();
@@ -77,17 +90,20 @@ fn sums_are_exact_at_the_longest_row_and_largest_values() {
 #[test]
 fn products_agree_with_f64_in_odd_sizes() {
     let mut rng = Rng(11);
-    for encoding in Encoding::ALL {
+    for (encoding, group) in Encoding::ALL
+        .into_iter()
+        .flat_map(|e| ScaleGroup::ALL.map(|g| (e, g)))
+    {
         for cols in [1u64, 31, 33, 172, 288, 576, 4864] {
             let rows = 37;
-            let layout = TensorLayout::new(encoding, rows, cols).unwrap();
+            let layout = TensorLayout::new(Coding { encoding, group }, rows, cols).unwrap();
             let table = Table::power(encoding, 1.4);
             let data: Vec<PackedRow> = (0..rows)
                 .map(|_| PackedRow {
                     codes: (0..cols)
                         .map(|_| rng.below(1 << encoding.bits()) as u8)
                         .collect(),
-                    scales: (0..layout.groups)
+                    scales: (0..layout.scale_groups)
                         .map(|_| 1 + rng.below(255) as u8)
                         .collect(),
                     scale: RowScale {
@@ -113,6 +129,7 @@ fn products_agree_with_f64_in_odd_sizes() {
                 act_stride: stride,
                 out_stride: rows as u32,
                 exponent: -12,
+                scale_shift: group.shift(),
                 ..Default::default()
             };
             let mut out = vec![0; rows as usize];
@@ -135,7 +152,7 @@ fn products_agree_with_f64_in_odd_sizes() {
                             Encoding::Int8 => row.codes[i] as i8,
                             _ => table.0[usize::from(row.codes[i])],
                         };
-                        let scale = i64::from(row.scales[i / 32])
+                        let scale = i64::from(row.scales[i / group.weights()])
                             * i64::from(codes[layout.groups as usize * 32 + i / 32]);
                         i64::from(level) * i64::from(codes[i] as i8) * scale
                     })

@@ -1,7 +1,7 @@
 //! One hash of all logits on every device, for every batch: the twins, two Vulkan drivers, emulated ARM.
 #![allow(clippy::unwrap_used)]
 
-use carat_format::Encoding;
+use carat_format::{Encoding, ScaleGroup};
 use carat_tests::drivers::{self, Driver};
 use carat_tests::synth::Shape;
 use serde_json::Value;
@@ -109,6 +109,7 @@ fn odd_shapes_and_every_encoding_have_one_hash() {
             head_dim: 8,
             ff: 172,
             encoding: Encoding::Pow4,
+            group: ScaleGroup::W128,
             ..base
         },
         Shape {
@@ -128,6 +129,7 @@ fn odd_shapes_and_every_encoding_have_one_hash() {
             head_dim: 64,
             ff: 100,
             encoding: Encoding::Pow2,
+            group: ScaleGroup::W64,
             ..base
         },
         Shape {
@@ -137,6 +139,17 @@ fn odd_shapes_and_every_encoding_have_one_hash() {
             head_dim: 128,
             ff: 4864,
             encoding: Encoding::Int8,
+            ..base
+        },
+        Shape {
+            dim: 192,
+            heads: 6,
+            kv_heads: 2,
+            head_dim: 32,
+            ff: 420,
+            encoding: Encoding::Pow1,
+            group: ScaleGroup::W128,
+            tied: false,
             ..base
         },
         Shape {

@@ -4,7 +4,7 @@
 
 use carat::sample::{Params, Sampler};
 use carat::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
-use carat_format::Encoding;
+use carat_format::{Encoding, ScaleGroup};
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -97,6 +97,7 @@ fn model(encoding: Encoding) -> Vec<u8> {
         ff: 40,
         vocab: 48,
         encoding,
+        group: ScaleGroup::ALL[encoding as usize % 3],
         ..Default::default()
     }
     .bytes()

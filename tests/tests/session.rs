@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use carat::{DeviceChoice, LogitsHash, Model, Session, SessionOptions, Verify, Want};
-use carat_format::Encoding;
+use carat_format::{Encoding, ScaleGroup};
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ fn batches_and_threads_do_not_show() {
     for encoding in Encoding::ALL {
         let shape = Shape {
             encoding,
+            group: ScaleGroup::ALL[encoding as usize % 3],
             seed: 7,
             ..Default::default()
         };

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 #[allow(missing_docs)] // The messages describe the fields.
 pub enum ConvertError {
-    #[error("{found} bits a weight are not supported, expected 2, 3, 4 or 8")]
+    #[error("{found} bits a weight are not supported, expected 1, 2, 3, 4 or 8")]
     Bits { found: u32 },
     #[error("{}: already a Carat file; convert the checkpoint that it was made from", path.display())]
     AlreadyConverted { path: PathBuf },

@@ -5,7 +5,7 @@ use super::vector::fixed_gains;
 use super::{ConvertError, Job};
 use crate::quantize::{Objective, Quantizer, choose_power, sample_rows};
 use carat_format::{
-    GROUP, PackedRow, PartLayout, TILE_ROWS, TensorEntry, TensorLayout, bounds, pack_rows,
+    PackedRow, PartLayout, TILE_ROWS, TensorEntry, TensorLayout, bounds, pack_rows,
 };
 use rayon::prelude::*;
 
@@ -101,12 +101,12 @@ impl Job<'_> {
         }
         self.check_cancelled()?;
         let power = choose_power(
-            e.layout.encoding,
+            e.layout.coding(),
             &sample,
             e.layout.cols as usize,
             objective,
         );
-        Ok(Quantizer::new(e.layout.encoding, power))
+        Ok(Quantizer::new(e.layout.coding(), power))
     }
 
     /// The rows from `first` on, to the end of their tile.
@@ -125,22 +125,25 @@ impl Job<'_> {
         self.source
             .read_rows(e.tensor, first..first + n, &mut weights)?;
         let mut result = Tile::default();
+        let group = e.layout.group.weights();
         let mut rows = Vec::with_capacity(n as usize);
         for w in weights.chunks(e.layout.cols as usize) {
             let row = quantizer.row(w, objective);
             result.error += row.error;
             result.energy += row.energy;
             if let Some(gains) = gains {
-                result.bound = result
-                    .bound
-                    .max(weighted_norm(quantizer, &row.packed, gains));
+                result.bound =
+                    result
+                        .bound
+                        .max(weighted_norm(quantizer, group, &row.packed, gains));
             }
             rows.push(row.packed);
         }
         // A matrix of these rows alone has the same three sections, each contiguous in the whole one.
-        let tile = TensorLayout::new(e.layout.encoding, n, e.layout.cols)?;
+        let tile = TensorLayout::new(e.layout.coding(), n, e.layout.cols)?;
         let payload = pack_rows(&tile, &rows)?;
         let cells = (tile.groups * TILE_ROWS as u64) as usize;
+        let scales = (tile.scale_groups * TILE_ROWS as u64) as usize;
         for (from, to, len) in [
             (
                 tile.parts[0].codes,
@@ -150,7 +153,7 @@ impl Job<'_> {
             (
                 tile.parts[0].scales,
                 e.layout.scale_offset(part, first, 0),
-                cells,
+                scales,
             ),
             (
                 tile.parts[0].row_scales,
@@ -178,21 +181,21 @@ fn folded(gains: &[f32]) -> Vec<f64> {
 
 /// `‖ŵ ⊙ gains‖`. The normalised activations have a norm of at most 1 (√D is in the gains), so by
 /// Cauchy–Schwarz no product with the row is larger.
-fn weighted_norm(quantizer: &Quantizer, row: &PackedRow, gains: &[f64]) -> f64 {
+fn weighted_norm(quantizer: &Quantizer, group: usize, row: &PackedRow, gains: &[f64]) -> f64 {
     let mut sum = 0.0;
     for ((codes, gains), scale) in row
         .codes
-        .chunks(GROUP)
-        .zip(gains.chunks(GROUP))
+        .chunks(group)
+        .zip(gains.chunks(group))
         .zip(&row.scales)
     {
-        let mut group = [0f64; 4];
+        let mut squares = [0f64; 4];
         for (i, (c, g)) in codes.iter().zip(gains).enumerate() {
             let x = f64::from(quantizer.level(*c)) * g;
-            group[i % 4] += x * x;
+            squares[i % 4] += x * x;
         }
         let scale = f64::from(*scale);
-        sum += ((group[0] + group[1]) + (group[2] + group[3])) * (scale * scale);
+        sum += ((squares[0] + squares[1]) + (squares[2] + squares[3])) * (scale * scale);
     }
     libm::ldexp(
         f64::from(row.scale.mantissa) * libm::sqrt(sum),

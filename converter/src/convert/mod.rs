@@ -35,7 +35,7 @@ pub struct Options {
     pub source: PathBuf,
     /// The file to write.
     pub output: PathBuf,
-    /// Bits of a code: 2, 3, 4 or 8.
+    /// Bits of a code: 1, 2, 3, 4 or 8.
     pub bits: u32,
     /// Threads; the machine's where absent. The file does not depend on it.
     pub threads: Option<usize>,
@@ -193,8 +193,8 @@ impl Job<'_> {
             report.shape = vec![e.layout.rows, e.layout.cols];
             report.encoding = e.layout.encoding.name().into();
             report.bits = e.layout.encoding.bits();
-            report.group = Some(carat_format::GROUP as u32);
-            report.power = (e.layout.encoding != Encoding::Int8).then_some(e.power);
+            report.group = Some(e.layout.group.weights() as u32);
+            report.power = e.layout.encoding.has_power().then_some(e.power);
             report.error = Some(e.error);
             report.bytes = e.layout.payload_bytes();
         }

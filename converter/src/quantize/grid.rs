@@ -1,7 +1,7 @@
-//! Nearest levels without branches, so that the loops over a group's 32 weights become SIMD code.
+//! Nearest levels without branches, so that the loops over the `N` weights of a scale become SIMD code.
 
 use super::scale::Group;
-use carat_format::{GROUP, MAX_LEVEL, Table};
+use carat_format::{MAX_LEVEL, Table};
 
 /// Partial sums that are kept apart, and added pairwise at the end: a fixed order that SIMD can follow.
 const LANES: usize = 8;
@@ -19,7 +19,7 @@ pub(super) trait Grid: Sync {
     fn code(&self, x: f32, negative: bool) -> u8;
 }
 
-/// The `2·M` levels of a power function.
+/// The `2·M` levels of a power function; with `M` = 1 every weight has the one magnitude.
 #[derive(Clone, Debug)]
 pub(super) struct Power<const M: usize> {
     least: f32,
@@ -46,7 +46,12 @@ impl<const M: usize> Power<M> {
 }
 
 impl<const M: usize> Grid for Power<M> {
-    const MULTIPLIERS: (f32, f32, usize) = (0.30, 1.14, 29);
+    /// One magnitude is the nearest wherever the search starts.
+    const MULTIPLIERS: (f32, f32, usize) = if M == 1 {
+        (1.0, 1.0, 2)
+    } else {
+        (0.30, 1.14, 29)
+    };
 
     #[inline(always)]
     fn magnitude(&self, x: f32) -> f32 {
@@ -108,9 +113,13 @@ pub(super) fn sum(lanes: [f32; LANES]) -> f32 {
 
 /// `(Σ o·a·m, Σ o·m²)` over a group, m the magnitudes nearest to `a · inverse`.
 #[inline(always)]
-pub(super) fn correlate<G: Grid>(grid: &G, group: &Group, inverse: f32) -> (f32, f32) {
+pub(super) fn correlate<G: Grid, const N: usize>(
+    grid: &G,
+    group: &Group<N>,
+    inverse: f32,
+) -> (f32, f32) {
     let (mut inner, mut norm) = ([0f32; LANES], [0f32; LANES]);
-    for c in 0..GROUP / LANES {
+    for c in 0..N / LANES {
         for l in 0..LANES {
             let i = c * LANES + l;
             let m = grid.magnitude(group.a[i] * inverse);
@@ -122,10 +131,14 @@ pub(super) fn correlate<G: Grid>(grid: &G, group: &Group, inverse: f32) -> (f32,
 }
 
 /// `(Σ a·m, Σ m², Σ (a − m·unit)²)` without importance; columns beyond the row's end do not count.
-pub(super) fn plain<G: Grid>(grid: &G, group: &Group, unit: f32) -> (f32, f32, f32) {
+pub(super) fn plain<G: Grid, const N: usize>(
+    grid: &G,
+    group: &Group<N>,
+    unit: f32,
+) -> (f32, f32, f32) {
     let inverse = 1.0 / unit;
     let (mut inner, mut norm, mut error) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
-    for c in 0..GROUP / LANES {
+    for c in 0..N / LANES {
         for l in 0..LANES {
             let i = c * LANES + l;
             let real = if i < group.len { 1.0 } else { 0.0 };
@@ -141,14 +154,20 @@ pub(super) fn plain<G: Grid>(grid: &G, group: &Group, unit: f32) -> (f32, f32, f
 
 /// Appends the codes of the group's weights, `w[..group.len]`. Exact zeros take the two innermost levels
 /// in turn, so that they do not add up to a bias.
-pub(super) fn codes<G: Grid>(grid: &G, group: &Group, w: &[f32], unit: f32, out: &mut Vec<u8>) {
+pub(super) fn codes<G: Grid, const N: usize>(
+    grid: &G,
+    group: &Group<N>,
+    w: &[f32],
+    unit: f32,
+    out: &mut Vec<u8>,
+) {
     let inverse = 1.0 / unit;
-    let mut negative = [false; GROUP];
+    let mut negative = [false; N];
     for (i, (n, w)) in negative.iter_mut().zip(w).enumerate() {
         *n = (*w < 0.0) | ((*w == 0.0) & (i % 2 == 1));
     }
-    let mut codes = [0u8; GROUP];
-    for i in 0..GROUP {
+    let mut codes = [0u8; N];
+    for i in 0..N {
         codes[i] = grid.code(group.a[i] * inverse, negative[i]);
     }
     out.extend_from_slice(&codes[..group.len]);

@@ -13,7 +13,7 @@ mod scale;
 
 pub use power::{POWERS, choose_power, sample_rows};
 
-use carat_format::{Encoding, GROUP, PackedRow, RowScale, Table};
+use carat_format::{Coding, Encoding, PackedRow, RowScale, ScaleGroup, Table};
 use grid::{Grid, Int8, Power};
 use scale::Group;
 
@@ -47,10 +47,10 @@ pub struct QuantizedRow {
     pub energy: f64,
 }
 
-/// Quantizes the rows of one tensor: an encoding and its table.
+/// Quantizes the rows of one tensor: a coding and its table.
 #[derive(Clone, Debug)]
 pub struct Quantizer {
-    encoding: Encoding,
+    coding: Coding,
     power: f64,
     table: Table,
     levels: Levels,
@@ -58,6 +58,7 @@ pub struct Quantizer {
 
 #[derive(Clone, Debug)]
 enum Levels {
+    One(Power<1>),
     Two(Power<2>),
     Four(Power<4>),
     Eight(Power<8>),
@@ -65,26 +66,30 @@ enum Levels {
 }
 
 impl Quantizer {
-    /// The levels of [`Table::power`] at `power` (0.5 to 4), which [`Encoding::Int8`] ignores.
-    pub fn new(encoding: Encoding, power: f64) -> Self {
+    /// The levels of [`Table::power`] at `power` (0.5 to 4), which makes no difference to [`Encoding::Pow1`]
+    /// and [`Encoding::Int8`]. An [`Encoding`] alone has a scale for each 32 weights.
+    pub fn new(coding: impl Into<Coding>, power: f64) -> Self {
+        let coding = coding.into();
+        let encoding = coding.encoding;
         let table = Table::power(encoding, power);
         let levels = match encoding {
+            Encoding::Pow1 => Levels::One(Power::new(&table)),
             Encoding::Pow2 => Levels::Two(Power::new(&table)),
             Encoding::Pow3 => Levels::Four(Power::new(&table)),
             Encoding::Pow4 => Levels::Eight(Power::new(&table)),
             Encoding::Int8 => Levels::Int8(Int8),
         };
         Self {
-            encoding,
+            coding,
             power,
             table,
             levels,
         }
     }
 
-    /// The encoding of the codes.
-    pub fn encoding(&self) -> Encoding {
-        self.encoding
+    /// The encoding of the codes and the weights of a scale.
+    pub fn coding(&self) -> Coding {
+        self.coding
     }
 
     /// The exponent p of the table.
@@ -99,7 +104,7 @@ impl Quantizer {
 
     /// Level of a code.
     pub fn level(&self, code: u8) -> i8 {
-        match self.encoding {
+        match self.coding.encoding {
             Encoding::Int8 => code as i8,
             _ => self.table.0[usize::from(code & 15)],
         }
@@ -108,25 +113,39 @@ impl Quantizer {
     /// Quantizes a row of finite weights. A row of zeros gets the row scale 0.
     pub fn row(&self, weights: &[f32], objective: &Objective<'_>) -> QuantizedRow {
         match &self.levels {
-            Levels::Two(grid) => quantize_row(grid, weights, objective),
-            Levels::Four(grid) => quantize_row(grid, weights, objective),
-            Levels::Eight(grid) => quantize_row(grid, weights, objective),
-            Levels::Int8(grid) => quantize_row(grid, weights, objective),
+            Levels::One(grid) => self.grid_row(grid, weights, objective),
+            Levels::Two(grid) => self.grid_row(grid, weights, objective),
+            Levels::Four(grid) => self.grid_row(grid, weights, objective),
+            Levels::Eight(grid) => self.grid_row(grid, weights, objective),
+            Levels::Int8(grid) => self.grid_row(grid, weights, objective),
+        }
+    }
+
+    fn grid_row<G: Grid>(&self, grid: &G, w: &[f32], objective: &Objective<'_>) -> QuantizedRow {
+        match self.coding.group {
+            ScaleGroup::W32 => quantize_row::<G, 32>(grid, w, objective),
+            ScaleGroup::W64 => quantize_row::<G, 64>(grid, w, objective),
+            ScaleGroup::W128 => quantize_row::<G, 128>(grid, w, objective),
         }
     }
 }
 
-fn quantize_row<G: Grid>(grid: &G, weights: &[f32], objective: &Objective<'_>) -> QuantizedRow {
+/// `N` weights share a scale.
+fn quantize_row<G: Grid, const N: usize>(
+    grid: &G,
+    weights: &[f32],
+    objective: &Objective<'_>,
+) -> QuantizedRow {
     let largest = weights.iter().fold(0f32, |m, w| m.max(w.abs()));
     let (_, row_exponent) = libm::frexp(f64::from(largest));
     let deepest = row_exponent - DEEPEST;
-    let groups: Vec<Group> = weights
-        .chunks(GROUP)
+    let groups: Vec<Group<N>> = weights
+        .chunks(N)
         .enumerate()
         .map(|(g, w)| {
             let importance = objective
                 .importance
-                .and_then(|o| o.get(g * GROUP..g * GROUP + w.len()));
+                .and_then(|o| o.get(g * N..g * N + w.len()));
             Group::new(w, importance, deepest)
         })
         .collect();

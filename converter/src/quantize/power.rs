@@ -1,7 +1,7 @@
 //! The exponent of a tensor's table, from a fixed sample of its rows.
 
 use super::{Objective, Quantizer};
-use carat_format::Encoding;
+use carat_format::Coding;
 use rayon::prelude::*;
 
 /// The exponents tried.
@@ -22,20 +22,22 @@ pub fn sample_rows(rows: u64, cols: u64) -> Vec<u64> {
 const START: usize = 3;
 
 /// The exponent of [`POWERS`] whose table gives `sample` (rows of `cols` weights) the least weighted
-/// error. Always 1 for [`Encoding::Int8`], which has no table.
+/// error. Always 1 where the levels do not depend on it
+/// ([`Encoding::has_power`]).
 ///
 /// The error falls towards the best exponent and rises behind it, so a descent from the middle finds it.
 pub fn choose_power(
-    encoding: Encoding,
+    coding: impl Into<Coding>,
     sample: &[f32],
     cols: usize,
     objective: &Objective<'_>,
 ) -> f64 {
-    if encoding == Encoding::Int8 || cols == 0 {
+    let coding = coding.into();
+    if !coding.encoding.has_power() || cols == 0 {
         return POWERS[0];
     }
     let error = |p: f64| -> f64 {
-        let quantizer = Quantizer::new(encoding, p);
+        let quantizer = Quantizer::new(coding, p);
         let errors: Vec<f64> = sample
             .par_chunks(cols)
             .map(|row| quantizer.row(row, objective).weighted_error)

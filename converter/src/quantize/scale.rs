@@ -1,7 +1,6 @@
-//! The scale of a group: a search over start values, then least squares.
+//! The scale of `N` weights: a search over start values, then least squares.
 
 use super::grid::{self, Grid};
-use carat_format::GROUP;
 
 /// Importance below this part of the group's largest is raised to it, so that no column goes wild.
 const LEAST_IMPORTANCE: f32 = 1e-3;
@@ -10,15 +9,15 @@ const ROUNDS: usize = 6;
 /// Scales tried on either side of the nearest.
 const NEIGHBOURS: i32 = 2;
 
-/// 32 weights ready for the search: magnitudes in units of a power of two that takes the largest to
+/// The weights of a scale ready for the search: magnitudes in units of a power of two that takes the largest to
 /// [0.5, 1), padded with columns of no importance.
-pub(super) struct Group {
+pub(super) struct Group<const N: usize> {
     /// Magnitudes.
-    pub a: [f32; GROUP],
+    pub a: [f32; N],
     /// Importance, the largest being 1.
-    pub o: [f32; GROUP],
+    pub o: [f32; N],
     /// Importance times magnitude.
-    pub oa: [f32; GROUP],
+    pub oa: [f32; N],
     /// Columns that exist.
     pub len: usize,
     /// The importance's factor.
@@ -47,8 +46,8 @@ pub(super) struct Fit {
     pub norm: f64,
 }
 
-impl Group {
-    /// At most 32 weights; the unit is at least `2^deepest`.
+impl<const N: usize> Group<N> {
+    /// At most `N` weights; the unit is at least `2^deepest`.
     pub(super) fn new(w: &[f32], importance: Option<&[f32]>, deepest: i32) -> Self {
         let largest = w.iter().fold(0f32, |m, w| m.max(w.abs()));
         let exponent = if largest > 0.0 {
@@ -59,10 +58,10 @@ impl Group {
         // In f64: the factor of a denormal weight has no f32.
         let factor = libm::ldexp(1.0, -exponent);
         let mut group = Self {
-            a: [0.0; GROUP],
-            o: [0.0; GROUP],
-            oa: [0.0; GROUP],
-            len: w.len().min(GROUP),
+            a: [0.0; N],
+            o: [0.0; N],
+            oa: [0.0; N],
+            len: w.len().min(N),
             importance: 1.0,
             exponent,
             energy: 0.0,
@@ -81,7 +80,7 @@ impl Group {
             _ => group.o[..group.len].fill(1.0),
         }
         let mut energy = [0f32; 8];
-        for i in 0..GROUP {
+        for i in 0..N {
             group.oa[i] = group.o[i] * group.a[i];
             energy[i % 8] += group.oa[i] * group.a[i];
         }
@@ -99,7 +98,7 @@ impl Group {
 /// and nearest levels in turn for as long as that helps.
 ///
 /// With the codes fixed the best scale is `x = Σoam / Σom²`, and the error `Σoa² − (Σoam)²/Σom²`.
-pub(super) fn search<G: Grid>(grid: &G, group: &Group) -> f64 {
+pub(super) fn search<G: Grid, const N: usize>(grid: &G, group: &Group<N>) -> f64 {
     let top = group.a.iter().fold(0f32, |m, a| m.max(*a));
     if top <= 0.0 || group.energy <= 0.0 {
         return 0.0;
@@ -128,7 +127,12 @@ pub(super) fn search<G: Grid>(grid: &G, group: &Group) -> f64 {
 }
 
 /// The best integer scale near `scale / unit`, levels assigned at the scale as it is stored.
-pub(super) fn round<G: Grid>(grid: &G, group: &Group, scale: f64, unit: f64) -> Fit {
+pub(super) fn round<G: Grid, const N: usize>(
+    grid: &G,
+    group: &Group<N>,
+    scale: f64,
+    unit: f64,
+) -> Fit {
     // The row's unit in units of the group's magnitudes; a row of zeros has none, and any will do.
     let relative = if unit > 0.0 {
         libm::ldexp(unit, -group.exponent)

@@ -177,9 +177,10 @@ impl Stored {
             path: file.path.clone(),
             error,
         };
-        let tile = TensorLayout::new(layout.encoding, n, layout.cols).map_err(carat)?;
+        let tile = TensorLayout::new(layout.coding(), n, layout.cols).map_err(carat)?;
         let mut payload = vec![0; tile.payload_bytes() as usize];
         let cells = tile.groups * TILE_ROWS as u64;
+        let scales = tile.scale_groups * TILE_ROWS as u64;
         let to = tile.parts[0];
         for (from, to, len) in [
             (
@@ -187,7 +188,7 @@ impl Stored {
                 to.codes,
                 cells * layout.encoding.group_bytes() as u64,
             ),
-            (layout.scale_offset(part, first, 0), to.scales, cells),
+            (layout.scale_offset(part, first, 0), to.scales, scales),
             (layout.row_scale_offset(part, first), to.row_scales, n * 4),
         ] {
             let to = to as usize;

@@ -7,7 +7,7 @@ use crate::{chart, term};
 use anyhow::{Context, Result};
 use carat::{Model, Verify};
 use carat_converter::source::{Checkpoint, Hyper};
-use carat_format::{Encoding, GROUP, ModelSpec, keys};
+use carat_format::{ModelSpec, keys};
 use carat_gguf::TensorType;
 use serde::Serialize;
 use std::path::Path;
@@ -155,14 +155,13 @@ fn carat(path: &Path, verify: bool) -> Result<Report> {
                 bytes: Some(v.len * 4),
             });
         } else if let Some(e) = directory.matrix(tensor) {
-            let coded = e.layout.encoding != Encoding::Int8;
             rows.push(Row {
                 name: tensor.name(),
                 shape: vec![e.layout.rows, e.layout.cols],
                 encoding: e.layout.encoding.name().into(),
                 bits: Some(f64::from(e.layout.encoding.bits())),
-                group: Some(GROUP as u64),
-                exponent: coded.then_some(e.power),
+                group: Some(e.layout.group.weights() as u64),
+                exponent: e.layout.encoding.has_power().then_some(e.power),
                 error: Some(e.error),
                 bytes: Some(e.layout.payload_bytes()),
             });

@@ -2,7 +2,8 @@
 
 use crate::spec::bounds;
 use crate::{
-    Encoding, FormatError, GROUP, MAX_LEVEL, ModelSpec, Table, Tensor, TensorLayout, keys,
+    Coding, Encoding, FormatError, MAX_LEVEL, ModelSpec, ScaleGroup, Table, Tensor, TensorLayout,
+    keys,
 };
 use carat_gguf::{Header, OwnedValue, Scalar, TensorType};
 use std::collections::{HashMap, HashSet};
@@ -126,7 +127,7 @@ impl Directory {
             ),
             (
                 keys::TENSOR_GROUP,
-                list(&rows, |_| GROUP as u32, |_| 0).into(),
+                list(&rows, |e| e.layout.group.weights() as u32, |_| 0).into(),
             ),
             (
                 keys::TENSOR_EXPONENT,
@@ -273,13 +274,11 @@ impl Directory {
         }
         let known = || Encoding::ALL.map(Encoding::name).join(", ");
         let kind = Encoding::from_name(encoding).ok_or_else(|| unknown(known()))?;
-        if c.group[i] != GROUP as u32 {
-            return Err(FormatError::Range {
-                field: format!("group of tensor '{name}'"),
-                found: c.group[i].to_string(),
-                expected: GROUP.to_string(),
-            });
-        }
+        let group = ScaleGroup::from_weights(c.group[i]).ok_or_else(|| FormatError::Range {
+            field: format!("group of tensor '{name}'"),
+            found: c.group[i].to_string(),
+            expected: ScaleGroup::ALL.map(|g| g.weights().to_string()).join(", "),
+        })?;
         let table = Table(core::array::from_fn(|k| c.table[i * 16 + k] as i8));
         if table.0.contains(&i8::MIN) {
             return Err(FormatError::Range {
@@ -288,7 +287,11 @@ impl Directory {
                 expected: format!("levels of -{MAX_LEVEL} to {MAX_LEVEL}"),
             });
         }
-        let layout = TensorLayout::new(kind, rows, cols)?;
+        let coding = Coding {
+            encoding: kind,
+            group,
+        };
+        let layout = TensorLayout::new(coding, rows, cols)?;
         payload(layout.payload_bytes())?;
         self.matrices.push(TensorEntry {
             tensor,

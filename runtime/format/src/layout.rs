@@ -4,10 +4,10 @@
 //! `codes | scales | rows`, every section at a multiple of 256 bytes.
 //!
 //! * codes: `[tile][group][row in tile][group_bytes]`
-//! * scales: `[tile][group][row in tile]` u8
+//! * scales: `[tile][scale][row in tile]` u8, a scale for one, two or four groups
 //! * rows: `[tile][row in tile]` of [`RowScale`]
 
-use crate::{Encoding, FormatError, GROUP, TILE_ROWS};
+use crate::{Coding, Encoding, FormatError, GROUP, ScaleGroup, TILE_ROWS};
 use bytemuck::{Pod, Zeroable};
 
 /// Alignment of every section of a part, in bytes: WebGPU's storage-buffer offset alignment.
@@ -50,12 +50,16 @@ pub struct PartLayout {
 pub struct TensorLayout {
     /// How the codes are stored.
     pub encoding: Encoding,
+    /// Weights of a scale.
+    pub group: ScaleGroup,
     /// Output rows.
     pub rows: u64,
     /// Input columns.
     pub cols: u64,
     /// Groups of a row: `ceil(cols / 32)`.
     pub groups: u64,
+    /// Scales of a row: `ceil(cols / group)`.
+    pub scale_groups: u64,
     /// The parts in row order; at least one.
     pub parts: Vec<PartLayout>,
 }
@@ -65,18 +69,22 @@ fn align(n: u64) -> Option<u64> {
 }
 
 impl TensorLayout {
-    /// Lays out a matrix. Errors: a zero or overflowing dimension, or rows too long for a part.
-    pub fn new(encoding: Encoding, rows: u64, cols: u64) -> Result<Self, FormatError> {
+    /// Lays out a matrix; an [`Encoding`] alone has a scale for each 32 weights. Errors: a zero or overflowing
+    /// dimension, or rows too long for a part.
+    pub fn new(coding: impl Into<Coding>, rows: u64, cols: u64) -> Result<Self, FormatError> {
+        let Coding { encoding, group } = coding.into();
         let bad = || FormatError::Shape { rows, cols };
         if rows == 0 || cols == 0 || rows > u32::MAX.into() || cols > u32::MAX.into() {
             return Err(bad());
         }
         let groups = cols.div_ceil(GROUP as u64);
+        let scale_groups = cols.div_ceil(group.weights() as u64);
         let section = |r: u64| -> Option<[u64; 3]> {
             let tiles = r.div_ceil(TILE_ROWS as u64);
-            let cells = tiles.checked_mul(groups)?.checked_mul(TILE_ROWS as u64)?;
-            let codes = align(cells.checked_mul(encoding.group_bytes() as u64)?)?;
-            Some([codes, align(cells)?, align(tiles * TILE_ROWS as u64 * 4)?])
+            let cells = |n: u64| tiles.checked_mul(n)?.checked_mul(TILE_ROWS as u64);
+            let codes = align(cells(groups)?.checked_mul(encoding.group_bytes() as u64)?)?;
+            let scales = align(cells(scale_groups)?)?;
+            Some([codes, scales, align(tiles * TILE_ROWS as u64 * 4)?])
         };
         let size = |r: u64| section(r).and_then(|s| s[0].checked_add(s[1])?.checked_add(s[2]));
         let per_part = if size(rows).ok_or_else(bad)? <= MAX_PART_BYTES {
@@ -110,11 +118,21 @@ impl TensorLayout {
         }
         Ok(Self {
             encoding,
+            group,
             rows,
             cols,
             groups,
+            scale_groups,
             parts,
         })
+    }
+
+    /// How the weights are coded.
+    pub fn coding(&self) -> Coding {
+        Coding {
+            encoding: self.encoding,
+            group: self.group,
+        }
     }
 
     /// Bytes of the payload, padding included.
@@ -131,23 +149,24 @@ impl TensorLayout {
 
     /// Offset in the payload of the codes of (`row`, `group`); the row must lie in `part`.
     pub fn code_offset(&self, part: &PartLayout, row: u64, group: u64) -> u64 {
-        part.codes + self.cell(part, row, group) * self.encoding.group_bytes() as u64
+        part.codes + cell(part, self.groups, row, group) * self.encoding.group_bytes() as u64
     }
 
-    /// Offset in the payload of the scale of (`row`, `group`); the row must lie in `part`.
-    pub fn scale_offset(&self, part: &PartLayout, row: u64, group: u64) -> u64 {
-        part.scales + self.cell(part, row, group)
+    /// Offset in the payload of scale `scale` of `row`; the row must lie in `part`.
+    pub fn scale_offset(&self, part: &PartLayout, row: u64, scale: u64) -> u64 {
+        part.scales + cell(part, self.scale_groups, row, scale)
     }
 
     /// Offset in the payload of the row scale of `row`; the row must lie in `part`.
     pub fn row_scale_offset(&self, part: &PartLayout, row: u64) -> u64 {
         part.row_scales + (row - part.row_start) * 4
     }
+}
 
-    fn cell(&self, part: &PartLayout, row: u64, group: u64) -> u64 {
-        let (r, t) = (row - part.row_start, TILE_ROWS as u64);
-        (r / t * self.groups + group) * t + r % t
-    }
+/// Index of entry `index` of `row` in a section of `width` entries a row.
+fn cell(part: &PartLayout, width: u64, row: u64, index: u64) -> u64 {
+    let (r, t) = (row - part.row_start, TILE_ROWS as u64);
+    (r / t * width + index) * t + r % t
 }
 
 #[cfg(test)]
@@ -172,6 +191,38 @@ mod tests {
                 let bpw = l.payload_bytes() as f64 * 8.0 / (rows * cols) as f64;
                 assert!(bpw <= limit, "{encoding:?} {rows}x{cols}: {bpw}");
             }
+        }
+    }
+
+    #[test]
+    fn wider_scales_take_their_share_of_the_bits() {
+        for (encoding, bits) in [(Encoding::Pow1, 1.0), (Encoding::Pow4, 4.0)] {
+            for group in ScaleGroup::ALL {
+                let coding = Coding { encoding, group };
+                let l = TensorLayout::new(coding, 4096, 4096).unwrap();
+                let bpw = l.payload_bytes() as f64 * 8.0 / (4096.0 * 4096.0);
+                let expected = bits + 8.0 / group.weights() as f64 + 32.0 / 4096.0;
+                assert!((bpw - expected).abs() < 1e-9, "{coding:?}: {bpw}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_scale_of_a_row_may_cover_fewer_weights() {
+        for (group, cols, scales) in [
+            (ScaleGroup::W32, 129, 5),
+            (ScaleGroup::W64, 129, 3),
+            (ScaleGroup::W128, 129, 2),
+            (ScaleGroup::W128, 128, 1),
+            (ScaleGroup::W128, 1, 1),
+        ] {
+            let encoding = Encoding::Pow2;
+            let l = TensorLayout::new(Coding { encoding, group }, 33, cols).unwrap();
+            assert_eq!(l.scale_groups, scales);
+            // The scale of the last group is the last scale.
+            assert_eq!((l.groups - 1) >> group.shift(), scales - 1);
+            let part = &l.parts[0];
+            assert!(l.scale_offset(part, 32, scales - 1) < part.row_scales);
         }
     }
 

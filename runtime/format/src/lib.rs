@@ -16,7 +16,7 @@ mod spec;
 mod tensor;
 
 pub use directory::{Directory, TensorEntry, Vector};
-pub use encoding::{Encoding, GROUP, MAX_LEVEL, TILE_ROWS, Table};
+pub use encoding::{Coding, Encoding, GROUP, MAX_LEVEL, ScaleGroup, TILE_ROWS, Table};
 pub use error::FormatError;
 pub use layout::{MAX_PART_BYTES, PART_ALIGN, PART_ROW_STEP, PartLayout, RowScale, TensorLayout};
 pub use pack::{PackedRow, decode_row_f32, decode_row_levels, pack_rows, unpack_group};

@@ -17,7 +17,7 @@ use crate::{Encoding, FormatError, GROUP, RowScale, TILE_ROWS, Table, TensorLayo
 pub struct PackedRow {
     /// One code a column (`cols` of them); for [`Encoding::Int8`] the level's two's complement byte.
     pub codes: Vec<u8>,
-    /// One scale a group, 1..=255.
+    /// One scale for each [`crate::ScaleGroup`], 1..=255.
     pub scales: Vec<u8>,
     /// The row's scale.
     pub scale: RowScale,
@@ -38,7 +38,7 @@ pub fn pack_rows(layout: &TensorLayout, rows: &[PackedRow]) -> Result<Vec<u8>, F
         let limit = 1u32 << layout.encoding.bits();
         let bad_code = row.codes.iter().any(|c| u32::from(*c) >= limit);
         if row.codes.len() as u64 != layout.cols
-            || row.scales.len() as u64 != layout.groups
+            || row.scales.len() as u64 != layout.scale_groups
             || bad_code
         {
             return Err(FormatError::Row { row: index as u64 });
@@ -52,7 +52,9 @@ pub fn pack_rows(layout: &TensorLayout, rows: &[PackedRow]) -> Result<Vec<u8>, F
             let (tile, r) = tile_group(layout, part.codes, index as u64 - part.row_start, g as u64);
             let len = layout.encoding.group_bytes() * TILE_ROWS;
             pack_group(layout.encoding, &group, &mut out[tile..tile + len], r);
-            out[layout.scale_offset(part, index as u64, g as u64) as usize] = row.scales[g];
+        }
+        for (g, scale) in row.scales.iter().enumerate() {
+            out[layout.scale_offset(part, index as u64, g as u64) as usize] = *scale;
         }
         let at = layout.row_scale_offset(part, index as u64) as usize;
         out[at..at + 4].copy_from_slice(bytemuck::bytes_of(&row.scale));
@@ -78,14 +80,19 @@ fn pack_group(encoding: Encoding, codes: &[u8; GROUP], tile: &mut [u8], r: usize
                 tile[r * 16 + j] = codes[j] | codes[j + 16] << 4;
             }
         }
+        Encoding::Pow1 => pack_plane1(codes, &mut tile[r * 4..r * 4 + 4]),
         Encoding::Pow2 => pack_plane2(codes, &mut tile[r * 8..r * 8 + 8]),
         Encoding::Pow3 => {
             pack_plane2(&codes.map(|c| c & 3), &mut tile[r * 8..r * 8 + 8]);
             let high = TILE_ROWS * 8 + r * 4;
-            for j in 0..4 {
-                tile[high + j] = (0..8).fold(0, |b, i| b | (codes[4 * i + j] >> 2) << i);
-            }
+            pack_plane1(&codes.map(|c| c >> 2), &mut tile[high..high + 4]);
         }
+    }
+}
+
+fn pack_plane1(codes: &[u8; GROUP], out: &mut [u8]) {
+    for j in 0..4 {
+        out[j] = (0..8).fold(0, |b, i| b | codes[4 * i + j] << i);
     }
 }
 
@@ -108,18 +115,25 @@ pub fn unpack_group(encoding: Encoding, tile: &[u8], r: usize) -> [u8; GROUP] {
                 codes[j + 16] = b[j] >> 4;
             }
         }
+        Encoding::Pow1 => add_plane1(&tile[r * 4..r * 4 + 4], 0, &mut codes),
         Encoding::Pow2 => unpack_plane2(&tile[r * 8..r * 8 + 8], &mut codes),
         Encoding::Pow3 => {
             unpack_plane2(&tile[r * 8..r * 8 + 8], &mut codes);
             let high = &tile[TILE_ROWS * 8 + r * 4..TILE_ROWS * 8 + r * 4 + 4];
-            for i in 0..8 {
-                for j in 0..4 {
-                    codes[4 * i + j] |= (high[j] >> i & 1) << 2;
-                }
-            }
+            add_plane1(high, 2, &mut codes);
         }
     }
     codes
+}
+
+/// Sets bit `bit` of every code from a plane.
+#[inline(always)]
+fn add_plane1(b: &[u8], bit: u32, codes: &mut [u8; GROUP]) {
+    for i in 0..8 {
+        for j in 0..4 {
+            codes[4 * i + j] |= (b[j] >> i & 1) << bit;
+        }
+    }
 }
 
 #[inline(always)]
@@ -132,8 +146,8 @@ fn unpack_plane2(b: &[u8], codes: &mut [u8; GROUP]) {
     }
 }
 
-/// The levels of a row (`groups · 32` of them, the tail beyond `cols` as stored), its group scales and
-/// its row scale. `payload` is the tensor's; `None` beyond the last row or a short payload.
+/// The levels of a row (`groups · 32` of them, the tail beyond `cols` as stored), its `scale_groups` scales
+/// and its row scale. `payload` is the tensor's; `None` beyond the last row or a short payload.
 pub fn decode_row_levels(
     layout: &TensorLayout,
     table: &Table,
@@ -153,6 +167,8 @@ pub fn decode_row_levels(
             Encoding::Int8 => levels.extend(codes.iter().map(|c| *c as i8)),
             _ => levels.extend(codes.iter().map(|c| table.0[usize::from(*c)])),
         }
+    }
+    for g in 0..layout.scale_groups {
         scales.push(*payload.get(layout.scale_offset(part, row, g) as usize)?);
     }
     let at = layout.row_scale_offset(part, row) as usize;
@@ -172,12 +188,13 @@ pub fn decode_row_f32(
     let scale = decode_row_levels(layout, table, payload, row, &mut levels, &mut scales)?;
     // level · scale · mantissa < 2^31 is exact in f64; one rounding to f32.
     let unit = f64::from(scale.mantissa) * libm::exp2(f64::from(scale.exponent));
+    let group = layout.group.weights();
     out.extend(
         levels
             .iter()
             .take(layout.cols as usize)
             .enumerate()
-            .map(|(i, l)| (f64::from(i32::from(*l) * i32::from(scales[i / GROUP])) * unit) as f32),
+            .map(|(i, l)| (f64::from(i32::from(*l) * i32::from(scales[i / group])) * unit) as f32),
     );
     Some(())
 }
@@ -185,21 +202,23 @@ pub fn decode_row_f32(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Coding, ScaleGroup};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn rows_come_back(
             encoding in prop::sample::select(Encoding::ALL.to_vec()),
-            rows in 1u64..70, cols in 1u64..200, seed in any::<u64>(),
+            group in prop::sample::select(ScaleGroup::ALL.to_vec()),
+            rows in 1u64..70, cols in 1u64..300, seed in any::<u64>(),
         ) {
-            let layout = TensorLayout::new(encoding, rows, cols).unwrap();
+            let layout = TensorLayout::new(Coding { encoding, group }, rows, cols).unwrap();
             let mut state = seed | 1;
             let mut next = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); (state >> 56) as u8 };
             let mask = ((1u32 << encoding.bits()) - 1) as u8;
             let data: Vec<PackedRow> = (0..rows).map(|_| PackedRow {
                 codes: (0..cols).map(|_| next() & mask).collect(),
-                scales: (0..layout.groups).map(|_| next().max(1)).collect(),
+                scales: (0..layout.scale_groups).map(|_| next().max(1)).collect(),
                 scale: RowScale { mantissa: 0x8000 | u16::from(next()), exponent: i16::from(next() as i8) },
             }).collect();
             let payload = pack_rows(&layout, &data).unwrap();
@@ -211,6 +230,13 @@ mod tests {
                 prop_assert_eq!(&scales, &row.scales);
                 let codes: Vec<u8> = levels.iter().take(cols as usize).map(|l| *l as u8).collect();
                 prop_assert_eq!(&codes, &row.codes);
+                let mut weights = Vec::new();
+                decode_row_f32(&layout, &table, &payload, i as u64, &mut weights).unwrap();
+                for (k, w) in weights.iter().enumerate() {
+                    let exact = f64::from(levels[k]) * f64::from(row.scales[k / group.weights()]);
+                    let unit = f64::from(s.mantissa) * f64::from(s.exponent).exp2();
+                    prop_assert_eq!(*w, (exact * unit) as f32);
+                }
             }
             prop_assert!(decode_row_levels(&layout, &table, &payload, rows, &mut levels, &mut scales).is_none());
         }

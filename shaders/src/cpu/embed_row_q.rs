@@ -3,6 +3,7 @@
 use super::fixed::requant64;
 use super::{byte, simd};
 use crate::params::{EmbedRow, ROW_WORDS};
+use crate::scales_of;
 use carat_format::Encoding;
 
 /// `h[row] = embedding[token]` for the tokens that lie in the bound part; other rows are left alone.
@@ -26,10 +27,12 @@ pub fn run(
         let scale = weights[p.row_scales as usize + row as usize];
         let (mantissa, exponent) = ((scale & 0xffff) as i64, scale as i32 >> 16);
         let bytes: &[u8] = bytemuck::cast_slice(weights);
+        let scales = scales_of(p.groups, p.scale_shift) as usize;
         for (g, chunk) in out.chunks_mut(32).enumerate() {
             let cell = tile * p.groups as usize + g;
             let levels = simd::levels(encoding, &p.table, bytes, cell, in_tile);
-            let ws = i64::from(byte(&weights[p.scales as usize..], cell * 32 + in_tile));
+            let at = (tile * scales + (g >> p.scale_shift)) * 32 + in_tile;
+            let ws = i64::from(byte(&weights[p.scales as usize..], at));
             for (v, level) in chunk.iter_mut().zip(levels) {
                 // 128 · 255 · 65535 < 2^31.
                 *v = requant64(

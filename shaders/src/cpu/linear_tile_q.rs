@@ -16,6 +16,9 @@ const ROWS_PER_TASK: usize = TILE_ROWS;
 /// With `accumulate` the product is added with saturation, `stats[0]` counts saturated elements and
 /// `stats[1]` keeps the largest magnitude.
 ///
+/// Groups are of 32 columns, as the activations' scales are; a weight's scale that serves two or four of them
+/// multiplies each one's sum by itself.
+///
 /// Bounds: |d| ≤ 32·128·127 < 2^19 a group, `|d·ws| < 2^27`, times `as` < 2^35, over 1,024 groups < 2^45.
 pub fn run(
     p: &LinearTile,
@@ -49,6 +52,7 @@ pub fn run(
                 weights,
                 p.scales as usize,
                 p.groups as usize,
+                p.scale_shift,
                 n,
                 &mut row,
             );

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::byte;
+use crate::scales_of;
 use carat_format::{Encoding, TILE_ROWS, unpack_group};
 
 /// One row of activations taken apart.
@@ -87,29 +88,37 @@ fn table_bytes(table: &[u32; 4]) -> [u8; 16] {
     bytemuck::cast(table.map(u32::to_le))
 }
 
-/// Decodes row `n` of a part whose codes start at word 0 and whose scales start at word `scales`.
+/// Decodes row `n` of a part whose codes start at word 0 and whose scales, one for each `2^scale_shift` groups,
+/// start at word `scales`; gives one scale a group.
 pub fn decode_row(
     encoding: Encoding,
     table: &[u32; 4],
     weights: &[u32],
     scales: usize,
     groups: usize,
+    scale_shift: u32,
     n: usize,
     out: &mut WeightRow,
 ) {
     let (tile, row) = (n / TILE_ROWS, n % TILE_ROWS);
+    let first = tile * scales_of(groups as u32, scale_shift) as usize;
     for (g, scale) in out.scales.iter_mut().enumerate() {
-        *scale = byte(&weights[scales..], (tile * groups + g) * TILE_ROWS + row);
+        let at = (first + (g >> scale_shift)) * TILE_ROWS + row;
+        *scale = byte(&weights[scales..], at);
     }
     let bytes: &[u8] = bytemuck::cast_slice(weights);
     let len = encoding.group_bytes() * TILE_ROWS;
     let cells = &bytes[tile * groups * len..(tile + 1) * groups * len];
-    let table = table_bytes(table);
+    decode(encoding, &table_bytes(table), cells, row, &mut out.levels);
+}
+
+/// The levels of row `row` of a tile's groups.
+fn decode(encoding: Encoding, table: &[u8; 16], cells: &[u8], row: usize, out: &mut [i8]) {
     match isa() {
         // SAFETY: `isa` returned this version, so the processor has AVX2.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { decode_avx2(encoding, &table, cells, row, &mut out.levels) },
-        Isa::Baseline => decode_generic(encoding, &table, cells, row, &mut out.levels),
+        Isa::Avx2 => unsafe { decode_avx2(encoding, table, cells, row, out) },
+        Isa::Baseline => decode_generic(encoding, table, cells, row, out),
     }
 }
 
@@ -137,6 +146,31 @@ fn decode_avx2(encoding: Encoding, table: &[u8; 16], cells: &[u8], row: usize, o
         return decode_generic(encoding, table, cells, row, out);
     }
     let len = encoding.group_bytes() * TILE_ROWS;
+    if encoding == Encoding::Pow1 {
+        // Byte 4i + j of a group is bit i of byte j of the row's four.
+        let bit = _mm256_setr_epi32(
+            0x0101_0101,
+            0x0202_0202,
+            0x0404_0404,
+            0x0808_0808,
+            0x1010_1010,
+            0x2020_2020,
+            0x4040_4040,
+            0x8080_8080_u32 as i32,
+        );
+        let [zero, one] = [table[0], table[1]].map(|level| _mm256_set1_epi8(level as i8));
+        for (cell, out) in cells.chunks_exact(len).zip(out.chunks_exact_mut(32)) {
+            let b = &cell[row * 4..row * 4 + 4];
+            let b = _mm256_set1_epi32(i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            let set = _mm256_cmpeq_epi8(_mm256_and_si256(b, bit), bit);
+            // SAFETY: `out` is a chunk of exactly 32 writable bytes.
+            unsafe {
+                let levels = _mm256_blendv_epi8(zero, one, set);
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), levels);
+            }
+        }
+        return;
+    }
     // SAFETY: `table` is 16 readable bytes; the load is unaligned.
     let table = unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())) };
     for (cell, out) in cells.chunks_exact(len).zip(out.chunks_exact_mut(32)) {
@@ -210,6 +244,21 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn every_version_decodes_the_same_levels(
+            encoding in prop::sample::select(Encoding::ALL.to_vec()),
+            bytes in prop::collection::vec(any::<u8>(), 3 * 32 * TILE_ROWS),
+            table in any::<[u8; 16]>(),
+            row in 0..TILE_ROWS,
+        ) {
+            let cells = &bytes[..3 * encoding.group_bytes() * TILE_ROWS];
+            let (mut plain, mut wide) = ([0i8; 96], [0i8; 96]);
+            decode_generic(encoding, &table, cells, row, &mut plain);
+            wide.fill(1);
+            decode(encoding, &table, cells, row, &mut wide);
+            prop_assert_eq!(plain, wide);
+        }
+
         #[test]
         fn every_version_gives_the_same_sum(
             levels in prop::collection::vec(prop_oneof![any::<i8>(), Just(i8::MIN), Just(127)], 32 * 9),

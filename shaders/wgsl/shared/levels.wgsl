@@ -1,6 +1,6 @@
 // Codes of a group and their levels, four at a time. Twin: carat-format's unpack_group and a look-up.
 
-// Bits of a code: 2, 3, 4, or 8 where the code is the level.
+// Bits of a code: 1, 2, 3, 4, or 8 where the code is the level.
 override BITS: u32 = 4u;
 
 // A table of 16 bytes in algebraic normal form over xor: byte = xor of the coefficients whose index is
@@ -36,9 +36,17 @@ fn terms(c: vec4<u32>, m0: u32, m1: u32) -> u32 {
     return (c.x ^ (m0 & c.y)) ^ (m1 & (c.z ^ (m0 & c.w)));
 }
 
+// Index of the scale of row 0 of a tile for group `g`: one scale serves 2^shift groups.
+fn scale_cell(tile: u32, groups: u32, g: u32, shift: u32) -> u32 {
+    return tile * ((groups + (1u << shift) - 1u) >> shift) + (g >> shift);
+}
+
 // The levels of the four codes in the low BITS bits of each byte; other bits are ignored.
 fn look_up(t: Table, codes: u32) -> u32 {
     let m0 = mask_of(codes, 0u);
+    if (BITS == 1u) {
+        return t.c0.x ^ (m0 & t.c0.y);
+    }
     let m1 = mask_of(codes, 1u);
     if (BITS == 2u) {
         return terms(t.c0, m0, m1);

@@ -220,7 +220,7 @@ impl Builder<'_> {
                     row_scales: ((part.row_scales - part.codes) / 4) as u32,
                     cols: entry.layout.cols as u32,
                     exponent: self.spec.residual_exponent,
-                    ..Default::default()
+                    scale_shift: entry.layout.group.shift(),
                 },
                 entry.layout.encoding,
             );
@@ -317,6 +317,7 @@ impl Builder<'_> {
                     out_stride: entry.layout.rows as u32,
                     exponent,
                     accumulate: accumulate.into(),
+                    scale_shift: entry.layout.group.shift(),
                     ..Default::default()
                 },
                 entry.layout.encoding,

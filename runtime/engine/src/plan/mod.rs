@@ -9,6 +9,7 @@ use crate::error::Error;
 use build::{Builder, Widths, most_context};
 use carat_format::{Directory, Encoding, ModelSpec};
 use carat_shaders::params::{self, PAGE};
+use carat_shaders::scales_of;
 
 /// Index of a buffer in [`Plan::buffers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -225,13 +226,16 @@ impl Plan {
     /// matrix without padding, the gains of the norms, and of the embedding one row. A tensor that two steps
     /// read counts twice, as a tied head does beside the embedding's row.
     pub fn decode_weight_bytes(&self) -> u64 {
-        let row = |groups: u32, e: &Encoding| u64::from(groups) * (e.group_bytes() as u64 + 1) + 4;
+        let row = |groups: u32, shift: u32, e: &Encoding| {
+            let codes = u64::from(groups) * e.group_bytes() as u64;
+            codes + u64::from(scales_of(groups, shift)) + 4
+        };
         let mut embedded = false;
         let bytes = |step: &Step| match &step.op {
             // Of an embedding in parts only one holds the token's row.
             Op::EmbedRow(..) if std::mem::replace(&mut embedded, true) => 0,
-            Op::EmbedRow(p, e) => row(p.groups, e),
-            Op::LinearTile(p, e) => u64::from(p.part_rows) * row(p.groups, e),
+            Op::EmbedRow(p, e) => row(p.groups, p.scale_shift, e),
+            Op::LinearTile(p, e) => u64::from(p.part_rows) * row(p.groups, p.scale_shift, e),
             _ => {
                 let in_file =
                     |b: &&BufferId| matches!(self.buffers[b.0].content, Content::File { .. });

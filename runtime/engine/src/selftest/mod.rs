@@ -16,14 +16,14 @@ use crate::error::Error;
 use crate::model::{Model, Verify};
 use crate::plan::Row;
 use crate::session::{DeviceChoice, Session, SessionOptions};
-use carat_format::Encoding;
+use carat_format::{Encoding, ScaleGroup};
 use std::sync::Arc;
 
 /// Positions of a pass: at the start, at the border of a page of 256, far beyond it.
 const PASSES: [&[u32]; 3] = [&[0, 1, 2, 3, 4, 5, 6], &[254, 255, 256, 257], &[599]];
 
-/// A model for each encoding: together they use every kernel, tied and untied heads, and widths that fill
-/// neither groups nor words.
+/// A model for each encoding: together they use every kernel, every reach of a scale, tied and untied heads,
+/// and widths that fill neither groups nor words.
 pub fn shapes() -> Vec<Shape> {
     let shape = |(i, encoding): (usize, Encoding)| Shape {
         dim: [48, 64, 100, 172][i % 4],
@@ -33,6 +33,7 @@ pub fn shapes() -> Vec<Shape> {
         ff: [96, 130, 200, 64][i % 4],
         tied: i % 2 == 0,
         encoding,
+        group: ScaleGroup::ALL[i % 3],
         seed: 40 + i as u64,
         ..Shape::default()
     };

@@ -2,8 +2,8 @@
 
 use super::Rng;
 use carat_format::{
-    Activation, Directory, Encoding, Extras, Fixed, GROUP, ModelSpec, PackedRow, RowScale, Table,
-    TensorEntry, TensorLayout, Vector, keys, pack_rows,
+    Activation, Coding, Directory, Encoding, Extras, Fixed, ModelSpec, PackedRow, RowScale,
+    ScaleGroup, Table, TensorEntry, TensorLayout, Vector, keys, pack_rows,
 };
 use carat_gguf::{OwnedValue, TensorType, Writer};
 
@@ -26,6 +26,8 @@ pub struct Shape {
     pub vocab: u32,
     /// Encoding of every matrix.
     pub encoding: Encoding,
+    /// Weights of a scale of every matrix.
+    pub group: ScaleGroup,
     /// No head of its own.
     pub tied: bool,
     /// log2 of a factor on every weight: 0 gives activations of ordinary size.
@@ -45,6 +47,7 @@ impl Default for Shape {
             ff: 96,
             vocab: 128,
             encoding: Encoding::Pow4,
+            group: ScaleGroup::W32,
             tied: true,
             gain: 0,
             seed: 1,
@@ -119,7 +122,11 @@ impl Shape {
                 payloads.push(data);
                 continue;
             }
-            let layout = match TensorLayout::new(self.encoding, rows, cols) {
+            let coding = Coding {
+                encoding: self.encoding,
+                group: self.group,
+            };
+            let layout = match TensorLayout::new(coding, rows, cols) {
                 Ok(l) => l,
                 Err(e) => unreachable!("{e}"),
             };
@@ -156,7 +163,7 @@ impl Shape {
                         }
                     })
                     .collect(),
-                scales: (0..cols.div_ceil(GROUP as u64))
+                scales: (0..cols.div_ceil(self.group.weights() as u64))
                     .map(|_| 1 + rng.below(255) as u8)
                     .collect(),
                 scale: RowScale {
