@@ -16,6 +16,7 @@ pub mod plan;
 pub mod sample;
 pub mod selftest;
 mod session;
+pub mod template;
 pub mod text;
 
 pub use error::Error;
