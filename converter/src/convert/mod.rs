@@ -28,6 +28,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+/// Names the code that decides a converted file's bytes. The same source, options and version give the same
+/// file; another version may give another.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("CARAT_CONVERTER_CODE"));
+
 /// What to convert and how.
 #[derive(Clone, Debug)]
 pub struct Options {

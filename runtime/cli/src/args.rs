@@ -91,6 +91,13 @@ Every kernel runs on every adapter, software ones included, over small models ma
 and is compared with the CPU word by word. With a model, the checksums of logits that its file \
 states are computed on the CPU and on every adapter. Exit code 1 if anything differs.")]
     Doctor(DoctorArgs),
+    /// List or remove converted checkpoints that were kept
+    #[command(after_help = "Example: carat cache list
+
+Commands that run a Carat file take any checkpoint: they convert it once and keep the file in \
+$CARAT_CACHE, else in carat in the system's directory for caches. A checkpoint that changed is \
+converted anew; what was made of the old one stays until carat cache clear.")]
+    Cache(CacheCommandArgs),
 }
 
 /// Where to run.
@@ -102,6 +109,17 @@ pub struct DeviceArgs {
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = values::threads)]
     pub threads: Option<usize>,
+}
+
+/// What to do with a checkpoint where a Carat file is needed.
+#[derive(Args, Clone, Debug)]
+pub struct CacheArgs {
+    /// Of a checkpoint: convert it to so many bits of a weight [default: 4]
+    #[arg(long, value_name = "N", value_parser = values::bits)]
+    pub bits: Option<u32>,
+    /// Of a checkpoint: convert it into a temporary file instead of the cache
+    #[arg(long)]
+    pub no_cache: bool,
 }
 
 /// How tokens are chosen; [`crate::sampling`] turns it into the engine's parameters.
@@ -174,7 +192,7 @@ pub struct ConvertArgs {
 #[command(override_usage = "carat run [OPTIONS] <MODEL> <-p TEXT | -f FILE | ->")]
 #[command(group = clap::ArgGroup::new("text").required(true).args(["prompt", "file", "stdin"]))]
 pub struct RunArgs {
-    /// Carat file
+    /// Carat file, or a checkpoint: it is converted once and kept
     pub model: PathBuf,
     /// Prompt; what it spells never becomes a control token
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -193,6 +211,8 @@ pub struct RunArgs {
     pub ctx: Option<u32>,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub cache: CacheArgs,
     #[command(flatten)]
     pub place: DeviceArgs,
     /// Go on after a token that ends the text
@@ -267,7 +287,7 @@ pub struct InspectArgs {
 /// `carat bench`.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
-    /// Carat file
+    /// Carat file, or a checkpoint: it is converted once and kept
     pub model: PathBuf,
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
@@ -279,6 +299,8 @@ pub struct BenchArgs {
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repetitions: u32,
     #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
     pub place: DeviceArgs,
     /// Print one JSON object
     #[arg(long)]
@@ -288,11 +310,41 @@ pub struct BenchArgs {
 /// `carat doctor`.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
-    /// Carat file whose golden vectors are computed too
+    /// Carat file, or a checkpoint, whose golden vectors are computed too
     pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub cache: CacheArgs,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// `carat cache`.
+#[derive(Args, Debug)]
+pub struct CacheCommandArgs {
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+/// What to do with the cache.
+#[derive(Debug, Subcommand)]
+pub enum CacheAction {
+    /// Converted files: size, bits, date, checkpoint
+    #[command(after_help = "Example: carat cache list --json")]
+    List {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove everything that the cache holds
+    #[command(after_help = "Example: carat cache clear
+
+Files that are being written by another carat stay; files in use vanish when it ends.")]
+    Clear {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 mod memory;
 
 use crate::args::BenchArgs;
+use crate::cache::{self, Prepared};
 use crate::failure::Interrupted;
+use crate::interrupt;
 use crate::logits::interrupted;
 use crate::term::{self, Bar};
-use crate::{input, interrupt};
 use anyhow::{Context, Result};
 use carat::selftest::Rng;
 use carat::{Session, SessionOptions, Verify, Want};
@@ -49,8 +50,9 @@ struct Report {
 
 /// Runs the command.
 pub fn run(args: BenchArgs) -> Result<()> {
+    let prepared = cache::prepare(&args.model, &args.cache, args.place.threads)?;
     let bar = Bar::new("bench");
-    let report = interrupted(measure(&args, &bar));
+    let report = interrupted(measure(&args, prepared, &bar));
     bar.clear();
     let report = report?;
     if args.json {
@@ -59,10 +61,10 @@ pub fn run(args: BenchArgs) -> Result<()> {
     term::print(&show(&report))
 }
 
-fn measure(args: &BenchArgs, bar: &Bar) -> Result<Report> {
+fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
     let start = Instant::now();
     let shown = || args.model.display().to_string();
-    let model = Arc::new(input::open_model(&args.model, Verify::Hashes)?);
+    let model = Arc::new(prepared.open(Verify::Hashes)?);
     let options = SessionOptions {
         device: args.place.device.clone(),
         context: args.pp.saturating_add(args.tg),

@@ -3,9 +3,10 @@
 mod show;
 
 use crate::args::DoctorArgs;
+use crate::cache::{self, Prepared};
 use crate::failure::{Interrupted, describe};
+use crate::interrupt;
 use crate::term::{self, Bar};
-use crate::{input, interrupt};
 use anyhow::{Context, Result, bail};
 use carat::device::{self, Adapter, Kind, Limit};
 use carat::golden::Golden;
@@ -100,8 +101,13 @@ struct GoldenReport {
 
 /// Runs the command.
 pub fn run(args: DoctorArgs) -> Result<()> {
+    let prepared = args
+        .model
+        .as_deref()
+        .map(|path| cache::prepare(path, &args.cache, None))
+        .transpose()?;
     let bar = Bar::new("doctor");
-    let report = examine(&args);
+    let report = examine(&args, prepared);
     bar.clear();
     let report = match report {
         Err(_) if interrupt::requested() => return Err(Interrupted("").into()),
@@ -119,14 +125,14 @@ pub fn run(args: DoctorArgs) -> Result<()> {
     }
 }
 
-fn examine(args: &DoctorArgs) -> Result<Report> {
+fn examine(args: &DoctorArgs, prepared: Option<Prepared>) -> Result<Report> {
     let shown = || {
         args.model
             .as_ref()
             .map_or(String::new(), |m| m.display().to_string())
     };
-    let model = match &args.model {
-        Some(path) => Some(Arc::new(input::open_model(path, Verify::Hashes)?)),
+    let model = match prepared {
+        Some(prepared) => Some(Arc::new(prepared.open(Verify::Hashes)?)),
         None => None,
     };
     let stated = match &model {

@@ -6,6 +6,7 @@
 
 mod args;
 mod bench;
+mod cache;
 mod chart;
 mod convert;
 mod demo;
@@ -37,7 +38,9 @@ fn main() -> ExitCode {
         Command::Inspect(a) => inspect::run(a),
         Command::Bench(a) => bench::run(a),
         Command::Doctor(a) => doctor::run(a),
+        Command::Cache(a) => cache::run(a),
     };
+    cache::clean_up();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),

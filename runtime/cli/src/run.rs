@@ -3,7 +3,7 @@
 use crate::args::RunArgs;
 use crate::failure::Interrupted;
 use crate::values::Length;
-use crate::{input, interrupt, sampling, term};
+use crate::{cache, input, interrupt, sampling, term};
 use anyhow::{Context, Result};
 use carat::text::StopReason;
 use carat::{Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify, generate};
@@ -46,14 +46,15 @@ pub struct Timings {
 
 /// Runs the command.
 pub fn run(args: RunArgs) -> Result<()> {
-    let start = Instant::now();
     let prompt = prompt(&args)?;
+    let prepared = cache::prepare(&args.model, &args.cache, args.place.threads)?;
+    let start = Instant::now();
     let verify = if args.no_verify {
         Verify::Structure
     } else {
         Verify::Hashes
     };
-    let model = Arc::new(input::open_model(&args.model, verify)?);
+    let model = Arc::new(prepared.open(verify)?);
     let shown = || args.model.display().to_string();
     // Control tokens are for templates: a user's text cannot spell one.
     let prompt_ids = model

@@ -1,6 +1,7 @@
 //! The program as scripts see it: JSON objects, exit codes, one line for what went wrong.
 #![allow(clippy::unwrap_used)]
 
+mod cache;
 mod contract;
 mod diagnose;
 mod failures;

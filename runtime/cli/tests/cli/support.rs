@@ -11,6 +11,11 @@ use std::time::UNIX_EPOCH;
 pub fn carat() -> Command {
     let mut command = Command::cargo_bin("carat").unwrap();
     command.env("NO_COLOR", "1").env_remove("CARAT_LOG");
+    // Not the user's.
+    command.env(
+        "CARAT_CACHE",
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
+    );
     // Mesa's drivers complain on stderr where this is not set.
     command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
     command

@@ -1,0 +1,215 @@
+//! Checkpoints converted once and kept, so that commands that run a Carat file take any checkpoint.
+
+mod command;
+mod source;
+mod store;
+
+pub use command::run;
+
+use crate::args::CacheArgs;
+use crate::failure::{Interrupted, Usage};
+use crate::input::{self, Input};
+use crate::{convert, term};
+use anyhow::{Context, Result};
+use carat::{Model, Verify};
+use carat_converter::convert::{ConvertError, Options};
+use carat_converter::source::Checkpoint;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use store::{Entry, Store};
+use tempfile::TempDir;
+
+/// Bits of a weight where the user does not say.
+const BITS: u32 = 4;
+
+/// Temporary directories that cannot go before the process ends.
+static LEFT: Mutex<Vec<TempDir>> = Mutex::new(Vec::new());
+
+/// A Carat file that is ready to be opened: the user's own, or one made of the checkpoint.
+pub struct Prepared {
+    options: Options,
+    place: Place,
+}
+
+enum Place {
+    Own,
+    Cached(Store, Entry),
+    Temporary(TempDir),
+}
+
+/// Finds or makes the Carat file of `path`.
+///
+/// Errors: nothing there that can be read or converted; no place for the converted file; Ctrl-C.
+pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<Prepared> {
+    let mut options = Options {
+        source: path.into(),
+        output: PathBuf::new(),
+        bits: args.bits.unwrap_or(BITS),
+        threads,
+        force: true,
+    };
+    if input::kind(path)? == Input::Carat {
+        if args.bits.is_some() {
+            return Err(Usage(format!(
+                "{}: a Carat file already; --bits is for checkpoints that are yet to be converted",
+                path.display()
+            ))
+            .into());
+        }
+        return Ok(Prepared {
+            options,
+            place: Place::Own,
+        });
+    }
+    let checkpoint = input::open_checkpoint(path)?;
+    if args.no_cache {
+        let place = temporary(&mut options)?;
+        return Ok(Prepared { options, place });
+    }
+    let place = match cached(&checkpoint, &mut options) {
+        Ok(place) => place,
+        Err(e) if is_about_the_cache(&e) => {
+            term::warn(&format!(
+                "the cache cannot be used ({}); a temporary file takes its place. \
+                 CARAT_CACHE=DIRECTORY names another cache",
+                crate::failure::describe(&e)
+            ));
+            temporary(&mut options)?
+        }
+        Err(e) => return Err(e),
+    };
+    Ok(Prepared { options, place })
+}
+
+impl Prepared {
+    /// Opens the file. One from the cache that is damaged is made anew.
+    ///
+    /// Errors: as [`Model::open`].
+    pub fn open(mut self, verify: Verify) -> Result<Model> {
+        match self.place {
+            Place::Own => input::open_model(&self.options.source, verify),
+            Place::Temporary(directory) => {
+                let model = Model::open(&self.options.output, verify)?;
+                // Where a file may go while it is mapped, nothing is left behind however the process ends.
+                if cfg!(unix) {
+                    drop(directory);
+                } else if let Ok(mut left) = LEFT.lock() {
+                    left.push(directory);
+                }
+                Ok(model)
+            }
+            Place::Cached(store, entry) => match Model::open(&self.options.output, verify) {
+                Ok(model) => Ok(model),
+                Err(e) => {
+                    term::warn(&format!(
+                        "a damaged file of the cache is made anew: {}: {e}",
+                        self.options.output.display()
+                    ));
+                    store.remove(&entry)?;
+                    make(&store, &entry, &mut self.options)?;
+                    Ok(Model::open(&self.options.output, verify)?)
+                }
+            },
+        }
+    }
+}
+
+/// Removes what could not go before: called at the end of the process.
+pub fn clean_up() {
+    if let Ok(mut left) = LEFT.lock() {
+        left.clear();
+    }
+}
+
+/// The cached file of a checkpoint, made where it is not there yet.
+fn cached(checkpoint: &Checkpoint, options: &mut Options) -> Result<Place> {
+    let store = Store::open()?;
+    let content = source::content(checkpoint, &store)?;
+    let entry = store.entry(checkpoint, &content, options);
+    match store.find(&entry) {
+        Ok(Some(bytes)) => {
+            options.output = entry.file();
+            term::note(&format!(
+                "{}: using its cached conversion to {} bits ({})",
+                options.source.display(),
+                options.bits,
+                term::bytes(bytes)
+            ));
+            return Ok(Place::Cached(store, entry));
+        }
+        Ok(None) => {}
+        Err(fault) => {
+            term::warn(&format!(
+                "a damaged file of the cache is made anew: {fault:#}"
+            ));
+            store.remove(&entry)?;
+        }
+    }
+    make(&store, &entry, options)?;
+    Ok(Place::Cached(store, entry))
+}
+
+/// Converts into the cache.
+fn make(store: &Store, entry: &Entry, options: &mut Options) -> Result<()> {
+    store.remove_stale();
+    options.output = entry.file();
+    announce(options, "for the cache");
+    let summary = convert::convert(options)?;
+    // The checkpoint was read twice, for its name in the cache and for its weights.
+    let again = Checkpoint::open(&options.source)?;
+    if store.entry(&again, &source::content(&again, store)?, options) != *entry {
+        store.remove(entry)?;
+        anyhow::bail!(
+            "{}: changed while it was converted; run the command again",
+            options.source.display()
+        );
+    }
+    if let Err(e) = store.publish(entry, options) {
+        let _ = store.remove(entry);
+        return Err(store::NoStore(crate::failure::describe(&e)).into());
+    }
+    term::note(&format!(
+        "kept in {}\n({}, {:.2} bits a weight; --bits N asks for others, --no-cache keeps nothing)",
+        options.output.display(),
+        term::bytes(summary.bytes),
+        summary.payload_bpw,
+    ));
+    Ok(())
+}
+
+/// Converts into a temporary directory.
+fn temporary(options: &mut Options) -> Result<Place> {
+    let advice = "no temporary file can be made; TMPDIR=DIRECTORY names another place";
+    let directory = tempfile::Builder::new()
+        .prefix("carat-")
+        .tempdir()
+        .context(advice)?;
+    options.output = directory.path().join("model.gguf");
+    announce(options, "into a temporary file");
+    match convert::convert(options) {
+        Err(e) if is_about_the_cache(&e) => Err(e.context(advice)),
+        Err(e) => Err(e),
+        Ok(_) => Ok(Place::Temporary(directory)),
+    }
+}
+
+fn announce(options: &Options, place: &str) {
+    term::note(&format!(
+        "{}: not a Carat file; converting it to {} bits {place}",
+        options.source.display(),
+        options.bits
+    ));
+}
+
+/// Whether a fault is of the place where the converted file should go, not of the checkpoint.
+fn is_about_the_cache(error: &anyhow::Error) -> bool {
+    let target = matches!(
+        error.downcast_ref::<ConvertError>(),
+        Some(
+            ConvertError::TargetDirectory { .. }
+                | ConvertError::DiskFull { .. }
+                | ConvertError::Write { .. }
+        )
+    );
+    (target || error.is::<store::NoStore>()) && !error.is::<Interrupted>()
+}
