@@ -1,6 +1,7 @@
 //! What the suite shares: synthetic Carat files of any shape, seeded numbers, the drivers that are here.
 #![forbid(unsafe_code)]
 
+pub mod architectures;
 pub mod drivers;
 pub mod facet;
 pub mod rng;
