@@ -1,6 +1,7 @@
 //! What a conversion did, tensor by tensor, as JSON.
 
 use crate::source::Checkpoint;
+use carat_format::Coding;
 use carat_gguf::Layout;
 use serde::Serialize;
 
@@ -11,8 +12,10 @@ pub struct Report {
     pub name: Option<String>,
     /// Architecture of the source.
     pub architecture: String,
-    /// Bits of a code.
+    /// Bits of a code, where no rule says otherwise.
     pub bits: u32,
+    /// Weights that share a scale, where no rule says otherwise.
+    pub group: u32,
     /// Weights, norms included.
     pub weights: u64,
     /// Bytes of the source's weight files.
@@ -55,7 +58,7 @@ pub struct TensorReport {
 impl Report {
     pub(crate) fn new(
         source: &Checkpoint,
-        bits: u32,
+        coding: Coding,
         layout: &Layout,
         tensors: Vec<TensorReport>,
     ) -> Self {
@@ -73,7 +76,8 @@ impl Report {
         Self {
             name: source.name().map(String::from),
             architecture: hyper.architecture.clone(),
-            bits,
+            bits: coding.encoding.bits(),
+            group: coding.group.weights() as u32,
             weights: hyper.weights(),
             source_bytes: source.bytes(),
             bytes: layout.file_len,

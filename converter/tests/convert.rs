@@ -26,8 +26,7 @@ fn options(source: &Path, output: &Path, bits: u32) -> Options {
         source: source.into(),
         output: output.into(),
         bits,
-        threads: None,
-        force: false,
+        ..Default::default()
     }
 }
 
@@ -228,7 +227,7 @@ fn odd_shapes_and_an_untied_head() {
     let source = common::checkpoint(&common::config(), &common::tensors());
     copy_tokenizer(source.path());
     let (_dir, path) = target();
-    for bits in [2, 3, 4, 8] {
+    for bits in [1, 2, 3, 4, 8] {
         let options = Options {
             force: true,
             ..options(source.path(), &path, bits)

@@ -32,8 +32,7 @@ fn quality(bits: u32, most_ppl: f64, most_kl: f64) {
         source: common::facet(),
         output: output.clone(),
         bits,
-        threads: None,
-        force: false,
+        ..Default::default()
     };
     convert(&options, &Silent).unwrap();
     let (model, original) = (

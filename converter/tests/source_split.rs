@@ -143,8 +143,7 @@ fn a_quantized_model_converts_to_the_same_bytes_from_its_parts() {
                 source: source.into(),
                 output: output.clone(),
                 bits: 4,
-                threads: None,
-                force: false,
+                ..Default::default()
             };
             let summary = convert(&options, &Silent).unwrap();
             assert_eq!(
@@ -168,8 +167,8 @@ fn no_part_is_replaced_by_a_conversion() {
         source: name(dir.path(), 0),
         output: part.clone(),
         bits: 4,
-        threads: None,
         force: true,
+        ..Default::default()
     };
     let e = convert(&options, &Silent).unwrap_err().to_string();
     assert!(e.contains("lies in the source"), "{e}");

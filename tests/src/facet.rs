@@ -18,8 +18,7 @@ pub fn convert_to(bits: u32, output: &Path) {
         source: directory(),
         output: output.into(),
         bits,
-        threads: None,
-        force: false,
+        ..Default::default()
     };
     if let Err(e) = convert(&options, &Silent) {
         panic!("{e}");

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 pub enum ConvertError {
     #[error("{found} bits a weight are not supported, expected 1, 2, 3, 4 or 8")]
     Bits { found: u32 },
+    #[error("the rule '{rule}' matches no matrix of the model; its matrices are {names}")]
+    Rule { rule: String, names: String },
     #[error("{}: already a Carat file; convert the checkpoint that it was made from", path.display())]
     AlreadyConverted { path: PathBuf },
     #[error(transparent)]

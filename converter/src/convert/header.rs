@@ -3,9 +3,7 @@
 use super::ConvertError;
 use crate::hf_tokenizer::HfTokenizer;
 use crate::source::{Checkpoint, Generation, TokenizerSource};
-use carat_format::{
-    Directory, Encoding, ModelSpec, Table, TensorEntry, TensorLayout, Vector, keys,
-};
+use carat_format::{Coding, Directory, ModelSpec, Table, TensorEntry, TensorLayout, Vector, keys};
 use carat_gguf::{Layout, OwnedValue, Parse, TensorType, Writer, parse};
 
 /// Until the integer engine has been probed: ±2^19 with 12 bits of fraction.
@@ -22,8 +20,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Matrices in `encoding`, everything that needs weights still unset.
-    pub fn new(source: &Checkpoint, encoding: Encoding) -> Result<Self, ConvertError> {
+    /// Matrices in the coding of their names, everything that needs weights still unset.
+    pub fn new(source: &Checkpoint, coding: impl Fn(&str) -> Coding) -> Result<Self, ConvertError> {
         let hyper = source.hyper();
         let mut directory = Directory::default();
         // Every tensor starts at a multiple of the alignment, as the container's writer has it.
@@ -41,7 +39,7 @@ impl Plan {
                 });
                 cols * 4
             } else {
-                let layout = TensorLayout::new(encoding, rows, cols)?;
+                let layout = TensorLayout::new(coding(&tensor.name()), rows, cols)?;
                 let bytes = layout.payload_bytes();
                 let table = Table::default();
                 let entry = TensorEntry {

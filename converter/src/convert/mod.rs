@@ -12,15 +12,17 @@ mod hash;
 mod header;
 mod matrix;
 mod role;
+mod rule;
 mod vector;
 
 pub use error::ConvertError;
 pub use finalize::{Finals, finalize};
+pub use rule::{Rule, RuleError};
 
 use crate::progress::Progress;
 use crate::report::{Report, TensorReport, peak_resident_bytes};
 use crate::source::{Checkpoint, Kind};
-use carat_format::{Encoding, Tensor};
+use carat_format::{Coding, Encoding, ScaleGroup, Tensor};
 use file::Output;
 use header::Plan;
 use serde::Serialize;
@@ -41,10 +43,29 @@ pub struct Options {
     pub output: PathBuf,
     /// Bits of a code: 1, 2, 3, 4 or 8.
     pub bits: u32,
+    /// Weights that share a scale.
+    pub group: ScaleGroup,
+    /// What single matrices have instead of `bits` and `group`.
+    pub rules: Vec<Rule>,
     /// Threads; the machine's where absent. The file does not depend on it.
     pub threads: Option<usize>,
     /// Replace an existing file.
     pub force: bool,
+}
+
+impl Default for Options {
+    /// 4 bits and a scale for each 32 weights everywhere; no source and no output.
+    fn default() -> Self {
+        Self {
+            source: PathBuf::new(),
+            output: PathBuf::new(),
+            bits: 4,
+            group: ScaleGroup::default(),
+            rules: Vec::new(),
+            threads: None,
+            force: false,
+        }
+    }
 }
 
 /// What a conversion gave.
@@ -71,7 +92,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// A source that cannot be read, a target that cannot be written or exists, a model outside the format's
-/// range, cancellation. Nothing is left under the target's name then, nor under the temporary one unless
+/// range, a rule that matches no matrix, cancellation. Nothing is left under the target's name then, nor under the temporary one unless
 /// the process was killed.
 pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, ConvertError> {
     let started = Instant::now();
@@ -89,7 +110,12 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
             path: options.source.clone(),
         });
     }
-    let mut plan = Plan::new(&source, encoding)?;
+    rule::check(&options.rules, source.hyper())?;
+    let base = Coding {
+        encoding,
+        group: options.group,
+    };
+    let mut plan = Plan::new(&source, |name| rule::coding(base, &options.rules, name))?;
     let layout = plan.lay_out()?;
     let output = Output::create(options, &source, layout.file_len)?;
     let pool = rayon::ThreadPoolBuilder::new()
@@ -125,7 +151,7 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     finalize(output.path(), &layout, &finals)?;
     output.publish(options)?;
 
-    let report = Report::new(&source, options.bits, &layout, tensors);
+    let report = Report::new(&source, base, &layout, tensors);
     Ok(Summary {
         weights: report.weights,
         bytes: report.bytes,

@@ -2,10 +2,12 @@
 
 use crate::values::{self, Length, Tokens};
 use carat::DeviceChoice;
+use carat_converter::convert::Rule;
+use carat_format::ScaleGroup;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-/// Language models at 2 to 4 bits per weight, run in integers: one file, one prompt and one seed give
+/// Language models at 1 to 4 bits per weight, run in integers: one file, one prompt and one seed give
 /// the same text on every device.
 #[derive(Debug, Parser)]
 #[command(
@@ -35,6 +37,7 @@ Takes under 20 seconds and leaves no file behind.")]
     /// Make a Carat file of a checkpoint
     #[command(
         after_help = "Example: carat convert TinyLlama-1.1B/ -o tinyllama.gguf --bits 4
+         carat convert model.gguf -o small.gguf --bits 2 --tensor 'token_embd|ffn_down=4,g64'
 
 Reads Hugging Face directories (safetensors) and GGUF files, whole or split (give any part), in \
 F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS, MXFP4, TQ1_0 or \
@@ -170,9 +173,16 @@ pub struct ConvertArgs {
     /// File to write
     #[arg(short, long, value_name = "OUT.gguf")]
     pub output: PathBuf,
-    /// Bits of a weight: 2, 3, 4 or 8
+    /// Bits of a weight: 1, 2, 3, 4 or 8
     #[arg(long, value_name = "N", default_value = "4", value_parser = values::bits)]
     pub bits: u32,
+    /// Weights that share a scale of 8 bits: 32, 64 or 128
+    #[arg(long, value_name = "N", default_value = "32", value_parser = values::group)]
+    pub group: ScaleGroup,
+    /// Other bits, group or both for matrices whose name matches a regular expression, like
+    /// 'ffn_down=4,g64'; may be given several times, the last that matches decides
+    #[arg(long, value_name = "PATTERN=BITS,gN", value_parser = values::rule)]
+    pub tensor: Vec<Rule>,
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = values::threads)]
     pub threads: Option<usize>,

@@ -47,6 +47,7 @@ pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<
         bits: args.bits.unwrap_or(BITS),
         threads,
         force: true,
+        ..Options::default()
     };
     if input::kind(path)? == Input::Carat {
         if args.bits.is_some() {

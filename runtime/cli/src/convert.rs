@@ -16,6 +16,7 @@ use std::path::Path;
 struct Report<'a> {
     output: String,
     bits: u32,
+    group: u32,
     source_bytes: u64,
     #[serde(flatten)]
     summary: &'a Summary,
@@ -27,6 +28,8 @@ pub fn run(args: ConvertArgs) -> Result<()> {
         source: args.source,
         output: args.output,
         bits: args.bits,
+        group: args.group,
+        rules: args.tensor,
         threads: args.threads,
         force: args.force,
     };
@@ -51,6 +54,7 @@ pub fn run(args: ConvertArgs) -> Result<()> {
         return term::print_json(&Report {
             output: options.output.display().to_string(),
             bits: options.bits,
+            group: summary.report.group,
             source_bytes: summary.report.source_bytes,
             summary: &summary,
         });

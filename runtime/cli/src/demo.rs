@@ -68,7 +68,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         output: output.clone(),
         bits: BITS,
         threads: args.place.threads,
-        force: false,
+        ..Default::default()
     })?;
     let whole = summary.report.source_bytes;
     show(format!(

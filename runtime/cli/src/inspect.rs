@@ -348,8 +348,8 @@ fn overview(r: &Report) -> String {
 /// One line a tensor.
 fn table(rows: &[Row]) -> String {
     let mut out = format!(
-        "\n{:<28}{:>15} {:<6}{:>6}{:>6}{:>8}{:>10}\n",
-        "tensor", "shape", "type", "bits", "p", "error", "size"
+        "\n{:<26}{:>14} {:<6}{:>5}{:>6}{:>5}{:>7}{:>10}\n",
+        "tensor", "shape", "type", "bits", "group", "p", "error", "size"
     );
     for r in rows {
         let shape = r
@@ -360,11 +360,12 @@ fn table(rows: &[Row]) -> String {
             .join("x");
         let or_dash = |x: Option<String>| x.unwrap_or_else(|| "-".into());
         out += &format!(
-            "{:<28}{:>15} {:<6}{:>6}{:>6}{:>8}{:>10}\n",
-            term::clip(&r.name, 27),
-            term::clip(&shape, 15),
+            "{:<26}{:>14} {:<6}{:>5}{:>6}{:>5}{:>7}{:>10}\n",
+            term::clip(&r.name, 25),
+            term::clip(&shape, 13),
             term::clip(&r.encoding, 6),
-            or_dash(r.bits.map(|b| term::clip(&format!("{b}"), 5))),
+            or_dash(r.bits.map(|b| format!("{}", (b * 100.0).round() / 100.0))),
+            or_dash(r.group.map(|g| g.to_string())),
             or_dash(r.exponent.map(|p| format!("{p:.2}"))),
             or_dash(r.error.map(|e| format!("{e:.4}"))),
             or_dash(r.bytes.map(term::bytes)),

@@ -1,6 +1,8 @@
 //! Values of the command line, checked while it is parsed: a wrong one is a usage error.
 
 use carat::DeviceChoice;
+use carat_converter::convert::{Rule, RuleError};
+use carat_format::ScaleGroup;
 
 /// Token ids separated by commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,12 +97,24 @@ pub fn stop(text: &str) -> Result<String, String> {
 /// Bits of a weight.
 pub fn bits(text: &str) -> Result<u32, String> {
     match text {
+        "1" => Ok(1),
         "2" => Ok(2),
         "3" => Ok(3),
         "4" => Ok(4),
         "8" => Ok(8),
-        _ => Err("expected 2, 3, 4 or 8".into()),
+        _ => Err("expected 1, 2, 3, 4 or 8".into()),
     }
+}
+
+/// Weights of a scale.
+pub fn group(text: &str) -> Result<ScaleGroup, String> {
+    let group = text.parse().ok().and_then(ScaleGroup::from_weights);
+    group.ok_or_else(|| "expected 32, 64 or 128".into())
+}
+
+/// What single tensors have instead.
+pub fn rule(text: &str) -> Result<Rule, String> {
+    text.parse().map_err(|e: RuleError| e.to_string())
 }
 
 /// Threads to work with.

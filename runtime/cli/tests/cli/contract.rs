@@ -1,6 +1,6 @@
 //! Keys and types of every JSON object, and what the numbers in them mean.
 
-use crate::support::{carat, checkpoint, json, model, text};
+use crate::support::{carat, checkpoint, failure, json, model, text};
 use serde_json::Value;
 use std::fs;
 
@@ -297,6 +297,53 @@ fn convert_reports() {
         .map(|e| e.unwrap().file_name())
         .collect();
     assert_eq!(names.len(), 2, "nothing else is left: {names:?}");
+}
+
+#[test]
+fn single_tensors_get_other_bits_and_groups() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("m.gguf");
+    let convert = |rule: &str| {
+        let mut c = carat();
+        c.arg("convert").arg(checkpoint()).arg("-o").arg(&out);
+        c.args(["--bits", "1", "--group", "128", "--json", "--tensor", rule]);
+        c.args(["--tensor", "token_embd=4,g32"]);
+        c
+    };
+    let error = failure(&mut convert("fnn_down=4"), 1);
+    assert!(
+        error.contains("'fnn_down=4'") && error.contains("ffn_down.weight"),
+        "{error}"
+    );
+    let v = json(&mut convert("ffn_(up|down)=2"));
+    assert_eq!((&v["bits"], &v["group"]), (&1.into(), &128.into()));
+    let inspect = json(carat().arg("inspect").arg(&out).arg("--json"));
+    for t in inspect["tensors"].as_array().unwrap() {
+        let name = t["name"].as_str().unwrap();
+        let expected: (Value, Value) = if name.contains("norm") {
+            (32.0.into(), Value::Null)
+        } else if name.contains("ffn_up") || name.contains("ffn_down") {
+            (2.0.into(), 128.into())
+        } else if name.starts_with("token_embd") {
+            (4.0.into(), 32.into())
+        } else {
+            (1.0.into(), 128.into())
+        };
+        assert_eq!(
+            (&t["bits"], &t["group"]),
+            (&expected.0, &expected.1),
+            "{name}"
+        );
+    }
+    let table = carat()
+        .arg("inspect")
+        .arg(&out)
+        .arg("--tensors")
+        .output()
+        .unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains(" group "), "{table}");
+    assert!(table.lines().all(|l| l.chars().count() <= 80), "{table}");
 }
 
 #[test]
