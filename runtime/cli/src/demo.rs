@@ -132,8 +132,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
             seed: SEED,
             ..Params::default()
         },
-        stops: Vec::new(),
-        ignore_end: false,
+        ..GenerateOptions::default()
     };
     let (generation, timings) = run::stream(&mut session, &ids, &options, !args.json)?;
     if args.json {

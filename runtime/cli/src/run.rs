@@ -210,6 +210,7 @@ fn options(args: &RunArgs, model: &Model) -> Result<GenerateOptions> {
         sampling: sampling::params(&args.sampling, model)?,
         stops: args.sampling.stop.clone(),
         ignore_end: args.ignore_eos,
+        ..GenerateOptions::default()
     })
 }
 

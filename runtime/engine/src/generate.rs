@@ -1,13 +1,16 @@
-//! Tokens one after another: session → sampler → text, with stop strings and a way to cancel.
+//! Tokens one after another: session → sampler → text, with stop strings, a constraint on the text and a
+//! way to cancel.
 
 use crate::error::Error;
-use crate::sample::{ParamError, Params, SampleError, Sampler};
+use crate::sample::{
+    Constraint, ConstraintError, ParamError, Params, SampleError, Sampler, TokenMetrics,
+};
 use crate::session::{LogitsHash, Session, Want};
 use crate::text::{StopError, StopReason, StopStrings, Utf8Stream};
 use std::ops::ControlFlow;
 
 /// What to generate.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GenerateOptions {
     /// Most tokens.
     pub max_tokens: usize,
@@ -17,6 +20,8 @@ pub struct GenerateOptions {
     pub stops: Vec<String>,
     /// Go on after end-of-text tokens.
     pub ignore_end: bool,
+    /// Report [`TokenMetrics`] of every token, with so many of the likeliest ones.
+    pub metrics: Option<usize>,
 }
 
 /// A finished generation.
@@ -28,6 +33,9 @@ pub struct Generation {
     pub text: String,
     /// Why it ended.
     pub reason: StopReason,
+    /// Under a constraint: whether it accepts the text as whole. A stop string cuts the text, which then
+    /// counts as incomplete.
+    pub complete: Option<bool>,
     /// Hash over the logits of every sampled row: see [`LogitsHash`].
     pub logits_hash: String,
 }
@@ -47,6 +55,9 @@ pub enum GenerateError {
     /// Logits that cannot be sampled.
     #[error(transparent)]
     Sample(#[from] SampleError),
+    /// A constraint that cannot go on.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
     /// No token to start from.
     #[error("the prompt has no tokens and the model adds none; give some text")]
     EmptyPrompt,
@@ -68,6 +79,8 @@ pub enum Event<'a> {
         id: u32,
         /// Text to show.
         text: &'a str,
+        /// What the model thought of it, if [`GenerateOptions::metrics`] asks.
+        metrics: Option<&'a TokenMetrics>,
     },
     /// Text that was held back and is certain now that the generation has ended.
     Tail {
@@ -85,6 +98,21 @@ pub async fn generate(
     session: &mut Session,
     prompt: &[u32],
     options: &GenerateOptions,
+    watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+) -> Result<Generation, GenerateError> {
+    generate_constrained(session, prompt, options, None, watch).await
+}
+
+/// [`generate`] under a constraint, which sees the chosen tokens and not the prompt. It ends the text
+/// where nothing can follow ([`StopReason::Complete`]). No token is forced: each is sampled among those
+/// allowed, also where there is only one.
+///
+/// Errors: as [`generate`]; a limit of the constraint; no token of the vocabulary that fits.
+pub async fn generate_constrained(
+    session: &mut Session,
+    prompt: &[u32],
+    options: &GenerateOptions,
+    mut constraint: Option<&mut dyn Constraint>,
     watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Generation, GenerateError> {
     let model = session.model().clone();
@@ -108,8 +136,12 @@ pub async fn generate(
         }
         .into());
     }
-    // Greedy choice without a penalty needs the arg-max alone, which the device finds.
-    let argmax_only = options.sampling.temperature == 0.0 && !options.sampling.penalizes();
+    // Greedy choice among all tokens needs the arg-max alone, which the device finds.
+    let argmax_only = options.sampling.temperature == 0.0
+        && !options.sampling.penalizes()
+        && options.sampling.logit_bias.is_empty()
+        && options.metrics.is_none()
+        && constraint.is_none();
     let want = if argmax_only {
         Want::LastResult
     } else {
@@ -142,6 +174,17 @@ pub async fn generate(
             reason = Some(StopReason::Context);
             break;
         }
+        let mut mask = None;
+        if let Some(constraint) = constraint.as_deref_mut() {
+            mask = constraint.mask()?;
+            if let Some(mask) = mask.as_mut().filter(|_| options.ignore_end) {
+                tokenizer.ends().for_each(|id| mask.remove(id));
+            }
+            if mask.as_ref().is_none_or(|m| m.is_empty()) {
+                reason = Some(StopReason::Complete);
+                break;
+            }
+        }
         let mut output = None;
         session
             .forward(&next, want, &mut |o| output = Some(o))
@@ -152,9 +195,15 @@ pub async fn generate(
             output.argmax
         } else {
             // The history is the whole session, so a penalty sees the prompt too.
-            sampler.sample(&output.logits, exponent, session.tokens())?
+            sampler.sample_among(&output.logits, exponent, session.tokens(), mask.as_ref())?
         };
         ids.push(id);
+        if let Some(constraint) = constraint.as_deref_mut() {
+            constraint.accept(id)?;
+        }
+        let metrics = options.metrics.and_then(|top| {
+            TokenMetrics::new(output.position + 1, id, &output.logits, exponent, top)
+        });
         let ends = !options.ignore_end && tokenizer.is_end(id);
         let piece = if ends {
             String::new()
@@ -162,7 +211,11 @@ pub async fn generate(
             stops.push(&utf8.push(tokenizer.decode_bytes(id, false)))
         };
         text.push_str(&piece);
-        let watched = watch(Event::Token { id, text: &piece });
+        let watched = watch(Event::Token {
+            id,
+            text: &piece,
+            metrics: metrics.as_ref(),
+        });
         reason = if ends {
             Some(StopReason::End { id })
         } else if let Some(index) = stops.hit() {
@@ -182,9 +235,11 @@ pub async fn generate(
         let _ = watch(Event::Tail { text: &tail });
     }
     let reason = reason.unwrap_or(StopReason::Cancelled);
+    let cut = matches!(reason, StopReason::StopString { .. });
     Ok(Generation {
         ids,
         text,
+        complete: constraint.map(|c| !cut && c.is_complete()),
         reason,
         logits_hash: hash.hex(),
     })

@@ -11,6 +11,8 @@ mod error;
 pub mod exec;
 mod generate;
 pub mod golden;
+#[cfg(feature = "grammar")]
+pub mod grammar;
 mod model;
 pub mod plan;
 pub mod sample;
@@ -20,6 +22,8 @@ pub mod template;
 pub mod text;
 
 pub use error::Error;
-pub use generate::{Event, GenerateError, GenerateOptions, Generation, generate};
+pub use generate::{
+    Event, GenerateError, GenerateOptions, Generation, generate, generate_constrained,
+};
 pub use model::{Model, Verify};
 pub use session::{Checksum, DeviceChoice, LogitsHash, Output, Session, SessionOptions, Want};

@@ -52,14 +52,19 @@ impl Candidates {
     /// Replaces the set by all tokens of `logits` (real logit = z · 2^exponent); keeps the allocation.
     /// `exponent` must lie within ±[`MAX_EXPONENT`].
     pub fn load(&mut self, logits: &[i32], exponent: i32) {
+        let all = (0u32..).zip(logits.iter().map(|&z| i64::from(z)));
+        self.load_some(all, exponent);
+    }
+
+    /// Replaces the set by `(id, z)` with ascending ids and |z| ≤ 2^53, so that z · 2^exponent is exact.
+    pub(super) fn load_some(&mut self, some: impl Iterator<Item = (u32, i64)>, exponent: i32) {
         debug_assert!(exponent.abs() <= MAX_EXPONENT);
         let scale = f64::from_bits(((1023 + i64::from(exponent)) as u64) << 52);
         self.items.clear();
-        self.items
-            .extend(logits.iter().zip(0u32..).map(|(&z, id)| Candidate {
-                id,
-                logit: f64::from(z) * scale,
-            }));
+        self.items.extend(some.map(|(id, z)| Candidate {
+            id,
+            logit: z as f64 * scale,
+        }));
         self.ranked = 0;
     }
 
@@ -80,16 +85,16 @@ impl Candidates {
     }
 
     /// Multiplies the logits of `recent` tokens by `penalty` where they are not positive and divides
-    /// them where they are, each token once. Call it right after [`Candidates::load`]: the index of an
-    /// item is then its id. Ids outside the vocabulary are ignored.
+    /// them where they are, each token once. Call it right after [`Candidates::load`], while ids ascend.
+    /// Ids outside the set are ignored.
     pub fn penalize(&mut self, recent: &[u32], penalty: f32) {
         let penalty = f64::from(penalty);
         let mut ids: Vec<u32> = recent.to_vec();
         ids.sort_unstable();
         ids.dedup();
         for id in ids {
-            if let Some(c) = self.items.get_mut(id as usize) {
-                debug_assert_eq!(c.id, id);
+            if let Ok(at) = self.items.binary_search_by_key(&id, |c| c.id) {
+                let c = &mut self.items[at];
                 if c.logit > 0.0 {
                     c.logit /= penalty;
                 } else {

@@ -21,6 +21,20 @@ pub struct Params {
     pub repeat_last_n: usize,
     /// Seed of the draws.
     pub seed: u64,
+    /// What is added to the logits of single tokens before everything else.
+    pub logit_bias: Vec<LogitBias>,
+}
+
+/// What is added to a token's logit. Several for one token add up.
+///
+/// The sum is taken in integers: the bias is rounded to the unit of the model's logits, 2^exponent
+/// (half away from zero), and limited to 2^50 such units, which no difference of logits reaches.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogitBias {
+    /// The token. Ids outside the vocabulary are ignored.
+    pub id: u32,
+    /// In nats; −∞ forbids the token.
+    pub bias: f64,
 }
 
 impl Default for Params {
@@ -33,6 +47,7 @@ impl Default for Params {
             repeat_penalty: 1.0,
             repeat_last_n: 64,
             seed: 0,
+            logit_bias: Vec::new(),
         }
     }
 }
@@ -52,6 +67,16 @@ pub enum ParamError {
     /// Not finite or not above 0.
     #[error("repeat penalty is {0}; expected a finite number above 0 (1 = off)")]
     RepeatPenalty(f32),
+    /// Not a number, or +∞.
+    #[error(
+        "the logit bias of token {id} is {bias}; expected a finite number, or -inf to forbid the token"
+    )]
+    LogitBias {
+        /// The token.
+        id: u32,
+        /// The bias.
+        bias: f64,
+    },
 }
 
 impl Params {
@@ -79,6 +104,10 @@ impl Params {
         }
         if !(self.repeat_penalty.is_finite() && self.repeat_penalty > 0.0) {
             return Err(ParamError::RepeatPenalty(self.repeat_penalty));
+        }
+        let wrong = |b: &&LogitBias| b.bias.is_nan() || b.bias == f64::INFINITY;
+        if let Some(&LogitBias { id, bias }) = self.logit_bias.iter().find(wrong) {
+            return Err(ParamError::LogitBias { id, bias });
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The sampler: parameters, a random stream, reused buffers.
 
 use super::filters::{Candidates, MAX_EXPONENT};
-use super::params::{ParamError, Params};
+use super::mask::Mask;
+use super::params::{LogitBias, ParamError, Params};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -17,6 +18,11 @@ pub enum SampleError {
     /// The exponent is outside the range in which logits are exact.
     #[error("logits have the binary exponent {0}: expected -{max}..={max}", max = MAX_EXPONENT)]
     Exponent(i32),
+    /// Mask and biases leave nothing.
+    #[error(
+        "no token may be chosen: what the schema or grammar allows, logit biases forbid; take a bias of -inf away"
+    )]
+    NoneAllowed,
 }
 
 /// Most logits of one position.
@@ -70,12 +76,26 @@ impl Sampler {
     /// random stream, none at temperature 0.
     ///
     /// # Errors
-    /// No logits, too many, or an exponent out of range.
+    /// No logits, too many, an exponent out of range, or biases that forbid every token.
     pub fn sample(
         &mut self,
         logits: &[i32],
         exponent: i32,
         history: &[u32],
+    ) -> Result<u32, SampleError> {
+        self.sample_among(logits, exponent, history, None)
+    }
+
+    /// [`Sampler::sample`] among the tokens of a mask alone.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`], and a mask without a token that is left.
+    pub fn sample_among(
+        &mut self,
+        logits: &[i32],
+        exponent: i32,
+        history: &[u32],
+        mask: Option<&Mask>,
     ) -> Result<u32, SampleError> {
         if logits.len() > MAX_LOGITS {
             return Err(SampleError::TooManyLogits(logits.len()));
@@ -83,24 +103,79 @@ impl Sampler {
         if !(-MAX_EXPONENT..=MAX_EXPONENT).contains(&exponent) {
             return Err(SampleError::Exponent(exponent));
         }
+        if logits.is_empty() {
+            return Err(SampleError::NoLogits);
+        }
         let greedy = self.params.temperature == 0.0;
-        if greedy && !self.params.penalizes() {
+        if greedy && !self.params.penalizes() && self.params.logit_bias.is_empty() && mask.is_none()
+        {
             return argmax(logits).ok_or(SampleError::NoLogits);
         }
+        let shifts = shifts(&self.params.logit_bias, exponent);
+        let left = allowed(logits, mask, &shifts);
+        if greedy && !self.params.penalizes() {
+            // The first of equals is the lowest id.
+            let best = left.reduce(|a, b| if b.1 > a.1 { b } else { a });
+            return best.map(|(id, _)| id).ok_or(SampleError::NoneAllowed);
+        }
         let set = &mut self.candidates;
-        set.load(logits, exponent);
+        set.load_some(left, exponent);
         if self.params.penalizes() {
             let start = history.len().saturating_sub(self.params.repeat_last_n);
             set.penalize(&history[start..], self.params.repeat_penalty);
         }
         if greedy {
-            return set.best().map(|c| c.id).ok_or(SampleError::NoLogits);
+            return set.best().map(|c| c.id).ok_or(SampleError::NoneAllowed);
         }
         set.top_k(self.params.top_k);
         set.top_p(self.params.top_p);
         set.min_p(self.params.min_p);
         let uniform = self.random.next_u64() >> 11;
         set.draw(self.params.temperature, uniform)
-            .ok_or(SampleError::NoLogits)
+            .ok_or(SampleError::NoneAllowed)
     }
+}
+
+/// Largest magnitude of a bias, in units of the logits: with a logit it stays an exact `f64`.
+const MAX_SHIFT: i64 = 1 << 50;
+
+/// Biases by ascending id in units of 2^exponent, one a token; `None` forbids it.
+fn shifts(biases: &[LogitBias], exponent: i32) -> Vec<(u32, Option<i64>)> {
+    let per_nat = f64::from_bits(((1023 - i64::from(exponent)) as u64) << 52);
+    let mut all: Vec<(u32, Option<i64>)> = biases
+        .iter()
+        .map(|b| {
+            // Saturates where the product leaves i64.
+            let units = (b.bias * per_nat).round() as i64;
+            let shift = units.clamp(-MAX_SHIFT, MAX_SHIFT);
+            (b.id, (b.bias != f64::NEG_INFINITY).then_some(shift))
+        })
+        .collect();
+    all.sort_by_key(|s| s.0);
+    all.dedup_by(|later, kept| {
+        let same = later.0 == kept.0;
+        if same {
+            let sum = kept.1.zip(later.1);
+            kept.1 = sum.map(|(a, b)| (a + b).clamp(-MAX_SHIFT, MAX_SHIFT));
+        }
+        same
+    });
+    all
+}
+
+/// The tokens that may be chosen, by ascending id, with their biased logits.
+fn allowed<'a>(
+    logits: &'a [i32],
+    mask: Option<&'a Mask>,
+    shifts: &'a [(u32, Option<i64>)],
+) -> impl Iterator<Item = (u32, i64)> + 'a {
+    let mut shifts = shifts.iter().peekable();
+    (0u32..).zip(logits).filter_map(move |(id, &z)| {
+        let shift = match shifts.next_if(|s| s.0 == id) {
+            Some((_, shift)) => (*shift)?,
+            None => 0,
+        };
+        mask.is_none_or(|m| m.allows(id))
+            .then(|| (id, i64::from(z) + shift))
+    })
 }

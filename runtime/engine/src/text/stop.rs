@@ -13,6 +13,8 @@ pub enum StopReason {
         /// Its index in the list that was given.
         index: usize,
     },
+    /// The text is complete: the grammar or schema lets nothing follow.
+    Complete,
     /// As many tokens as were asked for.
     Length,
     /// The context is full.
@@ -27,6 +29,7 @@ impl StopReason {
         match self {
             Self::End { .. } => "end",
             Self::StopString { .. } => "stop",
+            Self::Complete => "complete",
             Self::Length => "length",
             Self::Context => "context",
             Self::Cancelled => "cancelled",

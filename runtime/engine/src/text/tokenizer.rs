@@ -151,6 +151,11 @@ impl Tokenizer {
         self.ends.contains(&id)
     }
 
+    /// The tokens that end a generation, in no order.
+    pub fn ends(&self) -> impl Iterator<Item = u32> {
+        self.ends.iter().copied()
+    }
+
     /// Number of tokens. The embedding may have more rows.
     pub fn vocab_size(&self) -> usize {
         self.pieces.len()
