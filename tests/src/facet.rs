@@ -14,11 +14,24 @@ pub fn directory() -> PathBuf {
 /// # Panics
 /// If it does not convert.
 pub fn convert_to(bits: u32, output: &Path) {
+    convert_with(
+        output,
+        Options {
+            bits,
+            ..Options::default()
+        },
+    );
+}
+
+/// Converts it at `output` as the options say, whose source and output do not count.
+///
+/// # Panics
+/// If it does not convert.
+pub fn convert_with(output: &Path, options: Options) {
     let options = Options {
         source: directory(),
         output: output.into(),
-        bits,
-        ..Default::default()
+        ..options
     };
     if let Err(e) = convert(&options, &Silent) {
         panic!("{e}");

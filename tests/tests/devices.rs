@@ -1,6 +1,7 @@
 //! One hash of all logits on every device, for every batch: the twins, two Vulkan drivers, emulated ARM.
 #![allow(clippy::unwrap_used)]
 
+use carat_converter::convert::Options;
 use carat_format::{Encoding, ScaleGroup};
 use carat_tests::drivers::{self, Driver};
 use carat_tests::synth::Shape;
@@ -91,6 +92,34 @@ fn facet_has_one_hash_on_every_device() {
                 driver.name
             );
         }
+    }
+}
+
+#[test]
+fn a_file_of_mixed_codings_has_one_hash() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mixed.gguf");
+    let rules = [
+        "ffn_down=4,g64",
+        "token_embd=8,g32",
+        "attn_v=3",
+        "blk.[24].=2,g64",
+    ];
+    let options = Options {
+        bits: 1,
+        group: ScaleGroup::W128,
+        rules: rules.iter().map(|r| r.parse().unwrap()).collect(),
+        ..Options::default()
+    };
+    carat_tests::facet::convert_with(&path, options);
+    let expected = on_cpu(&path, 64, 270);
+    assert_eq!(on_cpu(&path, 0, 270)["hash"], expected["hash"]);
+    for driver in &drivers::VULKAN {
+        let Some(manifest) = driver.manifest_or_absent() else {
+            continue;
+        };
+        let v = on_driver(driver, manifest, &path, 64, 270);
+        assert_eq!(v["hash"], expected["hash"], "{}", driver.name);
     }
 }
 
