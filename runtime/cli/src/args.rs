@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::sampling;
 use crate::values::{self, Length, Tokens};
 use carat::DeviceChoice;
 use carat_converter::convert::Rule;
@@ -53,7 +54,7 @@ threads and machine. The file appears under its name when it is whole, not befor
 The text goes to stdout, all else to stderr. One seed, one text: the same file, prompt, settings \
 and seed give the same text on every device."
     )]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Measure quality on a text: perplexity, and divergence from a reference
     #[command(
         after_help = "Example: carat eval story.gguf --text book.txt --ctx 256 --reference checkpoint/
@@ -149,6 +150,20 @@ pub struct SamplingArgs {
     /// End before this text; may be given several times
     #[arg(long, value_name = "STR", allow_hyphen_values = true, value_parser = values::stop)]
     pub stop: Vec<String>,
+    /// Add B nats to a token's logit: ID+B, ID-B, ID=B, or TEXT=B for the tokens that are exactly TEXT; B is a number, -inf or false (never); may be given several times
+    #[arg(short = 'l', long, value_name = "ID=B", allow_hyphen_values = true, value_parser = sampling::bias)]
+    pub logit_bias: Vec<sampling::Bias>,
+}
+
+/// What the text must follow; [`crate::follow`] reads it.
+#[derive(Args, Clone, Debug)]
+pub struct FollowArgs {
+    /// Text that is JSON under this schema; the prompt should ask for it too
+    #[arg(long, value_name = "FILE", conflicts_with = "grammar")]
+    pub json_schema: Option<PathBuf>,
+    /// Text that follows this Lark grammar (llguidance's syntax), from its rule 'start'
+    #[arg(long, value_name = "FILE")]
+    pub grammar: Option<PathBuf>,
 }
 
 /// `carat demo`.
@@ -221,6 +236,14 @@ pub struct RunArgs {
     pub ctx: Option<u32>,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub follow: FollowArgs,
+    /// Write a line of JSON for each token, as it comes: log-probability, entropy, rank and --logprobs likeliest tokens [default: 5] of the model's own distribution, before all settings
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub metrics: Option<PathBuf>,
+    /// The same for --json, as 'logprobs', with K likeliest tokens
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub logprobs: Option<u32>,
     #[command(flatten)]
     pub cache: CacheArgs,
     #[command(flatten)]

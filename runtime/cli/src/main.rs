@@ -13,10 +13,12 @@ mod demo;
 mod doctor;
 mod eval;
 mod failure;
+mod follow;
 mod input;
 mod inspect;
 mod interrupt;
 mod logits;
+mod metrics;
 mod run;
 mod sampling;
 mod term;
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo(a) => demo::run(a),
         Command::Convert(a) => convert::run(a),
-        Command::Run(a) => run::run(a),
+        Command::Run(a) => run::run(*a),
         Command::Eval(a) => eval::run(a),
         Command::Logits(a) => logits::run(a),
         Command::Inspect(a) => inspect::run(a),

@@ -1,12 +1,17 @@
 //! `carat run`: prompt in, text out.
 
 use crate::args::RunArgs;
-use crate::failure::Interrupted;
+use crate::failure::{Interrupted, Usage};
+use crate::metrics::{DEFAULT_TOP, Entry, Lines};
 use crate::values::Length;
-use crate::{cache, input, interrupt, sampling, term};
+use crate::{cache, follow, input, interrupt, sampling, term};
 use anyhow::{Context, Result};
+use carat::sample::{Constraint, TokenMetrics};
 use carat::text::StopReason;
-use carat::{Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify, generate};
+use carat::{
+    Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify,
+    generate_constrained,
+};
 use serde::Serialize;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -23,6 +28,12 @@ struct Report<'a> {
     ids: &'a [u32],
     text: &'a str,
     stop_reason: &'static str,
+    /// With a schema or grammar: whether the text meets it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    complete: Option<bool>,
+    /// With --logprobs: one a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<&'a [Entry]>,
     logits_hash: &'a str,
     timings: &'a Timings,
     device: String,
@@ -46,6 +57,11 @@ pub struct Timings {
 
 /// Runs the command.
 pub fn run(args: RunArgs) -> Result<()> {
+    if args.logprobs.is_some() && !args.json && args.metrics.is_none() {
+        return Err(
+            Usage("--logprobs: nothing shows them; add --json or --metrics FILE".into()).into(),
+        );
+    }
     let prompt = prompt(&args)?;
     let prepared = cache::prepare(&args.model, &args.cache, args.place.threads)?;
     let start = Instant::now();
@@ -72,6 +88,8 @@ pub fn run(args: RunArgs) -> Result<()> {
                 context,
             })?;
     let mut options = options(&args, &model)?;
+    let mut guide = follow::guide(&args.follow, &model)?;
+    let mut lines = lines(&args)?;
     // The last token needs no position of its own.
     let fills = options.max_tokens > free.saturating_add(1);
     options.max_tokens = options.max_tokens.min(free.saturating_add(1));
@@ -86,10 +104,31 @@ pub fn run(args: RunArgs) -> Result<()> {
     let load_ms = term::ms(start);
 
     interrupt::install();
-    let (mut generation, mut timings) = stream(&mut session, &prompt_ids, &options, !args.json)?;
+    let tokenizer = model.tokenizer().with_context(shown)?;
+    let mut entries = Vec::new();
+    let mut record = |metrics: &TokenMetrics| {
+        let entry = Entry::new(tokenizer, metrics);
+        if let Some(lines) = &mut lines {
+            lines.write(&entry)?;
+        }
+        if args.json {
+            entries.push(entry);
+        }
+        Ok(())
+    };
+    let follow = guide.as_mut().map(|g| g as &mut dyn Constraint);
+    let (mut generation, mut timings) = stream_constrained(
+        &mut session,
+        &prompt_ids,
+        &options,
+        follow,
+        &mut record,
+        !args.json,
+    )?;
     if fills && generation.reason == StopReason::Length {
         generation.reason = StopReason::Context;
     }
+    follow::warn_incomplete(&generation);
     timings.load_ms = load_ms;
     let (saturations, _) = pollster::block_on(session.residual_stats())?;
     if saturations > 0 {
@@ -103,6 +142,8 @@ pub fn run(args: RunArgs) -> Result<()> {
             ids: &generation.ids,
             text: &generation.text,
             stop_reason: generation.reason.name(),
+            complete: generation.complete,
+            logprobs: args.logprobs.is_some().then_some(&entries),
             logits_hash: &generation.logits_hash,
             timings: &timings,
             device: session.device(),
@@ -125,12 +166,28 @@ pub fn stream(
     options: &GenerateOptions,
     show: bool,
 ) -> Result<(Generation, Timings)> {
+    stream_constrained(session, prompt, options, None, &mut |_| Ok(()), show)
+}
+
+/// [`stream`] under a constraint; `record` gets the metrics, if the options ask for some, and ends the
+/// generation by failing.
+pub fn stream_constrained(
+    session: &mut Session,
+    prompt: &[u32],
+    options: &GenerateOptions,
+    constraint: Option<&mut dyn Constraint>,
+    record: &mut dyn FnMut(&TokenMetrics) -> Result<()>,
+    show: bool,
+) -> Result<(Generation, Timings)> {
     let start = Instant::now();
     let mut first = None;
     let mut failed = None;
     let mut watch = |event: Event<'_>| {
-        if let Event::Token { .. } = event {
+        if let Event::Token { metrics, .. } = event {
             first.get_or_insert_with(Instant::now);
+            if let Some(Err(e)) = metrics.map(&mut *record) {
+                failed.get_or_insert(e);
+            }
         }
         if let Event::Token { text, .. } | Event::Tail { text } = event
             && show
@@ -144,7 +201,9 @@ pub fn stream(
         }
         ControlFlow::Continue(())
     };
-    let generation = pollster::block_on(generate(session, prompt, options, &mut watch))?;
+    let generation = pollster::block_on(generate_constrained(
+        session, prompt, options, constraint, &mut watch,
+    ))?;
     if let Some(e) = failed {
         return Err(e);
     }
@@ -210,8 +269,23 @@ fn options(args: &RunArgs, model: &Model) -> Result<GenerateOptions> {
         sampling: sampling::params(&args.sampling, model)?,
         stops: args.sampling.stop.clone(),
         ignore_end: args.ignore_eos,
-        ..GenerateOptions::default()
+        metrics: match (args.logprobs, &args.metrics) {
+            (Some(top), _) => Some(top as usize),
+            (None, Some(_)) => Some(DEFAULT_TOP),
+            (None, None) => None,
+        },
     })
+}
+
+/// The file of `--metrics`.
+fn lines(args: &RunArgs) -> Result<Option<Lines>> {
+    let Some(path) = &args.metrics else {
+        return Ok(None);
+    };
+    let mut reads = vec![args.model.as_path()];
+    reads.extend(args.file.as_deref());
+    reads.extend(follow::file(&args.follow).map(|f| f.1));
+    Lines::create(path, &reads).map(Some)
 }
 
 /// Positions for the session.

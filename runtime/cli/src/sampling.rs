@@ -3,9 +3,9 @@
 use crate::args::SamplingArgs;
 use crate::failure::Usage;
 use crate::input;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use carat::Model;
-use carat::sample::Params;
+use carat::sample::{LogitBias, Params};
 
 /// The model's settings where it has some, then the user's.
 ///
@@ -21,6 +21,158 @@ pub fn params(args: &SamplingArgs, model: &Model) -> Result<Params> {
     set(&mut params.min_p, args.min_p);
     set(&mut params.repeat_penalty, args.repeat_penalty);
     params.top_k = args.top_k.unwrap_or(params.top_k);
+    params.logit_bias = biases(&args.logit_bias, model)?;
     params.validate().map_err(|e| Usage(e.to_string()))?;
     Ok(params)
+}
+
+/// `--logit-bias`, before the model is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bias {
+    target: Target,
+    bias: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Target {
+    Id(u32),
+    Text(String),
+}
+
+/// `ID+B`, `ID-B`, `ID=B`, `TEXT=B`, `'TEXT'=B`.
+pub fn bias(text: &str) -> Result<Bias, String> {
+    let expected = || {
+        "expected ID+B, ID-B, ID=B or TEXT=B, B a number, or -inf or false to forbid the token; a text \
+         that begins with a digit or quote goes into quotes of its own: \"'7'=-1\""
+            .to_string()
+    };
+    let (target, rest) = match text.chars().next() {
+        Some(quote @ ('\'' | '"')) => {
+            let end = text
+                .rfind(quote)
+                .filter(|end| *end > 1)
+                .ok_or_else(expected)?;
+            (Target::Text(text[1..end].into()), &text[end + 1..])
+        }
+        Some('0'..='9') => {
+            let end = text.find(|c: char| !c.is_ascii_digit());
+            let (id, rest) = text.split_at(end.ok_or_else(expected)?);
+            (Target::Id(id.parse().map_err(|_| expected())?), rest)
+        }
+        _ => {
+            let at = text.rfind('=').filter(|at| *at > 0).ok_or_else(expected)?;
+            (Target::Text(text[..at].into()), &text[at..])
+        }
+    };
+    let number = match rest.as_bytes() {
+        [b'=', ..] => &rest[1..],
+        [b'+', b'0'..=b'9' | b'.', ..] => &rest[1..],
+        [b'-', ..] => rest,
+        _ => return Err(expected()),
+    };
+    let bias = match number {
+        "false" | "-inf" => f64::NEG_INFINITY,
+        _ => number
+            .parse::<f64>()
+            .ok()
+            .filter(|b| b.is_finite())
+            .ok_or_else(expected)?,
+    };
+    Ok(Bias { target, bias })
+}
+
+/// The biases of this model's tokens.
+///
+/// Errors: ids it does not have, text that none of its tokens is (both [`Usage`] errors).
+fn biases(asked: &[Bias], model: &Model) -> Result<Vec<LogitBias>> {
+    let vocab = model.spec().vocab_size;
+    let mut out = Vec::new();
+    for Bias { target, bias } in asked {
+        let bias = *bias;
+        match target {
+            Target::Id(id) if *id < vocab => out.push(LogitBias { id: *id, bias }),
+            Target::Id(id) => {
+                let text =
+                    format!("--logit-bias: token id {id} is outside the vocabulary of {vocab}");
+                return Err(Usage(text).into());
+            }
+            Target::Text(text) => {
+                let tokenizer = model.tokenizer().context("--logit-bias")?;
+                let before = out.len();
+                let same = |id: &u32| tokenizer.decode_bytes(*id, false) == text.as_bytes();
+                out.extend((0..vocab).filter(same).map(|id| LogitBias { id, bias }));
+                if out.len() == before {
+                    let parts: Vec<String> = tokenizer
+                        .encode(text, false)
+                        .into_iter()
+                        .take(8)
+                        .map(|id| {
+                            let piece = String::from_utf8_lossy(tokenizer.decode_bytes(id, false));
+                            format!("{id} {piece:?}")
+                        })
+                        .collect();
+                    let text = format!(
+                        "--logit-bias: no token is {text:?}; its tokens are {}; give one of them by its id",
+                        parts.join(", ")
+                    );
+                    return Err(Usage(text).into());
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn biases_as_they_are_written() {
+        let id = |id, bias| {
+            Ok(Bias {
+                target: Target::Id(id),
+                bias,
+            })
+        };
+        let text = |text: &str, bias| {
+            Ok(Bias {
+                target: Target::Text(text.into()),
+                bias,
+            })
+        };
+        let never = f64::NEG_INFINITY;
+        assert_eq!(bias("15043+1"), id(15043, 1.0));
+        assert_eq!(bias("15043-1.5"), id(15043, -1.5));
+        assert_eq!(bias("7=-2e1"), id(7, -20.0));
+        for forbid in ["7=-inf", "7-inf", "7=false"] {
+            assert_eq!(bias(forbid), id(7, never), "{forbid}");
+        }
+        assert_eq!(bias(" the=-1"), text(" the", -1.0));
+        assert_eq!(bias("a=b=2"), text("a=b", 2.0));
+        assert_eq!(bias("'7'=false"), text("7", never));
+        assert_eq!(bias("\"it's\"+3"), text("it's", 3.0));
+        assert_eq!(bias("==1"), text("=", 1.0));
+        for wrong in [
+            "",
+            "7",
+            "7=",
+            "7=nan",
+            "7=inf",
+            "7+inf",
+            "7+-1",
+            "7=true",
+            "x",
+            "x+1",
+            "=1",
+            "''=1",
+            "'a",
+            "'a'",
+            "'a'1",
+            "4294967296=1",
+            "7 = 1",
+        ] {
+            assert!(bias(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ mod cache;
 mod contract;
 mod diagnose;
 mod failures;
+mod follow;
 mod streams;
 mod support;
 mod usage;
