@@ -89,12 +89,20 @@ fn stories260k_of_both_versions() {
     }
 }
 
-/// The checkpoint as a llama GGUF in f32, the rows of queries and keys in ggml's order, with rope factors
+/// The checkpoint as a GGUF in f32, a llama's rows of queries and keys in ggml's order, with rope factors
 /// that turn `base^(-2i/head_dim)` into these frequencies.
 fn as_gguf(c: &Checkpoint, base: f64, frequencies: &[f64], path: &Path) {
     let h = c.hyper();
+    let architecture = match h.architecture.as_str() {
+        "mistral" => "llama",
+        own => own,
+    };
     let mut w = Writer::new();
-    w.kv("general.architecture", "llama".to_string()).unwrap();
+    w.kv("general.architecture", architecture.to_string())
+        .unwrap();
+    if let Some(window) = h.blocks[0].window {
+        w.kv("llama.attention.sliding_window", window).unwrap();
+    }
     for (key, value) in [
         ("context_length", h.context_length),
         ("embedding_length", h.embedding_length),
@@ -102,13 +110,17 @@ fn as_gguf(c: &Checkpoint, base: f64, frequencies: &[f64], path: &Path) {
         ("feed_forward_length", h.feed_forward_length),
         ("attention.head_count", h.head_count),
         ("attention.head_count_kv", h.head_count_kv),
+        ("attention.key_length", h.head_dim),
         ("rope.dimension_count", h.head_dim),
     ] {
-        w.kv(format!("llama.{key}"), value).unwrap();
+        w.kv(format!("{architecture}.{key}"), value).unwrap();
     }
-    w.kv("llama.attention.layer_norm_rms_epsilon", h.epsilon as f32)
-        .unwrap();
-    w.kv("llama.rope.freq_base", base as f32).unwrap();
+    for (key, value) in [
+        ("attention.layer_norm_rms_epsilon", h.epsilon),
+        ("rope.freq_base", base),
+    ] {
+        w.kv(format!("{architecture}.{key}"), value as f32).unwrap();
+    }
     let dim = f64::from(h.head_dim);
     let plain = |i: usize| base.powf(-2.0 * i as f64 / dim);
     let factors = frequencies
@@ -124,7 +136,7 @@ fn as_gguf(c: &Checkpoint, base: f64, frequencies: &[f64], path: &Path) {
         let (rows, cols) = h.shape(t);
         let mut all = Vec::new();
         c.read_rows(t, 0..rows, &mut all).unwrap();
-        if matches!(t, Tensor::AttnQ(_) | Tensor::AttnK(_)) {
+        if architecture == "llama" && matches!(t, Tensor::AttnQ(_) | Tensor::AttnK(_)) {
             let (half, wide) = (h.head_dim as usize / 2, cols as usize);
             let mut ggml = Vec::new();
             for head in all.chunks_exact(2 * half * wide) {
@@ -154,37 +166,58 @@ fn as_gguf(c: &Checkpoint, base: f64, frequencies: &[f64], path: &Path) {
     std::fs::write(path, file).unwrap();
 }
 
-/// The oracle ran with rotary frequencies rounded to bf16 (the whole module was cast, buffers included),
-/// which real checkpoints are not run with. So it is met through a GGUF whose rope factors give those
-/// frequencies, and the directory itself through one whose factors give its own.
+/// These oracles ran with rotary frequencies rounded to bf16 (the whole module was cast, buffers
+/// included), which real checkpoints are not run with. So each is met through a GGUF whose rope factors give
+/// those frequencies, and the directory itself through one whose factors give its own. The directory's logits
+/// are those of transformers 5.23 in f32 (torch 2.15), of which `data/architectures_exact.json` has one a
+/// position `p`: that of token `(7p + 1) mod 4096`.
 #[test]
-fn llama3_rope_scaling() {
-    let directory = "oracles/architectures/llama3-rope-untied";
-    let (Some(model), Some(dump)) = (
-        shared(directory),
-        shared(&format!("{directory}/logits.bin")),
-    ) else {
-        return;
-    };
-    let c = Checkpoint::open(model).unwrap();
-    let dump = Dump::read(&dump).unwrap();
-    let exact = c.hyper().rope_tables[0].clone();
-    let rounded: Vec<f64> = exact
-        .iter()
-        .map(|f| half::bf16::from_f64(*f).to_f64())
-        .collect();
-    let dir = tempfile::tempdir().unwrap();
-    let run = |frequencies: &[f64]| {
-        let path = dir.path().join("x.gguf");
-        as_gguf(&c, 5e5, frequencies, &path);
-        let g = Checkpoint::open(path).unwrap();
-        logits(&Reference::open(&g, GB).unwrap(), &dump.ids)
-    };
-    let d = distance(&run(&rounded), &dump.logits);
-    eprintln!("llama3-rope-untied with frequencies in bf16: {d:.1e} of rms");
-    assert!(d <= 1e-3, "{d}");
-    let own = logits(&Reference::open(&c, GB).unwrap(), &dump.ids);
-    assert!(distance(&own, &run(&exact)) <= 1e-3);
+fn architectures_of_the_oracle() {
+    let exact_logits: BTreeMap<String, Vec<f32>> =
+        serde_json::from_str(include_str!("data/architectures_exact.json")).unwrap();
+    for (name, base) in [
+        ("llama3-rope-untied", 5e5),
+        ("mistral-window", 1e4),
+        ("qwen2-tied", 1e6),
+        ("qwen3-untied", 1e6),
+    ] {
+        let directory = format!("oracles/architectures/{name}");
+        let (Some(model), Some(dump)) = (
+            shared(&directory),
+            shared(&format!("{directory}/logits.bin")),
+        ) else {
+            continue;
+        };
+        let c = Checkpoint::open(model).unwrap();
+        let dump = Dump::read(&dump).unwrap();
+        let exact = c.hyper().rope_tables[0].clone();
+        let rounded: Vec<f64> = exact
+            .iter()
+            .map(|f| half::bf16::from_f64(*f).to_f64())
+            .collect();
+        let dir = tempfile::tempdir().unwrap();
+        let run = |frequencies: &[f64]| {
+            let path = dir.path().join("x.gguf");
+            as_gguf(&c, base, frequencies, &path);
+            let g = Checkpoint::open(path).unwrap();
+            logits(&Reference::open(&g, GB).unwrap(), &dump.ids)
+        };
+        let own = logits(&Reference::open(&c, GB).unwrap(), &dump.ids);
+        let (d, far) = (
+            distance(&run(&rounded), &dump.logits),
+            distance(&own, &dump.logits),
+        );
+        eprintln!("{name}: frequencies in bf16 {d:.1e} of rms, exact ones {far:.1e}");
+        assert!(d <= 1e-3, "{name}: {d}");
+        assert!(distance(&own, &run(&exact)) <= 1e-3, "{name}");
+        let picked: Vec<f32> = own
+            .chunks_exact(4096)
+            .enumerate()
+            .map(|(p, row)| row[(7 * p + 1) % 4096])
+            .collect();
+        let d = distance(&picked, &exact_logits[name]);
+        assert!(d <= 1e-3, "{name}, exact frequencies: {d}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 
 use carat_converter::source::{Checkpoint, Kind, SourceError};
 use carat_format::Tensor;
-use common::{checkpoint, config, safetensors, shared, tensors};
+use common::{checkpoint, config, safetensors, tensors};
 use serde_json::json;
 use std::fs;
 
@@ -138,8 +138,8 @@ fn what_changes_the_arithmetic_is_refused_by_name() {
     let unknown: Matcher = |e| matches!(e, SourceError::UnknownField { .. });
     let value: Matcher = |e| matches!(e, SourceError::Value { .. });
     for (key, v, is) in [
-        ("attention_bias", json!(true), unsupported),
-        ("mlp_bias", json!(true), unsupported),
+        ("attention_bias", json!(3), value),
+        ("qkv_bias", json!(true), unsupported),
         ("hidden_act", json!("gelu"), unsupported),
         ("sliding_window", json!(32), unsupported),
         ("quantization_config", json!({"bits": 4}), unsupported),
@@ -153,7 +153,7 @@ fn what_changes_the_arithmetic_is_refused_by_name() {
         ),
         (
             "rope_scaling",
-            json!({"type": "yarn", "factor": 4.0}),
+            json!({"type": "magic", "factor": 4.0}),
             unsupported,
         ),
         (
@@ -184,11 +184,11 @@ fn what_changes_the_arithmetic_is_refused_by_name() {
         assert!(is(&error), "{key} = {v}: {error:?}");
         assert!(error.to_string().contains("config.json"), "{error}");
     }
-    let error = with_key("model_type", json!("qwen2"))
+    let error = with_key("model_type", json!("gpt2"))
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("qwen2") && error.contains("llama") && error.contains("mistral"),
+        error.contains("gpt2") && error.contains("llama") && error.contains("mistral"),
         "{error}"
     );
     for (key, v) in [
@@ -232,30 +232,89 @@ fn old_and_new_rope_keys_agree() {
 }
 
 #[test]
-fn a_mistral_without_a_window_is_a_llama() {
+fn windows_and_biases_follow_the_configuration() {
     let mut c = config();
+    let windows = |c: &serde_json::Value| -> Vec<Option<u32>> {
+        let checkpoint = Checkpoint::open(checkpoint(c, &tensors()).path()).unwrap();
+        checkpoint.hyper().blocks.iter().map(|b| b.window).collect()
+    };
     c["model_type"] = json!("mistral");
     c["sliding_window"] = json!(null);
-    Checkpoint::open(checkpoint(&c, &tensors()).path()).unwrap();
+    assert_eq!(windows(&c), [None, None]);
+    c["sliding_window"] = json!(16);
+    assert_eq!(windows(&c), [Some(16), Some(16)]);
     // Where the key is absent the window is 4096.
     c.as_object_mut().unwrap().remove("sliding_window");
+    assert_eq!(windows(&c), [None, None]);
     c["max_position_embeddings"] = json!(8192);
-    let error = open_error(checkpoint(&c, &tensors()).path());
-    assert!(error.to_string().contains("4096"), "{error}");
-    if let Some(dir) = shared("oracles/architectures/mistral-window") {
-        let error = open_error(&dir).to_string();
+    assert_eq!(windows(&c), [Some(4096), Some(4096)]);
+    for key in ["attention_bias", "mlp_bias"] {
+        let error = with_key(key, json!(true)).unwrap_err();
         assert!(
-            error.contains("sliding_window") && error.contains("16"),
+            matches!(&error, SourceError::MissingTensor { tensor, .. } if tensor.ends_with("_proj.bias")),
             "{error}"
         );
     }
-    for (name, kind) in [("qwen2-tied", "qwen2"), ("qwen3-untied", "qwen3")] {
-        if let Some(dir) = shared(&format!("oracles/architectures/{name}")) {
-            assert!(
-                matches!(open_error(&dir), SourceError::Architecture { found, .. } if found == kind)
+}
+
+/// Packed ternary weights, two bits each, four rows a byte row.
+#[test]
+fn packed_ternary_weights_are_unpacked() {
+    let mut c = config();
+    let dir = checkpoint(&c, &tensors());
+    let file = dir.path().join("model.safetensors");
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    let mut put = |name: String, dtype: &str, shape: &[usize], bytes: Vec<u8>| {
+        let start = data.len();
+        data.extend(bytes);
+        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]});
+        header.insert(name, entry);
+    };
+    for (name, shape) in tensors() {
+        let n: usize = shape.iter().product();
+        if name.ends_with("_proj.weight") {
+            let bytes = (0..n / 4)
+                .map(|i| [0b10_01_00_10, 0b00_10_01_01][i % 2])
+                .collect();
+            put(name.clone(), "U8", &[shape[0] / 4, shape[1]], bytes);
+            put(
+                format!("{name}_scale"),
+                "F32",
+                &[1],
+                0.5f32.to_le_bytes().to_vec(),
             );
+        } else {
+            let ones = (0..n).flat_map(|_| 1f32.to_le_bytes()).collect();
+            put(name, "F32", &shape, ones);
         }
     }
+    let header = serde_json::Value::Object(header).to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    fs::write(&file, [&length[..], header.as_bytes(), &data].concat()).unwrap();
+    for (class, scale) in [("autobitlinear", 0.5f32), ("bitlinear", 2.0)] {
+        c["quantization_config"] = json!({"quant_method": "bitnet", "linear_class": class, "quantization_mode": "offline"});
+        fs::write(dir.path().join("config.json"), c.to_string()).unwrap();
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let mut out = Vec::new();
+        // Rows 0, 8, 16 and 24 of 32 lie in byte row 0.
+        for (row, codes) in [
+            (0, [1.0, 0.0]),
+            (8, [-1.0, 0.0]),
+            (16, [0.0, 1.0]),
+            (24, [1.0, -1.0]),
+        ] {
+            checkpoint
+                .read_rows(Tensor::AttnQ(1), row..row + 1, &mut out)
+                .unwrap();
+            assert_eq!(out[..2], codes.map(|x: f32| x * scale), "row {row}");
+        }
+    }
+    c["quantization_config"]["quantization_mode"] = json!("online");
+    fs::write(dir.path().join("config.json"), c.to_string()).unwrap();
+    assert!(open_error(dir.path()).to_string().contains("online"));
+    c["quantization_config"] = json!(null);
+    fs::write(dir.path().join("config.json"), c.to_string()).unwrap();
+    assert!(matches!(open_error(dir.path()), SourceError::Shape { .. }));
 }
 
 #[test]

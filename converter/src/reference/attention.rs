@@ -1,8 +1,8 @@
 //! Causal attention with grouped heads, in f32.
 
 use super::gemm::{self, Arithmetic, Matrix};
-use super::math::softmax;
-use crate::source::Hyper;
+use super::math::{soft_cap, softmax};
+use crate::source::{BlockHyper, Hyper};
 use rayon::prelude::*;
 
 /// Queries of a task.
@@ -18,10 +18,11 @@ pub(super) struct Segment<'a> {
     pub values: &'a [f32],
 }
 
-/// Attention of every segment, one after the other: `[Σ len, heads · head_dim]`, replacing `out`.
+/// Attention of every segment within the block's window, one after the other: `[Σ len, heads · head_dim]`, replacing `out`.
 pub(super) fn attend(
     arithmetic: Arithmetic,
     hyper: &Hyper,
+    block: BlockHyper,
     segments: &[Segment<'_>],
     out: &mut Vec<f32>,
 ) {
@@ -29,6 +30,8 @@ pub(super) fn attend(
     let (heads, shared) = (hyper.head_count as usize, hyper.heads_per_kv() as usize);
     let (width, kv_width) = (heads * dim, hyper.head_count_kv as usize * dim);
     let scale = hyper.attention_scale as f32;
+    let cap = hyper.attention_softcap.map(|c| c as f32);
+    let window = block.window.map_or(usize::MAX, |w| w as usize);
     let mut jobs = Vec::new();
     let mut row = 0;
     for segment in segments {
@@ -65,8 +68,17 @@ pub(super) fn attend(
                 let mut scores = vec![0.0; len * seen];
                 gemm::multiply(arithmetic, (*len, seen, dim), queries, keys, &mut scores);
                 for (i, scores) in scores.chunks_exact_mut(seen).enumerate() {
-                    let (before, after) = scores.split_at_mut(past + first + i + 1);
-                    softmax(before, scale);
+                    let end = past + first + i + 1;
+                    let (before, after) = scores.split_at_mut(end);
+                    let (outside, before) = before.split_at_mut(end.saturating_sub(window));
+                    match cap {
+                        None => softmax(before, scale),
+                        Some(cap) => {
+                            soft_cap(before, scale, cap);
+                            softmax(before, 1.0);
+                        }
+                    }
+                    outside.fill(0.0);
                     after.fill(0.0);
                 }
                 let mut part = vec![0.0; len * dim];

@@ -46,28 +46,41 @@ pub(super) fn run(
     let hyper = weights.checkpoint().hyper();
     let rows = x.len() / hyper.embedding_length as usize;
     let positions = batch.positions(rows);
-    let rotations = Rotations::new(
-        &hyper.rope_tables[0],
-        positions.iter().max().map_or(0, |p| p + 1),
-    );
+    let last = positions.iter().max().map_or(0, |p| p + 1);
+    let tables = hyper.rope_tables.iter();
+    let rotations: Vec<Rotations> = tables.map(|t| Rotations::new(t, last)).collect();
     let width = hyper.head_count as usize * hyper.head_dim as usize;
     let kv_width = hyper.head_count_kv as usize * hyper.head_dim as usize;
     let (mut normed, mut out) = (Vec::new(), Vec::new());
     let (mut q, mut k, mut v, mut attention) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut gate, mut up) = (Vec::new(), Vec::new());
+    let extras = hyper.extras;
+    let norm = |tensor: Tensor, x: &[f32], out: &mut Vec<f32>| {
+        math::rms_norm(x, weights.gains(tensor)?, hyper.epsilon, out);
+        Ok::<(), ReferenceError>(())
+    };
     run.see(0, "embedding", x);
     for b in 0..hyper.block_count {
-        math::rms_norm(
-            x,
-            weights.gains(Tensor::AttnNorm(b))?,
-            hyper.epsilon,
-            &mut normed,
-        );
+        norm(Tensor::AttnNorm(b), x, &mut normed)?;
         run.see(b, "attention_norm", &normed);
         weights.multiply(Tensor::AttnQ(b), &normed, &mut q)?;
         weights.multiply(Tensor::AttnK(b), &normed, &mut k)?;
         weights.multiply(Tensor::AttnV(b), &normed, &mut v)?;
+        if extras.qk_norm {
+            for (tensor, rows) in [
+                (Tensor::AttnQNorm(b), &mut q),
+                (Tensor::AttnKNorm(b), &mut k),
+            ] {
+                norm(tensor, rows, &mut out)?;
+                std::mem::swap(rows, &mut out);
+            }
+        }
+        let block = hyper.blocks.get(b as usize).copied().unwrap_or_default();
+        let rotations = rotations.get(block.rope as usize);
         for (rows, width) in [(&mut q, width), (&mut k, kv_width)] {
+            let Some(rotations) = rotations else {
+                continue;
+            };
             let rows = rows.par_chunks_exact_mut(width).zip(&positions);
             rows.for_each(|(row, p)| rotations.apply(row, *p));
         }
@@ -85,7 +98,7 @@ pub(super) fn run(
                         values: take(&mut v, n * kv_width),
                     })
                     .collect();
-                attend(weights.arithmetic, hyper, &segments, &mut attention);
+                attend(weights.arithmetic, hyper, block, &segments, &mut attention);
             }
             Batch::Next { caches, .. } => {
                 let cache = &mut caches[b as usize];
@@ -96,27 +109,38 @@ pub(super) fn run(
                     keys: &cache.keys,
                     values: &cache.values,
                 };
-                attend(weights.arithmetic, hyper, &[segment], &mut attention);
+                attend(weights.arithmetic, hyper, block, &[segment], &mut attention);
             }
         }
         run.see(b, "attention", &attention);
+        if extras.sub_norm {
+            norm(Tensor::AttnSubNorm(b), &attention, &mut normed)?;
+            std::mem::swap(&mut attention, &mut normed);
+        }
         weights.multiply(Tensor::AttnOutput(b), &attention, &mut out)?;
+        if extras.post_norm {
+            norm(Tensor::AttnPostNorm(b), &out, &mut normed)?;
+            std::mem::swap(&mut out, &mut normed);
+        }
         math::add(x, &out);
         run.see(b, "attention_residual", x);
-        math::rms_norm(
-            x,
-            weights.gains(Tensor::FfnNorm(b))?,
-            hyper.epsilon,
-            &mut normed,
-        );
+        norm(Tensor::FfnNorm(b), x, &mut normed)?;
         run.see(b, "ffn_norm", &normed);
         weights.multiply(Tensor::FfnGate(b), &normed, &mut gate)?;
         weights.multiply(Tensor::FfnUp(b), &normed, &mut up)?;
         run.see(b, "ffn_gate", &gate);
         run.see(b, "ffn_up", &up);
-        math::silu_product(&mut gate, &up);
+        math::gated_product(hyper.activation, &mut gate, &up);
         run.see(b, "ffn_product", &gate);
+        if extras.sub_norm {
+            norm(Tensor::FfnSubNorm(b), &gate, &mut normed)?;
+            std::mem::swap(&mut gate, &mut normed);
+        }
         weights.multiply(Tensor::FfnDown(b), &gate, &mut out)?;
+        if extras.post_norm {
+            norm(Tensor::FfnPostNorm(b), &out, &mut normed)?;
+            std::mem::swap(&mut out, &mut normed);
+        }
         math::add(x, &out);
         run.see(b, "ffn_residual", x);
         run.progress
@@ -125,12 +149,7 @@ pub(super) fn run(
             return Err(ReferenceError::Cancelled);
         }
     }
-    math::rms_norm(
-        x,
-        weights.gains(Tensor::OutputNorm)?,
-        hyper.epsilon,
-        &mut normed,
-    );
+    norm(Tensor::OutputNorm, x, &mut normed)?;
     run.see(hyper.block_count, "output_norm", &normed);
     std::mem::swap(x, &mut normed);
     Ok(())

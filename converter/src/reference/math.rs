@@ -1,5 +1,6 @@
 //! Elementwise parts of the forward pass, in f32 with the same bits on every machine.
 
+use carat_format::Activation;
 use rayon::prelude::*;
 
 /// Elements of a parallel task.
@@ -54,15 +55,34 @@ pub(super) fn rms_norm(x: &[f32], gains: &[f32], epsilon: f64, out: &mut Vec<f32
         });
 }
 
-/// `gate = silu(gate) · up`.
-pub(super) fn silu_product(gate: &mut [f32], up: &[f32]) {
+/// `gate = activation(gate) · up`.
+pub(super) fn gated_product(activation: Activation, gate: &mut [f32], up: &[f32]) {
     gate.par_chunks_mut(TASK)
         .zip(up.par_chunks(TASK))
         .for_each(|(gate, up)| {
-            for (g, u) in gate.iter_mut().zip(up) {
-                *g = *g / (1.0 + exp(-*g)) * u;
+            let pairs = gate.iter_mut().zip(up);
+            match activation {
+                Activation::Silu => pairs.for_each(|(g, u)| *g = *g / (1.0 + exp(-*g)) * u),
+                Activation::GeluTanh => pairs.for_each(|(g, u)| *g = gelu_tanh(*g) * u),
+                Activation::ReluSquared => {
+                    pairs.for_each(|(g, u)| *g = g.max(0.0) * g.max(0.0) * u)
+                }
             }
         });
+}
+
+/// `x/2 · (1 + tanh(y)) = x · σ(2y)` with `y = √(2/π) · (x + 0.044715·x³)`.
+#[inline(always)]
+fn gelu_tanh(x: f32) -> f32 {
+    const TWICE: f32 = 1.595_769; // 2 · √(2/π)
+    x / (1.0 + exp(-TWICE * (x + 0.044_715 * x * x * x)))
+}
+
+/// `cap · tanh(scale · x / cap)` of every element, in place.
+pub(super) fn soft_cap(x: &mut [f32], scale: f32, cap: f32) {
+    for x in x {
+        *x = cap - 2.0 * cap / (exp(2.0 * scale * *x / cap) + 1.0);
+    }
 }
 
 /// `x += y`.
@@ -142,6 +162,26 @@ mod tests {
             assert!((f64::from(exp(x)) / exact - 1.0).abs() < 2e-7, "exp({x})");
         }
         assert!(exp(f32::NEG_INFINITY) < 2e-38 && exp(1e30).is_finite());
+    }
+
+    #[test]
+    fn caps_and_activations_have_their_values() {
+        for i in -400..400 {
+            let x = f64::from(i) / 20.0;
+            let mut capped = [x as f32];
+            soft_cap(&mut capped, 0.5, 3.0);
+            let exact = 3.0 * libm::tanh(x * 0.5 / 3.0);
+            assert!((f64::from(capped[0]) - exact).abs() < 2e-6, "cap {x}");
+            let y = libm::sqrt(2.0 / core::f64::consts::PI) * (x + 0.044715 * x * x * x);
+            let exact = x / 2.0 * (1.0 + libm::tanh(y));
+            assert!(
+                (f64::from(gelu_tanh(x as f32)) - exact).abs() < 2e-6,
+                "gelu {x}"
+            );
+        }
+        let mut gate = [-2.0, 3.0];
+        gated_product(Activation::ReluSquared, &mut gate, &[5.0, 0.5]);
+        assert_eq!(gate, [0.0, 4.5]);
     }
 
     #[test]

@@ -46,9 +46,9 @@ pub enum ReferenceError {
 }
 
 /// Sees `(block, name, values)` of a named intermediate, `[rows, width]`. Names, in order: `embedding`
-/// (before block 0), then in each block `attention_norm`, `query`, `key` (both rotated), `value`,
-/// `attention`, `attention_residual`, `ffn_norm`, `ffn_gate`, `ffn_up`, `ffn_product`, `ffn_residual`;
-/// last `output_norm`. Those named `embedding` and `…_residual` are the residual stream.
+/// (before block 0), then in each block `attention_norm`, `query`, `key` (both with the norm of heads, and
+/// rotated), `value`, `attention`, `attention_residual`, `ffn_norm`, `ffn_gate`, `ffn_up`, `ffn_product`,
+/// `ffn_residual`; last `output_norm`. Those named `embedding` and `…_residual` are the residual stream.
 pub type Observer<'a> = &'a mut dyn FnMut(u32, &str, &[f32]);
 
 /// What accompanies a forward pass.
@@ -179,7 +179,11 @@ impl<'c> Reference<'c> {
         } else {
             Tensor::Output
         };
-        Ok(self.weights.multiply(head, hidden, out)?)
+        self.weights.multiply(head, hidden, out)?;
+        if let Some(cap) = self.hyper().logits_softcap {
+            math::soft_cap(out, 1.0, cap as f32);
+        }
+        Ok(())
     }
 
     /// Gives `sink` the logits of every position from `first` on of each sequence, as

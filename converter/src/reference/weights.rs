@@ -1,6 +1,7 @@
 //! A checkpoint's matrices, in memory where they fit, else read again for each product.
 
 use super::gemm::{self, Arithmetic, Matrix};
+use super::math;
 use crate::source::{Checkpoint, SourceError};
 use carat_format::Tensor;
 use rayon::prelude::*;
@@ -19,12 +20,12 @@ const FEW: usize = 4;
 pub(super) struct Weights<'c> {
     checkpoint: &'c Checkpoint,
     pub arithmetic: Arithmetic,
-    /// Norms, and the matrices that fit in the budget.
+    /// Vectors, and the matrices that fit in the budget.
     held: BTreeMap<Tensor, Vec<f32>>,
 }
 
 impl<'c> Weights<'c> {
-    /// Reads the norms, and matrices in file order while their f32 fit in `budget` bytes.
+    /// Reads the vectors, and matrices in file order while their f32 fit in `budget` bytes.
     pub fn open(checkpoint: &'c Checkpoint, budget: u64) -> Result<Self, SourceError> {
         let hyper = checkpoint.hyper();
         let mut left = budget;
@@ -57,7 +58,7 @@ impl<'c> Weights<'c> {
         self.checkpoint
     }
 
-    /// The gains of a norm.
+    /// The gains of a norm, or a bias.
     pub fn gains(&self, tensor: Tensor) -> Result<&[f32], SourceError> {
         let missing = || SourceError::NoTensor {
             tensor: tensor.name(),
@@ -98,8 +99,18 @@ impl<'c> Weights<'c> {
         Ok(())
     }
 
-    /// `y[m, rows] = x[m, cols] · W[rows, cols]ᵀ`, replacing `y`.
+    /// `y[m, rows] = x[m, cols] · W[rows, cols]ᵀ`, plus the matrix's bias where there is one, replacing `y`.
     pub fn multiply(&self, tensor: Tensor, x: &[f32], y: &mut Vec<f32>) -> Result<(), SourceError> {
+        self.product(tensor, x, y)?;
+        if let Some(bias) = tensor.bias().and_then(|b| self.held.get(&b)) {
+            for row in y.chunks_exact_mut(bias.len()) {
+                math::add(row, bias);
+            }
+        }
+        Ok(())
+    }
+
+    fn product(&self, tensor: Tensor, x: &[f32], y: &mut Vec<f32>) -> Result<(), SourceError> {
         let (n, k) = self.checkpoint.hyper().shape(tensor);
         let (n, k) = (n as usize, k as usize);
         let m = x.len() / k;

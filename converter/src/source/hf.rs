@@ -1,15 +1,17 @@
 //! A Hugging Face directory: `config.json` and one or several safetensors files.
 
+use super::config::{self, Described, Packed};
 use super::decode::{self, ElementType};
 use super::io::{SourceFile, read_small};
-use super::stored::{Data, RowOrder, Stored};
-use super::{Checkpoint, Generation, Hyper, Kind, SourceError, config, names};
+use super::normal::{Form, Normal};
+use super::stored::{Data, Stored};
+use super::{Checkpoint, Generation, Hyper, Kind, SourceError, names};
 use carat_format::Tensor;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// Largest JSON file that is read, in bytes.
 const MAX_JSON: u64 = 64 << 20;
@@ -19,14 +21,25 @@ const MAX_HEADER: u64 = 100_000_000;
 pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
     let config_path = directory.join("config.json");
     let config = object(&config_path)?;
-    let hyper = config::hyper(&config_path, &config)?;
+    let mut described = config::read(&config_path, &config)?;
+    let (architecture, hyper) = (described.architecture, &mut described.hyper);
+    let gains = architecture.gains_about_zero;
+    let normal = Normal::new(architecture, hyper, &described.ropes, false, gains);
+    hyper.check_tables(&config_path)?;
     let generation_path = directory.join("generation_config.json");
     let generation = match object(&generation_path) {
         Err(SourceError::NotFound { .. }) => Map::new(),
         other => other?,
     };
     let (files, mut found) = weights(directory)?;
-    let tensors = place(directory, &hyper, &files, &mut found)?;
+    let tensors = Placing {
+        directory,
+        described: &described,
+        normal: &normal,
+        files: &files,
+    }
+    .place(&mut found)?;
+    let hyper = described.hyper;
     if let Some((name, entry)) = found.iter().find(|(name, _)| !ignored(&hyper, name)) {
         return Err(SourceError::UnknownTensor {
             path: files[entry.file].path.clone(),
@@ -45,6 +58,7 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
         generation: Generation::from_json(&generation, &config),
         hyper,
         name,
+        notes: described.notes,
         files,
         tensors,
         header: Vec::new(),
@@ -53,7 +67,9 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
 
 fn ignored(hyper: &Hyper, name: &str) -> bool {
     // transformers replaces the head by the embedding where the configuration ties them.
-    names::is_derived(name) || (hyper.tied && name == names::hugging_face(Tensor::Output))
+    names::is_derived(name)
+        || names::is_not_text(name)
+        || (hyper.tied && names::alternatives(names::HEAD).any(|n| n == name))
 }
 
 fn object(path: &Path) -> Result<Map<String, Value>, SourceError> {
@@ -230,61 +246,146 @@ fn element(dtype: Dtype) -> Option<&'static ElementType> {
     }
 }
 
-/// Takes the model's tensors out of `found`.
-fn place(
-    directory: &Path,
-    hyper: &Hyper,
-    files: &[SourceFile],
-    found: &mut Entries,
-) -> Result<BTreeMap<Tensor, Stored>, SourceError> {
-    let mut tensors = BTreeMap::new();
-    for tensor in hyper.tensors() {
-        let name = names::hugging_face(tensor);
-        let Some(entry) = found.remove(&name) else {
-            return Err(SourceError::MissingTensor {
-                path: directory.into(),
-                tensor: name,
-            });
-        };
-        let path = || files[entry.file].path.clone();
-        let (rows, cols) = hyper.shape(tensor);
-        let expected = if tensor.is_vector() {
-            vec![cols]
-        } else {
-            vec![rows, cols]
-        };
-        let shape: Vec<u64> = entry.info.shape.iter().map(|d| *d as u64).collect();
-        if shape != expected {
-            return Err(SourceError::Shape {
-                path: path(),
-                tensor: name,
-                expected,
-                found: shape,
-            });
+/// What finds the model's tensors among those of the files.
+struct Placing<'a> {
+    directory: &'a Path,
+    described: &'a Described,
+    normal: &'a Normal,
+    files: &'a [SourceFile],
+}
+
+impl Placing<'_> {
+    /// Takes the model's tensors out of `found`.
+    fn place(&self, found: &mut Entries) -> Result<BTreeMap<Tensor, Stored>, SourceError> {
+        let Described {
+            architecture,
+            hyper,
+            packed,
+            ..
+        } = self.described;
+        let mut tensors = BTreeMap::new();
+        let mut used = BTreeSet::new();
+        for tensor in hyper.tensors() {
+            let place = architecture.place(&names::HUGGING_FACE, hyper, tensor);
+            let present = names::alternatives(&place.name).find(|n| found.contains_key(n));
+            let Some((name, entry)) = present.and_then(|n| found.get(&n).map(|e| (n, e))) else {
+                return Err(SourceError::MissingTensor {
+                    path: self.directory.into(),
+                    tensor: place.name,
+                });
+            };
+            let (rows, cols) = hyper.shape(tensor);
+            let packed = packed.filter(|_| entry.info.dtype == Dtype::U8 && !tensor.is_vector());
+            let stored_rows = match packed {
+                Some(_) => place.rows.div_ceil(4),
+                None => place.rows,
+            };
+            let expected = match tensor.is_vector() {
+                true => vec![cols],
+                false => vec![stored_rows, cols],
+            };
+            self.check_shape(&name, entry, expected)?;
+            let mut form = self.normal.form(hyper, tensor);
+            let mut offset = entry.offset;
+            let data = match packed {
+                // Fused rows would start within a quarter.
+                Some(_) if place.first > 0 || place.rows != rows || rows % 4 != 0 => {
+                    return Err(self.wrong_type(&name, entry));
+                }
+                Some(packed) => {
+                    let scale = format!("{}_scale", name);
+                    form.times *= self.packed_scale(found, &scale, packed)?;
+                    used.insert(scale);
+                    let quarter = stored_rows;
+                    Data::Ternary { quarter, form }
+                }
+                None => {
+                    let Some(ty) = element(entry.info.dtype) else {
+                        return Err(self.wrong_type(&name, entry));
+                    };
+                    offset += place.first * cols * ty.bytes as u64;
+                    Data::Elements { ty, form }
+                }
+            };
+            used.insert(name.clone());
+            let stored = Stored {
+                file: entry.file,
+                offset,
+                name,
+                rows,
+                cols,
+                data,
+            };
+            tensors.insert(tensor, stored);
         }
-        let Some(ty) = element(entry.info.dtype) else {
-            let found = entry.info.dtype.to_string();
-            let known = "F32, F16, BF16".into();
-            return Err(SourceError::Type {
-                path: path(),
-                tensor: name,
-                found,
-                known,
+        found.retain(|name, _| !used.contains(name));
+        Ok(tensors)
+    }
+
+    fn path(&self, entry: &Entry) -> PathBuf {
+        self.files[entry.file].path.clone()
+    }
+
+    fn check_shape(
+        &self,
+        name: &str,
+        entry: &Entry,
+        expected: Vec<u64>,
+    ) -> Result<(), SourceError> {
+        let found: Vec<u64> = entry.info.shape.iter().map(|d| *d as u64).collect();
+        if found == expected {
+            return Ok(());
+        }
+        Err(SourceError::Shape {
+            path: self.path(entry),
+            tensor: name.into(),
+            expected,
+            found,
+        })
+    }
+
+    fn wrong_type(&self, name: &str, entry: &Entry) -> SourceError {
+        SourceError::Type {
+            path: self.path(entry),
+            tensor: name.into(),
+            found: entry.info.dtype.to_string(),
+            known: "F32, F16, BF16".into(),
+        }
+    }
+
+    /// The factor of packed weights.
+    fn packed_scale(
+        &self,
+        found: &Entries,
+        name: &str,
+        packed: Packed,
+    ) -> Result<f32, SourceError> {
+        let Some(entry) = found.get(name) else {
+            return Err(SourceError::MissingTensor {
+                path: self.directory.into(),
+                tensor: name.into(),
             });
         };
-        let data = Data::Elements {
-            ty,
-            order: RowOrder::AsStored,
+        self.check_shape(name, entry, vec![1])?;
+        let Some(ty) = element(entry.info.dtype) else {
+            return Err(self.wrong_type(name, entry));
         };
         let stored = Stored {
             file: entry.file,
             offset: entry.offset,
-            name,
-            rows,
-            cols,
-            data,
+            name: name.into(),
+            rows: 1,
+            cols: 1,
+            data: Data::Elements {
+                ty,
+                form: Form::default(),
+            },
         };
-        tensors.insert(tensor, stored);
+        let mut out = Vec::new();
+        stored.read_rows(&self.files[entry.file], 0..1, &mut out)?;
+        Ok(match packed {
+            Packed::Times => out[0],
+            Packed::Over => 1.0 / out[0],
+        })
     }
-    Ok(tensors)
 }

@@ -156,6 +156,25 @@ impl Hyper {
         }
     }
 
+    /// Checks the rotary tables and the attention's scale; `path` is named in the error.
+    pub(super) fn check_tables(&self, path: &Path) -> Result<(), SourceError> {
+        let error = |field: &str, found: f64, expected: &str| SourceError::Value {
+            path: path.into(),
+            field: field.into(),
+            found: found.to_string(),
+            expected: expected.into(),
+        };
+        let scale = self.attention_scale;
+        if !(scale.is_finite() && scale > 0.0) {
+            return Err(error("the attention's scale", scale, "a positive number"));
+        }
+        let mut angles = self.rope_tables.iter().flatten();
+        match angles.find(|w| !w.is_finite()) {
+            Some(w) => Err(error("a rotary frequency", *w, "a finite number")),
+            None => Ok(()),
+        }
+    }
+
     /// Checks every size against the bounds of the integer arithmetic; `path` is named in the error.
     pub(super) fn check(&self, path: &Path) -> Result<(), SourceError> {
         let error = |field: &str, found: String, expected: String| SourceError::Value {

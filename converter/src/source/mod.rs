@@ -5,6 +5,7 @@
 //! Rows are read by offset into bounded buffers, from any number of threads, so that resident memory
 //! does not depend on the model's size.
 
+mod architecture;
 mod config;
 mod container;
 mod decode;
@@ -15,6 +16,7 @@ mod hf;
 mod hyper;
 mod io;
 mod names;
+mod normal;
 mod rope;
 mod stored;
 
@@ -25,6 +27,7 @@ pub use hyper::{BlockHyper, Hyper};
 use carat_format::{Encoding, Tensor};
 use carat_gguf::{Header, Parse};
 use io::SourceFile;
+use rope::Rope;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -58,6 +61,7 @@ pub struct Checkpoint {
     path: PathBuf,
     hyper: Hyper,
     name: Option<String>,
+    notes: Vec<String>,
     generation: Generation,
     files: Vec<SourceFile>,
     tensors: BTreeMap<Tensor, Stored>,
@@ -119,6 +123,11 @@ impl Checkpoint {
     /// `general.name` of a GGUF file, the name of a directory.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// What a user should know of how the checkpoint is read, a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Defaults for generation.
@@ -197,4 +206,35 @@ impl Checkpoint {
         self.read_rows(tensor, 0..1, &mut out)?;
         Ok(out)
     }
+}
+
+/// The note on a context that is limited to the one of a model's first training.
+fn shorter_context(found: u32, stated: u32) -> String {
+    format!(
+        "the context is limited to {found} of {stated} positions: beyond, the model rotates all positions by other factors"
+    )
+}
+
+/// The rotary tables that a model needs and what its blocks are. `windowed` are the blocks of the kind
+/// that has a window and rotates by `local`; `window` is the length, if there is one.
+fn tables(
+    full: Rope,
+    local: Rope,
+    windowed: &[bool],
+    window: Option<u32>,
+    hyper: &Hyper,
+) -> (Vec<Rope>, Vec<BlockHyper>) {
+    let window = window.filter(|w| *w < hyper.context_length);
+    let two = full != local && windowed.contains(&true) && windowed.contains(&false);
+    let blocks = windowed.iter().map(|w| BlockHyper {
+        rope: u32::from(two && *w),
+        window: window.filter(|_| *w),
+    });
+    let blocks = blocks.collect();
+    let tables = match two {
+        true => vec![full, local],
+        false if windowed.first() == Some(&true) => vec![local],
+        false => vec![full],
+    };
+    (tables, blocks)
 }

@@ -1,14 +1,57 @@
-//! Names of a model's tensors in a Hugging Face checkpoint.
+//! Names of a model's tensors in checkpoints.
 
+use super::architecture::{Architecture, Names};
 use carat_format::Tensor;
 
-/// Name of the tensor in a checkpoint of `LlamaForCausalLM`.
-pub(super) fn hugging_face(tensor: Tensor) -> String {
+/// The head in a Hugging Face checkpoint.
+pub(super) const HEAD: &str = "lm_head.weight";
+
+/// Names in a Hugging Face checkpoint.
+pub(super) static HUGGING_FACE: Names = Names {
+    own: hugging_face,
+    qkv: |b| format!("model.layers.{b}.self_attn.qkv_proj.weight"),
+    gate_up: |b| format!("model.layers.{b}.mlp.gate_up_proj.weight"),
+};
+
+/// ggml's names.
+pub(super) static GGML: Names = Names {
+    own: |_, tensor| tensor.name(),
+    qkv: |b| format!("blk.{b}.attn_qkv.weight"),
+    gate_up: |b| format!("blk.{b}.ffn_up.weight"),
+};
+
+/// Names of the same tensor in a text model, and in one that is part of a larger model.
+const PREFIXES: [(&str, &str); 3] = [
+    ("", ""),
+    ("", "language_model."),
+    ("model.", "model.language_model."),
+];
+
+/// The name of a text model's tensor and those it has as a part of a larger model.
+pub(super) fn alternatives(name: &str) -> impl Iterator<Item = String> {
+    PREFIXES.iter().filter_map(move |(from, to)| {
+        let rest = name.strip_prefix(from)?;
+        Some(format!("{to}{rest}"))
+    })
+}
+
+/// Tensors of the parts of a larger model that are not text.
+pub(super) fn is_not_text(name: &str) -> bool {
+    ["vision_tower.", "multi_modal_projector."]
+        .iter()
+        .any(|part| {
+            name.strip_prefix("model.")
+                .unwrap_or(name)
+                .starts_with(part)
+        })
+}
+
+fn hugging_face(architecture: &Architecture, tensor: Tensor) -> String {
     use Tensor::*;
     let (block, part) = match tensor {
         TokenEmbedding => return "model.embed_tokens.weight".into(),
         OutputNorm => return "model.norm.weight".into(),
-        Output => return "lm_head.weight".into(),
+        Output => return HEAD.into(),
         AttnNorm(b) => (b, "input_layernorm.weight"),
         AttnQ(b) => (b, "self_attn.q_proj.weight"),
         AttnQBias(b) => (b, "self_attn.q_proj.bias"),
@@ -21,6 +64,8 @@ pub(super) fn hugging_face(tensor: Tensor) -> String {
         AttnSubNorm(b) => (b, "self_attn.attn_sub_norm.weight"),
         AttnOutput(b) => (b, "self_attn.o_proj.weight"),
         AttnOutputBias(b) => (b, "self_attn.o_proj.bias"),
+        // Where attention's result has a norm, the name is that norm's.
+        FfnNorm(b) if architecture.post_norm => (b, "pre_feedforward_layernorm.weight"),
         FfnNorm(b) => (b, "post_attention_layernorm.weight"),
         FfnGate(b) => (b, "mlp.gate_proj.weight"),
         FfnGateBias(b) => (b, "mlp.gate_proj.bias"),
@@ -29,7 +74,6 @@ pub(super) fn hugging_face(tensor: Tensor) -> String {
         FfnSubNorm(b) => (b, "mlp.ffn_sub_norm.weight"),
         FfnDown(b) => (b, "mlp.down_proj.weight"),
         FfnDownBias(b) => (b, "mlp.down_proj.bias"),
-        // Of architectures with these, the norm before the feed-forward network has another name.
         AttnPostNorm(b) => (b, "post_attention_layernorm.weight"),
         FfnPostNorm(b) => (b, "post_feedforward_layernorm.weight"),
     };

@@ -3,6 +3,7 @@
 use super::SourceError;
 use super::decode::ElementType;
 use super::io::SourceFile;
+use super::normal::Form;
 use carat_format::{Encoding, PartLayout, TILE_ROWS, Table, TensorLayout, decode_row_f32};
 use std::ops::Range;
 
@@ -29,35 +30,15 @@ pub(super) enum Data {
     /// Rows of blocks of a plain element type.
     Elements {
         ty: &'static ElementType,
-        order: RowOrder,
+        form: Form,
     },
+    /// BitNet's packed weights: byte row `r` has rows `r`, `r + quarter`, … from the low two bits up, each
+    /// weight its two bits less one, times the form's factor.
+    Ternary { quarter: u64, form: Form },
     /// A quantized matrix of a Carat file.
     Matrix { layout: TensorLayout, table: Table },
     /// Gains of a Carat file: i32 mantissas; the unit takes out √D, which the file folds in.
     Gains { unit: f64 },
-}
-
-/// Which stored row holds a row of the model.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum RowOrder {
-    /// The same.
-    AsStored,
-    /// ggml's order of query and key rows: the two dimensions of a rotated pair lie side by side,
-    /// where Hugging Face has them half a head apart.
-    PairsTogether { head_dim: u64 },
-}
-
-impl RowOrder {
-    fn stored_row(self, row: u64) -> u64 {
-        match self {
-            RowOrder::AsStored => row,
-            RowOrder::PairsTogether { head_dim } => {
-                let (head, i) = (row / head_dim, row % head_dim);
-                let half = head_dim / 2;
-                head * head_dim + 2 * (i % half) + i / half
-            }
-        }
-    }
 }
 
 impl Stored {
@@ -65,6 +46,7 @@ impl Stored {
     pub fn type_name(&self) -> &'static str {
         match &self.data {
             Data::Elements { ty, .. } => ty.name,
+            Data::Ternary { .. } => "U8",
             Data::Matrix { layout, .. } => layout.encoding.name(),
             Data::Gains { .. } => carat_format::keys::VECTOR,
         }
@@ -90,7 +72,10 @@ impl Stored {
         out.clear();
         out.reserve(((end - start) * self.cols) as usize);
         match &self.data {
-            Data::Elements { ty, order } => self.read_elements(file, ty, *order, rows, out)?,
+            Data::Elements { ty, form } => self.read_elements(file, ty, form, rows, out)?,
+            Data::Ternary { quarter, form } => {
+                self.read_ternary(file, *quarter, form, rows, out)?;
+            }
             Data::Matrix { layout, table } => self.read_matrix(file, layout, table, rows, out)?,
             Data::Gains { unit } if start < end => self.read_gains(file, *unit, out)?,
             Data::Gains { .. } => {}
@@ -110,25 +95,65 @@ impl Stored {
         &self,
         file: &SourceFile,
         ty: &ElementType,
-        order: RowOrder,
+        form: &Form,
         rows: Range<u64>,
         out: &mut Vec<f32>,
     ) -> Result<(), SourceError> {
         let row_bytes = self.cols / ty.elements as u64 * ty.bytes as u64;
-        let at_once = match order {
-            RowOrder::AsStored => (CHUNK / row_bytes).max(1),
-            RowOrder::PairsTogether { .. } => 1,
+        let heads = form.heads.as_deref();
+        // Heads of a matrix are of rows, those of a vector of elements.
+        let of_rows = heads.filter(|_| self.rows > 1);
+        let at_once = match of_rows {
+            None => (CHUNK / row_bytes).max(1),
+            Some(_) => 1,
         };
         let mut buffer = Vec::new();
         let mut row = rows.start;
         while row < rows.end {
             let n = at_once.min(rows.end - row);
             buffer.resize((n * row_bytes) as usize, 0);
-            file.read_exact_at(&mut buffer, self.offset + order.stored_row(row) * row_bytes)?;
+            let (stored, factor) = of_rows.map_or((row, 1.0), |h| h.stored(row));
+            file.read_exact_at(&mut buffer, self.offset + stored * row_bytes)?;
             let done = out.len();
             out.resize(done + (n * self.cols) as usize, 0.0);
             (ty.decode)(&buffer, &mut out[done..]);
+            if (form.add, form.times, factor) != (0.0, 1.0, 1.0) {
+                for x in &mut out[done..] {
+                    *x = (*x + form.add) * form.times * factor;
+                }
+            }
             row += n;
+        }
+        if let (Some(heads), 1) = (heads, self.rows) {
+            let stored = out.clone();
+            for (i, x) in out.iter_mut().enumerate() {
+                let (from, factor) = heads.stored(i as u64);
+                *x = stored[from as usize] * factor;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_ternary(
+        &self,
+        file: &SourceFile,
+        quarter: u64,
+        form: &Form,
+        rows: Range<u64>,
+        out: &mut Vec<f32>,
+    ) -> Result<(), SourceError> {
+        let mut bytes = vec![0; self.cols as usize];
+        for row in rows {
+            let (row, factor) = match form.heads.as_deref() {
+                Some(heads) => heads.stored(row),
+                None => (row, 1.0),
+            };
+            file.read_exact_at(&mut bytes, self.offset + row % quarter * self.cols)?;
+            let (shift, factor) = (2 * (row / quarter), form.times * factor);
+            out.extend(bytes.iter().map(|b| {
+                let code = b >> shift & 3;
+                (f32::from(code) - 1.0) * factor
+            }));
         }
         Ok(())
     }
@@ -221,17 +246,5 @@ impl Stored {
             Data::Matrix { layout, .. } => Some(layout.encoding),
             _ => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pairs_are_pulled_apart() {
-        let order = RowOrder::PairsTogether { head_dim: 8 };
-        let rows: Vec<u64> = (0..16).map(|r| order.stored_row(r)).collect();
-        assert_eq!(rows, [0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15]);
     }
 }
