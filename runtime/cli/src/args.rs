@@ -95,6 +95,14 @@ Every kernel runs on every adapter, software ones included, over small models ma
 and is compared with the CPU word by word. With a model, the checksums of logits that its file \
 states are computed on the CPU and on every adapter. Exit code 1 if anything differs.")]
     Doctor(DoctorArgs),
+    /// Texts as vectors: the hidden state after the last norm
+    #[command(
+        after_help = "Example: carat embed story.gguf --text sentences.txt --lines > vectors.jsonl
+
+One JSON array of length 1 (Euclidean) a text and line. --json gives one object with the integers \
+that they are made of, which are the same on every device."
+    )]
+    Embed(EmbedArgs),
     /// List or remove converted checkpoints that were kept
     #[command(after_help = "Example: carat cache list
 
@@ -347,6 +355,29 @@ pub struct DoctorArgs {
     pub model: Option<PathBuf>,
     #[command(flatten)]
     pub cache: CacheArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `carat embed`.
+#[derive(Args, Debug)]
+pub struct EmbedArgs {
+    /// Carat file, or a checkpoint: it is converted once and kept
+    pub model: PathBuf,
+    /// Text to embed, UTF-8; - is standard input
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    pub text: PathBuf,
+    /// The mean of all tokens' states, or the last token's
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = values::Pooling::Mean)]
+    pub pooling: values::Pooling,
+    /// Every line is a text of its own
+    #[arg(long)]
+    pub lines: bool,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
+    pub place: DeviceArgs,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -261,9 +261,13 @@ fn hyperparameters(s: &ModelSpec, tied: bool, residual_exponent: Option<i32>) ->
 }
 
 fn overview(r: &Report) -> String {
-    let mut out = format!("{}\n", term::paint("1", &term::clip(&r.path, term::WIDTH)));
+    let mut out = format!(
+        "{}\n",
+        term::paint("1", &term::clip(&term::plain(&r.path), term::WIDTH))
+    );
     let mut line = |label: &str, text: String| {
-        out += &format!("  {label:<11} {}\n", term::clip(&text, term::WIDTH - 14));
+        let text = term::clip(&term::plain(&text), term::WIDTH - 14);
+        out += &format!("  {label:<11} {text}\n");
     };
     let name = r
         .name
@@ -361,9 +365,9 @@ fn table(rows: &[Row]) -> String {
         let or_dash = |x: Option<String>| x.unwrap_or_else(|| "-".into());
         out += &format!(
             "{:<26}{:>14} {:<6}{:>5}{:>6}{:>5}{:>7}{:>10}\n",
-            term::clip(&r.name, 25),
+            term::clip(&term::plain(&r.name), 25),
             term::clip(&shape, 13),
-            term::clip(&r.encoding, 6),
+            term::clip(&term::plain(&r.encoding), 6),
             or_dash(r.bits.map(|b| format!("{}", (b * 100.0).round() / 100.0))),
             or_dash(r.group.map(|g| g.to_string())),
             or_dash(r.exponent.map(|p| format!("{p:.2}"))),

@@ -11,6 +11,7 @@ mod chart;
 mod convert;
 mod demo;
 mod doctor;
+mod embed;
 mod eval;
 mod failure;
 mod follow;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Inspect(a) => inspect::run(a),
         Command::Bench(a) => bench::run(a),
         Command::Doctor(a) => doctor::run(a),
+        Command::Embed(a) => embed::run(a),
         Command::Cache(a) => cache::run(a),
     };
     cache::clean_up();

@@ -6,6 +6,7 @@ use anyhow::Context;
 use carat_converter::progress::Progress;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,8 +30,39 @@ pub fn paint(code: &str, text: &str) -> String {
     }
 }
 
+/// Text that a file holds, fit for a terminal: characters that control it, or the direction of writing, are
+/// shown as `\u{…}`, so that a name cannot move the cursor, colour the screen or look like another.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    escape(text, controls)
+}
+
+fn escape(text: &str, escaped: fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(escaped) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if escaped(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
+}
+
+fn controls(c: char) -> bool {
+    // The second part are overrides of the direction of writing (Unicode, UAX #9).
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn controls_but_line_breaks(c: char) -> bool {
+    c != '\n' && controls(c)
+}
+
 /// `label: text` on stderr. A closed stderr is no reason to fail.
 pub fn problem(label: &str, text: &str) {
+    let text = escape(text, controls_but_line_breaks);
     let code = if label == "error" { "1;31" } else { "1;33" };
     let mut stderr = io::stderr().lock();
     let _ = if colour(stderr.is_terminal()) {
@@ -47,6 +79,7 @@ pub fn warn(text: &str) {
 
 /// A line on stderr.
 pub fn note(text: &str) {
+    let text = escape(text, controls_but_line_breaks);
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
@@ -230,6 +263,15 @@ pub fn clip(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn controls_are_shown() {
+        assert_eq!(plain("blk.0 é 漢"), "blk.0 é 漢");
+        assert_eq!(
+            plain("a\x1b[2Jb\u{9b}1m\r\n\u{202e}c"),
+            r"a\u{1b}[2Jb\u{9b}1m\u{d}\u{a}\u{202e}c"
+        );
+    }
 
     #[test]
     fn numbers_for_people() {

@@ -17,6 +17,16 @@ pub enum Length {
     Unlimited,
 }
 
+/// How a text's states become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// Their mean
+    Mean,
+    /// The last token's
+    Last,
+}
+
 /// `1,2,3`.
 pub fn tokens(text: &str) -> Result<Tokens, String> {
     let id = |part: &str| {

@@ -87,6 +87,9 @@ pub enum Error {
         /// Rows of the embedding.
         vocab: u32,
     },
+    /// There is nothing to compute.
+    #[error("the text has no tokens; give one that is not empty")]
+    NoTokens,
     /// No device of that name, or none at all.
     #[error("no device matches '{asked}'; there are: {available}")]
     NoDevice {

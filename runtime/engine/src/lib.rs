@@ -26,4 +26,6 @@ pub use generate::{
     Event, GenerateError, GenerateOptions, Generation, generate, generate_constrained,
 };
 pub use model::{Model, Verify};
-pub use session::{Checksum, DeviceChoice, LogitsHash, Output, Session, SessionOptions, Want};
+pub use session::{
+    Checksum, DeviceChoice, Embedding, LogitsHash, Output, Pooling, Session, SessionOptions, Want,
+};

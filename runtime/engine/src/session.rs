@@ -1,5 +1,9 @@
 //! A sequence of tokens in the KV cache of one executor.
 
+mod embed;
+
+pub use embed::{Embedding, Pooling};
+
 use crate::error::Error;
 use crate::exec::cpu::CpuExecutor;
 use crate::exec::{Batch, Executor};
@@ -187,18 +191,8 @@ impl Session {
         want: Want,
         sink: &mut dyn FnMut(Output),
     ) -> Result<(), Error> {
-        let vocab = self.model.spec().vocab_size;
-        if let Some(id) = tokens.iter().copied().find(|id| *id >= vocab) {
-            return Err(Error::Token { id, vocab });
-        }
-        let (used, context) = (self.tokens.len(), self.context());
-        if tokens.len() > context as usize - used.min(context as usize) {
-            return Err(Error::ContextFull {
-                asked: tokens.len(),
-                used,
-                context,
-            });
-        }
+        self.check(tokens)?;
+        let used = self.tokens.len();
         let first = match want {
             Want::Last | Want::LastResult => tokens.len().saturating_sub(1),
             Want::From(i) => i,
@@ -229,6 +223,23 @@ impl Session {
             self.emit(&rows, &wanted, want, sink).await?;
             self.tokens.extend(&tokens[at..end]);
             at = end;
+        }
+        Ok(())
+    }
+
+    /// Whether the tokens can be appended.
+    fn check(&self, tokens: &[u32]) -> Result<(), Error> {
+        let vocab = self.model.spec().vocab_size;
+        if let Some(id) = tokens.iter().copied().find(|id| *id >= vocab) {
+            return Err(Error::Token { id, vocab });
+        }
+        let (used, context) = (self.tokens.len(), self.context());
+        if tokens.len() > context as usize - used.min(context as usize) {
+            return Err(Error::ContextFull {
+                asked: tokens.len(),
+                used,
+                context,
+            });
         }
         Ok(())
     }

@@ -54,8 +54,8 @@ fn list(store: &Store, json: bool) -> Result<()> {
             term::bytes(d.bytes),
             d.bits,
             date(d.created),
-            d.source,
-            file.path.display(),
+            term::plain(&d.source),
+            term::plain(&file.path.display().to_string()),
         );
     }
     out += &format!(

@@ -73,6 +73,53 @@ fn models_that_are_none() {
 }
 
 #[test]
+fn names_cannot_control_the_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bad.gguf");
+    let bad = "\x1b]0;title\x07\x1b[2J\u{9b}31m\u{202e}x\r";
+    let write = |architecture: &str| {
+        let mut writer = carat_gguf::Writer::new();
+        writer.kv("general.architecture", architecture).unwrap();
+        writer.kv("general.name", bad).unwrap();
+        writer
+            .tensor(bad, &[4, 2], carat_gguf::TensorType::F32, 32)
+            .unwrap();
+        let layout = writer.finish().unwrap();
+        let mut bytes = layout.header.clone();
+        bytes.resize(layout.file_len as usize, 0);
+        fs::write(&path, bytes).unwrap();
+    };
+    let clean = |text: &str| {
+        let controls = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!text.contains(controls), "{text:?}");
+    };
+    write("gpt2");
+    let output = carat()
+        .arg("inspect")
+        .arg(&path)
+        .arg("--tensors")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains(r"\u{1b}"), "{shown}");
+    clean(&shown);
+    write(bad);
+    for command in ["run", "convert", "eval", "logits"] {
+        let mut c = carat();
+        c.arg(command).arg(&path);
+        match command {
+            "run" => c.args(["-p", "a"]),
+            "convert" => c.arg("-o").arg(directory.path().join("out.gguf")),
+            "eval" => c.arg("--text").arg(text()),
+            _ => c.args(["--tokens", "1"]),
+        };
+        let error = failure(&mut c, 1);
+        assert!(error.contains(r"\u{1b}"), "{error}");
+        clean(&error);
+    }
+}
+
+#[test]
 fn weights_alone_are_no_checkpoint() {
     let error = failure(&mut run(&checkpoint().join("model.safetensors")), 1);
     assert!(error.contains("give the directory"), "{error}");

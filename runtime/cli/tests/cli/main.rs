@@ -4,6 +4,7 @@
 mod cache;
 mod contract;
 mod diagnose;
+mod embed;
 mod failures;
 mod follow;
 mod streams;

@@ -1,0 +1,197 @@
+//! Embeddings of texts: the hidden state after the last norm, pooled in integers.
+
+use super::Session;
+use crate::error::Error;
+use crate::exec::Batch;
+use crate::plan::{Op, Row, Step};
+use carat_format::GROUP;
+
+/// What becomes of the hidden states of a text's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
+    /// The last token's.
+    Last,
+}
+
+/// A pooled hidden state: `integers[i] · 2^exponent`, the same on every device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Embedding {
+    /// One integer a dimension, below 2^41 in magnitude.
+    pub integers: Vec<i64>,
+    /// Their unit, a constant of the model.
+    pub exponent: i32,
+}
+
+/// Bits of the unit below the unit of the norm's gains.
+const FRACTION: i32 = 8;
+
+impl Embedding {
+    /// The vector at length 1; zeros stay zeros. The sum of squares is exact and the rest are three
+    /// operations that IEEE 754 rounds correctly, so the same integers give the same floats everywhere.
+    pub fn unit(&self) -> Vec<f64> {
+        // Squares below 2^82, at most 2^15 of them in any model's width, 2^45 of them before an overflow.
+        let squares: i128 = self
+            .integers
+            .iter()
+            .map(|v| i128::from(*v) * i128::from(*v))
+            .sum();
+        let length = (squares as f64).sqrt();
+        let scaled = |v: &i64| {
+            if length > 0.0 {
+                *v as f64 / length
+            } else {
+                0.0
+            }
+        };
+        self.integers.iter().map(scaled).collect()
+    }
+}
+
+impl Session {
+    /// Forgets what the cache holds, appends `tokens` and pools their hidden states after the last norm, as
+    /// the product with the head reads them: `code · scale · mantissa · 2^exponent`. Each is rounded half up to
+    /// a unit that is a constant of the model, their mean is rounded half up.
+    ///
+    /// Logits are not computed. Errors: no tokens; as of [`Session::forward`].
+    pub async fn embed(&mut self, tokens: &[u32], pooling: Pooling) -> Result<Embedding, Error> {
+        self.truncate(0);
+        self.check(tokens)?;
+        if tokens.is_empty() {
+            return Err(Error::NoTokens);
+        }
+        let missing = || Error::MissingTensor(carat_format::Tensor::OutputNorm.name());
+        let mut steps = self.plan.steps.iter();
+        let norm = steps
+            .position(|s| s.label == "output_norm")
+            .ok_or_else(missing)?;
+        let step = self.plan.steps.get(norm).cloned().ok_or_else(missing)?;
+        let Op::RmsnormRow(p) = step.op else {
+            return Err(missing());
+        };
+        let exponent = p.gain_exponent.saturating_sub(FRACTION);
+        let cols = p.cols as usize;
+
+        let mut sums = vec![0i64; cols];
+        let batch = self.plan.extent.batch as usize;
+        for start in (0..tokens.len()).step_by(batch) {
+            let part = &tokens[start..tokens.len().min(start + batch)];
+            let rows: Vec<Row> = (start..)
+                .zip(part)
+                .map(|(i, token)| Row {
+                    token: *token,
+                    position: i as u32,
+                    sequence: 0,
+                })
+                .collect();
+            let all: Vec<u32> = (0..part.len() as u32).collect();
+            let outputs = match pooling {
+                Pooling::Mean => &all[..],
+                Pooling::Last if start + part.len() == tokens.len() => &all[part.len() - 1..],
+                Pooling::Last => &[],
+            };
+            let batch = Batch {
+                rows: &rows,
+                outputs,
+            };
+            self.executor.run(&self.plan, batch, 0..norm + 1).await?;
+            self.add(&step, outputs.len(), exponent, &mut sums).await?;
+            self.tokens.extend(part);
+        }
+        let count = match pooling {
+            Pooling::Mean => tokens.len() as i64,
+            Pooling::Last => 1,
+        };
+        // |sum| < 2^40 · 2^22 tokens.
+        let mean = |sum: i64| (2 * sum + count).div_euclid(2 * count);
+        Ok(Embedding {
+            integers: sums.into_iter().map(mean).collect(),
+            exponent,
+        })
+    }
+
+    /// Adds the first `rows` rows of activations that `step` wrote, in units of `2^exponent`.
+    async fn add(
+        &mut self,
+        step: &Step,
+        rows: usize,
+        exponent: i32,
+        sums: &mut [i64],
+    ) -> Result<(), Error> {
+        let Some(stride) = usize::try_from(step.result_stride).ok().filter(|s| *s > 0) else {
+            return Ok(());
+        };
+        if rows == 0 {
+            return Ok(());
+        }
+        let words = rows as u64 * step.result_stride;
+        let act = self
+            .executor
+            .read(step.bindings[step.result], words)
+            .await?;
+        for row in act.chunks_exact(stride) {
+            add_row(row, exponent, sums);
+        }
+        Ok(())
+    }
+}
+
+/// Adds a row of activations (see `carat_shaders::act_stride`).
+fn add_row(row: &[u32], exponent: i32, sums: &mut [i64]) {
+    let groups = sums.len().div_ceil(GROUP);
+    let bytes: &[u8] = bytemuck::cast_slice(row);
+    let (codes, rest) = bytes.split_at((groups * GROUP).min(bytes.len()));
+    let tail = groups * GROUP / 4 + groups.div_ceil(4);
+    let (Some(mantissa), Some(unit)) = (row.get(tail), row.get(tail + 1)) else {
+        return;
+    };
+    let shift = (*unit as i32).saturating_sub(exponent);
+    for (i, (sum, code)) in sums.iter_mut().zip(codes).enumerate() {
+        let scale = rest.get(i / GROUP).copied().unwrap_or(0);
+        // 127 · 255 · 65,535 < 2^31.
+        let value = i64::from(*code as i8) * i64::from(scale) * i64::from(*mantissa & 0xffff);
+        // The row's exponent is at most one above the gains'.
+        *sum += if shift >= 0 {
+            value << shift.min(FRACTION + 1)
+        } else {
+            round_shr(value, shift.unsigned_abs())
+        };
+    }
+}
+
+/// `value / 2^shift`, rounded half up.
+fn round_shr(value: i64, shift: u32) -> i64 {
+    match shift {
+        0 => value,
+        1..=62 => (value + (1 << (shift - 1))) >> shift,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding() {
+        assert_eq!(round_shr(5, 1), 3);
+        assert_eq!(round_shr(-5, 1), -2);
+        assert_eq!(round_shr(-0x7fff_ffff, 62), 0);
+        assert_eq!(round_shr(7, 0), 7);
+    }
+
+    #[test]
+    fn unit_vectors() {
+        let unit = |integers: &[i64]| {
+            Embedding {
+                integers: integers.into(),
+                exponent: 3,
+            }
+            .unit()
+        };
+        assert_eq!(unit(&[3, -4]), [0.6, -0.8]);
+        assert_eq!(unit(&[0, 0]), [0.0, 0.0]);
+        assert_eq!(unit(&[i64::MAX >> 22, 0]), [1.0, 0.0]);
+    }
+}
