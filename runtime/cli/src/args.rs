@@ -42,7 +42,8 @@ Takes under 20 seconds and leaves no file behind.")]
 
 Reads Hugging Face directories (safetensors) and GGUF files, whole or split (give any part), in \
 F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS, MXFP4, TQ1_0 or \
-TQ2_0, llama architecture. Needs no data and no GPU; the same bytes come out whatever the \
+TQ2_0, of the architectures llama (Llama, SmolLM), mistral, qwen2, qwen3, phi3, gemma2, gemma3 \
+(text) and bitnet. Needs no data and no GPU; the same bytes come out whatever the \
 threads and machine. The file appears under its name when it is whole, not before."
     )]
     Convert(ConvertArgs),

@@ -83,6 +83,9 @@ fn same_file(a: &Path, b: &Path) -> bool {
 /// Errors: as [`convert::convert`]; Ctrl-C.
 pub fn convert(options: &Options) -> Result<Summary> {
     let checkpoint = input::open_checkpoint(&options.source)?;
+    for note in checkpoint.notes() {
+        term::warn(note);
+    }
     let hyper = checkpoint.hyper();
     let mut end = 0;
     let mut stages = Vec::new();
