@@ -4,5 +4,6 @@
 pub mod architectures;
 pub mod drivers;
 pub mod facet;
+pub mod hostile;
 pub mod rng;
 pub mod synth;

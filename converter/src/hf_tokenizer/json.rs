@@ -64,6 +64,14 @@ pub(super) fn read(file: &Path) -> Result<Option<String>, HfTokenizerError> {
         file: file.into(),
         error,
     };
+    // Before it is opened: a pipe would wait for someone to write.
+    if std::fs::metadata(file).is_ok_and(|m| !m.is_file()) {
+        let fault = "not a regular file";
+        return Err(failed(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            fault,
+        )));
+    }
     let handle = match std::fs::File::open(file) {
         Ok(handle) => handle,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -79,7 +87,7 @@ pub(super) fn read(file: &Path) -> Result<Option<String>, HfTokenizerError> {
         return Err(too_large(found));
     }
     let mut bytes = Vec::new();
-    // The length of a pipe or device is 0: the limit holds for what is read as well.
+    // A file may grow meanwhile: the limit holds for what is read as well.
     handle
         .take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)

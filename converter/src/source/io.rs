@@ -22,6 +22,11 @@ impl SourceFile {
                 error,
             },
         };
+        // Before it is opened: a pipe would wait for someone to write.
+        if !std::fs::metadata(path).map_err(error)?.is_file() {
+            let fault = "not a regular file";
+            return Err(error(io::Error::new(io::ErrorKind::InvalidInput, fault)));
+        }
         let file = File::open(path).map_err(error)?;
         let len = file.metadata().map_err(error)?.len();
         Ok(Self {
