@@ -102,7 +102,10 @@ fn biases_forbid_and_force() {
         let v = greedy(&["-l", &forbid]);
         assert!(!ids(&v["ids"]).contains(&first), "{forbid}");
     }
-    assert_eq!(greedy(&["--logit-bias", "77+1000"])["ids"], json!(vec![77; 6]));
+    assert_eq!(
+        greedy(&["--logit-bias", "77+1000"])["ids"],
+        json!(vec![77; 6])
+    );
     assert_eq!(
         greedy(&["-l", "77+1000", "-l", "77-1000"])["ids"],
         free["ids"]

@@ -18,6 +18,7 @@ pub const MAX_DEPTH: usize = 200;
 pub const MAX_SECONDS: u64 = 20;
 
 /// Stack for compiling, which descends along references; reserved, not used, in ordinary cases.
+#[cfg(not(target_arch = "wasm32"))]
 const STACK: usize = 512 << 20;
 
 /// White space between the parts of a JSON text: none, one space, or line breaks and indentation, so that
