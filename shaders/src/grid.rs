@@ -1,8 +1,8 @@
 //! Workgroups of each kernel along x; y is the batch row and, for `attn_block_q8`, z the block.
 
 use crate::params::{
-    AttnBlock, AttnMerge, EmbedRow, KvStore, LinearTile, LogitsStats, QuantizeRow, RmsnormRow,
-    RopeAngles, RopeQuery, Swiglu,
+    AttnBlock, AttnMerge, Bias, EmbedRow, GatedUnit, KvStore, LinearTile, LogitsStats, QuantizeRow,
+    RmsnormAdd, RmsnormHead, RmsnormRow, RopeAngles, RopeQuery, Softcap,
 };
 use carat_format::TILE_ROWS;
 
@@ -57,8 +57,29 @@ pub const fn attn_merge_i32(p: &AttnMerge) -> u32 {
 }
 
 /// One invocation an element.
-pub const fn swiglu_row_i32(p: &Swiglu) -> u32 {
+pub const fn gated_unit_row_i32(p: &GatedUnit) -> u32 {
     p.cols.div_ceil(LANES)
+}
+
+/// One invocation an element.
+pub const fn bias_row_i32(p: &Bias) -> u32 {
+    p.cols.div_ceil(LANES)
+}
+
+/// One workgroup a head.
+pub const fn rmsnorm_head_i32(p: &RmsnormHead) -> u32 {
+    p.heads
+}
+
+/// One workgroup a row.
+pub const fn rmsnorm_add_row_i32(_: &RmsnormAdd) -> u32 {
+    1
+}
+
+/// One invocation some elements.
+pub const fn softcap_row_i32(p: &Softcap) -> u32 {
+    let groups = p.cols.div_ceil(LANES);
+    if groups > 1024 { 1024 } else { groups }
 }
 
 /// One workgroup a row.

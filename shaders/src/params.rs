@@ -25,6 +25,25 @@ pub const RESULT_WORDS: u32 = 4;
 pub const MIX_LOW: u32 = 0x2545_f491;
 /// See [`MIX_LOW`].
 pub const MIX_HIGH: u32 = 0x9e6c_63d0;
+/// A product is stored.
+pub const STORE: u32 = 0;
+/// A product is added to the residual stream with saturation and statistics.
+pub const ACCUMULATE: u32 = 1;
+/// A product is stored in a unit that contains its row of activations' own exponent: with scales of any
+/// size nothing saturates, and a norm that follows takes the unit out.
+pub const STORE_RELATIVE: u32 = 2;
+/// Gate: x·σ(x).
+pub const SILU: u32 = 0;
+/// Gate: the tanh approximation of GELU.
+pub const GELU_TANH: u32 = 1;
+/// Gate: max(x, 0)².
+pub const RELU_SQUARED: u32 = 2;
+/// 2·√(2/π)·log2(e) in Q27: GELU's exponent for small x.
+pub const GELU_LINEAR_Q27: u32 = 308_997_154;
+/// 0.044715 times that, in Q35.
+pub const GELU_CUBIC_Q35: u32 = 3_537_102_779;
+/// ln 2 in Q32.
+pub const LN_2_Q32: u32 = 2_977_044_472;
 /// log2(e) in Q30.
 pub const LOG2_E_Q30: u32 = 1_549_082_005;
 
@@ -40,6 +59,13 @@ pub const WGSL_CONSTANTS: &[(&str, i64)] = &[
     ("MIX_LOW", MIX_LOW as i64),
     ("MIX_HIGH", MIX_HIGH as i64),
     ("LOG2_E_Q30", LOG2_E_Q30 as i64),
+    ("LN_2_Q32", LN_2_Q32 as i64),
+    ("GELU_LINEAR_Q27", GELU_LINEAR_Q27 as i64),
+    ("GELU_CUBIC_Q35", GELU_CUBIC_Q35 as i64),
+    ("ACCUMULATE", ACCUMULATE as i64),
+    ("STORE_RELATIVE", STORE_RELATIVE as i64),
+    ("SILU", SILU as i64),
+    ("GELU_TANH", GELU_TANH as i64),
 ];
 /// Signed constants for the WGSL prelude.
 pub const WGSL_SIGNED_CONSTANTS: &[(&str, i64)] = &[
@@ -150,8 +176,8 @@ params! {
         out_stride: u32,
         /// Exponent of the output.
         exponent: i32,
-        /// 1: add to the output with saturation, and keep statistics; 0: store.
-        accumulate: u32,
+        /// What becomes of the product: [`STORE`], [`ACCUMULATE`] or [`STORE_RELATIVE`].
+        mode: u32,
         /// The scale of group `g` is scale `g >> scale_shift` of its row; 0 to 2.
         scale_shift: u32,
         /// Padding to 16 bytes.
@@ -222,10 +248,18 @@ params! {
         table_stride: u32,
         /// Blocks for which the partial results have room.
         max_blocks: u32,
+        /// Positions that a row sees, its own included; 0 is all.
+        window: u32,
+        /// Mantissa of the cap in units of scores; 0 is none.
+        cap_mantissa: u32,
+        /// The cap is `cap_mantissa · 2^(30 − cap_shift)` units of scores.
+        cap_shift: i32,
+        /// Mantissa of 2·log2(e) over the cap.
+        rate_mantissa: u32,
+        /// `score · rate_mantissa · 2^-rate_shift` is 2·log2(e)·score/cap in Q26.
+        rate_shift: i32,
         /// Padding to 16 bytes.
         pad0: u32,
-        /// Padding to 16 bytes.
-        pad1: u32,
     }
     /// The blocks of one head and row merged.
     AttnMerge for ["attn_merge_i32"] => {
@@ -241,21 +275,81 @@ params! {
         max_blocks: u32,
         /// Exponent of the values and of the output.
         exponent: i32,
+        /// Positions that a row sees, its own included; 0 is all.
+        window: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+    }
+    /// activation(gate) · up.
+    GatedUnit for ["gated_unit_row_i32"] => {
+        /// Columns, F.
+        cols: u32,
+        /// Exponent of the gate.
+        gate_exponent: i32,
+        /// [`SILU`], [`GELU_TANH`] or [`RELU_SQUARED`].
+        activation: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+    }
+    /// A bias added to rows.
+    Bias for ["bias_row_i32"] => {
+        /// Columns.
+        cols: u32,
+        /// The bias is `mantissa · 2^-shift` units of the rows.
+        shift: i32,
+        /// 1: the rows are the residual stream; keep statistics.
+        residual: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+    }
+    /// RMSNorm of each head, in place.
+    RmsnormHead for ["rmsnorm_head_i32"] => {
+        /// Heads of a row.
+        heads: u32,
+        /// Dimensions of a head.
+        head_dim: u32,
+        /// Mantissa of head_dim·ε.
+        eps_mantissa: u32,
+        /// Exponent of head_dim·ε relative to the square of the input's unit.
+        eps_exponent: i32,
+    }
+    /// RMSNorm with gains, added to the residual stream.
+    RmsnormAdd for ["rmsnorm_add_row_i32"] => {
+        /// Columns, D.
+        cols: u32,
+        /// Words of a row of the activations whose exponent the input's unit contains.
+        act_stride: u32,
+        /// Word of that exponent in the row.
+        act_exponent: u32,
+        /// Mantissa of D·ε.
+        eps_mantissa: u32,
+        /// Exponent of D·ε relative to the square of the input's unit without the activations' exponent.
+        eps_exponent: i32,
+        /// `n · gain · 2^-shift` is in the residual stream's unit, n the normalised element in Q30.
+        shift: i32,
         /// Padding to 16 bytes.
         pad0: u32,
         /// Padding to 16 bytes.
         pad1: u32,
     }
-    /// silu(gate) · up.
-    Swiglu for ["swiglu_row_i32"] => {
-        /// Columns, F.
+    /// cap·tanh(z/cap) of logits, in place.
+    Softcap for ["softcap_row_i32"] => {
+        /// Columns, the vocabulary.
         cols: u32,
-        /// Exponent of the gate.
-        gate_exponent: i32,
+        /// Mantissa of the cap.
+        cap_mantissa: u32,
+        /// The cap is `cap_mantissa · 2^(30 − cap_shift)` units of logits.
+        cap_shift: i32,
+        /// Mantissa of 2·log2(e) over the cap.
+        rate_mantissa: u32,
+        /// `logit · rate_mantissa · 2^-rate_shift` is 2·log2(e)·logit/cap in Q26.
+        rate_shift: i32,
         /// Padding to 16 bytes.
         pad0: u32,
         /// Padding to 16 bytes.
         pad1: u32,
+        /// Padding to 16 bytes.
+        pad2: u32,
     }
     /// Checksum and arg-max of each row of logits.
     LogitsStats for ["logits_stats_i32"] => {

@@ -3,6 +3,7 @@
 
 mod common;
 
+use carat_shaders::cpu::softcap::Cap;
 use carat_shaders::params::{AttnBlock, AttnMerge, KvStore, PAGE, RopeAngles, RopeQuery};
 use carat_shaders::{cpu, grid, groups_of, kv_page_words, partial_stride, query_stride};
 use common::{FLAVOURS, Gpu, Random, on_each_driver, same, signed};
@@ -302,8 +303,18 @@ fn attention_of_stored_keys_and_values() {
             for exponent in [-60, -36, -30, -20] {
                 let heads = [2, 6][head_dim as usize / 8 % 2];
                 let mut query = queries(&mut random, heads, head_dim, exponent);
-                let what = format!("head_dim {head_dim} exponent {exponent}");
-                let (block, merged) = attention_params(heads, &kv, -18);
+                let (mut block, mut merged) = attention_params(heads, &kv, -18);
+                // None, one position, a part of a block, a part of two, more than there is.
+                let window = [0, 1, 40, 300, 5000][random.below(5) as usize];
+                (block.window, merged.window) = (window, window);
+                if exponent % 20 == 0 {
+                    let cap = Cap::new(0x6000_0000 + random.below(1 << 29), random.range(-20, -8));
+                    block.cap_mantissa = cap.mantissa;
+                    block.cap_shift = cap.shift;
+                    block.rate_mantissa = cap.rate_mantissa;
+                    block.rate_shift = cap.rate_shift;
+                }
+                let what = format!("head_dim {head_dim} exponent {exponent} window {window}");
                 let mut partial = attend(gpu, &what, &block, &mut query, &mut cache, &mut random);
                 merge(gpu, &what, &merged, &mut partial, &mut random);
             }

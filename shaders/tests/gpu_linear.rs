@@ -4,7 +4,7 @@
 mod common;
 
 use carat_format::{Coding, Encoding, ScaleGroup, TensorLayout};
-use carat_shaders::params::{LinearTile, STATS_WORDS};
+use carat_shaders::params::{ACCUMULATE, LinearTile, STATS_WORDS, STORE_RELATIVE};
 use carat_shaders::{act_stride, cpu, grid};
 use common::{Gpu, Random, on_each_driver, same, signed};
 
@@ -25,7 +25,7 @@ struct Case {
     rows: u64,
     cols: u64,
     batch: u32,
-    accumulate: u32,
+    mode: u32,
     fill: Fill,
     slices: u32,
 }
@@ -84,7 +84,7 @@ fn check(gpu: &mut Gpu, random: &mut Random, case: &Case) {
         act_stride: stride,
         out_stride: case.rows as u32 + 5,
         exponent: random.range(-24, 0),
-        accumulate: case.accumulate,
+        mode: case.mode,
         scale_shift: case.group.shift(),
         ..Default::default()
     };
@@ -135,7 +135,7 @@ fn linear_tile_q() {
             ];
             for (n, (rows, cols)) in shapes.into_iter().enumerate() {
                 for slices in [1, 8] {
-                    let (batch, accumulate) = (1 + n as u32 % 3, (n as u32 + slices / 8) % 2);
+                    let (batch, mode) = (1 + n as u32 % 3, (n as u32 + slices / 8) % 3);
                     let fill = Fill::Random;
                     for group in ScaleGroup::ALL {
                         let case = Case {
@@ -144,7 +144,7 @@ fn linear_tile_q() {
                             rows,
                             cols,
                             batch,
-                            accumulate,
+                            mode,
                             fill,
                             slices,
                         };
@@ -160,7 +160,7 @@ fn linear_tile_q() {
                     rows: 65,
                     cols: 200,
                     batch: 2,
-                    accumulate: 1,
+                    mode: ACCUMULATE,
                     fill,
                     slices,
                 };
@@ -189,7 +189,7 @@ fn linear_tile_q_largest_sums() {
                         rows: 33,
                         cols: 32_768,
                         batch: 1,
-                        accumulate: 0,
+                        mode: STORE_RELATIVE,
                         fill,
                         slices,
                     };

@@ -1,10 +1,12 @@
-//! Kernels over rows against their twins: embedding, norm, quantization, SwiGLU, logits.
+//! Kernels over rows against their twins: embedding, norm, quantization, gated units, logits.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use carat_format::{Coding, Encoding, ScaleGroup, TensorLayout};
-use carat_shaders::params::{EmbedRow, LogitsStats, QuantizeRow, RmsnormRow, Swiglu};
+use carat_shaders::params::{
+    EmbedRow, GELU_TANH, GatedUnit, LogitsStats, QuantizeRow, RELU_SQUARED, RmsnormRow, SILU,
+};
 use carat_shaders::{act_stride, cpu, grid, groups_of};
 use common::{FLAVOURS, Random, on_each_driver, same, signed};
 
@@ -158,37 +160,38 @@ fn quantize_row_q8() {
 }
 
 #[test]
-fn swiglu_row_i32() {
-    on_each_driver("swiglu_row_i32", |gpu| {
+fn gated_unit_row_i32() {
+    on_each_driver("gated_unit_row_i32", |gpu| {
         let mut random = Random(4);
-        for (n, cols) in COLS.into_iter().chain([4864; 6]).enumerate() {
-            let gate_exponent = [-20, -64, 32, 0, -27, -30, -16][n % 7];
-            let p = Swiglu {
-                cols,
-                gate_exponent,
-                ..Default::default()
-            };
-            let rows = FLAVOURS * FLAVOURS;
-            let (mut gate, mut up) = (Vec::new(), Vec::new());
-            for flavour in 0..rows {
-                gate.extend(random.values(cols as usize, flavour % FLAVOURS));
-                up.extend(random.values(cols as usize, flavour / FLAVOURS));
+        for activation in [SILU, GELU_TANH, RELU_SQUARED] {
+            for (n, cols) in COLS.into_iter().chain([4864; 6]).enumerate() {
+                let gate_exponent = [-20, -64, 32, 0, -27, -30, -16][n % 7];
+                let p = GatedUnit {
+                    cols,
+                    gate_exponent,
+                    activation,
+                    ..Default::default()
+                };
+                let rows = FLAVOURS * FLAVOURS;
+                let (mut gate, mut up) = (Vec::new(), Vec::new());
+                for flavour in 0..rows {
+                    gate.extend(random.values(cols as usize, flavour % FLAVOURS));
+                    up.extend(random.values(cols as usize, flavour / FLAVOURS));
+                }
+                let mut device = vec![9; gate.len()];
+                let mut twin = vec![0; gate.len()];
+                let (g, u) = (signed(&mut gate), signed(&mut up));
+                cpu::gated_unit_row_i32::run(&p, g, u, signed(&mut twin));
+                gpu.kernel(
+                    "gated_unit_row_i32",
+                    &[],
+                    bytemuck::bytes_of(&p),
+                    &mut [&mut gate, &mut up, &mut device],
+                    [grid::gated_unit_row_i32(&p), rows, 1],
+                );
+                let what = format!("{activation}: {cols} columns, exponent {gate_exponent}");
+                same(&what, &device, &twin);
             }
-            let mut device = vec![9; gate.len()];
-            let mut twin = vec![0; gate.len()];
-            cpu::swiglu_row_i32::run(&p, signed(&mut gate), signed(&mut up), signed(&mut twin));
-            gpu.kernel(
-                "swiglu_row_i32",
-                &[],
-                bytemuck::bytes_of(&p),
-                &mut [&mut gate, &mut up, &mut device],
-                [grid::swiglu_row_i32(&p), rows, 1],
-            );
-            same(
-                &format!("{cols} columns, exponent {gate_exponent}"),
-                &device,
-                &twin,
-            );
         }
     });
 }

@@ -1,5 +1,6 @@
 //#import fixed
 //#import score
+//#import softcap
 // Attention of one head, row and block of 256 positions: one workgroup each; four positions a lane for
 // the scores, then four dimensions a lane for the sums.
 // Grid: x = heads, y = batch row, z = block.
@@ -44,7 +45,11 @@ fn score_of(query_at: u32, at: u32, scales: u32) -> i32 {
         let share = requant64(mul_su(d, scale & 255u), shift);
         sum += clamp(share, -SCORE_GROUP_MAX, SCORE_GROUP_MAX);
     }
-    return clamp(sum, -SCORE_MAX, SCORE_MAX);
+    let score = clamp(sum, -SCORE_MAX, SCORE_MAX);
+    if (params.cap_mantissa == 0u) {
+        return score;
+    }
+    return softcap(score, params.cap_mantissa, params.cap_shift, params.rate_mantissa, params.rate_shift);
 }
 
 @compute @workgroup_size(64)
@@ -52,10 +57,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let position = row_table[group.y * ROW_WORDS + 1u];
     let sequence = row_table[group.y * ROW_WORDS + 2u];
     let block = group.z;
-    if (block > position / PAGE) {
+    let oldest = oldest_seen(position, params.window);
+    if (block > position / PAGE || block < oldest / PAGE) {
         return;
     }
     let visible = min(position - block * PAGE + 1u, PAGE);
+    let start = max(oldest, block * PAGE) - block * PAGE;
+    // t - start wraps for t < start, so one comparison tells both bounds.
+    let count = visible - start;
     let words = params.head_words;
     let groups = params.groups;
     let page = page_table[sequence * params.table_stride + block];
@@ -69,7 +78,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var scores = vec4<i32>();
     for (var i = 0u; i < 4u; i++) {
         let t = lid + 64u * i;
-        if (t < visible) {
+        if (t - start < count) {
             scores[i] = score_of(query_at, keys + t * words, scales + t * groups);
             atomicMax(&score_max, bitcast<u32>(scores[i]) ^ BIAS);
             for (var g = 0u; g < groups; g++) {
@@ -83,7 +92,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let most = bitcast<i32>(atomicLoad(&score_max) ^ BIAS);
     for (var i = 0u; i < 4u; i++) {
         let t = lid + 64u * i;
-        if (t < visible) {
+        if (t - start < count) {
             // p in Q15: at most 2^15, and the sum over 256 positions at most 2^23.
             let p = (exp2_neg_q30(score_distance(most, scores[i])) + (1u << 14u)) >> 15u;
             atomicAdd(&probability_sum, p);
@@ -110,7 +119,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let slice = lid / words;
     if (slice < slices) {
         var sum = vec4<i32>();
-        for (var t = slice; t < visible; t += slices) {
+        for (var t = start + slice; t < visible; t += slices) {
             sum += weight_of[t * groups + word / 8u] * unpack4xI8(cache[values + t * words + word]);
         }
         for (var b = 0u; b < 4u; b++) {

@@ -14,11 +14,12 @@
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let index = group.y * params.heads + group.x;
-    let blocks = row_table[group.y * ROW_WORDS + 1u] / PAGE + 1u;
+    let position = row_table[group.y * ROW_WORDS + 1u];
+    let oldest = oldest_seen(position, params.window) / PAGE;
     let dims = 4u * params.head_words;
     let stride = dims + 2u + params.groups;
-    let first = index * params.max_blocks * stride;
-    let end = first + blocks * stride;
+    let first = (index * params.max_blocks + oldest) * stride;
+    let end = first + (position / PAGE + 1u - oldest) * stride;
 
     var most = bitcast<i32>(partial[first + dims + 1u]);
     for (var at = first; at < end; at += stride) {

@@ -1,5 +1,6 @@
 //#import fixed
 //#import levels
+//#import residual
 // A matrix part times activations: one workgroup a tile of 32 rows, four rows a lane, SLICES lanes
 // along the groups of a row. Sums are exact, so no split shows in the result.
 // Grid: x = ceil(part_rows / 32), y = batch row.
@@ -13,8 +14,8 @@ override SLICES: u32 = 8u;
 @group(0) @binding(1) var<storage, read> act: array<vec4<u32>>;
 // One part of the matrix: codes | scales | row scales.
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
-// [R][out_stride], the part's rows from row_start
-@group(0) @binding(3) var<storage, read_write> out: array<i32>;
+// [R][out_stride], the part's rows from row_start: the result, or the residual stream
+@group(0) @binding(3) var<storage, read_write> h: array<i32>;
 // saturations, largest magnitude
 @group(0) @binding(4) var<storage, read_write> stats: array<atomic<u32>>;
 
@@ -112,21 +113,14 @@ fn finish(n: u32, r: u32, low: u32, high: i32) {
     let sum = add64(shl64(extend64(high), 14u), vec2<u32>(rest, 0u));
     let scale = weight_word(params.row_scales + n);
     let tail = r * params.act_stride + params.groups * 8u + (params.groups + 3u) / 4u;
-    let shift = params.exponent - (bitcast<i32>(scale) >> 16u) - bitcast<i32>(act_word(tail + 1u));
+    let unit = select(bitcast<i32>(act_word(tail + 1u)), 0, params.mode == STORE_RELATIVE);
+    let shift = params.exponent - (bitcast<i32>(scale) >> 16u) - unit;
     let v = scale64(sum, (scale & 0xffffu) * act_word(tail), shift);
     let at = r * params.out_stride + params.row_start + n;
-    if (params.accumulate == 1u) {
-        let exact = add64(extend64(out[at]), extend64(v));
-        let s = sat32(exact);
-        if (any(extend64(s) != exact)) {
-            atomicAdd(&stats[0], 1u);
-        }
-        if (magnitude(s) > atomicLoad(&stats[1])) {
-            atomicMax(&stats[1], magnitude(s));
-        }
-        out[at] = s;
+    if (params.mode == ACCUMULATE) {
+        add_residual(at, v);
     } else {
-        out[at] = v;
+        h[at] = v;
     }
 }
 

@@ -188,7 +188,7 @@ fn the_residual_saturates_and_counts() {
         act_stride: stride,
         out_stride: 2,
         exponent: -17,
-        accumulate: 1,
+        mode: carat_shaders::params::ACCUMULATE,
         ..Default::default()
     };
     let (mut h, mut stats) = ([5, -5], [0; 2]);

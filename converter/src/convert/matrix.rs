@@ -1,11 +1,11 @@
 //! One matrix: the exponent of its table from a sample, then 32 rows at a time.
 
-use super::role::role;
+use super::role::{Product, role};
 use super::vector::fixed_gains;
 use super::{ConvertError, Job};
 use crate::quantize::{Objective, Quantizer, choose_power, sample_rows};
 use carat_format::{
-    PackedRow, PartLayout, TILE_ROWS, TensorEntry, TensorLayout, bounds, pack_rows,
+    PackedRow, PartLayout, TILE_ROWS, Tensor, TensorEntry, TensorLayout, bounds, pack_rows,
 };
 use rayon::prelude::*;
 
@@ -13,6 +13,8 @@ use rayon::prelude::*;
 /// an element (from half a level to one), whatever its group; the integer norm's own rounding adds at most
 /// 1.2 %: `‖n‖ ≤ 1.012`.
 const ROUNDING_ROOM: f64 = 2.05;
+/// Largest activation in units of its row's exponent: code, scale and mantissa of 16 bits.
+const LARGEST_ACTIVATION: f64 = 127.0 * 255.0 * 65_535.0;
 /// Least exponent of a product; a larger unit than needed is safe.
 const LEAST_EXPONENT: i32 = *bounds::PRODUCT_EXPONENTS.start();
 
@@ -28,15 +30,19 @@ struct Tile {
 impl Job<'_> {
     /// Quantizes the matrix, writes its payload at `e.offset` and enters table, exponents and error.
     pub(super) fn matrix(&self, e: &mut TensorEntry) -> Result<(), ConvertError> {
-        let role = role(e.tensor, self.source.hyper().tied);
-        let gains = role.norm.map(|n| self.source.read_vector(n)).transpose()?;
+        let hyper = self.source.hyper();
+        let role = role(e.tensor, hyper.tied, hyper.extras);
+        // What the activations are at most, column by column.
+        let gains = match role.product {
+            Product::Residual => None,
+            Product::Normed(norm) => Some(folded(&self.source.read_vector(norm)?)),
+            Product::Relative => Some(vec![LARGEST_ACTIVATION; e.layout.cols as usize]),
+        };
         let objective = Objective {
             importance: None,
             keep_norm: role.keep_norm,
         };
         let quantizer = self.quantizer(e, &objective)?;
-        let gains = gains.map(|g| folded(&g));
-
         let mut tiles = Vec::new();
         for part in &e.layout.parts {
             let end = part.row_start + part.rows;
@@ -75,10 +81,11 @@ impl Job<'_> {
         } else {
             0.0
         };
-        e.exponent = if gains.is_some() {
-            product_exponent(bound)
-        } else {
-            0
+        e.exponent = match role.product {
+            Product::Residual => 0,
+            Product::Normed(_) => product_exponent(bound * ROUNDING_ROOM + self.largest_bias(e)?),
+            // By Cauchy–Schwarz, with √K for the norm of K activations of at most 1.
+            Product::Relative => product_exponent(bound * libm::sqrt(e.layout.cols as f64)),
         };
         if e.exponent > *bounds::PRODUCT_EXPONENTS.end() {
             return Err(ConvertError::TooLarge {
@@ -87,6 +94,16 @@ impl Job<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Largest magnitude of the bias that is added to the products, 0 without one.
+    fn largest_bias(&self, e: &TensorEntry) -> Result<f64, ConvertError> {
+        let has = |t: &Tensor| self.source.hyper().tensors().contains(t);
+        let Some(bias) = e.tensor.bias().filter(has) else {
+            return Ok(0.0);
+        };
+        let bias = self.source.read_vector(bias)?;
+        Ok(bias.iter().fold(0f64, |m, b| m.max(f64::from(b.abs()))))
     }
 
     fn quantizer(
@@ -203,12 +220,12 @@ fn weighted_norm(quantizer: &Quantizer, group: usize, row: &PackedRow, gains: &[
     )
 }
 
-/// The exponent E for which every product is at most `2^30 · 2^E`.
+/// The exponent E for which a product of at most `bound` is at most `2^30 · 2^E`.
 fn product_exponent(bound: f64) -> i32 {
     if bound <= 0.0 {
         return LEAST_EXPONENT;
     }
-    let (fraction, e) = libm::frexp(bound * ROUNDING_ROOM); // [0.5, 1)
+    let (fraction, e) = libm::frexp(bound); // [0.5, 1)
     let log2 = if fraction == 0.5 { e - 1 } else { e };
     (log2 - 30).max(LEAST_EXPONENT)
 }
@@ -220,15 +237,15 @@ mod tests {
     #[test]
     fn products_stay_within_thirty_bits() {
         for (bound, exponent) in [
-            (1.0 / 2.05, -30),
-            (1.0, -28),
-            (1.5 / 2.05, -29),
-            (8.0 / 2.05, -27),
+            (1.0, -30),
+            (2.05, -28),
+            (1.5, -29),
+            (8.0, -27),
             (0.0, -64),
             (1e-40, -64),
         ] {
             assert_eq!(product_exponent(bound), exponent, "{bound}");
-            assert!(bound * 2.05 <= libm::ldexp(1.0, exponent + 30));
+            assert!(bound <= libm::ldexp(1.0, exponent + 30));
         }
     }
 }

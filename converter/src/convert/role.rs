@@ -1,6 +1,19 @@
 //! What a matrix does in the model, as far as its quantization depends on it.
 
-use carat_format::Tensor;
+use carat_format::{Extras, Tensor};
+
+/// What a product with a matrix may become, which bounds its unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Product {
+    /// Added to the residual stream, in its unit.
+    #[default]
+    Residual,
+    /// The matrix's input is the output of this norm: no element of the product is larger than the row,
+    /// weighted by the norm's gains.
+    Normed(Tensor),
+    /// Taken by a norm, in a unit that contains the exponent of its own activations.
+    Relative,
+}
 
 /// A matrix's place between the norms.
 ///
@@ -8,36 +21,44 @@ use carat_format::Tensor;
 /// would have it, gives no less divergence on a trained model at 2, 3 or 4 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Role {
-    /// The norm whose output is the matrix's input. It bounds the product, which then has an exponent of
-    /// its own; other products are in the unit of the residual stream.
-    pub norm: Option<Tensor>,
+    /// What becomes of a product.
+    pub product: Product,
     /// Restores the rows' norms, see [`crate::quantize::Objective::keep_norm`].
     pub keep_norm: bool,
 }
 
-pub(super) fn role(tensor: Tensor, tied: bool) -> Role {
+pub(super) fn role(tensor: Tensor, tied: bool, extras: Extras) -> Role {
     use Tensor::*;
     let after = |norm| Role {
-        norm: Some(norm),
+        product: Product::Normed(norm),
         keep_norm: true,
+    };
+    let branch = if extras.post_norm {
+        Product::Relative
+    } else {
+        Product::Residual
     };
     match tensor {
         AttnQ(b) | AttnK(b) => after(AttnNorm(b)),
         // Attention averages the values over positions, and what the positions have in common is where the
         // errors add up: with the norms restored, values and output projection diverge more.
         AttnV(b) => Role {
-            norm: Some(AttnNorm(b)),
+            product: Product::Normed(AttnNorm(b)),
             keep_norm: false,
         },
-        AttnOutput(_) => Role::default(),
+        AttnOutput(_) => Role {
+            product: branch,
+            keep_norm: false,
+        },
         FfnGate(b) | FfnUp(b) => after(FfnNorm(b)),
         FfnDown(_) => Role {
-            norm: None,
+            product: branch,
             keep_norm: true,
         },
         Output => after(OutputNorm),
+        TokenEmbedding if tied => after(OutputNorm),
         TokenEmbedding => Role {
-            norm: tied.then_some(OutputNorm),
+            product: Product::Residual,
             keep_norm: true,
         },
         // Vectors are not quantized.

@@ -1,16 +1,20 @@
-//! The gains of a norm as i32 mantissas of one exponent.
+//! Gains of a norm and biases as i32 mantissas of one exponent.
 
 use super::{ConvertError, Job};
-use carat_format::{Vector, bounds};
+use carat_format::{Shape, Vector, bounds};
 
-/// `round(γ·√D · 2^-exponent)` with the largest magnitude in [2^30, 2^31), and the exponent. All zeros
-/// have the exponent 0.
+/// The gains times the square root of their number, see [`fixed`].
 pub(super) fn fixed_gains(gains: &[f32]) -> (Vec<i32>, i32) {
-    let root = libm::sqrt(gains.len() as f64);
-    let folded: Vec<f64> = gains.iter().map(|g| f64::from(*g) * root).collect();
+    fixed(gains, libm::sqrt(gains.len() as f64))
+}
+
+/// `round(v · factor · 2^-exponent)` with the largest magnitude in [2^30, 2^31), and the exponent. All
+/// zeros have the exponent 0.
+fn fixed(values: &[f32], factor: f64) -> (Vec<i32>, i32) {
+    let folded: Vec<f64> = values.iter().map(|v| f64::from(*v) * factor).collect();
     let largest = folded.iter().fold(0f64, |m, g| m.max(g.abs()));
     if largest == 0.0 {
-        return (vec![0; gains.len()], 0);
+        return (vec![0; values.len()], 0);
     }
     let (fraction, e) = libm::frexp(largest); // [0.5, 1)
     let rounds_up = libm::round(libm::ldexp(fraction, 31)) >= 2f64.powi(31);
@@ -23,12 +27,15 @@ pub(super) fn fixed_gains(gains: &[f32]) -> (Vec<i32>, i32) {
 }
 
 impl Job<'_> {
-    /// Writes the gains at `v.offset` and enters their exponent.
+    /// Writes the gains or the bias at `v.offset` and enters the exponent.
     pub(super) fn vector(&self, v: &mut Vector) -> Result<(), ConvertError> {
         self.check_cancelled()?;
         let gains = self.source.read_vector(v.tensor)?;
-        let (mantissas, exponent) = fixed_gains(&gains);
-        // Gains too small for the range count as zero: their share of any product is below its unit.
+        let (mantissas, exponent) = match v.tensor.kind() {
+            Shape::Bias => fixed(&gains, 1.0),
+            _ => fixed_gains(&gains),
+        };
+        // Values too small for the range count as zero: their share of any product is below its unit.
         let (mantissas, exponent) = if exponent < *bounds::EXPONENTS.start() {
             (vec![0; gains.len()], 0)
         } else {

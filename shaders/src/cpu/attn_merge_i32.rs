@@ -1,6 +1,6 @@
 //! The blocks of one head and row merged; twin of `wgsl/attn_merge_i32.wgsl`.
 
-use super::attn_block_q8::score_distance;
+use super::attn_block_q8::{oldest_seen, score_distance};
 use super::fixed::{bit_len64, exp2_neg_q30, recip_q62, round_shr64, scale64};
 use super::for_chunks;
 use crate::params::{AttnMerge, PAGE, ROW_WORDS, VALUE_SHIFT};
@@ -13,9 +13,10 @@ pub fn run(p: &AttnMerge, rows: u32, row_table: &[u32], partial: &[u32], out: &m
     let dims = 4 * p.head_words as usize;
     for_chunks(&mut out[..rows as usize * heads * dim], dim, |i, out| {
         let position = row_table[i / heads * ROW_WORDS as usize + 1];
-        let blocks = (position / PAGE + 1) as usize;
+        let oldest = (oldest_seen(position, p.window) / PAGE) as usize;
+        let blocks = (position / PAGE + 1) as usize - oldest;
         let partial = |b: usize| {
-            let at = (i * p.max_blocks as usize + b) * stride;
+            let at = (i * p.max_blocks as usize + oldest + b) * stride;
             &partial[at..at + stride]
         };
         let max = (0..blocks)

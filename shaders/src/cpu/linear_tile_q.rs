@@ -3,9 +3,10 @@
 //! A row's sum over all its groups is exact before anything is rounded, so no order of summation, tile
 //! or thread shows in the result.
 
-use super::fixed::{sat32, scale64};
+use super::fixed::scale64;
+use super::residual::add_residual;
 use super::simd;
-use crate::params::LinearTile;
+use crate::params::{ACCUMULATE, LinearTile, STORE_RELATIVE};
 use carat_format::{Encoding, TILE_ROWS};
 
 /// Weight rows that one task decodes.
@@ -13,8 +14,9 @@ const ROWS_PER_TASK: usize = TILE_ROWS;
 
 /// `out[r][row_start + n] (+)= Σ_k w[n][k] · x[r][k]` in the unit `2^exponent`, saturated.
 ///
-/// With `accumulate` the product is added with saturation, `stats[0]` counts saturated elements and
-/// `stats[1]` keeps the largest magnitude.
+/// With [`ACCUMULATE`] the product is added with saturation, `stats[0]` counts saturated elements and
+/// `stats[1]` keeps the largest magnitude. With [`STORE_RELATIVE`] the unit is `2^exponent` times that of
+/// the row of activations: `|w·x| ≤ ‖w‖·√K·127·255·65535` in it, whatever the activations.
 ///
 /// Groups are of 32 columns, as the activations' scales are; a weight's scale that serves two or four of them
 /// multiplies each one's sum by itself.
@@ -60,7 +62,12 @@ pub fn run(
             let (mantissa, exponent) = (scale & 0xffff, scale as i32 >> 16);
             for (v, x) in block.iter_mut().zip(&acts) {
                 let sum = simd::dot(&row, x);
-                let shift = p.exponent.wrapping_sub(exponent).wrapping_sub(x.exponent);
+                let unit = if p.mode == STORE_RELATIVE {
+                    0
+                } else {
+                    x.exponent
+                };
+                let shift = p.exponent.wrapping_sub(exponent).wrapping_sub(unit);
                 // Both mantissas are 16 bits.
                 *v = scale64(sum, mantissa * x.mantissa, shift);
             }
@@ -71,12 +78,8 @@ pub fn run(
         for r in 0..rows {
             let v = results[n * rows + r];
             let o = &mut out[r * stride + start + n];
-            if p.accumulate == 1 {
-                let sum = i64::from(*o) + i64::from(v);
-                let s = sat32(sum);
-                stats[0] = stats[0].wrapping_add(u32::from(i64::from(s) != sum));
-                stats[1] = stats[1].max(s.unsigned_abs());
-                *o = s;
+            if p.mode == ACCUMULATE {
+                add_residual(o, v, stats);
             } else {
                 *o = v;
             }

@@ -5,18 +5,25 @@
 
 pub mod attn_block_q8;
 pub mod attn_merge_i32;
+pub mod bias_row_i32;
 pub mod embed_row_q;
 pub mod fixed;
+pub mod gated_unit_row_i32;
 pub mod kv_store_q8;
 pub mod linear_tile_q;
 pub mod logits_stats_i32;
+mod norm;
 mod quantize;
 pub mod quantize_row_q8;
+mod residual;
+pub mod rmsnorm_add_row_i32;
+pub mod rmsnorm_head_i32;
 pub mod rmsnorm_row_q8;
 pub mod rope_angles_q30;
 pub mod rope_query_q12;
 mod simd;
-pub mod swiglu_row_i32;
+pub mod softcap;
+pub mod softcap_row_i32;
 
 pub use quantize::quantize_row;
 

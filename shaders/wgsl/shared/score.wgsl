@@ -1,4 +1,9 @@
-// Differences of scores. Twin: score_distance in src/cpu/attn_block_q8.rs.
+// Scores and what of them is seen. Twin: score_distance and oldest_seen in src/cpu/attn_block_q8.rs.
+
+// Oldest position that a row at `position` sees through a window; 0 is none.
+fn oldest_seen(position: u32, window: u32) -> u32 {
+    return select(0u, position + 1u - window, window > 0u && window <= position);
+}
 
 // most - score in Q16, cut off where 2^-x is 0 in Q30 anyway.
 fn score_distance(most: i32, score: i32) -> u32 {

@@ -94,8 +94,8 @@ impl CpuExecutor {
     fn step(&mut self, step: &Step, rows: u32, blocks: u32) {
         let result = step.bindings[step.result];
         let mut out = std::mem::take(&mut self.memory[result.0]);
-        // Only products that accumulate write a second buffer, the statistics.
-        let stats_id = matches!(step.op, Op::LinearTile(..)).then(|| step.bindings[3]);
+        // What adds to the residual stream writes a second buffer, the statistics.
+        let stats_id = step.op.statistics().map(|i| step.bindings[i]);
         let mut stats = stats_id
             .map(|id| std::mem::take(&mut self.memory[id.0]))
             .unwrap_or_default();
@@ -214,14 +214,29 @@ impl CpuExecutor {
                     bytemuck::cast_slice_mut(out),
                 );
             }
-            Op::Swiglu(p) => {
-                cpu::swiglu_row_i32::run(
+            Op::GatedUnit(p) => {
+                let (gate, up) = (self.ints(b[0]), self.ints(b[1]));
+                cpu::gated_unit_row_i32::run(p, gate, up, bytemuck::cast_slice_mut(out));
+            }
+            Op::Bias(p) => {
+                let out = bytemuck::cast_slice_mut(out);
+                cpu::bias_row_i32::run(p, self.ints(b[0]), out, stats);
+            }
+            Op::RmsnormHead(p) => {
+                let out = bytemuck::cast_slice_mut(out);
+                cpu::rmsnorm_head_i32::run(p, rows, self.ints(b[0]), out);
+            }
+            Op::RmsnormAdd(p) => {
+                cpu::rmsnorm_add_row_i32::run(
                     p,
-                    self.ints(b[0]),
+                    self.words(b[0]),
                     self.ints(b[1]),
+                    self.ints(b[2]),
                     bytemuck::cast_slice_mut(out),
+                    stats,
                 );
             }
+            Op::Softcap(p) => cpu::softcap_row_i32::run(p, bytemuck::cast_slice_mut(out)),
             Op::LogitsStats(p) => cpu::logits_stats_i32::run(p, self.ints(b[0]), out),
         }
     }

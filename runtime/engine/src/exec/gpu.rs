@@ -408,7 +408,11 @@ fn groups_x(op: &Op) -> u32 {
         Op::KvStore(p) => grid::kv_store_q8(p),
         Op::AttnBlock(p) => grid::attn_block_q8(p),
         Op::AttnMerge(p) => grid::attn_merge_i32(p),
-        Op::Swiglu(p) => grid::swiglu_row_i32(p),
+        Op::GatedUnit(p) => grid::gated_unit_row_i32(p),
+        Op::Bias(p) => grid::bias_row_i32(p),
+        Op::RmsnormHead(p) => grid::rmsnorm_head_i32(p),
+        Op::RmsnormAdd(p) => grid::rmsnorm_add_row_i32(p),
+        Op::Softcap(p) => grid::softcap_row_i32(p),
         Op::LogitsStats(p) => grid::logits_stats_i32(p),
     }
 }

@@ -2,8 +2,12 @@
 
 use super::{Buffer, BufferId, Content, Extent, MAX_BUFFER_WORDS, Op, PAGE, Plan, Rows, Step};
 use crate::error::Error;
-use carat_format::{Directory, ModelSpec, PartLayout, Tensor, TensorEntry};
-use carat_shaders::params::{self, RESULT_WORDS, ROW_WORDS, STATS_WORDS};
+use carat_format::{
+    Activation, Directory, Fixed, ModelSpec, PartLayout, Tensor, TensorEntry, Vector,
+};
+use carat_shaders::cpu::gated_unit_row_i32;
+use carat_shaders::cpu::softcap::Cap;
+use carat_shaders::params::{self, RESULT_WORDS, ROW_WORDS, SCORE_BITS, STATS_WORDS};
 use carat_shaders::{act_stride, groups_of, kv_page_words, partial_stride, query_stride};
 
 pub(super) struct Builder<'a> {
@@ -18,7 +22,8 @@ pub(super) struct Builder<'a> {
 struct Work {
     row_table: BufferId,
     page_table: BufferId,
-    angles: BufferId,
+    /// One for each table of rotary positions.
+    angles: Vec<BufferId>,
     stats: BufferId,
     h: BufferId,
     act: BufferId,
@@ -31,6 +36,19 @@ struct Work {
     gate: BufferId,
     up: BufferId,
     mid: BufferId,
+    /// What a norm takes before it is added to the residual stream, where a model has such norms.
+    branch: Option<BufferId>,
+}
+
+/// Where a product goes.
+#[derive(Clone, Copy)]
+enum Out {
+    /// Stored, in the matrix's own unit.
+    Buffer(BufferId),
+    /// Added to the residual stream.
+    Residual,
+    /// Stored for a norm, in a unit that contains the activations' exponent.
+    Branch(BufferId),
 }
 
 /// Words of one row in each buffer.
@@ -136,25 +154,17 @@ impl Builder<'_> {
     pub(super) fn build(mut self) -> Result<Plan, Error> {
         let (spec, extent) = (self.spec, self.extent);
         let w = Widths::new(spec, extent.context);
-        let increments = spec
-            .rope_tables
-            .concat()
-            .iter()
-            .flat_map(|i| [*i as u32, (*i >> 32) as u32])
-            .collect::<Vec<_>>();
-        let increments = self.buffer(
-            "rope.increments",
-            increments.len() as u64,
-            Content::Constant(increments),
-        );
-        let pairs = spec.head_dim / 2;
+        let pairs = u64::from(spec.head_dim / 2);
+        let tables = 0..spec.rope_tables.len();
         let work = Work {
             row_table: {
                 let words = u64::from(extent.batch * ROW_WORDS);
                 self.buffer("rows", words, Content::RowTable)
             },
             page_table: self.buffer("pages", w.blocks.into(), Content::PageTable),
-            angles: self.work("rope.angles", u64::from(pairs) * 2),
+            angles: tables
+                .map(|i| self.work(&format!("rope.{i}.angles"), pairs * 2))
+                .collect(),
             stats: self.buffer("stats", STATS_WORDS.into(), Content::Work),
             h: self.work("h", w.d),
             act: self.work("act", w.act),
@@ -167,20 +177,10 @@ impl Builder<'_> {
             gate: self.work("gate", w.f),
             up: self.work("up", w.f),
             mid: self.work("mid", w.f),
+            branch: spec.extras.post_norm.then(|| self.work("branch", w.d)),
         };
         self.embed(&work)?;
-        let op = Op::RopeAngles(params::RopeAngles {
-            pairs,
-            ..Default::default()
-        });
-        self.step(
-            "rope.angles".into(),
-            op,
-            &[work.row_table, increments, work.angles],
-            2,
-            u64::from(pairs) * 2,
-            Rows::Batch,
-        );
+        self.angles(&work);
         for block in 0..spec.block_count {
             self.attention(&work, &w, block)?;
             self.feed_forward(&work, block)?;
@@ -241,6 +241,45 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// The phases of every table at the rows' positions.
+    fn angles(&mut self, work: &Work) {
+        let spec = self.spec;
+        let pairs = spec.head_dim / 2;
+        for (i, (table, angles)) in spec.rope_tables.iter().zip(&work.angles).enumerate() {
+            let words = table.iter().flat_map(|v| [*v as u32, (*v >> 32) as u32]);
+            let words: Vec<u32> = words.collect();
+            let increments = self.buffer(
+                &format!("rope.{i}.increments"),
+                words.len() as u64,
+                Content::Constant(words),
+            );
+            let op = Op::RopeAngles(params::RopeAngles {
+                pairs,
+                ..Default::default()
+            });
+            self.step(
+                format!("rope.{i}.angles"),
+                op,
+                &[work.row_table, increments, *angles],
+                2,
+                u64::from(pairs) * 2,
+                Rows::Batch,
+            );
+        }
+    }
+
+    fn vector(&self, tensor: Tensor) -> Result<Vector, Error> {
+        let found = self.directory.vector(tensor).cloned();
+        found.ok_or_else(|| Error::MissingTensor(tensor.name()))
+    }
+
+    /// The buffer of a vector of the file.
+    fn mantissas(&mut self, v: &Vector) -> BufferId {
+        let content = Content::File { offset: v.offset };
+        self.buffer(&v.tensor.name(), v.len, content)
+    }
+
+    /// The norm of the residual stream: activations of the next products.
     fn norm(
         &mut self,
         work: &Work,
@@ -248,12 +287,27 @@ impl Builder<'_> {
         label: String,
         rows: Rows,
     ) -> Result<(), Error> {
-        let gains = self
-            .directory
-            .vector(tensor)
-            .ok_or_else(|| Error::MissingTensor(tensor.name()))?;
-        let (offset, exponent, cols) = (gains.offset, gains.exponent, self.spec.embedding_length);
-        let gains = self.buffer(&tensor.name(), cols.into(), Content::File { offset });
+        self.norm_of(
+            work,
+            (work.h, self.spec.residual_exponent),
+            tensor,
+            label,
+            rows,
+        )
+    }
+
+    /// The norm of rows `x` of an exponent, quantized.
+    fn norm_of(
+        &mut self,
+        work: &Work,
+        (x, exponent): (BufferId, i32),
+        tensor: Tensor,
+        label: String,
+        rows: Rows,
+    ) -> Result<(), Error> {
+        let gains = self.vector(tensor)?;
+        let cols = gains.len as u32;
+        let buffer = self.mantissas(&gains);
         let stride = act_stride(groups_of(cols));
         let epsilon = self.spec.epsilon.times(cols);
         let op = Op::RmsnormRow(params::RmsnormRow {
@@ -261,18 +315,33 @@ impl Builder<'_> {
             act_stride: stride,
             gather: u32::from(rows == Rows::Outputs),
             eps_mantissa: epsilon.mantissa,
-            eps_exponent: epsilon.exponent - 2 * self.spec.residual_exponent,
-            gain_exponent: exponent,
+            eps_exponent: epsilon.exponent - 2 * exponent,
+            gain_exponent: gains.exponent,
             ..Default::default()
         });
         self.step(
             label,
             op,
-            &[work.row_table, work.h, gains, work.act],
+            &[work.row_table, x, buffer, work.act],
             3,
             stride.into(),
             rows,
         );
+        Ok(())
+    }
+
+    /// Rows `(x, exponent, columns)` as activations, through a norm where a model has one there.
+    fn activations(
+        &mut self,
+        work: &Work,
+        (x, exponent, cols): (BufferId, i32, u32),
+        norm: Tensor,
+        label: String,
+    ) -> Result<(), Error> {
+        if self.spec.extras.sub_norm {
+            return self.norm_of(work, (x, exponent), norm, label, Rows::Batch);
+        }
+        self.quantize(work, label, x, cols, exponent);
         Ok(())
     }
 
@@ -287,21 +356,20 @@ impl Builder<'_> {
         self.step(label, op, &[x, work.act], 1, stride.into(), Rows::Batch);
     }
 
-    /// `out (+)= W · act`; returns the exponent of the result.
+    /// `out (+)= W · act (+ bias)`; returns the exponent of the result.
     fn linear(
         &mut self,
         work: &Work,
         tensor: Tensor,
         label: String,
-        out: BufferId,
+        to: Out,
         rows: Rows,
     ) -> Result<i32, Error> {
         let entry = self.matrix(tensor)?;
-        let accumulate = out == work.h;
-        let exponent = if accumulate {
-            self.spec.residual_exponent
-        } else {
-            entry.exponent
+        let (out, exponent, mode) = match to {
+            Out::Buffer(b) => (b, entry.exponent, params::STORE),
+            Out::Residual => (work.h, self.spec.residual_exponent, params::ACCUMULATE),
+            Out::Branch(b) => (b, entry.exponent, params::STORE_RELATIVE),
         };
         for (i, part) in entry.layout.parts.clone().iter().enumerate() {
             let weights = self.part(&entry, part);
@@ -316,7 +384,7 @@ impl Builder<'_> {
                     act_stride: act_stride(entry.layout.groups as u32),
                     out_stride: entry.layout.rows as u32,
                     exponent,
-                    accumulate: accumulate.into(),
+                    mode,
                     scale_shift: entry.layout.group.shift(),
                     ..Default::default()
                 },
@@ -336,7 +404,89 @@ impl Builder<'_> {
                 rows,
             );
         }
+        if let Some(bias) = tensor
+            .bias()
+            .and_then(|b| self.directory.vector(b))
+            .cloned()
+        {
+            let buffer = self.mantissas(&bias);
+            let op = Op::Bias(params::Bias {
+                cols: entry.layout.rows as u32,
+                shift: exponent - bias.exponent,
+                residual: u32::from(mode == params::ACCUMULATE),
+                ..Default::default()
+            });
+            let bindings = [buffer, out, work.stats];
+            let stride = entry.layout.rows;
+            self.step(format!("{label}.bias"), op, &bindings, 1, stride, rows);
+        }
         Ok(exponent)
+    }
+
+    /// Product, then either straight into the residual stream or through a norm of its own.
+    fn add_branch(
+        &mut self,
+        work: &Work,
+        matrix: Tensor,
+        norm: Tensor,
+        label: String,
+    ) -> Result<(), Error> {
+        let Some(branch) = work.branch else {
+            self.linear(work, matrix, label, Out::Residual, Rows::Batch)?;
+            return Ok(());
+        };
+        let to = Out::Branch(branch);
+        let exponent = self.linear(work, matrix, label.clone(), to, Rows::Batch)?;
+        let groups = self.matrix(matrix)?.layout.groups as u32;
+        let gains = self.vector(norm)?;
+        let cols = gains.len as u32;
+        let buffer = self.mantissas(&gains);
+        let epsilon = self.spec.epsilon.times(cols);
+        let op = Op::RmsnormAdd(params::RmsnormAdd {
+            cols,
+            act_stride: act_stride(groups),
+            act_exponent: groups * 8 + groups.div_ceil(4) + 1,
+            eps_mantissa: epsilon.mantissa,
+            eps_exponent: epsilon.exponent - 2 * exponent,
+            shift: 30 + self.spec.residual_exponent - gains.exponent,
+            ..Default::default()
+        });
+        let bindings = [work.act, branch, buffer, work.h, work.stats];
+        self.step(
+            format!("{label}.norm"),
+            op,
+            &bindings,
+            3,
+            cols.into(),
+            Rows::Batch,
+        );
+        Ok(())
+    }
+
+    /// The norm of each head in place, where a model has one; returns the exponent of the result.
+    fn norm_heads(
+        &mut self,
+        (x, exponent): (BufferId, i32),
+        tensor: Tensor,
+        heads: u32,
+        label: String,
+    ) -> Result<i32, Error> {
+        if !self.spec.extras.qk_norm {
+            return Ok(exponent);
+        }
+        let head_dim = self.spec.head_dim;
+        let gains = self.vector(tensor)?;
+        let buffer = self.mantissas(&gains);
+        let epsilon = self.spec.epsilon.times(head_dim);
+        let op = Op::RmsnormHead(params::RmsnormHead {
+            heads,
+            head_dim,
+            eps_mantissa: epsilon.mantissa,
+            eps_exponent: epsilon.exponent - 2 * exponent,
+        });
+        let stride = u64::from(heads) * u64::from(head_dim);
+        self.step(label, op, &[buffer, x], 1, stride, Rows::Batch);
+        Ok(gains.exponent)
     }
 
     fn attention(&mut self, work: &Work, w: &Widths, block: u32) -> Result<(), Error> {
@@ -355,23 +505,31 @@ impl Builder<'_> {
             work,
             Tensor::AttnQ(block),
             name("attn_q"),
-            work.q,
+            Out::Buffer(work.q),
             Rows::Batch,
         )?;
         let k = self.linear(
             work,
             Tensor::AttnK(block),
             name("attn_k"),
-            work.k,
+            Out::Buffer(work.k),
             Rows::Batch,
         )?;
         let v = self.linear(
             work,
             Tensor::AttnV(block),
             name("attn_v"),
-            work.v,
+            Out::Buffer(work.v),
             Rows::Batch,
         )?;
+        let norm = Tensor::AttnQNorm(block);
+        let q = self.norm_heads((work.q, q), norm, spec.head_count, name("attn_q_norm"))?;
+        let norm = Tensor::AttnKNorm(block);
+        let k = self.norm_heads((work.k, k), norm, spec.head_count_kv, name("attn_k_norm"))?;
+        let of_block = |list: &[u32]| list.get(block as usize).copied().unwrap_or(0);
+        let angles = work.angles[of_block(&spec.block_rope) as usize];
+        let window = of_block(&spec.block_window);
+        let cap = capped(spec.attention_softcap, -(SCORE_BITS as i32));
         let op = Op::RopeQuery(params::RopeQuery {
             heads: spec.head_count,
             head_dim: spec.head_dim,
@@ -384,7 +542,7 @@ impl Builder<'_> {
         self.step(
             name("query"),
             op,
-            &[work.angles, work.q, work.query],
+            &[angles, work.q, work.query],
             2,
             w.query,
             Rows::Batch,
@@ -402,7 +560,7 @@ impl Builder<'_> {
         let bindings = [
             work.row_table,
             work.page_table,
-            work.angles,
+            angles,
             work.k,
             work.v,
             cache,
@@ -415,6 +573,11 @@ impl Builder<'_> {
             groups: w.groups,
             table_stride: w.blocks,
             max_blocks: w.blocks,
+            window,
+            cap_mantissa: cap.mantissa,
+            cap_shift: cap.shift,
+            rate_mantissa: cap.rate_mantissa,
+            rate_shift: cap.rate_shift,
             ..Default::default()
         });
         let bindings = [
@@ -432,6 +595,7 @@ impl Builder<'_> {
             groups: w.groups,
             max_blocks: w.blocks,
             exponent: v,
+            window,
             ..Default::default()
         });
         self.step(
@@ -442,15 +606,14 @@ impl Builder<'_> {
             w.q,
             Rows::Batch,
         );
-        self.quantize(work, name("attn_act"), work.attn, w.q as u32, v);
-        self.linear(
+        self.activations(
             work,
-            Tensor::AttnOutput(block),
-            name("attn_output"),
-            work.h,
-            Rows::Batch,
+            (work.attn, v, w.q as u32),
+            Tensor::AttnSubNorm(block),
+            name("attn_act"),
         )?;
-        Ok(())
+        let (matrix, norm) = (Tensor::AttnOutput(block), Tensor::AttnPostNorm(block));
+        self.add_branch(work, matrix, norm, name("attn_output"))
     }
 
     fn feed_forward(&mut self, work: &Work, block: u32) -> Result<(), Error> {
@@ -461,19 +624,25 @@ impl Builder<'_> {
             work,
             Tensor::FfnGate(block),
             name("ffn_gate"),
-            work.gate,
+            Out::Buffer(work.gate),
             Rows::Batch,
         )?;
         let up = self.linear(
             work,
             Tensor::FfnUp(block),
             name("ffn_up"),
-            work.up,
+            Out::Buffer(work.up),
             Rows::Batch,
         )?;
-        let op = Op::Swiglu(params::Swiglu {
+        let activation = match self.spec.activation {
+            Activation::Silu => params::SILU,
+            Activation::GeluTanh => params::GELU_TANH,
+            Activation::ReluSquared => params::RELU_SQUARED,
+        };
+        let op = Op::GatedUnit(params::GatedUnit {
             cols,
             gate_exponent: gate,
+            activation,
             ..Default::default()
         });
         self.step(
@@ -484,15 +653,15 @@ impl Builder<'_> {
             cols.into(),
             Rows::Batch,
         );
-        self.quantize(work, name("ffn_act"), work.mid, cols, gate + up + 30);
-        self.linear(
+        let exponent = gated_unit_row_i32::exponent(activation, gate, up);
+        self.activations(
             work,
-            Tensor::FfnDown(block),
-            name("ffn_down"),
-            work.h,
-            Rows::Batch,
+            (work.mid, exponent, cols),
+            Tensor::FfnSubNorm(block),
+            name("ffn_act"),
         )?;
-        Ok(())
+        let (matrix, norm) = (Tensor::FfnDown(block), Tensor::FfnPostNorm(block));
+        self.add_branch(work, matrix, norm, name("ffn_down"))
     }
 
     fn head(mut self, work: Work) -> Result<Plan, Error> {
@@ -511,7 +680,20 @@ impl Builder<'_> {
         } else {
             Tensor::Output
         };
-        let exponent = self.linear(&work, tensor, "logits".into(), logits, Rows::Outputs)?;
+        let to = Out::Buffer(logits);
+        let exponent = self.linear(&work, tensor, "logits".into(), to, Rows::Outputs)?;
+        if self.spec.logits_softcap.is_some() {
+            let cap = capped(self.spec.logits_softcap, exponent);
+            let op = Op::Softcap(params::Softcap {
+                cols: self.spec.vocab_size,
+                cap_mantissa: cap.mantissa,
+                cap_shift: cap.shift,
+                rate_mantissa: cap.rate_mantissa,
+                rate_shift: cap.rate_shift,
+                ..Default::default()
+            });
+            self.step("logits.cap".into(), op, &[logits], 0, vocab, Rows::Outputs);
+        }
         let op = Op::LogitsStats(params::LogitsStats {
             cols: self.spec.vocab_size,
             ..Default::default()
@@ -535,4 +717,11 @@ impl Builder<'_> {
             logits_exponent: exponent,
         })
     }
+}
+
+/// A cap in units of `2^exponent`; mantissa 0 is none.
+fn capped(cap: Option<Fixed>, exponent: i32) -> Cap {
+    cap.map_or(Cap::default(), |c| {
+        Cap::new(c.mantissa, c.exponent - exponent)
+    })
 }

@@ -57,7 +57,11 @@ pub enum Op {
     KvStore(params::KvStore),
     AttnBlock(params::AttnBlock),
     AttnMerge(params::AttnMerge),
-    Swiglu(params::Swiglu),
+    GatedUnit(params::GatedUnit),
+    Bias(params::Bias),
+    RmsnormHead(params::RmsnormHead),
+    RmsnormAdd(params::RmsnormAdd),
+    Softcap(params::Softcap),
     LogitsStats(params::LogitsStats),
 }
 
@@ -74,7 +78,11 @@ impl Op {
             Op::KvStore(_) => "kv_store_q8",
             Op::AttnBlock(_) => "attn_block_q8",
             Op::AttnMerge(_) => "attn_merge_i32",
-            Op::Swiglu(_) => "swiglu_row_i32",
+            Op::GatedUnit(_) => "gated_unit_row_i32",
+            Op::Bias(_) => "bias_row_i32",
+            Op::RmsnormHead(_) => "rmsnorm_head_i32",
+            Op::RmsnormAdd(_) => "rmsnorm_add_row_i32",
+            Op::Softcap(_) => "softcap_row_i32",
             Op::LogitsStats(_) => "logits_stats_i32",
         }
     }
@@ -91,8 +99,22 @@ impl Op {
             Op::KvStore(p) => bytemuck::bytes_of(p),
             Op::AttnBlock(p) => bytemuck::bytes_of(p),
             Op::AttnMerge(p) => bytemuck::bytes_of(p),
-            Op::Swiglu(p) => bytemuck::bytes_of(p),
+            Op::GatedUnit(p) => bytemuck::bytes_of(p),
+            Op::Bias(p) => bytemuck::bytes_of(p),
+            Op::RmsnormHead(p) => bytemuck::bytes_of(p),
+            Op::RmsnormAdd(p) => bytemuck::bytes_of(p),
+            Op::Softcap(p) => bytemuck::bytes_of(p),
             Op::LogitsStats(p) => bytemuck::bytes_of(p),
+        }
+    }
+
+    /// Index in a step's bindings of the statistics, for kernels that may write the residual stream.
+    pub fn statistics(&self) -> Option<usize> {
+        match self {
+            Op::Bias(_) => Some(2),
+            Op::LinearTile(..) => Some(3),
+            Op::RmsnormAdd(_) => Some(4),
+            _ => None,
         }
     }
 

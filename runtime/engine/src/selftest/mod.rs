@@ -10,7 +10,7 @@ mod synth;
 
 pub use compare::{Difference, KernelCheck, compare};
 pub use rng::Rng;
-pub use synth::Shape;
+pub use synth::{Flavour, Shape};
 
 use crate::error::Error;
 use crate::model::{Model, Verify};
@@ -22,8 +22,8 @@ use std::sync::Arc;
 /// Positions of a pass: at the start, at the border of a page of 256, far beyond it.
 const PASSES: [&[u32]; 3] = [&[0, 1, 2, 3, 4, 5, 6], &[254, 255, 256, 257], &[599]];
 
-/// A model for each encoding: together they use every kernel, every reach of a scale, tied and untied heads,
-/// and widths that fill neither groups nor words.
+/// A model for each encoding and each flavour of architecture: together they use every kernel, every reach
+/// of a scale, tied and untied heads, and widths that fill neither groups nor words.
 pub fn shapes() -> Vec<Shape> {
     let shape = |(i, encoding): (usize, Encoding)| Shape {
         dim: [48, 64, 100, 172][i % 4],
@@ -37,7 +37,13 @@ pub fn shapes() -> Vec<Shape> {
         seed: 40 + i as u64,
         ..Shape::default()
     };
-    Encoding::ALL.into_iter().enumerate().map(shape).collect()
+    let flavoured = |(i, flavour): (usize, Flavour)| Shape {
+        flavour,
+        ..shape((i, Encoding::Pow4))
+    };
+    let encodings = Encoding::ALL.into_iter().enumerate().map(shape);
+    let flavours = Flavour::ALL.into_iter().skip(1).enumerate().map(flavoured);
+    encodings.chain(flavours).collect()
 }
 
 /// Compares every kernel on `device` with its twin; one entry for each kernel and encoding, sorted.

@@ -3,9 +3,68 @@
 use super::Rng;
 use carat_format::{
     Activation, Coding, Directory, Encoding, Extras, Fixed, ModelSpec, PackedRow, RowScale,
-    ScaleGroup, Table, TensorEntry, TensorLayout, Vector, keys, pack_rows,
+    ScaleGroup, Shape as Kind, Table, TensorEntry, TensorLayout, Vector, keys, pack_rows,
 };
 use carat_gguf::{OwnedValue, TensorType, Writer};
+
+/// What of an architecture beyond the plain one a synthetic model has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flavour {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// Biases of every matrix that may have one.
+    Biases,
+    /// Norms of heads, windows on every other block.
+    HeadNorms,
+    /// Norms of branches and heads, windows, two rotary tables, GELU, caps of scores and logits.
+    BranchNorms,
+    /// Norms before the output and down projections, squared ReLU.
+    SubNorms,
+}
+
+impl Flavour {
+    /// Every flavour.
+    pub const ALL: [Flavour; 5] = [
+        Flavour::Plain,
+        Flavour::Biases,
+        Flavour::HeadNorms,
+        Flavour::BranchNorms,
+        Flavour::SubNorms,
+    ];
+
+    /// The model's optional parts.
+    fn apply(self, spec: &mut ModelSpec, second_table: Vec<u64>) {
+        let windowed = |window: u32| (0..spec.block_count).map(|b| (b % 2) * window).collect();
+        let cap = |x: f64| Fixed::from_f64(x);
+        match self {
+            Flavour::Plain => {}
+            Flavour::Biases => {
+                spec.extras.attention_bias = true;
+                spec.extras.attention_output_bias = true;
+                spec.extras.feed_forward_bias = true;
+            }
+            Flavour::HeadNorms => {
+                spec.extras.qk_norm = true;
+                spec.block_window = windowed(3);
+            }
+            Flavour::BranchNorms => {
+                spec.extras.qk_norm = true;
+                spec.extras.post_norm = true;
+                spec.block_window = windowed(260);
+                spec.block_rope = windowed(1);
+                spec.rope_tables.push(second_table);
+                spec.activation = Activation::GeluTanh;
+                spec.attention_softcap = cap(12.5);
+                spec.logits_softcap = cap(30.0);
+            }
+            Flavour::SubNorms => {
+                spec.extras.sub_norm = true;
+                spec.activation = Activation::ReluSquared;
+            }
+        }
+    }
+}
 
 /// The shape of a synthetic model.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +83,8 @@ pub struct Shape {
     pub ff: u32,
     /// Rows of the embedding.
     pub vocab: u32,
+    /// What it has beyond the plain architecture.
+    pub flavour: Flavour,
     /// Encoding of every matrix.
     pub encoding: Encoding,
     /// Weights of a scale of every matrix.
@@ -46,6 +107,7 @@ impl Default for Shape {
             head_dim: 16,
             ff: 96,
             vocab: 128,
+            flavour: Flavour::Plain,
             encoding: Encoding::Pow4,
             group: ScaleGroup::W32,
             tied: true,
@@ -74,7 +136,7 @@ impl Shape {
                 .map(|i| (turns(i) * 18_446_744_073_709_551_616.0) as u64)
                 .collect()
         };
-        ModelSpec {
+        let mut spec = ModelSpec {
             source_architecture: "synthetic".into(),
             vocab_size: self.vocab,
             context_length: 2048,
@@ -94,7 +156,9 @@ impl Shape {
             attention_softcap: None,
             logits_softcap: None,
             residual_exponent: -17,
-        }
+        };
+        self.flavour.apply(&mut spec, rope(1000.0));
+        spec
     }
 
     /// The file's bytes, hashes included.
@@ -106,8 +170,12 @@ impl Shape {
         for tensor in spec.tensors(self.tied) {
             let (rows, cols) = tensor.shape(&spec);
             if tensor.is_vector() {
-                // Gains of about √D in units of 2^-25.
-                let unit = (f64::from(self.dim).sqrt() * 33_554_432.0) as i32;
+                // Gains of about the root of their number in units of 2^-25, biases about 1.
+                let about = match tensor.kind() {
+                    Kind::Bias => 1.0,
+                    _ => (cols as f64).sqrt(),
+                };
+                let unit = (about * 33_554_432.0) as i32;
                 let data: Vec<u8> = (0..cols)
                     .flat_map(|_| (unit / 2 + (rng.below(unit as u64) as i32)).to_le_bytes())
                     .collect();
