@@ -1,0 +1,146 @@
+//! Every architecture in integers: near its f32 pass at 8 bits, and one hash on every device.
+#![allow(clippy::unwrap_used)] // A failure here is a failed test.
+
+use carat::{DeviceChoice, Session, SessionOptions, Verify, Want};
+use carat_converter::convert::{Options, convert};
+use carat_converter::progress::Silent;
+use carat_converter::reference::{Reference, Run};
+use carat_converter::source::Checkpoint;
+use carat_tests::architectures::{NAMES, model};
+use carat_tests::drivers::{self, Driver};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_logits_hash");
+/// Positions of the hash: beyond every window of the models, and into a second page of the cache.
+const TOKENS: &str = "270";
+
+/// Converts a checkpoint to 8 bits in `dir`.
+fn converted(source: &Path, dir: &Path) -> PathBuf {
+    let output = dir.join("model.gguf");
+    let options = Options {
+        source: source.into(),
+        output: output.clone(),
+        bits: 8,
+        ..Options::default()
+    };
+    convert(&options, &Silent).unwrap();
+    output
+}
+
+/// Natural logarithms of the softmax of a row.
+fn log_softmax(row: &[f32]) -> Vec<f64> {
+    let most = row.iter().copied().fold(f32::MIN, f32::max);
+    let shifted: Vec<f64> = row.iter().map(|z| f64::from(*z) - f64::from(most)).collect();
+    let sum = shifted.iter().map(|z| z.exp()).sum::<f64>().ln();
+    shifted.iter().map(|z| z - sum).collect()
+}
+
+/// Mean KL divergence of the integer engine's predictions from those of the checkpoint in f32.
+fn divergence(source: &Path, file: &Path, ids: &[u32]) -> f64 {
+    let checkpoint = Checkpoint::open(source).unwrap();
+    let reference = Reference::open(&checkpoint, 1 << 30).unwrap();
+    let mut expected: Vec<Vec<f64>> = Vec::new();
+    let mut sink = |_: usize, _: usize, row: &[f32]| expected.push(log_softmax(row));
+    reference
+        .forward(&[ids.to_vec()], 0, &mut Run::default(), &mut sink)
+        .unwrap();
+    let model = Arc::new(carat::Model::open(file, Verify::Hashes).unwrap());
+    let options = SessionOptions {
+        device: DeviceChoice::Cpu,
+        context: ids.len() as u32,
+        batch: 16,
+        outputs: 16,
+        ..SessionOptions::default()
+    };
+    let mut session = pollster::block_on(Session::new(model, &options)).unwrap();
+    let unit = f64::from(session.logits_exponent()).exp2();
+    let mut found: Vec<Vec<f64>> = Vec::new();
+    let mut take = |o: carat::Output| {
+        let row: Vec<f32> = o.logits.iter().map(|z| (f64::from(*z) * unit) as f32).collect();
+        found.push(log_softmax(&row));
+    };
+    pollster::block_on(session.forward(ids, Want::From(0), &mut take)).unwrap();
+    assert_eq!((found.len(), expected.len()), (ids.len(), ids.len()));
+    let rows = expected.iter().zip(&found).map(|(p, q)| {
+        let terms = p.iter().zip(q).map(|(p, q)| p.exp() * (p - q));
+        terms.sum::<f64>()
+    });
+    rows.sum::<f64>() / ids.len() as f64
+}
+
+fn hash(command: &mut Command, model: &Path, device: &str, batch: u32) -> Value {
+    let command = command.arg(model).arg(device).arg(batch.to_string()).arg(TOKENS);
+    let out = command.output().unwrap();
+    let error = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{}: {error}", model.display());
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn eight_bits_in_integers_stay_near_the_f32_pass() {
+    let mut far = Vec::new();
+    for name in NAMES {
+        let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let model = model(name);
+        model.write(source.path());
+        let file = converted(source.path(), target.path());
+        let kl = divergence(source.path(), &file, &model.ids);
+        eprintln!("{name}: mean KL {kl:.6} at 8 bits");
+        if kl.is_nan() || kl > 1e-3 {
+            far.push((name, kl));
+        }
+    }
+    assert!(far.is_empty(), "{far:?}");
+}
+
+#[test]
+fn one_hash_on_every_device() {
+    for name in NAMES {
+        let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        model(name).write(source.path());
+        let file = converted(source.path(), target.path());
+        let expected = hash(&mut Command::new(PROGRAM), &file, "cpu", 64);
+        assert_eq!(expected["saturated"], Value::from(0), "{name}");
+        for batch in [0, 7] {
+            let other = hash(&mut Command::new(PROGRAM), &file, "cpu", batch);
+            assert_eq!(other["hash"], expected["hash"], "{name}: batch {batch}");
+        }
+        for driver in &drivers::VULKAN {
+            let Some(manifest) = driver.manifest_or_absent() else {
+                continue;
+            };
+            let mut command = Command::new(PROGRAM);
+            let command = command.envs(Driver::environment(manifest));
+            let found = hash(command, &file, driver.adapter, 64);
+            assert!(found["dispatches"].as_u64().unwrap() > 0, "{found}");
+            assert_eq!(found["hash"], expected["hash"], "{name} on {}", driver.name);
+        }
+    }
+}
+
+#[test]
+fn checkpoints_of_others_stay_near_the_f32_pass() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/oracles/architectures");
+    let Ok(entries) = std::fs::read_dir(&root) else {
+        eprintln!("ABSENT: {} is not there, nothing is compared", root.display());
+        return;
+    };
+    let mut far = Vec::new();
+    for entry in entries.map(|e| e.unwrap().path()).filter(|p| p.is_dir()) {
+        let bytes = std::fs::read(entry.join("logits.bin")).unwrap();
+        let count = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
+        let ids = bytes[8..8 + 4 * count].as_chunks::<4>().0;
+        let ids: Vec<u32> = ids.iter().map(|b| u32::from_le_bytes(*b)).collect();
+        let target = tempfile::tempdir().unwrap();
+        let file = converted(&entry, target.path());
+        let kl = divergence(&entry, &file, &ids);
+        eprintln!("{}: mean KL {kl:.6} at 8 bits", entry.display());
+        if kl.is_nan() || kl > 1e-3 {
+            far.push((entry, kl));
+        }
+    }
+    assert!(far.is_empty(), "{far:?}");
+}
