@@ -33,7 +33,10 @@ fn converted(source: &Path, dir: &Path) -> PathBuf {
 /// Natural logarithms of the softmax of a row.
 fn log_softmax(row: &[f32]) -> Vec<f64> {
     let most = row.iter().copied().fold(f32::MIN, f32::max);
-    let shifted: Vec<f64> = row.iter().map(|z| f64::from(*z) - f64::from(most)).collect();
+    let shifted: Vec<f64> = row
+        .iter()
+        .map(|z| f64::from(*z) - f64::from(most))
+        .collect();
     let sum = shifted.iter().map(|z| z.exp()).sum::<f64>().ln();
     shifted.iter().map(|z| z - sum).collect()
 }
@@ -59,7 +62,11 @@ fn divergence(source: &Path, file: &Path, ids: &[u32]) -> f64 {
     let unit = f64::from(session.logits_exponent()).exp2();
     let mut found: Vec<Vec<f64>> = Vec::new();
     let mut take = |o: carat::Output| {
-        let row: Vec<f32> = o.logits.iter().map(|z| (f64::from(*z) * unit) as f32).collect();
+        let row: Vec<f32> = o
+            .logits
+            .iter()
+            .map(|z| (f64::from(*z) * unit) as f32)
+            .collect();
         found.push(log_softmax(&row));
     };
     pollster::block_on(session.forward(ids, Want::From(0), &mut take)).unwrap();
@@ -72,7 +79,11 @@ fn divergence(source: &Path, file: &Path, ids: &[u32]) -> f64 {
 }
 
 fn hash(command: &mut Command, model: &Path, device: &str, batch: u32) -> Value {
-    let command = command.arg(model).arg(device).arg(batch.to_string()).arg(TOKENS);
+    let command = command
+        .arg(model)
+        .arg(device)
+        .arg(batch.to_string())
+        .arg(TOKENS);
     let out = command.output().unwrap();
     let error = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{}: {error}", model.display());
@@ -125,7 +136,10 @@ fn one_hash_on_every_device() {
 fn checkpoints_of_others_stay_near_the_f32_pass() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/oracles/architectures");
     let Ok(entries) = std::fs::read_dir(&root) else {
-        eprintln!("ABSENT: {} is not there, nothing is compared", root.display());
+        eprintln!(
+            "ABSENT: {} is not there, nothing is compared",
+            root.display()
+        );
         return;
     };
     let mut far = Vec::new();

@@ -289,6 +289,19 @@ impl ModelSpec {
         for (on, feature) in extras.features() {
             *on = has(feature);
         }
+        // A norm takes these products in a unit that only the pass knows; a bias has no place there.
+        let biases = [
+            (
+                extras.attention_output_bias,
+                keys::FEATURE_ATTENTION_OUTPUT_BIAS,
+            ),
+            (extras.feed_forward_bias, keys::FEATURE_FEED_FORWARD_BIAS),
+        ];
+        if let Some((_, bias)) = biases.iter().find(|b| extras.post_norm && b.0) {
+            return Err(FormatError::Requires {
+                feature: format!("{bias} with {}", keys::FEATURE_POST_NORM),
+            });
+        }
         let mut activations = Activation::FEATURES
             .iter()
             .filter(|(_, feature)| feature.is_some_and(has));

@@ -3,6 +3,7 @@
 //! A plan is a function of the model, the batch size and the context alone. Whatever changes from one
 //! forward pass to the next (tokens, positions, which rows give logits) is in the row table.
 
+mod block;
 mod build;
 
 use crate::error::Error;

@@ -1,0 +1,267 @@
+//! The steps of one transformer block.
+
+use super::build::{Builder, Out, Widths, Work, capped};
+use super::{BufferId, Content, Op, Rows};
+use crate::error::Error;
+use carat_format::{Activation, Tensor};
+use carat_shaders::cpu::gated_unit_row_i32;
+use carat_shaders::params::{self, SCORE_BITS};
+use carat_shaders::{act_stride, kv_page_words};
+
+impl Builder<'_> {
+    pub(super) fn attention(&mut self, work: &Work, w: &Widths, block: u32) -> Result<(), Error> {
+        let spec = self.spec;
+        let name = |part: &str| format!("blk.{block}.{part}");
+        let pages = u64::from(w.blocks)
+            * u64::from(kv_page_words(spec.head_count_kv, w.head_words, w.groups));
+        let cache = self.buffer(&name("cache"), pages, Content::Work);
+        self.norm(
+            work,
+            Tensor::AttnNorm(block),
+            name("attn_norm"),
+            Rows::Batch,
+        )?;
+        let q = self.linear(
+            work,
+            Tensor::AttnQ(block),
+            name("attn_q"),
+            Out::Buffer(work.q),
+            Rows::Batch,
+        )?;
+        let k = self.linear(
+            work,
+            Tensor::AttnK(block),
+            name("attn_k"),
+            Out::Buffer(work.k),
+            Rows::Batch,
+        )?;
+        let v = self.linear(
+            work,
+            Tensor::AttnV(block),
+            name("attn_v"),
+            Out::Buffer(work.v),
+            Rows::Batch,
+        )?;
+        let norm = Tensor::AttnQNorm(block);
+        let q = self.norm_heads((work.q, q), norm, spec.head_count, name("attn_q_norm"))?;
+        let norm = Tensor::AttnKNorm(block);
+        let k = self.norm_heads((work.k, k), norm, spec.head_count_kv, name("attn_k_norm"))?;
+        let of_block = |list: &[u32]| list.get(block as usize).copied().unwrap_or(0);
+        let angles = work.angles[of_block(&spec.block_rope) as usize];
+        let window = of_block(&spec.block_window);
+        let cap = capped(spec.attention_softcap, -(SCORE_BITS as i32));
+        let op = Op::RopeQuery(params::RopeQuery {
+            heads: spec.head_count,
+            head_dim: spec.head_dim,
+            head_words: w.head_words,
+            exponent: q,
+            scale_mantissa: spec.attention_scale.mantissa,
+            scale_exponent: spec.attention_scale.exponent,
+            ..Default::default()
+        });
+        self.step(
+            name("query"),
+            op,
+            &[angles, work.q, work.query],
+            2,
+            w.query,
+            Rows::Batch,
+        );
+        let op = Op::KvStore(params::KvStore {
+            heads: spec.head_count_kv,
+            head_dim: spec.head_dim,
+            head_words: w.head_words,
+            groups: w.groups,
+            key_exponent: k,
+            value_exponent: v,
+            table_stride: w.blocks,
+            ..Default::default()
+        });
+        let bindings = [
+            work.row_table,
+            work.page_table,
+            angles,
+            work.k,
+            work.v,
+            cache,
+        ];
+        self.step(name("kv"), op, &bindings, 5, 0, Rows::Batch);
+        let op = Op::AttnBlock(params::AttnBlock {
+            heads: spec.head_count,
+            heads_per_kv: spec.heads_per_kv(),
+            head_words: w.head_words,
+            groups: w.groups,
+            table_stride: w.blocks,
+            max_blocks: w.blocks,
+            window,
+            cap_mantissa: cap.mantissa,
+            cap_shift: cap.shift,
+            rate_mantissa: cap.rate_mantissa,
+            rate_shift: cap.rate_shift,
+            ..Default::default()
+        });
+        let bindings = [
+            work.row_table,
+            work.page_table,
+            work.query,
+            cache,
+            work.partial,
+        ];
+        self.step(name("attn_block"), op, &bindings, 4, 0, Rows::Batch);
+        let op = Op::AttnMerge(params::AttnMerge {
+            heads: spec.head_count,
+            head_dim: spec.head_dim,
+            head_words: w.head_words,
+            groups: w.groups,
+            max_blocks: w.blocks,
+            exponent: v,
+            window,
+            ..Default::default()
+        });
+        self.step(
+            name("attn"),
+            op,
+            &[work.row_table, work.partial, work.attn],
+            2,
+            w.q,
+            Rows::Batch,
+        );
+        self.activations(
+            work,
+            (work.attn, v, w.q as u32),
+            Tensor::AttnSubNorm(block),
+            name("attn_act"),
+        )?;
+        let (matrix, norm) = (Tensor::AttnOutput(block), Tensor::AttnPostNorm(block));
+        self.add_branch(work, matrix, norm, name("attn_output"))
+    }
+
+    pub(super) fn feed_forward(&mut self, work: &Work, block: u32) -> Result<(), Error> {
+        let name = |part: &str| format!("blk.{block}.{part}");
+        let cols = self.spec.feed_forward_length;
+        self.norm(work, Tensor::FfnNorm(block), name("ffn_norm"), Rows::Batch)?;
+        let gate = self.linear(
+            work,
+            Tensor::FfnGate(block),
+            name("ffn_gate"),
+            Out::Buffer(work.gate),
+            Rows::Batch,
+        )?;
+        let up = self.linear(
+            work,
+            Tensor::FfnUp(block),
+            name("ffn_up"),
+            Out::Buffer(work.up),
+            Rows::Batch,
+        )?;
+        let activation = match self.spec.activation {
+            Activation::Silu => params::SILU,
+            Activation::GeluTanh => params::GELU_TANH,
+            Activation::ReluSquared => params::RELU_SQUARED,
+        };
+        let op = Op::GatedUnit(params::GatedUnit {
+            cols,
+            gate_exponent: gate,
+            activation,
+            ..Default::default()
+        });
+        self.step(
+            name("ffn_mid"),
+            op,
+            &[work.gate, work.up, work.mid],
+            2,
+            cols.into(),
+            Rows::Batch,
+        );
+        let exponent = gated_unit_row_i32::exponent(activation, gate, up);
+        self.activations(
+            work,
+            (work.mid, exponent, cols),
+            Tensor::FfnSubNorm(block),
+            name("ffn_act"),
+        )?;
+        let (matrix, norm) = (Tensor::FfnDown(block), Tensor::FfnPostNorm(block));
+        self.add_branch(work, matrix, norm, name("ffn_down"))
+    }
+
+    /// Product, then either straight into the residual stream or through a norm of its own.
+    fn add_branch(
+        &mut self,
+        work: &Work,
+        matrix: Tensor,
+        norm: Tensor,
+        label: String,
+    ) -> Result<(), Error> {
+        let Some(branch) = work.branch else {
+            self.linear(work, matrix, label, Out::Residual, Rows::Batch)?;
+            return Ok(());
+        };
+        let to = Out::Branch(branch);
+        let exponent = self.linear(work, matrix, label.clone(), to, Rows::Batch)?;
+        let groups = self.matrix(matrix)?.layout.groups as u32;
+        let gains = self.vector(norm)?;
+        let cols = gains.len as u32;
+        let buffer = self.mantissas(&gains);
+        let epsilon = self.spec.epsilon.times(cols);
+        let op = Op::RmsnormAdd(params::RmsnormAdd {
+            cols,
+            act_stride: act_stride(groups),
+            act_exponent: groups * 8 + groups.div_ceil(4) + 1,
+            eps_mantissa: epsilon.mantissa,
+            eps_exponent: epsilon.exponent - 2 * exponent,
+            shift: 30 + self.spec.residual_exponent - gains.exponent,
+            ..Default::default()
+        });
+        let bindings = [work.act, branch, buffer, work.h, work.stats];
+        self.step(
+            format!("{label}.norm"),
+            op,
+            &bindings,
+            3,
+            cols.into(),
+            Rows::Batch,
+        );
+        Ok(())
+    }
+
+    /// The norm of each head in place, where a model has one; returns the exponent of the result.
+    fn norm_heads(
+        &mut self,
+        (x, exponent): (BufferId, i32),
+        tensor: Tensor,
+        heads: u32,
+        label: String,
+    ) -> Result<i32, Error> {
+        if !self.spec.extras.qk_norm {
+            return Ok(exponent);
+        }
+        let head_dim = self.spec.head_dim;
+        let gains = self.vector(tensor)?;
+        let buffer = self.mantissas(&gains);
+        let epsilon = self.spec.epsilon.times(head_dim);
+        let op = Op::RmsnormHead(params::RmsnormHead {
+            heads,
+            head_dim,
+            eps_mantissa: epsilon.mantissa,
+            eps_exponent: epsilon.exponent - 2 * exponent,
+        });
+        let stride = u64::from(heads) * u64::from(head_dim);
+        self.step(label, op, &[buffer, x], 1, stride, Rows::Batch);
+        Ok(gains.exponent)
+    }
+
+    /// Rows `(x, exponent, columns)` as activations, through a norm where a model has one there.
+    fn activations(
+        &mut self,
+        work: &Work,
+        (x, exponent, cols): (BufferId, i32, u32),
+        norm: Tensor,
+        label: String,
+    ) -> Result<(), Error> {
+        if self.spec.extras.sub_norm {
+            return self.norm_of(work, (x, exponent), norm, label, Rows::Batch);
+        }
+        self.quantize(work, label, x, cols, exponent);
+        Ok(())
+    }
+}
