@@ -88,7 +88,8 @@ impl Prepared {
     /// Errors: as [`Model::open`].
     pub fn open(mut self, verify: Verify) -> Result<Model> {
         match self.place {
-            Place::Own => input::open_model(&self.options.source, verify),
+            Place::Own => Model::open(&self.options.source, verify)
+                .with_context(|| self.options.source.display().to_string()),
             Place::Temporary(directory) => {
                 let model = Model::open(&self.options.output, verify)?;
                 // Where a file may go while it is mapped, nothing is left behind however the process ends.

@@ -1,9 +1,9 @@
 //! Models as the command line names them, with errors that say what to do.
 
 use anyhow::{Context, Result, anyhow, bail};
+use carat::Model;
 use carat::sample::Params;
 use carat::text::{Tokenizer, TokenizerData};
-use carat::{Model, Verify};
 use carat_converter::hf_tokenizer::HfTokenizer;
 use carat_converter::source::{Checkpoint, TokenizerSource};
 use carat_format::keys;
@@ -119,55 +119,6 @@ fn explain_non_gguf(path: &Path, error: anyhow::Error) -> anyhow::Error {
     error
 }
 
-/// Opens a Carat file to run it.
-///
-/// Errors: as [`Model::open`]; for checkpoints, the command that converts them.
-pub fn open_model(path: &Path, verify: Verify) -> Result<Model> {
-    match kind(path)? {
-        Input::Carat => {}
-        Input::Gguf(architecture) => bail!(
-            "{}: a GGUF file of the architecture '{architecture}', not a Carat file; convert it first: {}",
-            path.display(),
-            convert_command(path)
-        ),
-        Input::Directory if path.join("config.json").is_file() => bail!(
-            "{}: a Hugging Face directory, not a Carat file; convert it first: {}",
-            path.display(),
-            convert_command(path)
-        ),
-        Input::Directory => bail!(
-            "{}: a directory; expected a Carat file (.gguf)",
-            path.display()
-        ),
-    }
-    Model::open(path, verify).with_context(|| path.display().to_string())
-}
-
-/// `carat convert PATH -o NAME.gguf`.
-fn convert_command(path: &Path) -> String {
-    let full = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    let stem = if full.is_dir() {
-        full.file_name()
-    } else {
-        full.file_stem()
-    };
-    let stem = stem.map_or("model".into(), |s| s.to_string_lossy());
-    format!(
-        "carat convert {} -o {}",
-        quoted(&path.display().to_string()),
-        quoted(&format!("{stem}-carat.gguf"))
-    )
-}
-
-/// A word for a POSIX shell.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:=+,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.into();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 /// What the file says about sampling, under llama.cpp's keys; the engine's defaults where it is silent.
 /// Values that are out of range or of another type are advice that cannot be taken.
 pub fn sampling(model: &Model) -> Result<Params> {
@@ -244,13 +195,6 @@ pub fn utf8(bytes: Vec<u8>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shell_words() {
-        assert_eq!(quoted("a/b-c.gguf"), "a/b-c.gguf");
-        assert_eq!(quoted("my model"), "'my model'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-    }
 
     #[test]
     fn utf8_says_where() {
