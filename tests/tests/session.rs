@@ -56,3 +56,46 @@ fn batches_and_threads_do_not_show() {
         }
     }
 }
+
+/// After a session was rewound it gives what a new one gives.
+#[test]
+fn a_rewound_session_is_as_new() {
+    let shape = Shape {
+        seed: 11,
+        ..Default::default()
+    };
+    let model = Arc::new(Model::from_bytes(&shape.bytes(), Verify::Hashes).unwrap());
+    let mut rng = Rng(5);
+    let mut some = |n: usize| -> Vec<u32> {
+        let one = |_| rng.below(shape.vocab.into()) as u32;
+        (0..n).map(one).collect()
+    };
+    // Beyond a page of the cache, and back into the first.
+    let (start, first, second) = (some(200), some(150), some(120));
+    let options = SessionOptions {
+        device: DeviceChoice::Cpu,
+        context: 512,
+        outputs: 64,
+        ..Default::default()
+    };
+    let checksums = |session: &mut Session, tokens: &[u32]| {
+        let mut out = Vec::new();
+        let mut sink = |o: carat::Output| out.push((o.position, o.checksum));
+        pollster::block_on(session.forward(tokens, Want::From(0), &mut sink)).unwrap();
+        out
+    };
+    let mut session = pollster::block_on(Session::new(model.clone(), &options)).unwrap();
+    checksums(&mut session, &start);
+    let before = checksums(&mut session, &first);
+    session.truncate(start.len());
+    let rewound = checksums(&mut session, &second);
+    session.truncate(start.len());
+    assert_eq!(session.tokens(), start);
+    let again = checksums(&mut session, &first);
+    assert_eq!(again, before);
+
+    let mut fresh = pollster::block_on(Session::new(model.clone(), &options)).unwrap();
+    checksums(&mut fresh, &start);
+    assert_eq!(rewound, checksums(&mut fresh, &second));
+    assert_ne!(rewound[0], before[0]);
+}

@@ -29,6 +29,37 @@ pub struct HfTokenizer {
     pub chat_template: Option<String>,
 }
 
+/// The chat template of a directory, whose tokenizer need not be one that is known.
+#[derive(Clone, Debug)]
+pub struct HfTemplate {
+    /// Jinja.
+    pub template: String,
+    /// Text of the token that begins a text; empty if there is none.
+    pub bos: String,
+    /// Text of the token that ends a text; empty if there is none.
+    pub eos: String,
+}
+
+impl HfTemplate {
+    /// Reads `chat_template.jinja`, or the field of `tokenizer_config.json`; of several named templates the
+    /// one named `default`. `None` if the directory has none.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not JSON, or has a field of another type.
+    pub fn load(dir: &Path) -> Result<Option<Self>, HfTokenizerError> {
+        let settings = Document::optional(dir, "tokenizer_config.json")?;
+        let settings = settings.as_ref();
+        let Some(template) = special::chat_template(dir, settings)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            template,
+            bos: special::token_text(settings, "bos_token")?,
+            eos: special::token_text(settings, "eos_token")?,
+        }))
+    }
+}
+
 impl HfTokenizer {
     /// Reads `tokenizer.json` and, where they exist, `tokenizer_config.json`, `generation_config.json`,
     /// `config.json` and `chat_template.jinja` of a directory. Embedding rows without a token, up to

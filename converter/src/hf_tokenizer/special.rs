@@ -151,6 +151,21 @@ fn begins_with<'a>(node: &Node<'a>, depth: u32) -> Result<Option<&'a str>, HfTok
     }
 }
 
+/// The text of a special token, as `tokenizer_config.json` spells it; empty if it has none.
+pub(super) fn token_text(
+    settings: Option<&Document>,
+    field: &str,
+) -> Result<String, HfTokenizerError> {
+    let Some(settings) = settings else {
+        return Ok(String::new());
+    };
+    Ok(match settings.root().get(field)? {
+        None => String::new(),
+        Some(node) if node.is_object() => node.required("content")?.str()?.to_owned(),
+        Some(node) => node.str()?.to_owned(),
+    })
+}
+
 /// The chat template: `chat_template.jinja`, or the field of `tokenizer_config.json`, of whose several
 /// named ones the one named `default`.
 pub(super) fn chat_template(

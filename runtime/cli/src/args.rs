@@ -1,5 +1,9 @@
 //! The command line.
 
+mod talk;
+
+pub use talk::{ChatArgs, TemplateArgs, TokenizeArgs};
+
 use crate::sampling;
 use crate::values::{self, Length, Tokens};
 use carat::DeviceChoice;
@@ -104,6 +108,35 @@ One JSON array of length 1 (Euclidean) a text and line. --json gives one object 
 that they are made of, which are the same on every device."
     )]
     Embed(EmbedArgs),
+    /// Talk with a model
+    #[command(
+        after_help = "Example: carat chat qwen.gguf --system 'Answer in one sentence.'
+
+Answers go to stdout, all else to stderr; without a terminal each line of standard input is a \
+message. /help lists the commands: /regen /undo /system /save /load /quit. What you type never \
+becomes a control token. When the context is full, the oldest messages are left out, with a note. \
+What was computed of the conversation is kept, so that an answer computes only what is new. The \
+history of your lines is kept in memory alone. Each answer of a chat has a seed of its own."
+    )]
+    Chat(Box<ChatArgs>),
+    /// Print the prompt of a conversation, as the model would be sent it
+    #[command(
+        after_help = "Example: echo '[{\"role\": \"user\", \"content\": \"Hi\"}]' | carat template qwen.gguf --messages -
+
+FILE.json holds an object with messages and, if wanted, tools, add_generation_prompt (default \
+true), bos_token, eos_token, date (what strftime_now returns; default this time in UTC) and \
+further variables of the template; or a list of messages. Templates are untrusted: they may take \
+two million steps and nest 250 deep, and make 16 MiB."
+    )]
+    Template(TemplateArgs),
+    /// Print the token ids of a text
+    #[command(
+        after_help = "Example: carat tokenize story.gguf --text letter.txt --json
+
+Reads Carat files, any GGUF, also one with a vocabulary and no weights, and Hugging Face \
+directories. No token is put in front or behind; --bos does what run does with a prompt."
+    )]
+    Tokenize(TokenizeArgs),
     /// List or remove converted checkpoints that were kept
     #[command(after_help = "Example: carat cache list
 

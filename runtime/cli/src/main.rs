@@ -8,6 +8,7 @@ mod args;
 mod bench;
 mod cache;
 mod chart;
+mod chat;
 mod convert;
 mod demo;
 mod doctor;
@@ -20,9 +21,12 @@ mod inspect;
 mod interrupt;
 mod logits;
 mod metrics;
+mod prompt;
 mod run;
 mod sampling;
+mod template;
 mod term;
+mod tokenize;
 mod values;
 
 use args::{Cli, Command};
@@ -42,6 +46,9 @@ fn main() -> ExitCode {
         Command::Bench(a) => bench::run(a),
         Command::Doctor(a) => doctor::run(a),
         Command::Embed(a) => embed::run(a),
+        Command::Chat(a) => chat::run(*a),
+        Command::Template(a) => template::run(a),
+        Command::Tokenize(a) => tokenize::run(a),
         Command::Cache(a) => cache::run(a),
     };
     cache::clean_up();

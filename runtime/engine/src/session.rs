@@ -176,7 +176,8 @@ impl Session {
         self.plan.logits_exponent
     }
 
-    /// Forgets every token from position `len` on.
+    /// Forgets every token from position `len` on. What follows is computed as in a new session with the same
+    /// tokens: attention reads only positions before its own, and those of forgotten ones are written anew.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cache;
+mod chat;
 mod contract;
 mod diagnose;
 mod embed;
@@ -9,4 +10,6 @@ mod failures;
 mod follow;
 mod streams;
 mod support;
+mod template;
+mod tokenize;
 mod usage;

@@ -1,13 +1,14 @@
 //! Values of a template. They are immutable and know how deep they nest.
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Error as _, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 /// A value as Python has it: none, bool, int, float, str, list, dict.
 ///
-/// Read one from JSON by its `Deserialize`, which keeps the order of dicts.
+/// Its `Deserialize` and `Serialize` read and write JSON and keep the order of dicts.
 #[derive(Clone, Default)]
 pub struct Value(pub(super) Kind);
 
@@ -350,6 +351,24 @@ impl fmt::Debug for Value {
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Reader)
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Kind::None => serializer.serialize_unit(),
+            Kind::Bool(b) => serializer.serialize_bool(*b),
+            Kind::Int(n) => match i64::try_from(*n) {
+                Ok(n) => serializer.serialize_i64(n),
+                Err(_) => serializer.serialize_i128(*n),
+            },
+            Kind::Float(x) => serializer.serialize_f64(*x),
+            Kind::Text(t) => serializer.serialize_str(&t.text),
+            Kind::List(list) => serializer.collect_seq(&list.items),
+            Kind::Map(map) => serializer.collect_map(map.entries.iter().map(|(k, v)| (k, v))),
+            _ => Err(S::Error::custom(format!("a {} is no data", self.kind()))),
+        }
     }
 }
 

@@ -36,10 +36,6 @@ impl Matcher {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
-
     /// The leftmost longest match at or behind byte `from`: its start, its end, its id.
     pub(super) fn find(&self, text: &str, from: usize) -> Option<(usize, usize, u32)> {
         let bytes = text.as_bytes();

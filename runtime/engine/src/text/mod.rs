@@ -4,6 +4,7 @@ mod data;
 mod error;
 mod gguf;
 pub mod keys;
+mod mask;
 mod matcher;
 mod normal;
 mod pieces;
@@ -14,6 +15,7 @@ mod validate;
 
 pub use data::{Model, SpacePrefix, TokenType, TokenizerData};
 pub use error::TokenizerError;
+pub use mask::free_mark;
 pub use normal::{KNOWN_PRE, canonical_pre, pre_of_pattern};
 pub use stop::{StopError, StopReason, StopStrings};
 pub use tokenizer::Tokenizer;

@@ -19,7 +19,10 @@ pub struct Tokenizer {
     /// Found in every text.
     user_defined: Matcher,
     /// Found where special tokens are allowed: control tokens and the user-defined.
-    all: Matcher,
+    pub(super) all: Matcher,
+    /// Control tokens alone.
+    pub(super) controls: Matcher,
+    pub(super) control: Vec<Box<str>>,
     pieces: Pieces,
     nfc: Option<Normalizer>,
     space_prefix: SpacePrefix,
@@ -56,6 +59,14 @@ impl Tokenizer {
             inner,
             user_defined: named(&user_defined),
             all: named(&|id| special[id] || user_defined(id)),
+            controls: named(&|id| special[id]),
+            control: data
+                .tokens
+                .iter()
+                .zip(&special)
+                .filter(|(text, special)| **special && !text.is_empty())
+                .map(|(text, _)| text.as_str().into())
+                .collect(),
             pieces: Pieces::new(data, &special),
             nfc: data.nfc.then(|| Normalizer::new(vec![NormOp::Nfc])),
             space_prefix: match data.model {
@@ -84,19 +95,32 @@ impl Tokenizer {
         } else {
             &self.user_defined
         };
+        self.encode_with(text, matcher, None)
+    }
+
+    /// Tokens of a text that is cut where the matcher finds something; `mark` is taken out of the parts.
+    pub(super) fn encode_with(
+        &self,
+        text: &str,
+        matcher: &Matcher,
+        mark: Option<char>,
+    ) -> Vec<u32> {
         let mut out = Vec::new();
-        if matcher.is_empty() {
-            self.encode_part(text, true, &mut out);
-            return out;
-        }
         let mut from = 0;
         let mut search = 0;
         while let Some((start, end, id)) = matcher.find(text, search) {
+            // A token of one character has no inside: behind it a mark stands for the same.
+            if mark.is_some_and(|m| text[end..].starts_with(m))
+                && text[start..end].chars().count() == 1
+            {
+                search = end;
+                continue;
+            }
             let mut part = &text[from..start];
             if self.strip_left.contains(&id) {
                 part = part.trim_end();
             }
-            self.encode_part(part, from == 0, &mut out);
+            self.encode_part(&unmarked(part, mark), from == 0, &mut out);
             out.push(id);
             from = end;
             if self.strip_right.contains(&id) {
@@ -104,14 +128,18 @@ impl Tokenizer {
             }
             search = from;
         }
-        self.encode_part(&text[from..], from == 0, &mut out);
+        self.encode_part(&unmarked(&text[from..], mark), from == 0, &mut out);
         out
     }
 
     /// Tokens of a prompt: [`Tokenizer::encode`] with BOS in front if the model wants one and the text
     /// does not already begin with it.
     pub fn encode_prompt(&self, text: &str, special: bool) -> Vec<u32> {
-        let mut ids = self.encode(text, special);
+        self.with_bos(self.encode(text, special))
+    }
+
+    /// BOS in front if the model wants one and the tokens do not begin with it.
+    pub(super) fn with_bos(&self, mut ids: Vec<u32>) -> Vec<u32> {
         if let Some(bos) = self.bos
             && self.add_bos
             && ids.first() != Some(&bos)
@@ -193,6 +221,13 @@ impl std::fmt::Debug for Tokenizer {
             .field("bos", &self.bos)
             .field("ends", &self.ends)
             .finish_non_exhaustive()
+    }
+}
+
+fn unmarked(part: &str, mark: Option<char>) -> Cow<'_, str> {
+    match mark {
+        Some(mark) if part.contains(mark) => part.replace(mark, "").into(),
+        _ => part.into(),
     }
 }
 

@@ -1,0 +1,64 @@
+//! Commands about conversations.
+
+use super::{CacheArgs, DeviceArgs, SamplingArgs};
+use crate::values::{self, Length};
+use clap::Args;
+use std::path::PathBuf;
+
+/// `carat chat`.
+#[derive(Args, Debug)]
+pub struct ChatArgs {
+    /// Carat file, or a checkpoint: it is converted once and kept
+    pub model: PathBuf,
+    /// System message
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub system: Option<String>,
+    /// Chat template (.jinja) instead of the model's
+    #[arg(long, value_name = "FILE.jinja")]
+    pub template: Option<PathBuf>,
+    /// Most tokens of an answer [default: to the end of the turn; 128 for a model without a chat template]
+    #[arg(short = 'n', long = "max-tokens", value_name = "N", allow_hyphen_values = true, value_parser = values::length)]
+    pub length: Option<Length>,
+    /// Positions of the context [default: 4096, or the model's if those are fewer]
+    #[arg(long, value_name = "N", value_parser = values::positive)]
+    pub ctx: Option<u32>,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
+    pub place: DeviceArgs,
+}
+
+/// `carat template`.
+#[derive(Args, Debug)]
+pub struct TemplateArgs {
+    /// Carat file, GGUF or Hugging Face directory with a chat template, or a template (.jinja)
+    #[arg(value_name = "MODEL|FILE.jinja")]
+    pub model: PathBuf,
+    /// The conversation; - reads standard input
+    #[arg(long, value_name = "FILE.json")]
+    pub messages: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `carat tokenize`.
+#[derive(Args, Debug)]
+pub struct TokenizeArgs {
+    /// Carat file, GGUF or Hugging Face directory
+    pub model: PathBuf,
+    /// Text, UTF-8; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// Let the text spell control tokens
+    #[arg(long)]
+    pub special: bool,
+    /// Put the token that begins a text in front, if the model wants one
+    #[arg(long)]
+    pub bos: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}

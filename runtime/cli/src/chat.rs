@@ -1,0 +1,326 @@
+//! `carat chat`: a conversation, answer by answer.
+
+mod command;
+mod conversation;
+mod lines;
+
+use crate::args::ChatArgs;
+use crate::prompt::{self, Template};
+use crate::values::Length;
+use crate::{cache, input, interrupt, sampling, term};
+use anyhow::{Context, Result, anyhow};
+use carat::text::StopReason;
+use carat::{Event, GenerateOptions, Session, SessionOptions, Verify, generate};
+use command::{HELP, Line};
+use conversation::{Conversation, Exchange, Prompter};
+use lines::Lines;
+use std::collections::HashSet;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Positions of a context where the user asks for none.
+const DEFAULT_CONTEXT: u32 = 4096;
+/// Most tokens of an answer of a model without a template, which may see no end of it.
+const PLAIN_LENGTH: usize = 128;
+
+/// A running chat.
+struct Chat<'a> {
+    session: Session,
+    prompter: Prompter<'a>,
+    options: GenerateOptions,
+    /// Positions; the session's are whole pages.
+    context: usize,
+    talk: Conversation,
+    /// Answers given so far: each has a seed of its own.
+    answers: u64,
+    /// Files that this chat wrote, and may replace.
+    written: HashSet<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: ChatArgs) -> Result<()> {
+    let given = args.template.as_deref().map(Template::open).transpose()?;
+    let model = Arc::new(
+        cache::prepare(&args.model, &args.cache, args.place.threads)?.open(Verify::Hashes)?,
+    );
+    let shown = || args.model.display().to_string();
+    let tokenizer = model.tokenizer().with_context(shown)?;
+    let template = match given {
+        Some(mut template) => {
+            if let Some(own) = Template::of_header(&model.header()?).with_context(shown)? {
+                (template.bos, template.eos) = (own.bos, own.eos);
+            }
+            Some(template)
+        }
+        None => Template::of_header(&model.header()?).with_context(shown)?,
+    };
+    let prompter = Prompter::new(tokenizer, template, prompt::now());
+    let trained = model.spec().context_length;
+    let context = args.ctx.unwrap_or(DEFAULT_CONTEXT.min(trained));
+    if context > trained {
+        term::warn(&format!(
+            "--ctx {context} is more than the {trained} positions that the model was trained for; answers beyond \
+             them get worse"
+        ));
+    }
+    let options = GenerateOptions {
+        max_tokens: match args.length {
+            Some(Length::Tokens(n)) => n,
+            Some(Length::Unlimited) => usize::MAX,
+            None if prompter.has_template() => usize::MAX,
+            None => PLAIN_LENGTH,
+        },
+        sampling: sampling::params(&args.sampling, &model)?,
+        stops: args.sampling.stop.clone(),
+        ..GenerateOptions::default()
+    };
+    let session_options = SessionOptions {
+        device: args.place.device.clone(),
+        context,
+        threads: args.place.threads,
+        ..SessionOptions::default()
+    };
+    let session =
+        pollster::block_on(Session::new(model.clone(), &session_options)).with_context(shown)?;
+    let mut lines = Lines::new()?;
+    if !prompter.has_template() {
+        term::note(
+            "[the model has no chat template: it goes on with your text, up to 128 tokens at a time; \
+             --template FILE.jinja gives it one]",
+        );
+    }
+    if lines.interactive() {
+        term::note(&format!(
+            "[{}, {context} positions; /help lists commands, Ctrl-C stops an answer]",
+            term::clip(&session.device(), 40)
+        ));
+    }
+    let mut chat = Chat {
+        session,
+        prompter,
+        options,
+        context: context as usize,
+        talk: Conversation {
+            system: args.system,
+            ..Conversation::default()
+        },
+        answers: 0,
+        written: HashSet::new(),
+    };
+    interrupt::install();
+    while let Some(line) = lines.next()? {
+        match chat.line(&line) {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => break,
+            // What went wrong with one line does not end a person's chat; a script's it does.
+            Err(e) if lines.interactive() && !e.is::<crate::failure::OutputClosed>() => {
+                term::problem("error", &crate::failure::describe(&e));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+impl Chat<'_> {
+    fn line(&mut self, line: &str) -> Result<ControlFlow<()>> {
+        match Line::parse(line) {
+            Line::Nothing => {}
+            Line::Message(text) => {
+                self.talk.exchanges.push(Exchange {
+                    user: text,
+                    answer: String::new(),
+                });
+                self.answer_or_take_back(None)?;
+            }
+            Line::Regenerate => match self.talk.exchanges.last_mut() {
+                Some(last) => {
+                    let before = std::mem::take(&mut last.answer);
+                    self.answer_or_take_back(Some(before))?;
+                }
+                None => term::note("[there is no message to answer]"),
+            },
+            Line::Undo => match self.talk.exchanges.pop() {
+                Some(last) => {
+                    // What had no room may have some again.
+                    self.talk.dropped = 0;
+                    term::note(&format!("[taken back: {}]", term::clip(&last.user, 60)));
+                }
+                None => term::note("[there is nothing to take back]"),
+            },
+            Line::System(None) => match &self.talk.system {
+                Some(text) => term::note(text),
+                None => term::note("[no system message; /system TEXT sets one]"),
+            },
+            Line::System(text) => {
+                self.talk.system = text;
+                self.talk.dropped = 0;
+                term::note("[the system message holds from the next answer on]");
+            }
+            Line::Save(path) => self.save(&path)?,
+            Line::Load(path) => self.load(&path)?,
+            Line::Help => term::note(HELP),
+            Line::Unknown(why) => return Err(anyhow!(why)),
+            Line::Quit => return Ok(ControlFlow::Break(())),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Answers the last message. One that gets no answer is taken back, or its former answer restored.
+    fn answer_or_take_back(&mut self, before: Option<String>) -> Result<()> {
+        let result = self.answer();
+        let failed = result.is_err();
+        if let Some(last) = self.talk.exchanges.last_mut()
+            && last.answer.is_empty()
+        {
+            match before {
+                Some(before) => last.answer = before,
+                None if failed || interrupt::requested() => {
+                    self.talk.exchanges.pop();
+                    self.talk.dropped = self.talk.dropped.min(self.talk.exchanges.len());
+                    if !failed {
+                        term::note("[stopped before the answer began; the message is taken back]");
+                    }
+                }
+                None => {}
+            }
+        }
+        interrupt::clear();
+        result
+    }
+
+    fn answer(&mut self) -> Result<()> {
+        let ids = self.prompt()?;
+        // The cache holds what was computed already, as far as it is the same.
+        let cached = self.session.tokens();
+        let same = cached.iter().zip(&ids).take_while(|(a, b)| a == b).count();
+        let kept = same.min(ids.len().saturating_sub(1));
+        self.session.truncate(kept);
+        let free = self.context.saturating_sub(ids.len());
+        let mut options = self.options.clone();
+        // The last token needs no position of its own.
+        options.max_tokens = options.max_tokens.min(free.saturating_add(1));
+        options.sampling.seed = options.sampling.seed.wrapping_add(self.answers);
+        self.answers += 1;
+        let mut failed = None;
+        let mut watch = |event: Event<'_>| {
+            if let Event::Token { text, .. } | Event::Tail { text } = event
+                && !text.is_empty()
+                && let Err(e) = term::print(text)
+            {
+                failed.get_or_insert(e);
+            }
+            if failed.is_some() || interrupt::requested() {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        };
+        let done = pollster::block_on(generate(
+            &mut self.session,
+            &ids[kept..],
+            &options,
+            &mut watch,
+        ));
+        if let Some(e) = failed {
+            return Err(e);
+        }
+        let done = done?;
+        if !done.text.ends_with('\n') {
+            term::print("\n")?;
+        }
+        match done.reason {
+            StopReason::Cancelled if !done.text.is_empty() => term::note("[stopped]"),
+            StopReason::Length | StopReason::Context if done.ids.len() > free => {
+                term::note(&format!(
+                    "[the context of {} positions is full: the answer ends here, and the oldest messages are left \
+                     out of the next prompt; --ctx makes room]",
+                    self.context
+                ));
+            }
+            StopReason::Length if self.prompter.has_template() => {
+                term::note(&format!(
+                    "[the answer ends at -n {} tokens]",
+                    self.options.max_tokens
+                ));
+            }
+            _ => {}
+        }
+        if let Some(last) = self.talk.exchanges.last_mut() {
+            last.answer = done.text;
+        }
+        Ok(())
+    }
+
+    /// The prompt for the last message, without the oldest exchanges where they leave no room for an answer.
+    fn prompt(&mut self) -> Result<Vec<u32>> {
+        // An answer gets a quarter of the context, if it may be that long.
+        let room = self.options.max_tokens.min(self.context / 4).max(1);
+        let before = self.talk.dropped;
+        loop {
+            let ids = self.prompter.ids(&self.talk, self.talk.dropped)?;
+            let last = self.talk.dropped + 1 >= self.talk.exchanges.len();
+            if ids.len() + room <= self.context || (last && ids.len() < self.context) {
+                let gone = self.talk.dropped - before;
+                if gone > 0 {
+                    term::note(&format!(
+                        "[the context of {} positions is full: the {} no longer sent to the model]",
+                        self.context,
+                        match gone {
+                            1 => "oldest message and its answer are".into(),
+                            n => format!("{n} oldest messages and their answers are"),
+                        }
+                    ));
+                }
+                return Ok(ids);
+            }
+            if last {
+                self.talk.dropped = before;
+                return Err(anyhow!(
+                    "the message and the system message have {} tokens, the context {} positions; shorten them, or \
+                     start with a larger --ctx",
+                    ids.len(),
+                    self.context
+                ));
+            }
+            self.talk.dropped += 1;
+        }
+    }
+
+    fn save(&mut self, path: &Path) -> Result<()> {
+        if path.exists() && !self.written.contains(path) {
+            return Err(anyhow!(
+                "{}: exists already and is not of this chat; give another name",
+                path.display()
+            ));
+        }
+        let shown = || path.display().to_string();
+        let mut file = term::beside(path)?;
+        file.write_all(self.talk.to_json()?.as_bytes())
+            .with_context(shown)?;
+        file.persist(path)
+            .map_err(|e| e.error)
+            .with_context(shown)?;
+        self.written.insert(path.into());
+        term::note(&format!(
+            "[{} messages saved: {}]",
+            2 * self.talk.exchanges.len(),
+            path.display()
+        ));
+        Ok(())
+    }
+
+    fn load(&mut self, path: &Path) -> Result<()> {
+        let text = input::read_text(path)?;
+        let shown = || path.display().to_string();
+        let messages = prompt::messages(&text).with_context(shown)?;
+        self.talk = Conversation::of_messages(&messages).with_context(shown)?;
+        term::note(&format!(
+            "[{} messages loaded: {}]",
+            2 * self.talk.exchanges.len(),
+            path.display()
+        ));
+        Ok(())
+    }
+}
