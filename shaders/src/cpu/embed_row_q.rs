@@ -27,10 +27,11 @@ pub fn run(
         let scale = weights[p.row_scales as usize + row as usize];
         let (mantissa, exponent) = ((scale & 0xffff) as i64, scale as i32 >> 16);
         let bytes: &[u8] = bytemuck::cast_slice(weights);
+        let table = simd::table_bytes(&p.table);
         let scales = scales_of(p.groups, p.scale_shift) as usize;
         for (g, chunk) in out.chunks_mut(32).enumerate() {
             let cell = tile * p.groups as usize + g;
-            let levels = simd::levels(encoding, &p.table, bytes, cell, in_tile);
+            let levels = simd::levels(encoding, &table, bytes, cell, in_tile);
             let at = (tile * scales + (g >> p.scale_shift)) * 32 + in_tile;
             let ws = i64::from(byte(&weights[p.scales as usize..], at));
             for (v, level) in chunk.iter_mut().zip(levels) {

@@ -5,12 +5,24 @@
 
 use super::fixed::scale64;
 use super::residual::add_residual;
-use super::simd;
+use super::simd::{self, Batch, Isa, Tile};
 use crate::params::{ACCUMULATE, LinearTile, STORE_RELATIVE};
+use crate::scales_of;
 use carat_format::{Encoding, TILE_ROWS};
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Weight rows that one task decodes.
-const ROWS_PER_TASK: usize = TILE_ROWS;
+/// Memory kept from call to call.
+#[derive(Default)]
+struct Scratch {
+    bias: Vec<i32>,
+    /// `[tile][batch row][32]`.
+    results: Vec<i32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
 
 /// `out[r][row_start + n] (+)= Σ_k w[n][k] · x[r][k]` in the unit `2^exponent`, saturated.
 ///
@@ -31,57 +43,178 @@ pub fn run(
     out: &mut [i32],
     stats: &mut [u32],
 ) {
-    let (rows, part_rows) = (rows as usize, p.part_rows as usize);
-    let tasks = part_rows.div_ceil(ROWS_PER_TASK);
-    // One block of results a task, `[weight row][batch row]`, scattered afterwards.
-    let mut results = vec![0i32; part_rows * rows];
-    let acts: Vec<simd::Activations<'_>> = (0..rows)
-        .map(|r| {
-            simd::Activations::new(
-                &act[r * p.act_stride as usize..(r + 1) * p.act_stride as usize],
-                p.groups as usize,
-            )
-        })
-        .collect();
-    super::for_chunks(&mut results, ROWS_PER_TASK * rows, |task, block| {
-        debug_assert!(task < tasks);
-        let mut row = simd::WeightRow::with_groups(p.groups as usize);
-        for (i, block) in block.chunks_mut(rows).enumerate() {
-            let n = task * ROWS_PER_TASK + i;
-            simd::decode_row(
-                encoding,
-                &p.table,
-                weights,
-                p.scales as usize,
-                p.groups as usize,
-                p.scale_shift,
-                n,
-                &mut row,
-            );
-            let scale = weights[p.row_scales as usize + n];
-            let (mantissa, exponent) = (scale & 0xffff, scale as i32 >> 16);
-            for (v, x) in block.iter_mut().zip(&acts) {
-                let sum = simd::dot(&row, x);
-                let unit = if p.mode == STORE_RELATIVE {
-                    0
-                } else {
-                    x.exponent
-                };
-                let shift = p.exponent.wrapping_sub(exponent).wrapping_sub(unit);
-                // Both mantissas are 16 bits.
-                *v = scale64(sum, mantissa * x.mantissa, shift);
-            }
-        }
-    });
+    run_on(Isa::get(), p, encoding, rows, act, weights, out, stats);
+}
+
+fn run_on(
+    isa: Isa,
+    p: &LinearTile,
+    encoding: Encoding,
+    rows: u32,
+    act: &[u32],
+    weights: &[u32],
+    out: &mut [i32],
+    stats: &mut [u32],
+) {
+    let (rows, part_rows, groups) = (rows as usize, p.part_rows as usize, p.groups as usize);
     let (start, stride) = (p.row_start as usize, p.out_stride as usize);
-    for n in 0..part_rows {
-        for r in 0..rows {
-            let v = results[n * rows + r];
-            let o = &mut out[r * stride + start + n];
-            if p.mode == ACCUMULATE {
-                add_residual(o, v, stats);
-            } else {
-                *o = v;
+    let mut scratch = SCRATCH.take();
+    let batch = Batch::new(
+        isa,
+        act,
+        p.act_stride as usize,
+        groups,
+        rows,
+        &mut scratch.bias,
+    );
+    let bytes: &[u8] = bytemuck::cast_slice(weights);
+    let table = simd::table_bytes(&p.table);
+    let cells = encoding.group_bytes() * TILE_ROWS * groups;
+    let scales = scales_of(p.groups, p.scale_shift) as usize * TILE_ROWS;
+    let tile = |t: usize| Tile {
+        encoding,
+        table: &table,
+        cells: &bytes[t * cells..(t + 1) * cells],
+        scales: &bytes[p.scales as usize * 4 + t * scales..][..scales],
+        groups,
+        scale_shift: p.scale_shift,
+    };
+    let finish = |n: usize, r: usize, sum: i64| {
+        let scale = weights[p.row_scales as usize + n];
+        let (mantissa, exponent) = (scale & 0xffff, scale as i32 >> 16);
+        let x = batch.row(r);
+        let unit = if p.mode == STORE_RELATIVE {
+            0
+        } else {
+            x.exponent
+        };
+        let shift = p.exponent.wrapping_sub(exponent).wrapping_sub(unit);
+        // Both mantissas are 16 bits.
+        scale64(sum, mantissa * x.mantissa, shift)
+    };
+    // Tasks count for themselves and add up here: neither a sum nor a maximum has an order.
+    let (saturated, largest) = (AtomicU32::new(0), AtomicU32::new(0));
+    let store = |out: &mut [i32], values: &mut dyn Iterator<Item = i32>| {
+        if p.mode != ACCUMULATE {
+            out.iter_mut().zip(values).for_each(|(o, v)| *o = v);
+            return;
+        }
+        let mut own = [0; 2];
+        for (o, v) in out.iter_mut().zip(values) {
+            add_residual(o, v, &mut own);
+        }
+        saturated.fetch_add(own[0], Ordering::Relaxed);
+        largest.fetch_max(own[1], Ordering::Relaxed);
+    };
+    if rows == 1 {
+        let out = &mut out[start..start + part_rows];
+        super::for_chunks(out, TILE_ROWS, |t, out| {
+            simd::tile_sums(isa, &tile(t), &batch, |_, sums| {
+                let values = sums.iter().enumerate();
+                store(
+                    out,
+                    &mut values.map(|(i, s)| finish(t * TILE_ROWS + i, 0, *s)),
+                );
+            });
+        });
+    } else if rows > 1 {
+        let len = rows * TILE_ROWS;
+        let tiles = part_rows.div_ceil(TILE_ROWS);
+        let results = &mut scratch.results;
+        results.resize(results.len().max(tiles * len), 0);
+        let results = &mut results[..tiles * len];
+        super::for_chunks(results, len, |t, block| {
+            let real = TILE_ROWS.min(part_rows - t * TILE_ROWS);
+            simd::tile_sums(isa, &tile(t), &batch, |r, sums| {
+                let block = &mut block[r * TILE_ROWS..(r + 1) * TILE_ROWS];
+                for (i, (v, s)) in block.iter_mut().zip(sums).enumerate().take(real) {
+                    *v = finish(t * TILE_ROWS + i, r, *s);
+                }
+            });
+        });
+        let results: &[i32] = results;
+        let end = out.len().min(rows * stride);
+        super::for_chunks(&mut out[..end], stride, |r, out| {
+            let out = &mut out[start..start + part_rows];
+            let mut values = results
+                .chunks_exact(len)
+                .flat_map(|block| &block[r * TILE_ROWS..(r + 1) * TILE_ROWS]);
+            store(out, &mut values.by_ref().copied());
+        });
+    }
+    if p.mode == ACCUMULATE {
+        stats[0] = stats[0].wrapping_add(saturated.into_inner());
+        stats[1] = stats[1].max(largest.into_inner());
+    }
+    SCRATCH.set(scratch);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act_stride;
+    use crate::params::STORE;
+    use carat_format::{Coding, ScaleGroup, TensorLayout};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+        #[test]
+        fn every_version_writes_the_same(
+            encoding in select(Encoding::ALL.to_vec()),
+            group in select(ScaleGroup::ALL.to_vec()),
+            rows in select(vec![1u64, 31, 32, 33, 70]),
+            cols in select(vec![1u64, 33, 96, 129]),
+            batch in select(vec![1u32, 2, 3, 9, 19]),
+            mode in select(vec![STORE, ACCUMULATE, STORE_RELATIVE]),
+            seed in any::<u64>(),
+        ) {
+            let mut seed = seed | 1;
+            let mut next = || {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                (seed >> 16) as u32
+            };
+            let layout = TensorLayout::new(Coding { encoding, group }, rows, cols).unwrap();
+            let part = &layout.parts[0];
+            let groups = layout.groups as u32;
+            let mut weights: Vec<u32> = (0..part.end / 4).map(|_| next()).collect();
+            for w in &mut weights[(part.row_scales / 4) as usize..] {
+                *w = *w & 0xffff | (((next() % 20) as i32 - 20) << 16) as u32;
+            }
+            let stride = act_stride(groups);
+            let mut act: Vec<u32> = (0..batch * stride).map(|_| next()).collect();
+            for row in act.chunks_mut(stride as usize) {
+                let codes: &mut [i8] = bytemuck::cast_slice_mut(&mut row[..groups as usize * 8]);
+                codes.iter_mut().for_each(|c| *c = (*c).max(-127));
+                let tail = (groups * 8 + groups.div_ceil(4)) as usize;
+                row[tail] &= 0xffff;
+                row[tail + 1] = next() % 8;
+            }
+            let p = LinearTile {
+                table: std::array::from_fn(|_| next()),
+                row_start: 3,
+                part_rows: rows as u32,
+                groups,
+                scales: (part.scales / 4) as u32,
+                row_scales: (part.row_scales / 4) as u32,
+                act_stride: stride,
+                out_stride: rows as u32 + 5,
+                exponent: (next() % 12) as i32,
+                mode,
+                scale_shift: group.shift(),
+                ..Default::default()
+            };
+            let before: Vec<i32> = (0..batch * p.out_stride).map(|_| next() as i32 >> 1).collect();
+            let (mut expected, mut counted) = (before.clone(), [u32::MAX, 5]);
+            run_on(Isa::Portable, &p, encoding, batch, &act, &weights, &mut expected, &mut counted);
+            for isa in Isa::ALL.iter().filter(|i| i.supported()) {
+                let (mut out, mut stats) = (before.clone(), [u32::MAX, 5]);
+                run_on(*isa, &p, encoding, batch, &act, &weights, &mut out, &mut stats);
+                prop_assert_eq!(&out, &expected, "{:?}", isa);
+                prop_assert_eq!(stats, counted, "{:?}", isa);
             }
         }
     }

@@ -1,0 +1,278 @@
+//! 256-bit vectors: eight rows, look-ups by `vpshufb`; the dot by `vpdpbusd` or by multiply-adds of pairs.
+
+use super::kernel::{join, spread, tile_kernel};
+use super::{Batch, Line, Tile};
+use carat_format::{Encoding, TILE_ROWS};
+use std::arch::x86_64::*;
+
+type V = __m256i;
+const LANES: usize = 8;
+const PARTS: usize = 2;
+
+#[inline(always)]
+fn zero() -> V {
+    // SAFETY: all bits zero is a value of a vector of integers.
+    unsafe { core::mem::zeroed() }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load(bytes: &[u8], at: usize) -> V {
+    let bytes = &bytes[at..at + 32];
+    // SAFETY: `bytes` is 32 readable bytes; the load is unaligned.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store(bytes: &mut [u8], v: V) {
+    let bytes = &mut bytes[..32];
+    // SAFETY: `bytes` is 32 writable bytes; the store is unaligned.
+    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), v) };
+}
+
+/// The row of each lane, as [`transpose`] and the choice of words in [`levels`] leave them.
+const fn order(bits: usize) -> [u8; LANES] {
+    match bits {
+        2 | 3 => [0, 1, 4, 5, 2, 3, 6, 7],
+        4 => [0, 2, 4, 6, 1, 3, 5, 7],
+        _ => [0, 1, 2, 3, 4, 5, 6, 7],
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn scales(bytes: &[u8], part: usize, order: &[u8; LANES]) -> V {
+    let bytes = &bytes[part * LANES..(part + 1) * LANES];
+    // SAFETY: both are 8 readable bytes; the loads are unaligned.
+    let (b, order) = unsafe {
+        (
+            _mm_loadl_epi64(bytes.as_ptr().cast()),
+            _mm_loadl_epi64(order.as_ptr().cast()),
+        )
+    };
+    _mm256_cvtepu8_epi32(_mm_shuffle_epi8(b, order))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn splat(v: i32) -> V {
+    _mm256_set1_epi32(v)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn mul(a: V, b: V) -> V {
+    _mm256_mullo_epi32(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add(a: V, b: V) -> V {
+    _mm256_add_epi32(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn high(t: V) -> V {
+    _mm256_srai_epi32::<14>(t)
+}
+
+/// Within each 128 bits: word `e` of the four vectors.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose(z: [V; 4]) -> [V; 4] {
+    let (a, b) = (
+        _mm256_unpacklo_epi32(z[0], z[1]),
+        _mm256_unpackhi_epi32(z[0], z[1]),
+    );
+    let (c, d) = (
+        _mm256_unpacklo_epi32(z[2], z[3]),
+        _mm256_unpackhi_epi32(z[2], z[3]),
+    );
+    [
+        _mm256_unpacklo_epi64(a, c),
+        _mm256_unpackhi_epi64(a, c),
+        _mm256_unpacklo_epi64(b, d),
+        _mm256_unpackhi_epi64(b, d),
+    ]
+}
+
+/// Levels 4q..4q + 4 of eight rows, through a table that holds them raised by `raise`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn levels<const BITS: usize>(cell: &[u8], part: usize, table: V, raise: i8) -> [V; 8] {
+    let mask = _mm256_set1_epi8(((1u32 << BITS) - 1) as i8);
+    let look = |i: V| _mm256_shuffle_epi8(table, _mm256_and_si256(i, mask));
+    let shift = |v: V, n: u32| _mm256_srl_epi16(v, _mm_cvtsi32_si128(n as i32));
+    match BITS {
+        1 => {
+            let w = load(cell, part * 32);
+            let mut l = [w; 8];
+            for (q, l) in l.iter_mut().enumerate() {
+                *l = look(shift(w, q as u32));
+            }
+            l
+        }
+        2 | 3 => {
+            let at = part * 64;
+            let (a, b) = (
+                _mm256_castsi256_ps(load(cell, at)),
+                _mm256_castsi256_ps(load(cell, at + 32)),
+            );
+            let words = [
+                _mm256_castps_si256(_mm256_shuffle_ps::<0x88>(a, b)),
+                _mm256_castps_si256(_mm256_shuffle_ps::<0xdd>(a, b)),
+            ];
+            let mut l = words_of(words[0]);
+            if BITS == 2 {
+                for (e, w) in words.into_iter().enumerate() {
+                    for s in 0..4 {
+                        l[2 * s + e] = look(shift(w, 2 * s as u32));
+                    }
+                }
+                return l;
+            }
+            // Bit q of a row's byte j in the second plane is the high bit of level 4q + j.
+            let lanes = _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7);
+            let top = _mm256_permutevar8x32_epi32(load(cell, 256 + part * 32), lanes);
+            let m = splat(0x3333_3333);
+            let select =
+                |a: V, b: V| _mm256_or_si256(_mm256_and_si256(m, a), _mm256_andnot_si256(m, b));
+            for (e, w) in words.into_iter().enumerate() {
+                let top = shift(top, e as u32);
+                let first = select(w, _mm256_slli_epi16::<2>(top));
+                let second = select(shift(w, 2), top);
+                l[e] = look(first);
+                l[4 + e] = look(shift(first, 4));
+                l[2 + e] = look(second);
+                l[6 + e] = look(shift(second, 4));
+            }
+            l
+        }
+        4 => {
+            let at = part * 128;
+            let w = transpose([
+                load(cell, at),
+                load(cell, at + 32),
+                load(cell, at + 64),
+                load(cell, at + 96),
+            ]);
+            let mut l = words_of(w[0]);
+            for (q, w) in w.into_iter().enumerate() {
+                l[q] = look(w);
+                l[q + 4] = look(shift(w, 4));
+            }
+            l
+        }
+        _ => {
+            // A vector is one row; halves of rows j and j + 4 are brought together first.
+            let mut halves = [[zero(); 4]; 2];
+            for j in 0..4 {
+                let at = part * 256 + j * 32;
+                let (a, b) = (load(cell, at), load(cell, at + 128));
+                halves[0][j] = _mm256_permute2x128_si256::<0x20>(a, b);
+                halves[1][j] = _mm256_permute2x128_si256::<0x31>(a, b);
+            }
+            let [a, b] = halves.map(|h| transpose(h));
+            let raise = _mm256_set1_epi8(raise);
+            let mut l = words_of(raise);
+            for q in 0..4 {
+                l[q] = _mm256_xor_si256(a[q], raise);
+                l[q + 4] = _mm256_xor_si256(b[q], raise);
+            }
+            l
+        }
+    }
+}
+
+#[inline(always)]
+fn words_of(v: V) -> [V; 8] {
+    [v; 8]
+}
+
+/// Processors with AVX2 alone.
+pub mod plain {
+    use super::*;
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn table(tile: &Tile<'_>) -> V {
+        load(&spread16(tile, 0), 0)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn decode<const BITS: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
+        levels::<BITS>(cell, part, table, 0)
+    }
+
+    /// |level|·(±code) in pairs of 16 bits: at most 2·128·127 < 2^15. A level may be −128, a code may not.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn dot(l: &[V; 8], x: &[u32], _bias: &[i32], _g: usize) -> V {
+        let ones = _mm256_set1_epi16(1);
+        let mut sum = zero();
+        for (l, x) in l.iter().zip(x) {
+            let x = _mm256_sign_epi8(splat(*x as i32), *l);
+            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(*l), x);
+            sum = add(sum, _mm256_madd_epi16(pairs, ones));
+        }
+        sum
+    }
+
+    tile_kernel!("avx2", 4);
+}
+
+macro_rules! vnni_version {
+    ($(#[$doc:meta])* $name:ident, $features:literal, $dot:ident) => {
+        $(#[$doc])*
+        pub mod $name {
+            use super::*;
+
+            #[inline]
+            #[target_feature(enable = "avx2")]
+            fn table(tile: &Tile<'_>) -> V {
+                load(&spread16(tile, 128), 0)
+            }
+
+            #[inline]
+            #[target_feature(enable = "avx2")]
+            fn decode<const BITS: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
+                levels::<BITS>(cell, part, table, -128)
+            }
+
+            /// Levels are raised by 128, so `bias` is −128·Σ codes of each group.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn dot(l: &[V; 8], x: &[u32], bias: &[i32], g: usize) -> V {
+                let mut sum = splat(bias[g]);
+                for (l, x) in l.iter().zip(x) {
+                    sum = $dot(sum, *l, splat(*x as i32));
+                }
+                sum
+            }
+
+            tile_kernel!($features, 4);
+        }
+    };
+}
+
+vnni_version!(
+    /// Processors with AVX-VNNI: its `vpdpbusd` has the encoding of AVX2.
+    vnni,
+    "avx2,avxvnni",
+    _mm256_dpbusd_avx_epi32
+);
+vnni_version!(
+    /// Processors with AVX-512 VNNI but no byte permutations across a vector.
+    vnni_vl,
+    "avx2,avx512f,avx512vl,avx512vnni",
+    _mm256_dpbusd_epi32
+);
+
+/// The table in both halves.
+fn spread16(tile: &Tile<'_>, bias: u8) -> [u8; 32] {
+    let table = spread(tile.encoding, tile.table, bias);
+    core::array::from_fn(|i| table[i % 16])
+}

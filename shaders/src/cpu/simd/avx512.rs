@@ -1,0 +1,203 @@
+//! 512-bit vectors: sixteen rows, `vpdpbusd`, look-ups by `vpermb`.
+
+use super::kernel::{join, spread, tile_kernel};
+use super::{Batch, Line, Tile};
+use carat_format::{Encoding, TILE_ROWS};
+use std::arch::x86_64::*;
+
+type V = __m512i;
+const LANES: usize = 16;
+const PARTS: usize = 2;
+
+#[inline(always)]
+fn zero() -> V {
+    // SAFETY: all bits zero is a value of a vector of integers.
+    unsafe { core::mem::zeroed() }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(bytes: &[u8], at: usize) -> V {
+    let bytes = &bytes[at..at + 64];
+    // SAFETY: `bytes` is 64 readable bytes; the load is unaligned.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store(bytes: &mut [u8], v: V) {
+    let bytes = &mut bytes[..64];
+    // SAFETY: `bytes` is 64 writable bytes; the store is unaligned.
+    unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), v) };
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn table(tile: &Tile<'_>) -> V {
+    load(&spread(tile.encoding, tile.table, 128), 0)
+}
+
+/// The row of each lane: [`transpose`] leaves row `4·j + k` in lane `4·k + j`.
+const fn order(bits: usize) -> [u8; LANES] {
+    match bits {
+        4 | 8 => [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15],
+        _ => [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn scales(bytes: &[u8], part: usize, order: &[u8; LANES]) -> V {
+    let bytes = &bytes[part * LANES..(part + 1) * LANES];
+    // SAFETY: both are 16 readable bytes; the loads are unaligned.
+    let (b, order) = unsafe {
+        (
+            _mm_loadu_si128(bytes.as_ptr().cast()),
+            _mm_loadu_si128(order.as_ptr().cast()),
+        )
+    };
+    _mm512_cvtepu8_epi32(_mm_shuffle_epi8(b, order))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn splat(v: i32) -> V {
+    _mm512_set1_epi32(v)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn mul(a: V, b: V) -> V {
+    _mm512_mullo_epi32(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn add(a: V, b: V) -> V {
+    _mm512_add_epi32(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn high(t: V) -> V {
+    _mm512_srai_epi32::<14>(t)
+}
+
+/// Levels are raised by 128, so `bias` is −128·Σ codes of each group.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dot(l: &[V; 8], x: &[u32], bias: &[i32], g: usize) -> V {
+    let mut even = _mm512_set1_epi32(bias[g]);
+    let mut odd = zero();
+    for q in 0..4 {
+        even = _mm512_dpbusd_epi32(even, l[2 * q], splat(x[2 * q] as i32));
+        odd = _mm512_dpbusd_epi32(odd, l[2 * q + 1], splat(x[2 * q + 1] as i32));
+    }
+    add(even, odd)
+}
+
+/// Within each 128 bits: word `e` of the four vectors.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose(z: [V; 4]) -> [V; 4] {
+    let (a, b) = (
+        _mm512_unpacklo_epi32(z[0], z[1]),
+        _mm512_unpackhi_epi32(z[0], z[1]),
+    );
+    let (c, d) = (
+        _mm512_unpacklo_epi32(z[2], z[3]),
+        _mm512_unpackhi_epi32(z[2], z[3]),
+    );
+    [
+        _mm512_unpacklo_epi64(a, c),
+        _mm512_unpackhi_epi64(a, c),
+        _mm512_unpacklo_epi64(b, d),
+        _mm512_unpackhi_epi64(b, d),
+    ]
+}
+
+/// Levels 4q..4q + 4 of sixteen rows, raised by 128. Only the low bits of an index count ([`spread`]).
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn decode<const BITS: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
+    let look = |i: V| _mm512_permutexvar_epi8(i, table);
+    let shift = |v: V, n: u32| _mm512_srl_epi16(v, _mm_cvtsi32_si128(n as i32));
+    match BITS {
+        1 => {
+            let w = load(cell, part * 64);
+            let mut l = [w; 8];
+            for (q, l) in l.iter_mut().enumerate() {
+                *l = look(shift(w, q as u32));
+            }
+            l
+        }
+        2 | 3 => {
+            let (a, b) = (load(cell, part * 128), load(cell, part * 128 + 64));
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let odd = _mm512_add_epi32(even, splat(1));
+            let words = [
+                _mm512_permutex2var_epi32(a, even, b),
+                _mm512_permutex2var_epi32(a, odd, b),
+            ];
+            let mut l = [a; 8];
+            if BITS == 2 {
+                for (e, w) in words.into_iter().enumerate() {
+                    for s in 0..4 {
+                        l[2 * s + e] = look(shift(w, 2 * s as u32));
+                    }
+                }
+                return l;
+            }
+            // Bit q of a row's byte j in the second plane is the high bit of level 4q + j.
+            let top = load(cell, 256 + part * 64);
+            // `(a & m) | (b & !m)`.
+            let m = splat(0x3333_3333);
+            let select = |a: V, b: V| _mm512_ternarylogic_epi32::<0xca>(m, a, b);
+            for (e, w) in words.into_iter().enumerate() {
+                let top = shift(top, e as u32);
+                let first = select(w, _mm512_slli_epi16::<2>(top));
+                let second = select(shift(w, 2), top);
+                l[e] = look(first);
+                l[4 + e] = look(shift(first, 4));
+                l[2 + e] = look(second);
+                l[6 + e] = look(shift(second, 4));
+            }
+            l
+        }
+        4 => {
+            let at = part * 256;
+            let w = transpose([
+                load(cell, at),
+                load(cell, at + 64),
+                load(cell, at + 128),
+                load(cell, at + 192),
+            ]);
+            let mut l = [w[0]; 8];
+            for (q, w) in w.into_iter().enumerate() {
+                l[q] = look(w);
+                l[q + 4] = look(shift(w, 4));
+            }
+            l
+        }
+        _ => {
+            // A vector is two rows; halves of four rows are brought together first.
+            let mut halves = [[zero(); 4]; 2];
+            for j in 0..4 {
+                let at = part * 512 + j * 128;
+                let (a, b) = (load(cell, at), load(cell, at + 64));
+                halves[0][j] = _mm512_shuffle_i64x2::<0x88>(a, b);
+                halves[1][j] = _mm512_shuffle_i64x2::<0xdd>(a, b);
+            }
+            let [a, b] = halves.map(|h| transpose(h));
+            let raise = |v: V| _mm512_xor_si512(v, _mm512_set1_epi8(-128));
+            let mut l = [a[0]; 8];
+            for q in 0..4 {
+                l[q] = raise(a[q]);
+                l[q + 4] = raise(b[q]);
+            }
+            l
+        }
+    }
+}
+
+tile_kernel!("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni", 8);

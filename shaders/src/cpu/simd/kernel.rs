@@ -1,0 +1,173 @@
+//! The plan that the wide versions share, as a macro: functions of one instruction set must be compiled
+//! together.
+//!
+//! Exact sums without 64-bit lanes: `t = d·ws` lies below 2^27, `lo = Σ t·as` is kept modulo 2^32 and
+//! `hi = Σ (t >> 14)·as` below 2^31 (1,024 groups); since `Σ (t mod 2^14)·as < 2^32`, the sum is
+//! `2^14·hi + ((lo − 2^14·hi) mod 2^32)`.
+
+/// `2^14·hi + ((lo − 2^14·hi) mod 2^32)`.
+#[inline(always)]
+pub fn join(lo: i32, hi: i32) -> i64 {
+    let high = i64::from(hi) << 14;
+    high + i64::from((lo as u32).wrapping_sub(high as u32))
+}
+
+/// The table over 64 bytes, each level raised by `bias` modulo 256, so that bits of an index beyond the code's do not
+/// matter.
+pub fn spread(encoding: carat_format::Encoding, table: &[u8; 16], bias: u8) -> [u8; 64] {
+    let n = encoding.levels().max(1);
+    std::array::from_fn(|i| table[i % n].wrapping_add(bias))
+}
+
+/// Expects in scope: `V`, `LANES`, `PARTS` (vectors of rows per pass of one row of activations), `zero`, `load`,
+/// `store`, `table`, `order`, `decode`, `scales`, `splat`, `dot`, `mul`, `high` and `add`.
+macro_rules! tile_kernel {
+    ($features:literal, $block:literal) => {
+        /// See [`crate::cpu::simd::tile_sums`].
+        #[target_feature(enable = $features)]
+        pub fn run(
+            tile: &Tile<'_>,
+            batch: &Batch<'_>,
+            lines: &mut Vec<Line>,
+            emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
+        ) {
+            match tile.encoding {
+                Encoding::Pow1 => with_bits::<1>(tile, batch, lines, emit),
+                Encoding::Pow2 => with_bits::<2>(tile, batch, lines, emit),
+                Encoding::Pow3 => with_bits::<3>(tile, batch, lines, emit),
+                Encoding::Pow4 => with_bits::<4>(tile, batch, lines, emit),
+                Encoding::Int8 => with_bits::<8>(tile, batch, lines, emit),
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        fn with_bits<const BITS: usize>(
+            tile: &Tile<'_>,
+            batch: &Batch<'_>,
+            lines: &mut Vec<Line>,
+            emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
+        ) {
+            let table = table(tile);
+            let len = TILE_ROWS * 4 * BITS;
+            if batch.rows == 1 {
+                let source = |part: usize, g: usize| {
+                    decode::<BITS>(&tile.cells[g * len..(g + 1) * len], part, table)
+                };
+                let mut sums = [0i64; TILE_ROWS];
+                for part in (0..TILE_ROWS / LANES).step_by(PARTS) {
+                    pass::<BITS, 1, PARTS>(tile, batch, 0, part, source, |_, row, v| sums[row] = v);
+                }
+                return emit(0, &sums);
+            }
+            // Decoded once for all rows: `[part][group][8]` vectors.
+            let vector = LANES * 4;
+            lines.resize(
+                (tile.groups * TILE_ROWS * 32 / 64).max(lines.len()),
+                Line([0; 64]),
+            );
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(lines);
+            for (i, out) in bytes
+                .chunks_exact_mut(8 * vector)
+                .take(tile.groups * TILE_ROWS / LANES)
+                .enumerate()
+            {
+                let (part, g) = (i / tile.groups, i % tile.groups);
+                let l = decode::<BITS>(&tile.cells[g * len..(g + 1) * len], part, table);
+                for (out, l) in out.chunks_exact_mut(vector).zip(l) {
+                    store(out, l);
+                }
+            }
+            let bytes: &[u8] = bytes;
+            let mut first = 0;
+            while first < batch.rows {
+                let count = match batch.rows - first {
+                    n if n >= $block => buffered::<BITS, $block>(tile, batch, first, bytes, emit),
+                    n if n >= 2 => buffered::<BITS, 2>(tile, batch, first, bytes, emit),
+                    _ => buffered::<BITS, 1>(tile, batch, first, bytes, emit),
+                };
+                first += count;
+            }
+        }
+
+        /// `B` rows of activations from `first` on; returns `B`.
+        #[target_feature(enable = $features)]
+        fn buffered<const BITS: usize, const B: usize>(
+            tile: &Tile<'_>,
+            batch: &Batch<'_>,
+            first: usize,
+            bytes: &[u8],
+            emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
+        ) -> usize {
+            let vector = LANES * 4;
+            let source = |part: usize, g: usize| {
+                let at = (part * tile.groups + g) * 8 * vector;
+                let cell = &bytes[at..at + 8 * vector];
+                let mut l = [zero(); 8];
+                for (q, l) in l.iter_mut().enumerate() {
+                    *l = load(cell, q * vector);
+                }
+                l
+            };
+            let mut sums = [[0i64; TILE_ROWS]; B];
+            for part in 0..TILE_ROWS / LANES {
+                pass::<BITS, B, 1>(tile, batch, first, part, source, |b, row, v| {
+                    sums[b][row] = v
+                });
+            }
+            for (b, sums) in sums.iter().enumerate() {
+                emit(first + b, sums);
+            }
+            B
+        }
+
+        /// `P` vectors of rows from `part` on times `B` rows of activations.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn pass<const BITS: usize, const B: usize, const P: usize>(
+            tile: &Tile<'_>,
+            batch: &Batch<'_>,
+            first: usize,
+            part: usize,
+            source: impl Fn(usize, usize) -> [V; 8],
+            mut emit: impl FnMut(usize, usize, i64),
+        ) {
+            let order = order(BITS);
+            let groups = tile.groups;
+            let rows: [_; B] = core::array::from_fn(|b| batch.row(first + b));
+            let bias: [&[i32]; B] = core::array::from_fn(|b| match batch.bias {
+                [] => batch.bias,
+                all => &all[(first + b) * groups..(first + b + 1) * groups],
+            });
+            let mut lo = [[zero(); B]; P];
+            let mut hi = [[zero(); B]; P];
+            for g in 0..groups {
+                let ws = &tile.scales[(g >> tile.scale_shift) * TILE_ROWS..][..TILE_ROWS];
+                for p in 0..P {
+                    let l = source(part + p, g);
+                    let ws = scales(ws, part + p, &order);
+                    for b in 0..B {
+                        let x = &rows[b].words[g * 8..g * 8 + 8];
+                        let t = mul(dot(&l, x, bias[b], g), ws);
+                        let a = splat(i32::from(rows[b].scales[g]));
+                        lo[p][b] = add(lo[p][b], mul(t, a));
+                        hi[p][b] = add(hi[p][b], mul(high(t), a));
+                    }
+                }
+            }
+            for p in 0..P {
+                for b in 0..B {
+                    let (mut low, mut top) = ([0u8; LANES * 4], [0u8; LANES * 4]);
+                    store(&mut low, lo[p][b]);
+                    store(&mut top, hi[p][b]);
+                    let lanes = low.chunks_exact(4).zip(top.chunks_exact(4));
+                    for (i, (l, h)) in lanes.enumerate() {
+                        let word = |b: &[u8]| i32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                        let row = (part + p) * LANES + usize::from(order[i]);
+                        emit(b, row, join(word(l), word(h)));
+                    }
+                }
+            }
+        }
+    };
+}
+pub(super) use tile_kernel;

@@ -1,0 +1,286 @@
+//! The products' inner loops: one tile of 32 weight rows times rows of activations, compiled for several
+//! instruction sets and chosen at run time. Every version gives the integers of [`portable`]: sums of
+//! integers have no order.
+//!
+//! The wide versions share one plan ([`kernel`]). A vector holds one 32-bit lane for each weight row: four
+//! consecutive levels of it. A group is eight such vectors, looked up by byte shuffles in registers, so that
+//! eight int8 dot instructions against broadcast activations leave `d`, the group's sum of every row, without
+//! any sum across lanes.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod kernel;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(test)]
+mod tests;
+
+use crate::act_stride;
+use carat_format::{Encoding, TILE_ROWS, unpack_group};
+use std::sync::OnceLock;
+
+/// One row of activations taken apart.
+#[derive(Clone, Copy)]
+pub struct Activations<'a> {
+    /// Codes, four a word, eight words a group.
+    pub words: &'a [u32],
+    /// A scale a group.
+    pub scales: &'a [u8],
+    /// 16-bit mantissa of the row's scale.
+    pub mantissa: u32,
+    /// Exponent of the row's scale.
+    pub exponent: i32,
+}
+
+impl<'a> Activations<'a> {
+    /// `row` is laid out as [`crate::act_stride`] says.
+    pub fn new(row: &'a [u32], groups: usize) -> Self {
+        let tail = groups * 8 + groups.div_ceil(4);
+        let scales: &[u8] = bytemuck::cast_slice(&row[groups * 8..tail]);
+        Self {
+            words: &row[..groups * 8],
+            scales: &scales[..groups],
+            mantissa: row[tail],
+            exponent: row[tail + 1] as i32,
+        }
+    }
+
+    /// The 32 codes of group `g`.
+    fn codes(&self, g: usize) -> &'a [i8] {
+        bytemuck::cast_slice(&self.words[g * 8..g * 8 + 8])
+    }
+}
+
+/// 32 rows of a matrix as the file holds them.
+#[derive(Clone, Copy)]
+pub struct Tile<'a> {
+    /// How the codes are stored.
+    pub encoding: Encoding,
+    /// Levels of the codes.
+    pub table: &'a [u8; 16],
+    /// `[group][32 rows][group bytes]`.
+    pub cells: &'a [u8],
+    /// `[scale][32 rows]`.
+    pub scales: &'a [u8],
+    /// Groups of a row.
+    pub groups: usize,
+    /// The scale of group `g` is scale `g >> scale_shift`.
+    pub scale_shift: u32,
+}
+
+/// Rows of activations of the same length.
+#[derive(Clone, Copy)]
+pub struct Batch<'a> {
+    act: &'a [u32],
+    stride: usize,
+    groups: usize,
+    rows: usize,
+    /// `[row][group]` of −128·Σ codes, empty where [`Isa::biased`] is false.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    bias: &'a [i32],
+}
+
+impl<'a> Batch<'a> {
+    /// `bias` is room that [`Self::row`]'s users may need; it keeps its memory between calls.
+    pub fn new(
+        isa: Isa,
+        act: &'a [u32],
+        stride: usize,
+        groups: usize,
+        rows: usize,
+        bias: &'a mut Vec<i32>,
+    ) -> Self {
+        debug_assert!(stride >= act_stride(groups as u32) as usize);
+        bias.clear();
+        if isa.biased() {
+            for row in act.chunks(stride).take(rows) {
+                let codes: &[i8] = bytemuck::cast_slice(&row[..groups * 8]);
+                let sum = |g: &[i8]| -128 * g.iter().map(|c| i32::from(*c)).sum::<i32>();
+                bias.extend(codes.chunks_exact(32).map(sum));
+            }
+        }
+        Self {
+            act,
+            stride,
+            groups,
+            rows,
+            bias,
+        }
+    }
+
+    /// Row `r`.
+    pub fn row(&self, r: usize) -> Activations<'a> {
+        Activations::new(
+            &self.act[r * self.stride..(r + 1) * self.stride],
+            self.groups,
+        )
+    }
+}
+
+/// Version of the inner loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// Plain Rust.
+    Portable,
+    /// 256-bit multiply-add of pairs of bytes.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 256-bit `vpdpbusd`.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// 256-bit `vpdpbusd` of AVX-512 VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vl,
+    /// 512-bit `vpdpbusd` and byte permutations (VNNI and VBMI).
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// Every version compiled here, by rising speed.
+    pub const ALL: &[Isa] = &[
+        Isa::Portable,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vl,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512,
+    ];
+
+    /// Whether this processor has its instructions.
+    pub fn supported(self) -> bool {
+        match self {
+            Isa::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vl => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vbmi")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+        }
+    }
+
+    /// The value of `CARAT_CPU` that names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vl => "avx512vl",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether its dot takes one unsigned side: levels are raised by 128, and 128·Σ codes subtracted.
+    fn biased(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni | Isa::Avx512Vl | Isa::Avx512 => true,
+            _ => false,
+        }
+    }
+
+    /// The fastest that this processor has, or the one that the environment's `CARAT_CPU` names if it has
+    /// that; looked up once.
+    pub fn get() -> Isa {
+        static CHOICE: OnceLock<Isa> = OnceLock::new();
+        *CHOICE.get_or_init(|| {
+            let named = std::env::var("CARAT_CPU").ok();
+            let mut have = Isa::ALL.iter().copied().filter(|i| i.supported());
+            let wanted = have.clone().find(|i| named.as_deref() == Some(i.name()));
+            wanted.or_else(|| have.next_back()).unwrap_or(Isa::Portable)
+        })
+    }
+}
+
+/// A cache line of decoded levels.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+#[cfg(target_arch = "x86_64")]
+thread_local! {
+    /// Decoded levels of a tile, kept from call to call.
+    static LINES: std::cell::RefCell<Vec<Line>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Calls `emit(row, sums)` for each row of the batch with `Σ_g as_g · ws_g · Σ_i level_i · code_i` of the
+/// tile's 32 rows, exact.
+///
+/// Panics unless `isa` is [`Isa::supported`]; codes of activations lie in ±127.
+pub fn tile_sums(
+    isa: Isa,
+    tile: &Tile<'_>,
+    batch: &Batch<'_>,
+    mut emit: impl FnMut(usize, &[i64; TILE_ROWS]),
+) {
+    assert_eq!(tile.groups, batch.groups);
+    assert!(isa.supported());
+    let emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]) = &mut emit;
+    #[cfg(target_arch = "x86_64")]
+    if isa != Isa::Portable {
+        let mut lines = LINES.take();
+        match isa {
+            Isa::Portable => {}
+            // SAFETY: `supported` found the version's instructions, just above.
+            Isa::Avx2 => unsafe { avx2::plain::run(tile, batch, &mut lines, emit) },
+            // SAFETY: as above.
+            Isa::AvxVnni => unsafe { avx2::vnni::run(tile, batch, &mut lines, emit) },
+            // SAFETY: as above.
+            Isa::Avx512Vl => unsafe { avx2::vnni_vl::run(tile, batch, &mut lines, emit) },
+            // SAFETY: as above.
+            Isa::Avx512 => unsafe { avx512::run(tile, batch, &mut lines, emit) },
+        }
+        LINES.set(lines);
+        return;
+    }
+    portable::run(tile, batch, emit);
+}
+
+/// The 32 levels of a cell (tile · groups + group) for one row of the tile; `bytes` starts with the codes.
+#[inline(always)]
+pub fn levels(
+    encoding: Encoding,
+    table: &[u8; 16],
+    bytes: &[u8],
+    cell: usize,
+    row: usize,
+) -> [i8; 32] {
+    let len = encoding.group_bytes() * TILE_ROWS;
+    let codes = unpack_group(encoding, &bytes[cell * len..(cell + 1) * len], row);
+    if encoding == Encoding::Int8 {
+        return codes.map(|c| c as i8);
+    }
+    codes.map(|c| table[usize::from(c & 15)] as i8)
+}
+
+/// A uniform's table by bytes.
+#[inline(always)]
+pub fn table_bytes(table: &[u32; 4]) -> [u8; 16] {
+    bytemuck::cast(table.map(u32::to_le))
+}

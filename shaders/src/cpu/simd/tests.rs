@@ -1,0 +1,109 @@
+//! Every version against the definition.
+
+use super::*;
+use carat_format::ScaleGroup;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// Sums of every row, straight from the layout's definition.
+fn defined(tile: &Tile<'_>, batch: &Batch<'_>) -> Vec<[i64; TILE_ROWS]> {
+    let mut all = vec![[0i64; TILE_ROWS]; batch.rows];
+    for (r, sums) in all.iter_mut().enumerate() {
+        let x = batch.row(r);
+        for (n, sum) in sums.iter_mut().enumerate() {
+            for g in 0..tile.groups {
+                let l = levels(tile.encoding, tile.table, tile.cells, g, n);
+                let d: i64 = (0..32)
+                    .map(|i| i64::from(l[i]) * i64::from(x.codes(g)[i]))
+                    .sum();
+                let ws = tile.scales[(g >> tile.scale_shift) * TILE_ROWS + n];
+                *sum += d * i64::from(ws) * i64::from(x.scales[g]);
+            }
+        }
+    }
+    all
+}
+
+fn check(tile: &Tile<'_>, act: &[u32], rows: usize) {
+    let stride = act_stride(tile.groups as u32) as usize;
+    for isa in Isa::ALL.iter().copied().filter(|i| i.supported()) {
+        let mut bias = Vec::new();
+        let batch = Batch::new(isa, act, stride, tile.groups, rows, &mut bias);
+        let mut seen = vec![None; rows];
+        tile_sums(isa, tile, &batch, |r, sums| {
+            assert!(seen[r].replace(*sums).is_none())
+        });
+        let seen: Vec<_> = seen.into_iter().map(Option::unwrap).collect();
+        assert_eq!(
+            seen,
+            defined(tile, &batch),
+            "{isa:?} {:?} {rows} rows of {} groups",
+            tile.encoding,
+            tile.groups
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+    #[test]
+    fn every_version_gives_the_same_sums(
+        encoding in select(Encoding::ALL.to_vec()),
+        group in select(ScaleGroup::ALL.to_vec()),
+        groups in 1usize..8,
+        rows in 1usize..20,
+        table in any::<[u8; 16]>(),
+        random in prop::collection::vec(any::<u8>(), 4096),
+    ) {
+        let mut bytes = random.iter().copied().cycle();
+        let mut take = |n: usize| -> Vec<u8> { bytes.by_ref().take(n).collect() };
+        let cells = take(groups * TILE_ROWS * encoding.group_bytes());
+        let scales = take(groups.div_ceil(1 << group.shift()) * TILE_ROWS);
+        let stride = act_stride(groups as u32) as usize;
+        let mut act = vec![0u32; rows * stride];
+        let codes: &mut [i8] = bytemuck::cast_slice_mut(&mut act);
+        for (c, b) in codes.iter_mut().zip(take(rows * stride * 4)) {
+            *c = (b as i8).max(-127);
+        }
+        let scale_shift = group.shift();
+        let tile = Tile { encoding, table: &table, cells: &cells, scales: &scales, groups, scale_shift };
+        check(&tile, &act, rows);
+    }
+}
+
+/// The longest rows that a file may hold, with every magnitude at its largest and one sign.
+#[test]
+fn the_largest_sums_are_exact() {
+    let groups = 1024;
+    for encoding in Encoding::ALL {
+        for (level, code) in [(i8::MIN, 127i8), (i8::MIN, -127), (127, 127), (127, -127)] {
+            let table = [level as u8; 16];
+            let cells = vec![level as u8; groups * TILE_ROWS * encoding.group_bytes()];
+            let scales = vec![255; groups * TILE_ROWS];
+            let stride = act_stride(groups as u32) as usize;
+            let mut act = vec![u32::MAX; 2 * stride];
+            for row in act.chunks_mut(stride) {
+                row[..groups * 8].fill(u32::from_ne_bytes([code as u8; 4]));
+            }
+            let tile = Tile {
+                encoding,
+                table: &table,
+                cells: &cells,
+                scales: &scales,
+                groups,
+                scale_shift: 0,
+            };
+            check(&tile, &act, 1);
+            check(&tile, &act, 2);
+        }
+    }
+}
+
+#[test]
+fn names_tell_the_versions_apart() {
+    for (i, isa) in Isa::ALL.iter().enumerate() {
+        let same = Isa::ALL.iter().filter(|o| o.name() == isa.name());
+        assert_eq!(same.count(), 1, "{i}");
+    }
+    assert!(Isa::get().supported());
+}
