@@ -83,6 +83,8 @@ pub(super) enum Windows {
     Pattern {
         period: u32,
         default: u32,
+        /// Where a GGUF file lacks the key; without a value its blocks all see everything.
+        unstated: Option<u32>,
     },
 }
 
@@ -203,6 +205,7 @@ pub(super) const TABLE: &[Architecture] = &[
         windows: Windows::Pattern {
             period: 2,
             default: 4096,
+            unstated: Some(4096),
         },
         query_scale: Some(46),
         softcaps: Some([Some(50.0), Some(30.0)]),
@@ -222,6 +225,7 @@ pub(super) const TABLE: &[Architecture] = &[
         windows: Windows::Pattern {
             period: 6,
             default: 4096,
+            unstated: None,
         },
         query_scale: Some(62),
         softcaps: Some([None, None]),

@@ -203,9 +203,18 @@ fn windows(
             let window = stated(Some(default))?.filter(|_| on == Some(true));
             (Windows::From { layer, default }, window)
         }
-        Windows::Pattern { period, default } => {
+        Windows::Pattern {
+            period,
+            default,
+            unstated,
+        } => {
             let period = f.size("sliding_window_pattern")?.unwrap_or(period);
-            (Windows::Pattern { period, default }, stated(Some(default))?)
+            let rule = Windows::Pattern {
+                period,
+                default,
+                unstated,
+            };
+            (rule, stated(Some(default))?)
         }
     };
     let window = window.filter(|w| *w < context);

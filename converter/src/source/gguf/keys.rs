@@ -4,7 +4,11 @@ use super::At;
 use crate::source::architecture::{Architecture, Windows};
 use crate::source::rope::Rope;
 use crate::source::{Hyper, SourceError, tables};
-use carat_format::{Extras, Tensor};
+use carat_format::{Activation, Extras, Tensor};
+use carat_gguf::Value;
+
+/// A number: every so many blocks one has no window. Or a list: which have one.
+const PATTERN: &str = "attention.sliding_window_pattern";
 
 /// What the metadata says.
 pub(super) struct Described {
@@ -112,7 +116,7 @@ impl At<'_, '_> {
             attention_scale: 1.0 / libm::sqrt(f64::from(query_scale)),
             rope_tables: Vec::new(),
             blocks: Vec::new(),
-            activation: architecture.activation,
+            activation: self.activation(architecture)?,
             extras: Extras {
                 attention_bias: has(Tensor::AttnQBias(0)),
                 attention_output_bias: has(Tensor::AttnOutputBias(0)),
@@ -168,16 +172,70 @@ impl At<'_, '_> {
                 }
                 None => (Windows::Never, None),
             },
-            Windows::Pattern { period, default } => {
-                let period = self
-                    .size_opt("attention.sliding_window_pattern")?
-                    .unwrap_or(period);
-                let window = window.or((stated.is_none()).then_some(default));
-                (Windows::Pattern { period, default }, window)
+            Windows::Pattern {
+                period,
+                default,
+                unstated,
+            } => {
+                // Without a window Gemma 3 has no blocks of that kind.
+                if unstated.is_none() && stated.is_none_or(|w| w == 0) {
+                    return Ok((vec![false; hyper.block_count as usize], None));
+                }
+                let window = window.or(unstated.filter(|_| stated.is_none()));
+                if let Some(listed) = self.listed_windows(hyper)? {
+                    return Ok((listed, window));
+                }
+                let period = self.size_opt(PATTERN)?.unwrap_or(period);
+                let rule = Windows::Pattern {
+                    period,
+                    default,
+                    unstated,
+                };
+                (rule, window)
             }
         };
         let windowed = (0..hyper.block_count).map(|b| rule.has(b)).collect();
         Ok((windowed, window))
+    }
+
+    /// Which blocks have a window, where the file lists them.
+    fn listed_windows(&self, hyper: &Hyper) -> Result<Option<Vec<bool>>, SourceError> {
+        let name = self.name(PATTERN);
+        let Some(list) = self.header.get(&name).and_then(Value::as_array) else {
+            return Ok(None);
+        };
+        let blocks: Option<Vec<bool>> = list.iter().map(|v| v.as_bool()).collect();
+        match blocks.filter(|b| b.len() == hyper.block_count as usize) {
+            Some(blocks) => Ok(Some(blocks)),
+            None => {
+                let found = format!("a list of {}", list.len());
+                let expected = format!(
+                    "a number, or true or false for each of {}",
+                    hyper.block_count
+                );
+                Err(self.value(&name, found, expected))
+            }
+        }
+    }
+
+    /// The function of the gate.
+    fn activation(&self, architecture: &Architecture) -> Result<Activation, SourceError> {
+        for key in ["hidden_activation", "hidden_act"] {
+            let name = self.name(key);
+            return match self.key(self.header.str_opt(&name))? {
+                None => continue,
+                Some("silu" | "swish") => Ok(Activation::Silu),
+                Some("gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
+                Some("relu2") => Ok(Activation::ReluSquared),
+                Some(other) => Err(SourceError::Unsupported {
+                    path: self.path(),
+                    field: name,
+                    found: format!("'{other}'"),
+                    hint: "; silu, gelu_pytorch_tanh and relu2 are",
+                }),
+            };
+        }
+        Ok(architecture.activation)
     }
 
     /// Keys of the architecture that are not read may change the arithmetic.
@@ -188,7 +246,7 @@ impl At<'_, '_> {
             "attention.key_length",
             "attention.layer_norm_rms_epsilon",
             "attention.sliding_window",
-            "attention.sliding_window_pattern",
+            PATTERN,
             "attention.value_length",
             "attn_logit_softcapping",
             "block_count",
@@ -196,6 +254,8 @@ impl At<'_, '_> {
             "embedding_length",
             "feed_forward_length",
             "final_logit_softcapping",
+            "hidden_act",
+            "hidden_activation",
             "rope.dimension_count",
             "rope.freq_base",
             "rope.freq_base_swa",
@@ -205,8 +265,11 @@ impl At<'_, '_> {
             "rope.scaling.finetuned",
             "rope.scaling.original_context_length",
             "rope.scaling.type",
+            "rope.scaling.yarn_attn_factor",
             "rope.scaling.yarn_beta_fast",
             "rope.scaling.yarn_beta_slow",
+            "rope.scaling.yarn_ext_factor",
+            "rope.scaling.yarn_log_multiplier",
             "tensor_data_layout",
             "vocab_size",
         ];

@@ -1,7 +1,7 @@
 //! Rotary positions of a GGUF file.
 
 use super::At;
-use crate::source::architecture::Architecture;
+use crate::source::architecture::{Architecture, Windows};
 use crate::source::rope::{Rope, Scaling, yarn_amplitude};
 use crate::source::{Hyper, SourceError};
 
@@ -10,6 +10,9 @@ pub(super) const FACTORS: &str = "rope_freqs.weight";
 /// LongRoPE's, for positions of the original context and beyond.
 pub(super) const SHORT: &str = "rope_factors_short.weight";
 pub(super) const LONG: &str = "rope_factors_long.weight";
+
+/// Base of the blocks with a window.
+const LOCAL: &str = "rope.freq_base_swa";
 
 /// The rotary positions of blocks that see everything and of those with a window, and the positions for
 /// which they hold.
@@ -44,9 +47,15 @@ impl At<'_, '_> {
             amplitude,
         };
         let local = match defaults.local_rope_base {
-            None => full.clone(),
+            None => match (architecture.windows, self.number_opt(LOCAL)?) {
+                (Windows::Pattern { .. }, Some(base)) => Rope {
+                    base,
+                    ..full.clone()
+                },
+                _ => full.clone(),
+            },
             Some(default) => Rope {
-                base: self.number_opt("rope.freq_base_swa")?.unwrap_or(default),
+                base: self.number_opt(LOCAL)?.unwrap_or(default),
                 dims,
                 scaling: Scaling::None,
                 amplitude: 1.0,
@@ -99,7 +108,7 @@ impl At<'_, '_> {
                     original_context: f64::from(original),
                     truncate: true,
                 };
-                return Ok((scaling, amplitude * yarn_amplitude(factor, 1.0)));
+                return Ok((scaling, amplitude * self.yarn_amplitude(factor)?));
             }
             Some(other) => {
                 return Err(SourceError::Unsupported {
@@ -111,6 +120,28 @@ impl At<'_, '_> {
             }
         };
         Ok((scaling, amplitude))
+    }
+
+    /// YaRN's factor of queries and keys: the stated one, or that of the lengthening.
+    fn yarn_amplitude(&self, factor: f64) -> Result<f64, SourceError> {
+        const BLEND: &str = "rope.scaling.yarn_ext_factor";
+        if let Some(blend) = self.number_opt(BLEND)?.filter(|b| *b != 1.0) {
+            return Err(SourceError::Unsupported {
+                path: self.path(),
+                field: self.name(BLEND),
+                found: blend.to_string(),
+                hint: "; 1 is",
+            });
+        }
+        const LOG: &str = "rope.scaling.yarn_log_multiplier";
+        // 0 is none.
+        let off = self.key(self.header.f64_opt(&self.name(LOG)))? == Some(0.0);
+        let multiplier = if off { None } else { self.number_opt(LOG)? };
+        let over = multiplier.map_or(1.0, |m| yarn_amplitude(factor, m));
+        let own = yarn_amplitude(factor, 1.0) / over;
+        Ok(self
+            .number_opt("rope.scaling.yarn_attn_factor")?
+            .unwrap_or(own))
     }
 
     fn check_factors(&self, name: &str, factors: &[f64]) -> Result<(), SourceError> {
