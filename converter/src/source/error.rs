@@ -12,7 +12,7 @@ pub enum SourceError {
         path: PathBuf,
         error: std::io::Error,
     },
-    #[error("{}: no such file or directory", path.display())]
+    #[error("{}: no such file or directory; is the path right?", path.display())]
     NotFound { path: PathBuf },
     #[error("{}: neither a Hugging Face directory nor a GGUF file (it starts with the bytes {found:02x?})", path.display())]
     UnknownKind { path: PathBuf, found: Vec<u8> },
@@ -20,7 +20,7 @@ pub enum SourceError {
     BareSafetensors { path: PathBuf, directory: PathBuf },
     #[error("{}: a pickle checkpoint (PyTorch) is not read; save it as safetensors first", path.display())]
     Pickle { path: PathBuf },
-    #[error("{}: no model.safetensors and no model.safetensors.index.json in this directory", path.display())]
+    #[error("{}: no model.safetensors and no model.safetensors.index.json in this directory; is the download complete?", path.display())]
     NoWeights { path: PathBuf },
     #[error("{}: {found} bytes, at most {limit} are read", path.display())]
     TooLarge {
@@ -118,7 +118,7 @@ pub enum SourceError {
         error: carat_format::FormatError,
     },
 
-    #[error("{}: tensor {tensor:?} is missing", path.display())]
+    #[error("{}: tensor {tensor:?} is missing; the file is incomplete or holds a vocabulary alone, give the whole checkpoint", path.display())]
     MissingTensor { path: PathBuf, tensor: String },
     #[error("{}: tensor {tensor:?} is not part of a {architecture} model and would be ignored; the checkpoint is of another architecture", path.display())]
     UnknownTensor {

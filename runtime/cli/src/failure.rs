@@ -48,8 +48,26 @@ pub fn describe(error: &anyhow::Error) -> String {
         }
         text.push_str(&cause);
     }
+    if let Some((_, hint)) = HINTS.iter().find(|(fault, _)| text.ends_with(fault)) {
+        text.push_str(hint);
+    }
     text.replace(['\n', '\r'], " ")
 }
+
+/// What to try where the system's own words end the message.
+const HINTS: [(&str, &str); 5] = [
+    ("(os error 2)", "; is the path right?"),
+    (
+        "(os error 13)",
+        "; check the permissions, or choose another place",
+    ),
+    ("(os error 21)", "; give a file"),
+    (
+        "(os error 28)",
+        "; free some space, or choose another place",
+    ),
+    ("(os error 30)", "; choose a place that can be written"),
+];
 
 #[cfg(test)]
 mod tests {

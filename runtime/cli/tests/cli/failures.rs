@@ -229,3 +229,17 @@ fn targets_that_cannot_be() {
     assert!(error.contains("not a regular file"), "{error}");
     assert!(!out.exists());
 }
+
+#[test]
+fn the_systems_words_are_followed_by_what_to_try() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing.gguf");
+    for command in ["run", "inspect", "bench"] {
+        let mut args = vec![command, missing.to_str().unwrap()];
+        if command == "run" {
+            args.extend(["-p", "x"]);
+        }
+        let error = String::from_utf8(carat().args(args).output().unwrap().stderr).unwrap();
+        assert!(error.contains("is the path right?"), "{command}: {error}");
+    }
+}
