@@ -1,6 +1,8 @@
 //! Why a checkpoint is not converted.
 
+use crate::calibrate::CalibrationError;
 use crate::hf_tokenizer::HfTokenizerError;
+use crate::reference::ReferenceError;
 use crate::source::SourceError;
 use std::path::PathBuf;
 
@@ -19,6 +21,8 @@ pub enum ConvertError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Tokenizer(#[from] HfTokenizerError),
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
     #[error("the model does not fit the file format: {0}")]
     Format(#[from] carat_format::FormatError),
     #[error(
@@ -62,6 +66,16 @@ impl From<carat::Error> for ConvertError {
         match error {
             carat::Error::Cancelled => Self::Cancelled,
             other => Self::Engine(other),
+        }
+    }
+}
+
+impl From<ReferenceError> for ConvertError {
+    fn from(error: ReferenceError) -> Self {
+        match error {
+            ReferenceError::Cancelled => Self::Cancelled,
+            ReferenceError::Source(error) => Self::Source(error),
+            other => Self::Calibration(CalibrationError::Reference(other)),
         }
     }
 }

@@ -3,9 +3,11 @@
 use super::role::{Product, role};
 use super::vector::fixed_gains;
 use super::{ConvertError, Job};
-use crate::quantize::{Objective, Quantizer, choose_power, sample_rows};
+use crate::calibrate::{self, Methods, Solver, Task};
+use crate::quantize::{Objective, QuantizedRow, Quantizer, choose_power, sample_rows};
 use carat_format::{
-    PackedRow, PartLayout, TILE_ROWS, Tensor, TensorEntry, TensorLayout, bounds, pack_rows,
+    PackedRow, PartLayout, TILE_ROWS, Tensor, TensorEntry, TensorLayout, bounds, decode_row_f32,
+    pack_rows,
 };
 use rayon::prelude::*;
 
@@ -18,9 +20,28 @@ const LARGEST_ACTIVATION: f64 = 127.0 * 255.0 * 65_535.0;
 /// Least exponent of a product; a larger unit than needed is safe.
 const LEAST_EXPONENT: i32 = *bounds::PRODUCT_EXPONENTS.start();
 
+/// What a calibrated conversion adds to a matrix.
+#[derive(Clone, Copy)]
+pub(super) struct Calibrated<'a> {
+    /// H of the matrix's inputs; without it the matrix is quantized free of data.
+    pub solver: Option<&'a Solver>,
+    pub methods: Methods,
+}
+
+/// How the rows of a matrix are quantized.
+struct Work<'a> {
+    quantizer: &'a Quantizer,
+    objective: Objective<'a>,
+    calibrated: Option<Calibrated<'a>>,
+    /// What the activations are at most, column by column.
+    gains: Option<Vec<f64>>,
+}
+
 /// What 32 rows add to a matrix's figures.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Tile {
+    /// The weights as they are decoded, where the conversion is calibrated.
+    decoded: Vec<f32>,
     error: f64,
     energy: f64,
     /// Largest `‖ŵ ⊙ γ√D‖` of a row.
@@ -28,21 +49,34 @@ struct Tile {
 }
 
 impl Job<'_> {
-    /// Quantizes the matrix, writes its payload at `e.offset` and enters table, exponents and error.
-    pub(super) fn matrix(&self, e: &mut TensorEntry) -> Result<(), ConvertError> {
+    /// Quantizes the matrix, writes its payload at `e.offset` and enters table, exponents and error. Returns the
+    /// decoded weights where the conversion is calibrated.
+    pub(super) fn matrix(
+        &self,
+        e: &mut TensorEntry,
+        calibrated: Option<Calibrated<'_>>,
+    ) -> Result<Vec<f32>, ConvertError> {
         let hyper = self.source.hyper();
         let role = role(e.tensor, hyper.tied, hyper.extras);
-        // What the activations are at most, column by column.
         let gains = match role.product {
             Product::Residual => None,
             Product::Normed(norm) => Some(folded(&self.source.read_vector(norm)?)),
             Product::Relative => Some(vec![LARGEST_ACTIVATION; e.layout.cols as usize]),
         };
+        let diagonal = calibrated
+            .filter(|c| c.methods.scales)
+            .and_then(|c| Some(c.solver?.diagonal()));
         let objective = Objective {
-            importance: None,
+            importance: diagonal.as_deref(),
             keep_norm: role.keep_norm,
         };
-        let quantizer = self.quantizer(e, &objective)?;
+        let quantizer = self.quantizer(e, &objective, calibrated)?;
+        let work = Work {
+            quantizer: &quantizer,
+            objective,
+            calibrated,
+            gains,
+        };
         let mut tiles = Vec::new();
         for part in &e.layout.parts {
             let end = part.row_start + part.rows;
@@ -55,21 +89,14 @@ impl Job<'_> {
         let entry = &*e;
         let results: Vec<Tile> = tiles
             .par_iter()
-            .map(|(part, first)| {
-                self.tile(
-                    entry,
-                    &quantizer,
-                    &objective,
-                    gains.as_deref(),
-                    part,
-                    *first,
-                )
-            })
+            .map(|(part, first)| self.tile(entry, &work, part, *first))
             .collect::<Result<_, _>>()?;
 
         // In the order of the rows, whatever thread was first.
         let (mut error, mut energy, mut bound) = (0.0, 0.0, 0f64);
+        let mut decoded = Vec::new();
         for t in &results {
+            decoded.extend_from_slice(&t.decoded);
             error += t.error;
             energy += t.energy;
             bound = bound.max(t.bound);
@@ -93,7 +120,7 @@ impl Job<'_> {
                 found: bound,
             });
         }
-        Ok(())
+        Ok(decoded)
     }
 
     /// Largest magnitude of the bias that is added to the products, 0 without one.
@@ -110,6 +137,7 @@ impl Job<'_> {
         &self,
         e: &TensorEntry,
         objective: &Objective<'_>,
+        calibrated: Option<Calibrated<'_>>,
     ) -> Result<Quantizer, ConvertError> {
         let (mut sample, mut row) = (Vec::new(), Vec::new());
         for r in sample_rows(e.layout.rows, e.layout.cols) {
@@ -117,22 +145,22 @@ impl Job<'_> {
             sample.extend_from_slice(&row);
         }
         self.check_cancelled()?;
-        let power = choose_power(
-            e.layout.coding(),
-            &sample,
-            e.layout.cols as usize,
-            objective,
-        );
-        Ok(Quantizer::new(e.layout.coding(), power))
+        let (coding, cols) = (e.layout.coding(), e.layout.cols as usize);
+        let solver = calibrated.and_then(|c| Some((c.solver?, c.methods)));
+        let power = match solver {
+            None => choose_power(coding, &sample, cols, objective),
+            Some((solver, methods)) => {
+                calibrate::choose_power(coding, &sample, cols, solver, methods, objective)
+            }
+        };
+        Ok(Quantizer::new(coding, power))
     }
 
     /// The rows from `first` on, to the end of their tile.
     fn tile(
         &self,
         e: &TensorEntry,
-        quantizer: &Quantizer,
-        objective: &Objective<'_>,
-        gains: Option<&[f64]>,
+        work: &Work<'_>,
         part: &PartLayout,
         first: u64,
     ) -> Result<Tile, ConvertError> {
@@ -144,15 +172,14 @@ impl Job<'_> {
         let mut result = Tile::default();
         let group = e.layout.group.weights();
         let mut rows = Vec::with_capacity(n as usize);
-        for w in weights.chunks(e.layout.cols as usize) {
-            let row = quantizer.row(w, objective);
+        for row in work.rows(&weights, e.layout.cols as usize) {
             result.error += row.error;
             result.energy += row.energy;
-            if let Some(gains) = gains {
+            if let Some(gains) = &work.gains {
                 result.bound =
                     result
                         .bound
-                        .max(weighted_norm(quantizer, group, &row.packed, gains));
+                        .max(weighted_norm(work.quantizer, group, &row.packed, gains));
             }
             rows.push(row.packed);
         }
@@ -182,8 +209,36 @@ impl Job<'_> {
             self.output
                 .write_at(&payload[from..from + len], e.offset + to)?;
         }
+        if work.calibrated.is_some() {
+            result.decoded.reserve(weights.len());
+            let table = work.quantizer.table();
+            for r in 0..n {
+                // Every row was packed above.
+                decode_row_f32(&tile, &table, &payload, r, &mut result.decoded);
+            }
+        }
         self.advance(n * e.layout.cols);
         Ok(result)
+    }
+}
+
+impl Work<'_> {
+    fn rows(&self, weights: &[f32], cols: usize) -> Vec<QuantizedRow> {
+        match self.calibrated.and_then(|c| Some((c.solver?, c.methods))) {
+            None => weights
+                .chunks(cols)
+                .map(|w| self.quantizer.row(w, &self.objective))
+                .collect(),
+            Some((solver, methods)) => {
+                let task = Task {
+                    quantizer: self.quantizer,
+                    solver,
+                    methods,
+                    objective: self.objective,
+                };
+                task.rows(weights, cols)
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! place by whichever thread is free; then come the hashes, the header, and what only the integer engine
 //! can tell ([`finalize`]). The target's name appears at the end, by one rename.
 
+mod calibrated;
 mod error;
 mod file;
 mod finalize;
@@ -19,12 +20,14 @@ pub use error::ConvertError;
 pub use finalize::{Finals, finalize};
 pub use rule::{Rule, RuleError};
 
+use crate::calibrate::{self, Calibration};
 use crate::progress::Progress;
 use crate::report::{Report, TensorReport, peak_resident_bytes};
 use crate::source::{Checkpoint, Kind};
 use carat_format::{Coding, Encoding, ScaleGroup, Tensor};
 use file::Output;
 use header::Plan;
+use matrix::Calibrated;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +50,8 @@ pub struct Options {
     pub group: ScaleGroup,
     /// What single matrices have instead of `bits` and `group`.
     pub rules: Vec<Rule>,
+    /// The text that codes and scales are fitted to; free of data where absent.
+    pub calibration: Option<Calibration>,
     /// Threads; the machine's where absent. The file does not depend on it.
     pub threads: Option<usize>,
     /// Replace an existing file.
@@ -62,6 +67,7 @@ impl Default for Options {
             bits: 4,
             group: ScaleGroup::default(),
             rules: Vec::new(),
+            calibration: None,
             threads: None,
             force: false,
         }
@@ -111,6 +117,11 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
         });
     }
     rule::check(&options.rules, source.hyper())?;
+    let sequences = options.calibration.as_ref().map(|c| {
+        let sequences = calibrate::chunks(&source, c)?;
+        Ok::<_, ConvertError>((sequences, c.methods))
+    });
+    let sequences = sequences.transpose()?;
     let base = Coding {
         encoding,
         group: options.group,
@@ -132,17 +143,19 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
         done: AtomicU64::new(0),
         total: source.hyper().weights(),
     };
-    let mut tensors = Vec::new();
-    pool.install(|| -> Result<(), ConvertError> {
-        for (tensor, offset) in source
-            .hyper()
-            .tensors()
-            .into_iter()
-            .zip(&layout.tensor_offsets)
-        {
-            tensors.push(job.tensor(&mut plan, tensor, *offset)?);
-        }
-        hash::fill(&job, &mut plan, &layout)
+    let offsets = source.hyper().tensors().into_iter();
+    let offsets = offsets.zip(layout.tensor_offsets.iter().copied());
+    let tensors = pool.install(|| -> Result<_, ConvertError> {
+        let tensors = match &sequences {
+            None => offsets
+                .map(|(tensor, offset)| Ok(job.tensor(&mut plan, tensor, offset, None)?.0))
+                .collect::<Result<_, ConvertError>>()?,
+            Some((sequences, methods)) => {
+                calibrated::tensors(&job, &mut plan, offsets.collect(), sequences, *methods)?
+            }
+        };
+        hash::fill(&job, &mut plan, &layout)?;
+        Ok(tensors)
     })?;
     // Of the same length as the one laid out first: every value that changed has a fixed width.
     let layout = plan.lay_out()?;
@@ -187,18 +200,21 @@ impl Job<'_> {
         self.progress.step(before + weights, self.total);
     }
 
-    /// Reads, quantizes and writes one tensor, and enters the result into the plan.
+    /// Reads, quantizes and writes one tensor, and enters the result into the plan. Returns the decoded weights
+    /// of a matrix where the conversion is calibrated.
     fn tensor(
         &self,
         plan: &mut Plan,
         tensor: Tensor,
         offset: u64,
-    ) -> Result<TensorReport, ConvertError> {
+        calibrated: Option<Calibrated<'_>>,
+    ) -> Result<(TensorReport, Vec<f32>), ConvertError> {
         let started = Instant::now();
         let mut report = TensorReport {
             name: tensor.name(),
             ..TensorReport::default()
         };
+        let mut decoded = Vec::new();
         if let Some(v) = plan
             .directory
             .vectors
@@ -219,7 +235,7 @@ impl Job<'_> {
             .find(|e| e.tensor == tensor)
         {
             e.offset = offset;
-            self.matrix(e)?;
+            decoded = self.matrix(e, calibrated)?;
             report.shape = vec![e.layout.rows, e.layout.cols];
             report.encoding = e.layout.encoding.name().into();
             report.bits = e.layout.encoding.bits();
@@ -229,6 +245,6 @@ impl Job<'_> {
             report.bytes = e.layout.payload_bytes();
         }
         report.seconds = started.elapsed().as_secs_f64();
-        Ok(report)
+        Ok((report, decoded))
     }
 }

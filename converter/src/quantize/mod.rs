@@ -110,6 +110,18 @@ impl Quantizer {
         }
     }
 
+    /// Code of the level nearest to `x`, in units of a level.
+    pub fn nearest(&self, x: f32) -> u8 {
+        let (magnitude, negative) = (x.abs(), x < 0.0);
+        match &self.levels {
+            Levels::One(grid) => grid.code(magnitude, negative),
+            Levels::Two(grid) => grid.code(magnitude, negative),
+            Levels::Four(grid) => grid.code(magnitude, negative),
+            Levels::Eight(grid) => grid.code(magnitude, negative),
+            Levels::Int8(grid) => grid.code(magnitude, negative),
+        }
+    }
+
     /// Quantizes a row of finite weights. A row of zeros gets the row scale 0.
     pub fn row(&self, weights: &[f32], objective: &Objective<'_>) -> QuantizedRow {
         match &self.levels {
@@ -189,7 +201,7 @@ fn quantize_row<G: Grid, const N: usize>(
 }
 
 /// The nearest row scale; 0 for 0.
-fn row_scale(unit: f64) -> RowScale {
+pub(crate) fn row_scale(unit: f64) -> RowScale {
     let (m, e) = libm::frexp(unit); // m in [0.5, 1), or 0
     let mantissa = libm::round(m * 65536.0);
     // Weights of f32 have exponents of −149 to 128.
@@ -207,6 +219,6 @@ fn row_scale(unit: f64) -> RowScale {
 }
 
 /// `mantissa · 2^exponent`.
-fn value(scale: RowScale) -> f64 {
+pub(crate) fn value(scale: RowScale) -> f64 {
     libm::ldexp(f64::from(scale.mantissa), i32::from(scale.exponent))
 }

@@ -1,5 +1,7 @@
 //! Products of f32 matrices.
 
+use rayon::prelude::*;
+
 /// Which arithmetic multiplies matrices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Arithmetic {
@@ -70,6 +72,46 @@ pub(super) fn multiply_few(
         }
     }
 }
+
+/// Adds the lower triangle of `XᵀX`, for the columns `range` of `x` (rows of `cols` elements), to `sum`,
+/// `[range, range]` row-major; what is added above the diagonal is no part of the result.
+/// The bits are the same on every machine for any number of threads; they depend on how the rows are
+/// divided into calls.
+pub(crate) fn gram(x: &[f32], cols: usize, range: core::ops::Range<usize>, sum: &mut [f64]) {
+    let (rows, n) = (x.len() / cols, range.len());
+    assert!(range.end <= cols && sum.len() == n * n);
+    if rows == 0 {
+        return;
+    }
+    sum.par_chunks_mut(GRAM * n)
+        .enumerate()
+        .for_each(|(part, sum)| {
+            let (first, m) = (part * GRAM, sum.len() / n);
+            let mut columns = vec![0f32; m * rows];
+            for (t, row) in x.chunks_exact(cols).enumerate() {
+                for i in 0..m {
+                    columns[i * rows + t] = row[range.start + first + i];
+                }
+            }
+            // Up to the diagonal's block alone: the caller mirrors.
+            let width = first + m;
+            let b = Matrix {
+                data: &x[range.start..],
+                row: 1,
+                col: cols,
+            };
+            let mut c = vec![0f32; m * width];
+            blocks((m, width, rows), Matrix::rows(&columns, rows), b, &mut c);
+            for (sum, c) in sum.chunks_exact_mut(n).zip(c.chunks_exact(width)) {
+                for (s, c) in sum.iter_mut().zip(c) {
+                    *s += f64::from(*c);
+                }
+            }
+        });
+}
+
+/// Rows of a task of [`gram`].
+const GRAM: usize = 32;
 
 fn library((m, n, k): (usize, usize, usize), a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
     // SAFETY: `multiply` has checked that every element of the three matrices lies within its slice;

@@ -55,35 +55,21 @@ pub(super) fn run(
     let (mut q, mut k, mut v, mut attention) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut gate, mut up) = (Vec::new(), Vec::new());
     let extras = hyper.extras;
-    let norm = |tensor: Tensor, x: &[f32], out: &mut Vec<f32>| {
-        math::rms_norm(x, weights.gains(tensor)?, hyper.epsilon, out);
-        Ok::<(), ReferenceError>(())
-    };
+    let norm = |tensor, x: &[f32], out: &mut Vec<f32>| norm(weights, tensor, x, out);
     run.see(0, "embedding", x);
     for b in 0..hyper.block_count {
         norm(Tensor::AttnNorm(b), x, &mut normed)?;
         run.see(b, "attention_norm", &normed);
-        weights.multiply(Tensor::AttnQ(b), &normed, &mut q)?;
-        weights.multiply(Tensor::AttnK(b), &normed, &mut k)?;
-        weights.multiply(Tensor::AttnV(b), &normed, &mut v)?;
-        if extras.qk_norm {
-            for (tensor, rows) in [
-                (Tensor::AttnQNorm(b), &mut q),
-                (Tensor::AttnKNorm(b), &mut k),
-            ] {
-                norm(tensor, rows, &mut out)?;
-                std::mem::swap(rows, &mut out);
-            }
-        }
         let block = hyper.blocks.get(b as usize).copied().unwrap_or_default();
         let rotations = rotations.get(block.rope as usize);
-        for (rows, width) in [(&mut q, width), (&mut k, kv_width)] {
-            let Some(rotations) = rotations else {
-                continue;
-            };
-            let rows = rows.par_chunks_exact_mut(width).zip(&positions);
-            rows.for_each(|(row, p)| rotations.apply(row, *p));
-        }
+        project(
+            weights,
+            b,
+            &normed,
+            (&positions, rotations),
+            [&mut q, &mut k, &mut v],
+            &mut out,
+        )?;
         run.see(b, "query", &q);
         run.see(b, "key", &k);
         run.see(b, "value", &v);
@@ -117,12 +103,8 @@ pub(super) fn run(
             norm(Tensor::AttnSubNorm(b), &attention, &mut normed)?;
             std::mem::swap(&mut attention, &mut normed);
         }
-        weights.multiply(Tensor::AttnOutput(b), &attention, &mut out)?;
-        if extras.post_norm {
-            norm(Tensor::AttnPostNorm(b), &out, &mut normed)?;
-            std::mem::swap(&mut out, &mut normed);
-        }
-        math::add(x, &out);
+        let branch = (Tensor::AttnOutput(b), Tensor::AttnPostNorm(b));
+        add_branch(weights, branch, &attention, x, [&mut out, &mut normed])?;
         run.see(b, "attention_residual", x);
         norm(Tensor::FfnNorm(b), x, &mut normed)?;
         run.see(b, "ffn_norm", &normed);
@@ -136,12 +118,8 @@ pub(super) fn run(
             norm(Tensor::FfnSubNorm(b), &gate, &mut normed)?;
             std::mem::swap(&mut gate, &mut normed);
         }
-        weights.multiply(Tensor::FfnDown(b), &gate, &mut out)?;
-        if extras.post_norm {
-            norm(Tensor::FfnPostNorm(b), &out, &mut normed)?;
-            std::mem::swap(&mut out, &mut normed);
-        }
-        math::add(x, &out);
+        let branch = (Tensor::FfnDown(b), Tensor::FfnPostNorm(b));
+        add_branch(weights, branch, &gate, x, [&mut out, &mut normed])?;
         run.see(b, "ffn_residual", x);
         run.progress
             .step(u64::from(b) + 1, u64::from(hyper.block_count));
@@ -155,8 +133,70 @@ pub(super) fn run(
     Ok(())
 }
 
+/// `x` normalised, with the gains of `tensor`.
+pub(super) fn norm(
+    weights: &Weights<'_>,
+    tensor: Tensor,
+    x: &[f32],
+    out: &mut Vec<f32>,
+) -> Result<(), ReferenceError> {
+    let epsilon = weights.checkpoint().hyper().epsilon;
+    math::rms_norm(x, weights.gains(tensor)?, epsilon, out);
+    Ok(())
+}
+
+/// Queries, keys and values of block `b`, rotated by their positions.
+pub(super) fn project(
+    weights: &Weights<'_>,
+    b: u32,
+    normed: &[f32],
+    (positions, rotations): (&[usize], Option<&Rotations>),
+    [q, k, v]: [&mut Vec<f32>; 3],
+    scratch: &mut Vec<f32>,
+) -> Result<(), ReferenceError> {
+    let hyper = weights.checkpoint().hyper();
+    weights.multiply(Tensor::AttnQ(b), normed, q)?;
+    weights.multiply(Tensor::AttnK(b), normed, k)?;
+    weights.multiply(Tensor::AttnV(b), normed, v)?;
+    if hyper.extras.qk_norm {
+        for (tensor, rows) in [
+            (Tensor::AttnQNorm(b), &mut *q),
+            (Tensor::AttnKNorm(b), &mut *k),
+        ] {
+            norm(weights, tensor, rows, scratch)?;
+            std::mem::swap(rows, scratch);
+        }
+    }
+    let Some(rotations) = rotations else {
+        return Ok(());
+    };
+    for (rows, heads) in [(q, hyper.head_count), (k, hyper.head_count_kv)] {
+        let width = heads as usize * hyper.head_dim as usize;
+        let rows = rows.par_chunks_exact_mut(width).zip(positions);
+        rows.for_each(|(row, p)| rotations.apply(row, *p));
+    }
+    Ok(())
+}
+
+/// Adds a branch to the residual stream: its last matrix, then its norm where it has one.
+pub(super) fn add_branch(
+    weights: &Weights<'_>,
+    (matrix, post_norm): (Tensor, Tensor),
+    input: &[f32],
+    x: &mut [f32],
+    [out, scratch]: [&mut Vec<f32>; 2],
+) -> Result<(), ReferenceError> {
+    weights.multiply(matrix, input, out)?;
+    if weights.checkpoint().hyper().extras.post_norm {
+        norm(weights, post_norm, out, scratch)?;
+        std::mem::swap(out, scratch);
+    }
+    math::add(x, out);
+    Ok(())
+}
+
 /// Splits the first `n` elements off a slice.
-fn take<'a>(slice: &mut &'a [f32], n: usize) -> &'a [f32] {
+pub(super) fn take<'a>(slice: &mut &'a [f32], n: usize) -> &'a [f32] {
     let (first, rest) = slice.split_at(n);
     *slice = rest;
     first

@@ -8,9 +8,12 @@ mod attention;
 mod gemm;
 mod layers;
 mod math;
+mod stream;
 mod weights;
 
 pub use gemm::Arithmetic;
+pub(crate) use gemm::gram;
+pub(crate) use stream::Stream;
 
 use crate::progress::{Progress, Silent};
 use crate::source::{Checkpoint, Hyper, SourceError};

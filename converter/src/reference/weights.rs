@@ -54,6 +54,16 @@ impl<'c> Weights<'c> {
         })
     }
 
+    /// Uses these weights for a matrix instead of the checkpoint's.
+    pub fn hold(&mut self, tensor: Tensor, weights: Vec<f32>) {
+        self.held.insert(tensor, weights);
+    }
+
+    /// Forgets weights that [`hold`](Self::hold) gave.
+    pub fn release(&mut self, tensor: Tensor) {
+        self.held.remove(&tensor);
+    }
+
     pub fn checkpoint(&self) -> &'c Checkpoint {
         self.checkpoint
     }

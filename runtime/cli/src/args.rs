@@ -240,6 +240,18 @@ pub struct ConvertArgs {
     /// 'ffn_down=4,g64'; may be given several times, the last that matches decides
     #[arg(long, value_name = "PATTERN=BITS,gN", value_parser = values::rule)]
     pub tensor: Vec<Rule>,
+    /// Fit codes and scales to what the matrices do on this text (UTF-8, 256 tokens or more)
+    #[arg(long, value_name = "FILE")]
+    pub calib: Option<PathBuf>,
+    /// Tokens of the text that are run, in whole chunks of 256
+    #[arg(long, value_name = "N", default_value_t = 16384, requires = "calib", value_parser = clap::value_parser!(u32).range(1..))]
+    pub calib_tokens: u32,
+    /// Chooses the chunks of a longer text
+    #[arg(long, value_name = "S", default_value_t = 0, requires = "calib")]
+    pub seed: u64,
+    /// Methods of the fit, see the documentation [default: all]
+    #[arg(long, value_name = "LIST", requires = "calib", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "exponent"])]
+    pub method: Vec<String>,
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = values::threads)]
     pub threads: Option<usize>,

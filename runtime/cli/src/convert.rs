@@ -5,6 +5,7 @@ use crate::failure::{Interrupted, Usage};
 use crate::input;
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
+use carat_converter::calibrate::{Calibration, Methods};
 use carat_converter::convert::{self, ConvertError, Options, Summary};
 use carat_converter::source::Kind;
 use serde::Serialize;
@@ -24,12 +25,19 @@ struct Report<'a> {
 
 /// Runs the command.
 pub fn run(args: ConvertArgs) -> Result<()> {
+    let calibration = args.calib.map(|text| Calibration {
+        text,
+        tokens: args.calib_tokens as usize,
+        seed: args.seed,
+        methods: methods(&args.method),
+    });
     let options = Options {
         source: args.source,
         output: args.output,
         bits: args.bits,
         group: args.group,
         rules: args.tensor,
+        calibration,
         threads: args.threads,
         force: args.force,
     };
@@ -64,6 +72,17 @@ pub fn run(args: ConvertArgs) -> Result<()> {
         options.output.display(),
         describe(&summary)
     ))
+}
+
+/// All methods where none is named.
+fn methods(names: &[String]) -> Methods {
+    let has = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
+    Methods {
+        scales: has("scales"),
+        gptq: has("gptq"),
+        descent: has("cd"),
+        exponent: has("exponent"),
+    }
 }
 
 /// Whether two names, which need not exist yet, are one file's.

@@ -1,0 +1,102 @@
+//! Calibrated quantization: codes and scales that keep a matrix's *outputs* on a text, not its weights.
+//!
+//! With inputs `X [T, K]` of a matrix and `H = XᵀX/T`, the loss of a row `w` is
+//! `½ (ŵ − w) H (ŵ − w)ᵀ`. [`hessian`] gathers H and factors it; the methods, each of which can be
+//! switched off ([`Methods`]), are in the order in which they work on a row:
+//!
+//! * scales of least squares weighted by the diagonal of H ([`crate::quantize::Objective::importance`]);
+//! * [`gptq`]: each column's rounding error is made up for by the columns after it;
+//! * [`descent`]: codes, group scales and the row's scale in turn, each to the least loss with the others
+//!   held;
+//! * the exponent of the levels is chosen by the loss of a sample of rows ([`rows`]).
+//!
+//! A row's result depends on the row, the table, H and the methods alone.
+
+pub mod descent;
+pub mod gptq;
+pub mod hessian;
+mod rows;
+mod text;
+
+pub use hessian::{Hessian, Solver};
+pub use rows::{Task, choose_power};
+pub(crate) use text::chunks;
+
+use std::path::PathBuf;
+
+/// Which text a conversion is calibrated on, and how.
+#[derive(Clone, Debug)]
+pub struct Calibration {
+    /// A UTF-8 text of one chunk at least (256 tokens, or the model's context if that is shorter).
+    pub text: PathBuf,
+    /// Most tokens of it that are run.
+    pub tokens: usize,
+    /// Chooses the chunks where the text has more.
+    pub seed: u64,
+    /// What is done.
+    pub methods: Methods,
+}
+
+impl Calibration {
+    /// Tokens that are run if nothing else is said.
+    pub const TOKENS: usize = 16_384;
+}
+
+/// The methods, all of them by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Methods {
+    /// Scales weighted by the diagonal of H.
+    pub scales: bool,
+    /// [`gptq`].
+    pub gptq: bool,
+    /// [`descent`].
+    pub descent: bool,
+    /// The exponent by the loss, else by the (weighted) error.
+    pub exponent: bool,
+}
+
+impl Default for Methods {
+    fn default() -> Self {
+        Self {
+            scales: true,
+            gptq: true,
+            descent: true,
+            exponent: true,
+        }
+    }
+}
+
+/// Why a conversion cannot be calibrated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // The messages describe the fields.
+pub enum CalibrationError {
+    #[error("{}: the calibration text cannot be read: {error}", path.display())]
+    Read {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("{}: the calibration text is not UTF-8 at byte {at}; save it as UTF-8", path.display())]
+    NotUtf8 { path: PathBuf, at: usize },
+    #[error(
+        "{}: the calibration text has {found} tokens, expected at least {expected}; give a longer text",
+        path.display()
+    )]
+    Short {
+        path: PathBuf,
+        found: usize,
+        expected: usize,
+    },
+    #[error(
+        "the calibration text has token {found}, expected one below {vocab_size}, the rows of the embedding"
+    )]
+    Token { found: u32, vocab_size: u32 },
+    #[error("the calibration text cannot be tokenized: {fault}")]
+    Tokenizer { fault: String },
+    #[error(
+        "the inputs of '{tensor}' are not finite on the calibration text; is the checkpoint damaged?"
+    )]
+    NotFinite { tensor: String },
+    #[error(transparent)]
+    Reference(crate::reference::ReferenceError),
+}

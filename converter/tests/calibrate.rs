@@ -1,0 +1,153 @@
+//! Calibrated conversions of the bundled model on the bundled text: the same bytes whatever the threads, less
+//! divergence than free of data, every fault of the text by its name, nothing left behind.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use carat_converter::calibrate::{Calibration, CalibrationError, Methods};
+use carat_converter::convert::{ConvertError, Options, convert};
+use carat_converter::eval::{self, ReferenceLogits};
+use carat_converter::hf_tokenizer::HfTokenizer;
+use carat_converter::progress::{Progress, Silent};
+use carat_converter::reference::Reference;
+use carat_converter::source::Checkpoint;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+fn demo() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/text/demo.txt")
+}
+
+fn options(output: &Path, text: Option<PathBuf>) -> Options {
+    Options {
+        source: common::facet(),
+        output: output.into(),
+        bits: 3,
+        calibration: text.map(|text| Calibration {
+            text,
+            tokens: 512,
+            seed: 0,
+            methods: Methods::default(),
+        }),
+        ..Default::default()
+    }
+}
+
+fn divergence(file: &Path) -> f64 {
+    let text = fs::read_to_string(demo()).unwrap();
+    let data = HfTokenizer::load(&common::facet()).unwrap().data;
+    let tokens = carat::text::Tokenizer::new(&data)
+        .unwrap()
+        .encode_prompt(&text, false);
+    let (model, original) = (
+        Checkpoint::open(file).unwrap(),
+        Checkpoint::open(common::facet()).unwrap(),
+    );
+    let open = |c| Reference::open(c, 1 << 30).unwrap();
+    let (model, original) = (open(&model), open(&original));
+    let options = eval::Options {
+        ctx: 256,
+        chunks: None,
+        bos: data.bos,
+    };
+    let mut reference = ReferenceLogits::new(&original);
+    let quality = eval::evaluate(
+        &mut ReferenceLogits::new(&model),
+        Some(&mut reference),
+        &tokens,
+        &options,
+        &Silent,
+    );
+    quality.unwrap().divergence.unwrap().kl_mean
+}
+
+#[test]
+fn calibrated_files_diverge_less_and_do_not_depend_on_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = dir.path().join("plain.gguf");
+    convert(&options(&plain, None), &Silent).unwrap();
+    let mut first: Option<Vec<u8>> = None;
+    for threads in [1, 2] {
+        let path = dir.path().join(format!("{threads}.gguf"));
+        let options = Options {
+            threads: Some(threads),
+            ..options(&path, Some(demo()))
+        };
+        let summary = convert(&options, &Silent).unwrap();
+        assert_eq!(summary.report.tensors.len(), 56);
+        assert_eq!(summary.report.tensors[0].name, "token_embd.weight");
+        let bytes = fs::read(&path).unwrap();
+        match &first {
+            None => first = Some(bytes),
+            Some(first) => assert!(first == &bytes, "{threads} threads"),
+        }
+    }
+    let (free, fitted) = (divergence(&plain), divergence(&dir.path().join("1.gguf")));
+    eprintln!("mean KL at 3 bits: {free:.5} free of data, {fitted:.5} calibrated");
+    assert!(fitted < 0.75 * free, "{fitted}, free of data {free}");
+}
+
+#[test]
+fn faults_of_the_text_have_names_and_leave_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, texts) = (dir.path().join("out"), dir.path().join("texts"));
+    fs::create_dir(&out).unwrap();
+    fs::create_dir(&texts).unwrap();
+    let text = |name: &str, bytes: &[u8]| {
+        let path = texts.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let fault = |text: PathBuf| {
+        let error = convert(&options(&out.join("o.gguf"), Some(text.clone())), &Silent);
+        let error = error.unwrap_err();
+        assert!(
+            error.to_string().contains(&text.display().to_string()),
+            "{error}"
+        );
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+        match error {
+            ConvertError::Calibration(error) => error,
+            other => panic!("{other}"),
+        }
+    };
+    assert!(matches!(
+        fault(texts.join("missing.txt")),
+        CalibrationError::Read { .. }
+    ));
+    assert!(matches!(
+        fault(text("short.txt", b"It was a dark night.")),
+        CalibrationError::Short { expected: 256, .. }
+    ));
+    assert!(matches!(
+        fault(text("empty.txt", b"")),
+        CalibrationError::Short { found: 0, .. }
+    ));
+    assert!(matches!(
+        fault(text("latin1.txt", b"caf\xe9")),
+        CalibrationError::NotUtf8 { at: 3, .. }
+    ));
+}
+
+/// Cancels once some weights are done.
+struct Impatient(AtomicU64);
+
+impl Progress for Impatient {
+    fn step(&self, done: u64, _: u64) {
+        self.0.store(done, Ordering::Relaxed);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 1 << 20
+    }
+}
+
+#[test]
+fn cancelling_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(&dir.path().join("out.gguf"), Some(demo()));
+    let error = convert(&options, &Impatient(AtomicU64::new(0))).unwrap_err();
+    assert!(matches!(error, ConvertError::Cancelled), "{error}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
