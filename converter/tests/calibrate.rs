@@ -122,7 +122,7 @@ fn faults_of_the_text_have_names_and_leave_nothing() {
     ));
     assert!(matches!(
         fault(text("empty.txt", b"")),
-        CalibrationError::Short { found: 0, .. }
+        CalibrationError::Short { expected: 256, .. }
     ));
     assert!(matches!(
         fault(text("latin1.txt", b"caf\xe9")),
