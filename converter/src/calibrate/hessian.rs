@@ -1,6 +1,6 @@
 //! `H = XᵀX/T`, gathered chunk by chunk, and its factors.
 
-use crate::reference::gram;
+use crate::reference::{Columns, cross, gram};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -11,49 +11,101 @@ const STEP: usize = 64;
 /// Times that the damping is raised tenfold where a factor does not exist.
 const TRIES: usize = 8;
 
-/// The sum of `xᵀx` over the inputs of a product so far.
+/// The sums over the inputs of a product so far.
 #[derive(Clone, Debug)]
 pub struct Hessian {
     cols: usize,
     rows: usize,
-    blocks: Vec<(Range<usize>, Vec<f64>)>,
+    blocks: Vec<Sums>,
+    /// Σ rᵀx, `[rows of the matrix, cols]`; see [`Self::lack`].
+    lack: Vec<f32>,
+}
+
+/// Sums over a range of columns, n of them.
+#[derive(Clone, Debug)]
+struct Sums {
+    range: Range<usize>,
+    /// Σ xᵀx, `[n, n]`, below the diagonal.
+    gram: Vec<f32>,
+    /// Σ (x̂ − x)ᵀx, `[n, n]`; empty where the two are the same.
+    drift: Vec<f32>,
 }
 
 impl Hessian {
-    /// Of inputs of `cols` elements: `8·cols²` bytes.
+    /// Of inputs of `cols` elements: `4·cols²` bytes, twice that from the first
+    /// [`add_drifted`](Self::add_drifted) on.
     pub fn new(cols: usize) -> Self {
         let blocks = (0..cols).step_by(BLOCK).map(|start| {
             let range = start..cols.min(start + BLOCK);
             let n = range.len();
-            (range, vec![0.0; n * n])
+            Sums {
+                range,
+                gram: vec![0.0; n * n],
+                drift: Vec::new(),
+            }
         });
         Self {
             cols,
             rows: 0,
             blocks: blocks.collect(),
+            lack: Vec::new(),
         }
     }
 
-    /// Adds inputs `[rows, cols]`.
+    /// Adds inputs x `[rows, cols]`.
     pub fn add(&mut self, x: &[f32]) {
-        for (range, sum) in &mut self.blocks {
-            gram(x, self.cols, range.clone(), sum);
+        for b in &mut self.blocks {
+            gram(x, self.cols, b.range.clone(), &mut b.gram);
         }
         self.rows += x.len() / self.cols.max(1);
     }
 
-    /// The mean, with `damping` times the mean of its diagonal added to the diagonal, factored for
-    /// [`super::gptq`] if `factor`. `None` if an input was not finite.
+    /// Adds inputs x `[rows, cols]` for which the matrix shall give what it gave for `exact`, x̂.
+    pub fn add_drifted(&mut self, x: &[f32], exact: &[f32]) {
+        let drift: Vec<f32> = exact.iter().zip(x).map(|(e, x)| e - x).collect();
+        for b in &mut self.blocks {
+            b.drift.resize(b.gram.len(), 0.0);
+            let columns = |data| Columns {
+                data,
+                cols: self.cols,
+                range: b.range.clone(),
+            };
+            cross(columns(&drift), columns(x), &mut b.drift);
+        }
+        self.add(x);
+    }
+
+    /// For inputs x that were added the matrix shall give r `[rows, width]` more.
+    pub fn lack(&mut self, x: &[f32], r: &[f32], width: usize) {
+        self.lack.resize(width * self.cols, 0.0);
+        let r = Columns {
+            data: r,
+            cols: width,
+            range: 0..width,
+        };
+        let x = Columns {
+            data: x,
+            cols: self.cols,
+            range: 0..self.cols,
+        };
+        cross(r, x, &mut self.lack);
+    }
+
+    /// The means, with `damping` times the mean of the diagonal added to H's diagonal, factored for
+    /// [`super::gptq`] and [`Solver::targets`] if `factor`. `None` if an input was not finite.
     ///
-    /// Memory: `16·n²` bytes while it works on a block of n columns and `8·n²` a block after.
+    /// Memory of a block of n columns: at most `12·n²` bytes.
     pub fn solve(self, damping: f64, factor: bool) -> Option<Solver> {
         let scale = 1.0 / self.rows.max(1) as f64;
         let blocks = self
             .blocks
             .into_iter()
-            .map(|(range, sum)| Block::new(range, sum, scale, damping, factor))
+            .map(|sums| Block::new(sums, scale, damping, factor))
             .collect::<Option<_>>()?;
-        Some(Solver { blocks })
+        let mut lack = self.lack;
+        lack.par_iter_mut().for_each(|v| *v *= scale as f32);
+        let finite = lack.iter().all(|v| v.is_finite());
+        finite.then_some(Solver { blocks, lack })
     }
 }
 
@@ -61,6 +113,8 @@ impl Hessian {
 #[derive(Clone, Debug)]
 pub struct Solver {
     pub(super) blocks: Vec<Block>,
+    /// rᵀx, `[rows of the matrix, cols]`, or empty.
+    pub(super) lack: Vec<f32>,
 }
 
 /// H of a range of columns, n of them.
@@ -69,8 +123,12 @@ pub(super) struct Block {
     pub range: Range<usize>,
     /// `[n, n]`, symmetric.
     pub h: Vec<f32>,
+    /// (x̂ − x)ᵀx, `[n, n]`, or empty.
+    pub drift: Vec<f32>,
     /// The columns, the largest of the diagonal first.
     pub order: Vec<u32>,
+    /// D of `P H Pᵀ = (I + U) D (I + U)ᵀ`, in that order.
+    pub pivots: Vec<f32>,
     /// Row k: by how much of the error at the k-th of `order` each one before it is followed by; see
     /// [`super::gptq`]. Empty where it was not asked for.
     pub feedback: Vec<f32>,
@@ -88,15 +146,9 @@ impl Solver {
 }
 
 impl Block {
-    fn new(
-        range: Range<usize>,
-        mut h: Vec<f64>,
-        scale: f64,
-        damping: f64,
-        factor: bool,
-    ) -> Option<Self> {
-        let n = range.len();
-        let trace: f64 = (0..n).map(|i| h[i * n + i]).sum::<f64>() * scale;
+    fn new(sums: Sums, scale: f64, damping: f64, factor: bool) -> Option<Self> {
+        let (n, mut h, mut drift) = (sums.range.len(), sums.gram, sums.drift);
+        let trace: f64 = (0..n).map(|i| f64::from(h[i * n + i])).sum::<f64>() * scale;
         if !trace.is_finite() {
             return None;
         }
@@ -104,26 +156,27 @@ impl Block {
         let mean = if trace > 0.0 { trace / n as f64 } else { 1.0 };
         for i in 0..n {
             for j in 0..=i {
-                let value = h[i * n + j] * scale;
+                let value = (f64::from(h[i * n + j]) * scale) as f32;
                 h[i * n + j] = value;
                 h[j * n + i] = value;
             }
-            h[i * n + i] += damping * mean;
+            h[i * n + i] += (damping * mean) as f32;
         }
-        if !h.iter().all(|v| v.is_finite()) {
+        drift.par_iter_mut().for_each(|v| *v *= scale as f32);
+        if !h.iter().chain(&drift).all(|v| v.is_finite()) {
             return None;
         }
-        let single: Vec<f32> = h.par_iter().map(|v| *v as f32).collect();
         let mut order: Vec<u32> = (0..n as u32).collect();
         order.sort_by(|a, b| {
             let at = |i: u32| h[i as usize * n + i as usize];
             at(*b).total_cmp(&at(*a)).then(a.cmp(b))
         });
-        drop(h);
         let mut block = Self {
-            range,
-            h: single,
+            range: sums.range,
+            h,
+            drift,
             order,
+            pivots: Vec::new(),
             feedback: Vec::new(),
         };
         if factor {
@@ -132,31 +185,39 @@ impl Block {
         Some(block)
     }
 
-    /// `P H Pᵀ = (I + U) D (I + U)ᵀ` with U strictly upper triangular: the Cholesky factor of the columns in
-    /// reversed order, its columns divided by their diagonal. Row k of `feedback` is column k of U.
+    /// `P H Pᵀ = (I + U) D (I + U)ᵀ` with U strictly upper triangular: the Cholesky factor L of the columns in
+    /// reversed order, its columns divided by their diagonal. Row k of `feedback` is column k of U, which is
+    /// L mirrored at the other diagonal.
     fn factor(&mut self, mean: f64) -> Option<()> {
         let n = self.range.len();
         let mut extra = 0.0;
+        let mut l = vec![0f32; n * n];
         for _ in 0..TRIES {
             let reversed = |i: usize| self.order[n - 1 - i] as usize;
-            let mut l = vec![0f64; n * n];
             l.par_chunks_mut(n).enumerate().for_each(|(i, row)| {
                 let from = &self.h[reversed(i) * n..][..n];
-                for (j, v) in row[..=i].iter_mut().enumerate() {
-                    *v = f64::from(from[reversed(j)]);
+                for (j, v) in row.iter_mut().enumerate() {
+                    *v = if j <= i { from[reversed(j)] } else { 0.0 };
                 }
-                row[i] += extra;
+                row[i] += extra as f32;
             });
             if cholesky(&mut l, n) {
-                self.feedback = vec![0.0; n * n];
-                let out = self.feedback.par_chunks_mut(n).enumerate();
-                out.for_each(|(k, row)| {
-                    let column = n - 1 - k;
-                    let diagonal = l[column * n + column];
-                    for (j, v) in row[..k].iter_mut().enumerate() {
-                        *v = (l[(n - 1 - j) * n + column] / diagonal) as f32;
+                let diagonal: Vec<f32> = (0..n).map(|i| l[i * n + i]).collect();
+                self.pivots = diagonal.iter().rev().map(|d| d * d).collect();
+                for row in l.chunks_exact_mut(n) {
+                    for (v, d) in row.iter_mut().zip(&diagonal) {
+                        *v /= d;
                     }
-                });
+                }
+                for i in 0..n {
+                    for j in 0..=i {
+                        let (a, b) = (i * n + j, (n - 1 - j) * n + n - 1 - i);
+                        if a < b {
+                            l.swap(a, b);
+                        }
+                    }
+                }
+                self.feedback = l;
                 return Some(());
             }
             extra = if extra == 0.0 {
@@ -170,7 +231,7 @@ impl Block {
 }
 
 /// The lower Cholesky factor in place, block column by block column; whether it exists.
-fn cholesky(l: &mut [f64], n: usize) -> bool {
+fn cholesky(l: &mut [f32], n: usize) -> bool {
     for start in (0..n).step_by(STEP) {
         let end = n.min(start + STEP);
         let (above, below) = l.split_at_mut(end * n);
@@ -179,36 +240,39 @@ fn cholesky(l: &mut [f64], n: usize) -> bool {
             let row = &mut row[..n];
             for j in start..i {
                 let other = &before[j * n..][..n];
-                row[j] = (row[j] - dot(&row[..j], &other[..j])) / other[j];
+                row[j] = ((f64::from(row[j]) - dot(&row[..j], &other[..j])) / f64::from(other[j]))
+                    as f32;
             }
             // Columns before `start` are done: the loop below has filled them in.
-            let pivot = row[i] - dot(&row[..i], &row[..i]);
+            let pivot = f64::from(row[i]) - dot(&row[..i], &row[..i]);
             if pivot.is_nan() || pivot <= 0.0 {
                 return false;
             }
-            row[i] = libm::sqrt(pivot);
+            row[i] = libm::sqrt(pivot) as f32;
         }
         let above = &*above;
         below.par_chunks_mut(n).for_each(|row| {
             for j in start..end {
                 let other = &above[j * n..][..n];
-                row[j] = (row[j] - dot(&row[..j], &other[..j])) / other[j];
+                row[j] = ((f64::from(row[j]) - dot(&row[..j], &other[..j])) / f64::from(other[j]))
+                    as f32;
             }
         });
     }
     true
 }
 
-/// Eight interleaved sums, added in order.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// Eight interleaved sums in f64, added in order.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut sums = [0f64; 8];
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let product = |x: &f32, y: &f32| f64::from(*x) * f64::from(*y);
     for (a, b) in a.iter().zip(b) {
         for ((s, x), y) in sums.iter_mut().zip(a).zip(b) {
-            *s += x * y;
+            *s += product(x, y);
         }
     }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(x, y)| product(x, y)).sum();
     sums.iter().sum::<f64>() + rest
 }
 

@@ -4,6 +4,8 @@
 //! `½ (ŵ − w) H (ŵ − w)ᵀ`. [`hessian`] gathers H and factors it; the methods, each of which can be
 //! switched off ([`Methods`]), are in the order in which they work on a row:
 //!
+//! * [`drift`]: the row's target is what does best with the inputs that the matrices before it, already
+//!   quantized, give it;
 //! * scales of least squares weighted by the diagonal of H ([`crate::quantize::Objective::importance`]);
 //! * [`gptq`]: each column's rounding error is made up for by the columns after it;
 //! * [`descent`]: codes, group scales and the row's scale in turn, each to the least loss with the others
@@ -13,6 +15,7 @@
 //! A row's result depends on the row, the table, H and the methods alone.
 
 pub mod descent;
+mod drift;
 pub mod gptq;
 pub mod hessian;
 mod rows;
@@ -51,6 +54,8 @@ pub struct Methods {
     pub gptq: bool,
     /// [`descent`].
     pub descent: bool,
+    /// Targets for the inputs that the matrices before give: [`drift`].
+    pub drift: bool,
     /// The exponent by the loss, else by the (weighted) error.
     pub exponent: bool,
 }
@@ -61,6 +66,7 @@ impl Default for Methods {
             scales: true,
             gptq: true,
             descent: true,
+            drift: true,
             exponent: true,
         }
     }

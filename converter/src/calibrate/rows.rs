@@ -1,7 +1,7 @@
 //! The methods applied to rows, and the exponent chosen by what they reach.
 
 use super::descent::{self, residual};
-use super::{Methods, Solver, gptq};
+use super::{Methods, Solver, drift, gptq};
 use crate::quantize::{self, Objective, QuantizedRow, Quantizer};
 use carat_format::{Coding, PackedRow};
 use rayon::prelude::*;
@@ -27,12 +27,19 @@ pub struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Quantizes rows of `cols` finite weights each. The weighted error of each is the loss
-    /// `(ŵ − w) H (ŵ − w)ᵀ`.
-    pub fn rows(&self, weights: &[f32], cols: usize) -> Vec<QuantizedRow> {
+    /// Quantizes rows of `cols` finite weights each, the matrix's from `first` on, or some of its rows. The
+    /// weighted error of each is the loss `(ŵ − t) H (ŵ − t)ᵀ`, with t the row's target ([`super::drift`]).
+    pub fn rows(&self, weights: &[f32], cols: usize, first: Option<usize>) -> Vec<QuantizedRow> {
         let mut out = Vec::new();
-        for weights in weights.chunks(TILE * cols) {
-            let mut rows: Vec<Row<'_>> = weights
+        for (tile, weights) in weights.chunks(TILE * cols).enumerate() {
+            let first = first.map(|f| f + tile * TILE);
+            let targets = match self.methods.drift {
+                true => drift::targets(self.solver, weights, cols, first),
+                false => None,
+            };
+            let mut rows: Vec<Row<'_>> = targets
+                .as_deref()
+                .unwrap_or(weights)
                 .chunks(cols)
                 .map(|w| Row::new(w, self.quantizer.row(w, &self.objective).packed))
                 .collect();
@@ -46,14 +53,15 @@ impl Task<'_> {
                     descent::row(self.quantizer, &self.solver.blocks, row);
                 }
             }
-            out.extend(rows.into_iter().map(|r| self.finish(r)));
+            let finished = rows.into_iter().zip(weights.chunks(cols));
+            out.extend(finished.map(|(r, w)| self.finish(r, w)));
         }
         out
     }
 
-    fn finish(&self, row: Row<'_>) -> QuantizedRow {
+    fn finish(&self, row: Row<'_>, weights: &[f32]) -> QuantizedRow {
         let (mut error, mut energy, mut loss) = (0.0, 0.0, 0.0);
-        for (column, w) in row.target.iter().enumerate() {
+        for (column, w) in weights.iter().enumerate() {
             let difference = f64::from(row.value(self.quantizer, column)) - f64::from(*w);
             error += difference * difference;
             energy += f64::from(*w) * f64::from(*w);
@@ -104,7 +112,7 @@ pub fn choose_power(
         let losses: Vec<f64> = chosen
             .par_chunks(TILE / 4)
             .map(|rows| {
-                let rows = task.rows(&rows.concat(), cols);
+                let rows = task.rows(&rows.concat(), cols, None);
                 rows.iter().map(|r| r.weighted_error).sum::<f64>()
             })
             .collect();
@@ -131,7 +139,7 @@ pub fn choose_power(
 /// A row at work.
 #[derive(Clone, Debug)]
 pub(super) struct Row<'a> {
-    /// The weights.
+    /// What the weights shall be.
     pub target: &'a [f32],
     pub packed: PackedRow,
     /// The row's scale.

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 /// Of the mean of H's diagonal, added to all of it.
 const DAMPING: f64 = 0.01;
 /// The same for a tied embedding: its rows are also the inputs of the first block, where all errors weigh alike.
-const TIED_DAMPING: f64 = 0.01;
+const TIED_DAMPING: f64 = 1.0;
 
 /// Writes every tensor; reports in file order.
 pub(super) fn tensors(
@@ -30,6 +30,7 @@ pub(super) fn tensors(
         job,
         plan,
         stream: Stream::open(job.source, sequences)?,
+        exact: Stream::open(job.source, sequences)?,
         offsets: offsets.iter().copied().collect(),
         reports: BTreeMap::new(),
         methods,
@@ -43,7 +44,7 @@ pub(super) fn tensors(
         run.block(b)?;
     }
     if !hyper.tied {
-        let solver = run.gather(Tensor::Output, DAMPING, |s, sink| s.outputs(sink))?;
+        let solver = run.gather(Tensor::Output, DAMPING, |s, g| s.outputs(g))?;
         run.write(Tensor::Output, Some(&solver))?;
     }
     let mut reports = run.reports;
@@ -57,6 +58,8 @@ struct Conversion<'j, 's> {
     job: &'j Job<'s>,
     plan: &'j mut Plan,
     stream: Stream<'s>,
+    /// The same with the checkpoint's weights.
+    exact: Stream<'s>,
     offsets: BTreeMap<Tensor, u64>,
     reports: BTreeMap<Tensor, TensorReport>,
     methods: Methods,
@@ -85,49 +88,64 @@ impl<'s> Conversion<'_, 's> {
         Ok(())
     }
 
-    /// H of the inputs that `stage` gives `tensor`.
+    /// H of the inputs that `stage` gives `tensor`; of one that writes to the residual stream, with what the
+    /// stream has lost.
     fn gather(
         &mut self,
         tensor: Tensor,
         damping: f64,
-        stage: impl FnOnce(
-            &mut Stream<'s>,
-            &mut dyn FnMut(&[f32]) -> Result<(), ReferenceError>,
-        ) -> Result<(), ReferenceError>,
+        mut stage: impl FnMut(&mut Stream<'s>, usize) -> Result<Vec<f32>, ReferenceError>,
     ) -> Result<Solver, ConvertError> {
-        let cols = self.job.source.hyper().shape(tensor).1 as usize;
-        let mut hessian = Hessian::new(cols);
-        let job = self.job;
-        stage(&mut self.stream, &mut |x| {
-            hessian.add(x);
-            match job.progress.cancelled() {
-                true => Err(ReferenceError::Cancelled),
-                false => Ok(()),
+        let hyper = self.job.source.hyper();
+        let (rows, cols) = hyper.shape(tensor);
+        let writes = matches!(tensor, Tensor::AttnOutput(_) | Tensor::FfnDown(_));
+        let mut hessian = Hessian::new(cols as usize);
+        for g in 0..self.stream.groups() {
+            self.job.check_cancelled()?;
+            let x = stage(&mut self.stream, g)?;
+            let exact = stage(&mut self.exact, g)?;
+            if self.methods.drift {
+                hessian.add_drifted(&x, &exact);
+                // What a norm scales before it is added cannot make up for the stream's loss.
+                if writes && !hyper.extras.post_norm {
+                    let streams = self.exact.residual(g).iter().zip(self.stream.residual(g));
+                    let lost: Vec<f32> = streams.map(|(e, x)| e - x).collect();
+                    hessian.lack(&x, &lost, rows as usize);
+                }
+            } else {
+                hessian.add(&x);
             }
-        })?;
-        let solver = hessian.solve(damping, self.methods.gptq);
+        }
+        let solver = hessian.solve(damping, self.methods.gptq || self.methods.drift);
         Ok(solver.ok_or_else(|| CalibrationError::NotFinite {
             tensor: tensor.name(),
+        })?)
+    }
+
+    /// H of the inputs that the checkpoint's own blocks give the head.
+    fn head(&mut self) -> Result<Solver, ConvertError> {
+        let hyper = self.job.source.hyper();
+        self.exact.embed()?;
+        let mut hessian = Hessian::new(hyper.embedding_length as usize);
+        for g in 0..self.exact.groups() {
+            for b in 0..hyper.block_count {
+                self.job.check_cancelled()?;
+                self.exact.attend(b, g)?;
+                self.exact.ffn_inputs(b, g)?;
+                self.exact.finish(b, g)?;
+            }
+            hessian.add(&self.exact.outputs(g)?);
+        }
+        let solver = hessian.solve(TIED_DAMPING, self.methods.gptq);
+        Ok(solver.ok_or_else(|| CalibrationError::NotFinite {
+            tensor: Tensor::TokenEmbedding.name(),
         })?)
     }
 
     fn embedding(&mut self, tied: bool) -> Result<(), ConvertError> {
         let tensor = Tensor::TokenEmbedding;
         let decoded = if tied {
-            let job = self.job;
-            let solver = self.gather(tensor, TIED_DAMPING, |stream, sink| {
-                let cancelled = &mut |_: &[f32]| match job.progress.cancelled() {
-                    true => Err(ReferenceError::Cancelled),
-                    false => Ok(()),
-                };
-                stream.embed()?;
-                for b in 0..job.source.hyper().block_count {
-                    stream.attend(b, cancelled)?;
-                    stream.ffn_inputs(b, cancelled)?;
-                    stream.finish(b)?;
-                }
-                stream.outputs(sink)
-            })?;
+            let solver = self.head()?;
             self.write(tensor, Some(&solver))?
         } else {
             self.write(tensor, None)?
@@ -135,20 +153,24 @@ impl<'s> Conversion<'_, 's> {
         self.stream.hold(tensor, decoded);
         self.stream.embed()?;
         self.stream.release(tensor);
+        self.exact.embed()?;
         Ok(())
     }
 
     fn block(&mut self, b: u32) -> Result<(), ConvertError> {
         use Tensor::*;
-        let solver = self.gather(AttnQ(b), DAMPING, |s, sink| s.attention_inputs(b, sink))?;
+        let solver = self.gather(AttnQ(b), DAMPING, |s, g| s.attention_inputs(b, g))?;
         self.replace(&[AttnQ(b), AttnK(b), AttnV(b)], &solver)?;
-        let solver = self.gather(AttnOutput(b), DAMPING, |s, sink| s.attend(b, sink))?;
+        let solver = self.gather(AttnOutput(b), DAMPING, |s, g| Ok(s.attend(b, g)?.to_vec()))?;
         self.replace(&[AttnOutput(b)], &solver)?;
-        let solver = self.gather(FfnGate(b), DAMPING, |s, sink| s.ffn_inputs(b, sink))?;
+        let solver = self.gather(FfnGate(b), DAMPING, |s, g| s.ffn_inputs(b, g))?;
         self.replace(&[FfnGate(b), FfnUp(b)], &solver)?;
-        let solver = self.gather(FfnDown(b), DAMPING, |s, sink| s.ffn_products(b, sink))?;
+        let solver = self.gather(FfnDown(b), DAMPING, |s, g| s.ffn_products(b, g))?;
         self.replace(&[FfnDown(b)], &solver)?;
-        self.stream.finish(b)?;
+        for g in 0..self.stream.groups() {
+            self.stream.finish(b, g)?;
+            self.exact.finish(b, g)?;
+        }
         for tensor in [
             AttnQ(b),
             AttnK(b),

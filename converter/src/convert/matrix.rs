@@ -172,7 +172,7 @@ impl Job<'_> {
         let mut result = Tile::default();
         let group = e.layout.group.weights();
         let mut rows = Vec::with_capacity(n as usize);
-        for row in work.rows(&weights, e.layout.cols as usize) {
+        for row in work.rows(&weights, e.layout.cols as usize, first as usize) {
             result.error += row.error;
             result.energy += row.energy;
             if let Some(gains) = &work.gains {
@@ -223,7 +223,7 @@ impl Job<'_> {
 }
 
 impl Work<'_> {
-    fn rows(&self, weights: &[f32], cols: usize) -> Vec<QuantizedRow> {
+    fn rows(&self, weights: &[f32], cols: usize, first: usize) -> Vec<QuantizedRow> {
         match self.calibrated.and_then(|c| Some((c.solver?, c.methods))) {
             None => weights
                 .chunks(cols)
@@ -236,7 +236,7 @@ impl Work<'_> {
                     methods,
                     objective: self.objective,
                 };
-                task.rows(weights, cols)
+                task.rows(weights, cols, Some(first))
             }
         }
     }

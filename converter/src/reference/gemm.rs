@@ -1,6 +1,7 @@
 //! Products of f32 matrices.
 
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Which arithmetic multiplies matrices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,10 +78,43 @@ pub(super) fn multiply_few(
 /// `[range, range]` row-major; what is added above the diagonal is no part of the result.
 /// The bits are the same on every machine for any number of threads; they depend on how the rows are
 /// divided into calls.
-pub(crate) fn gram(x: &[f32], cols: usize, range: core::ops::Range<usize>, sum: &mut [f64]) {
-    let (rows, n) = (x.len() / cols, range.len());
-    assert!(range.end <= cols && sum.len() == n * n);
-    if rows == 0 {
+pub(crate) fn gram(x: &[f32], cols: usize, range: Range<usize>, sum: &mut [f32]) {
+    let n = range.len();
+    let columns = Columns {
+        data: x,
+        cols,
+        range,
+    };
+    // Up to the diagonal's block alone: the caller mirrors.
+    correlate(columns.clone(), columns, |end| end.min(n), sum);
+}
+
+/// Adds `XᵀY` for columns of both, which have as many rows, to `sum`, `[x's, y's]` row-major; bits as
+/// [`gram`]'s.
+pub(crate) fn cross(x: Columns<'_>, y: Columns<'_>, sum: &mut [f32]) {
+    let n = y.range.len();
+    correlate(x, y, |_| n, sum);
+}
+
+/// A range of the columns of a matrix whose rows have `cols` elements.
+#[derive(Clone)]
+pub(crate) struct Columns<'a> {
+    pub data: &'a [f32],
+    pub cols: usize,
+    pub range: Range<usize>,
+}
+
+/// Adds `XᵀY`, of rows up to `end` of the sum the columns below `width(end)`.
+fn correlate(
+    x: Columns<'_>,
+    y: Columns<'_>,
+    width: impl Fn(usize) -> usize + Sync,
+    sum: &mut [f32],
+) {
+    let (rows, n) = (x.data.len() / x.cols, y.range.len());
+    assert!(x.range.end <= x.cols && y.range.end <= y.cols);
+    assert!(y.data.len() == rows * y.cols && sum.len() == x.range.len() * n);
+    if rows == 0 || n == 0 {
         return;
     }
     sum.par_chunks_mut(GRAM * n)
@@ -88,23 +122,22 @@ pub(crate) fn gram(x: &[f32], cols: usize, range: core::ops::Range<usize>, sum: 
         .for_each(|(part, sum)| {
             let (first, m) = (part * GRAM, sum.len() / n);
             let mut columns = vec![0f32; m * rows];
-            for (t, row) in x.chunks_exact(cols).enumerate() {
+            for (t, row) in x.data.chunks_exact(x.cols).enumerate() {
                 for i in 0..m {
-                    columns[i * rows + t] = row[range.start + first + i];
+                    columns[i * rows + t] = row[x.range.start + first + i];
                 }
             }
-            // Up to the diagonal's block alone: the caller mirrors.
-            let width = first + m;
+            let width = width(first + m);
             let b = Matrix {
-                data: &x[range.start..],
+                data: &y.data[y.range.start..],
                 row: 1,
-                col: cols,
+                col: y.cols,
             };
             let mut c = vec![0f32; m * width];
             blocks((m, width, rows), Matrix::rows(&columns, rows), b, &mut c);
             for (sum, c) in sum.chunks_exact_mut(n).zip(c.chunks_exact(width)) {
                 for (s, c) in sum.iter_mut().zip(c) {
-                    *s += f64::from(*c);
+                    *s += c;
                 }
             }
         });
@@ -156,8 +189,26 @@ const WIDTH: usize = 16;
 /// Rows of a strip.
 const ROWS: usize = 4;
 
+/// Wider vectors where the processor has them: the same operations in the same order, so the same bits.
+fn blocks(size: (usize, usize, usize), a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        return unsafe { blocks_avx2(size, a, b, c) };
+    }
+    blocks_any(size, a, b, c);
+}
+
+/// AVX2 without FMA: the compiler fuses nothing, and must not.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn blocks_avx2(size: (usize, usize, usize), a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
+    blocks_any(size, a, b, c);
+}
+
 /// Runs of K outermost; within a run `b` is packed into panels of 16 columns, `a` into strips of rows.
-fn blocks((m, n, k): (usize, usize, usize), a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
+#[inline(always)]
+fn blocks_any((m, n, k): (usize, usize, usize), a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
     c.fill(0.0);
     let mut packed = vec![[0f32; WIDTH]; n.div_ceil(WIDTH) * RUN.min(k)];
     let mut strip = vec![[0f32; ROWS]; RUN.min(k)];

@@ -13,9 +13,6 @@ use carat_format::Tensor;
 /// Positions that run together, unless one sequence is longer.
 const POSITIONS: usize = 2048;
 
-/// Sees the inputs of a product, `[positions, width]`, group of sequences by group.
-pub(crate) type Sink<'a> = &'a mut dyn FnMut(&[f32]) -> Result<(), ReferenceError>;
-
 /// Sequences on their way through the blocks; the same bits on every machine for any number of threads.
 pub(crate) struct Stream<'c> {
     weights: Weights<'c>,
@@ -89,18 +86,23 @@ impl<'c> Stream<'c> {
         Ok(())
     }
 
-    /// The inputs of the queries, keys and values of block `b`.
-    pub fn attention_inputs(&self, b: u32, sink: Sink<'_>) -> Result<(), ReferenceError> {
-        let mut normed = Vec::new();
-        for g in &self.groups {
-            norm(&self.weights, Tensor::AttnNorm(b), &g.x, &mut normed)?;
-            sink(&normed)?;
-        }
-        Ok(())
+    /// How many groups of sequences there are; what follows works on one of them.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
     }
 
-    /// Attends; `sink` sees the inputs of the output projection.
-    pub fn attend(&mut self, b: u32, sink: Sink<'_>) -> Result<(), ReferenceError> {
+    /// The residual stream, `[positions, D]`.
+    pub fn residual(&self, group: usize) -> &[f32] {
+        &self.groups[group].x
+    }
+
+    /// The inputs of the queries, keys and values of block `b`, `[positions, D]`.
+    pub fn attention_inputs(&self, b: u32, group: usize) -> Result<Vec<f32>, ReferenceError> {
+        self.normed(Tensor::AttnNorm(b), group)
+    }
+
+    /// Attends; gives the inputs of the output projection.
+    pub fn attend(&mut self, b: u32, group: usize) -> Result<&[f32], ReferenceError> {
         let (weights, hyper) = (&self.weights, self.weights.checkpoint().hyper());
         let width = hyper.head_count as usize * hyper.head_dim as usize;
         let kv_width = hyper.head_count_kv as usize * hyper.head_dim as usize;
@@ -108,75 +110,64 @@ impl<'c> Stream<'c> {
         let rotations = self.rotations.get(block.rope as usize);
         let (mut normed, mut scratch) = (Vec::new(), Vec::new());
         let (mut q, mut k, mut v) = (Vec::new(), Vec::new(), Vec::new());
-        for g in &mut self.groups {
-            norm(weights, Tensor::AttnNorm(b), &g.x, &mut normed)?;
-            let at = (&g.positions[..], rotations);
-            project(
-                weights,
-                b,
-                &normed,
-                at,
-                [&mut q, &mut k, &mut v],
-                &mut scratch,
-            )?;
-            let (mut q, mut k, mut v) = (&q[..], &k[..], &v[..]);
-            let segments: Vec<Segment<'_>> = g
-                .lengths
-                .iter()
-                .map(|n| Segment {
-                    queries: take(&mut q, n * width),
-                    keys: take(&mut k, n * kv_width),
-                    values: take(&mut v, n * kv_width),
-                })
-                .collect();
-            attend(
-                weights.arithmetic,
-                hyper,
-                block,
-                &segments,
-                &mut g.attention,
-            );
-            if hyper.extras.sub_norm {
-                norm(weights, Tensor::AttnSubNorm(b), &g.attention, &mut normed)?;
-                std::mem::swap(&mut g.attention, &mut normed);
-            }
-            sink(&g.attention)?;
+        let g = &mut self.groups[group];
+        norm(weights, Tensor::AttnNorm(b), &g.x, &mut normed)?;
+        let at = (&g.positions[..], rotations);
+        project(
+            weights,
+            b,
+            &normed,
+            at,
+            [&mut q, &mut k, &mut v],
+            &mut scratch,
+        )?;
+        let (mut q, mut k, mut v) = (&q[..], &k[..], &v[..]);
+        let segments: Vec<Segment<'_>> = g
+            .lengths
+            .iter()
+            .map(|n| Segment {
+                queries: take(&mut q, n * width),
+                keys: take(&mut k, n * kv_width),
+                values: take(&mut v, n * kv_width),
+            })
+            .collect();
+        attend(
+            weights.arithmetic,
+            hyper,
+            block,
+            &segments,
+            &mut g.attention,
+        );
+        if hyper.extras.sub_norm {
+            norm(weights, Tensor::AttnSubNorm(b), &g.attention, &mut normed)?;
+            std::mem::swap(&mut g.attention, &mut normed);
         }
-        Ok(())
+        Ok(&g.attention)
     }
 
-    /// Adds the attention to the residual stream; `sink` sees the inputs of gate and up.
-    pub fn ffn_inputs(&mut self, b: u32, sink: Sink<'_>) -> Result<(), ReferenceError> {
+    /// Adds the attention to the residual stream; gives the inputs of gate and up.
+    pub fn ffn_inputs(&mut self, b: u32, group: usize) -> Result<Vec<f32>, ReferenceError> {
         let (mut out, mut scratch) = (Vec::new(), Vec::new());
         let branch = (Tensor::AttnOutput(b), Tensor::AttnPostNorm(b));
-        for g in &mut self.groups {
-            let attention = std::mem::take(&mut g.attention);
-            let scratches = [&mut out, &mut scratch];
-            add_branch(&self.weights, branch, &attention, &mut g.x, scratches)?;
-            norm(&self.weights, Tensor::FfnNorm(b), &g.x, &mut out)?;
-            sink(&out)?;
-        }
-        Ok(())
+        let g = &mut self.groups[group];
+        let attention = std::mem::take(&mut g.attention);
+        let scratches = [&mut out, &mut scratch];
+        add_branch(&self.weights, branch, &attention, &mut g.x, scratches)?;
+        self.normed(Tensor::FfnNorm(b), group)
     }
 
     /// The inputs of the down projection.
-    pub fn ffn_products(&self, b: u32, sink: Sink<'_>) -> Result<(), ReferenceError> {
-        for g in &self.groups {
-            sink(&self.gated(b, &g.x)?)?;
-        }
-        Ok(())
+    pub fn ffn_products(&self, b: u32, group: usize) -> Result<Vec<f32>, ReferenceError> {
+        self.gated(b, &self.groups[group].x)
     }
 
     /// Adds the feed-forward network to the residual stream.
-    pub fn finish(&mut self, b: u32) -> Result<(), ReferenceError> {
+    pub fn finish(&mut self, b: u32, group: usize) -> Result<(), ReferenceError> {
         let (mut out, mut scratch) = (Vec::new(), Vec::new());
         let branch = (Tensor::FfnDown(b), Tensor::FfnPostNorm(b));
-        for i in 0..self.groups.len() {
-            let gated = self.gated(b, &self.groups[i].x)?;
-            let x = &mut self.groups[i].x;
-            add_branch(&self.weights, branch, &gated, x, [&mut out, &mut scratch])?;
-        }
-        Ok(())
+        let gated = self.gated(b, &self.groups[group].x)?;
+        let x = &mut self.groups[group].x;
+        add_branch(&self.weights, branch, &gated, x, [&mut out, &mut scratch])
     }
 
     fn gated(&self, b: u32, x: &[f32]) -> Result<Vec<f32>, ReferenceError> {
@@ -195,12 +186,13 @@ impl<'c> Stream<'c> {
     }
 
     /// The inputs of the head.
-    pub fn outputs(&self, sink: Sink<'_>) -> Result<(), ReferenceError> {
+    pub fn outputs(&self, group: usize) -> Result<Vec<f32>, ReferenceError> {
+        self.normed(Tensor::OutputNorm, group)
+    }
+
+    fn normed(&self, gains: Tensor, group: usize) -> Result<Vec<f32>, ReferenceError> {
         let mut normed = Vec::new();
-        for g in &self.groups {
-            norm(&self.weights, Tensor::OutputNorm, &g.x, &mut normed)?;
-            sink(&normed)?;
-        }
-        Ok(())
+        norm(&self.weights, gains, &self.groups[group].x, &mut normed)?;
+        Ok(normed)
     }
 }

@@ -250,7 +250,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "S", default_value_t = 0, requires = "calib")]
     pub seed: u64,
     /// Methods of the fit, see the documentation [default: all]
-    #[arg(long, value_name = "LIST", requires = "calib", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "exponent"])]
+    #[arg(long, value_name = "LIST", requires = "calib", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "drift", "exponent"])]
     pub method: Vec<String>,
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = values::threads)]

@@ -81,6 +81,7 @@ fn methods(names: &[String]) -> Methods {
         scales: has("scales"),
         gptq: has("gptq"),
         descent: has("cd"),
+        drift: has("drift"),
         exponent: has("exponent"),
     }
 }

@@ -1,0 +1,163 @@
+//! Weights for the inputs that are there: the matrices before have changed them.
+//!
+//! A matrix W that was to see x̂ sees x. Its outputs are kept best by `W + (W·(x̂ − x)ᵀx + rᵀx)·H⁻¹`, the
+//! least squares solution with r what the outputs shall have besides (of a matrix that writes to the
+//! residual stream: what the stream has lost so far). H's damping draws it to W.
+//!
+//! Source: Li et al., "GPTAQ: Efficient Finetuning-Free Quantization for Asymmetric Calibration" (2025); the
+//! residual stream's loss is taken into the same equation.
+
+use super::Solver;
+use super::hessian::Block;
+
+/// Rows that are worked on together, the lanes of a sum.
+const LANES: usize = 32;
+
+/// The targets of rows `weights [rows, cols]`, of which the matrix's row `first` is the first; `None` where
+/// nothing has drifted. Without `first` the rows are some of the matrix's, and r does not count.
+pub(super) fn targets(
+    solver: &Solver,
+    weights: &[f32],
+    cols: usize,
+    first: Option<usize>,
+) -> Option<Vec<f32>> {
+    let drifted = solver.blocks.iter().any(|b| !b.drift.is_empty());
+    let factored = solver.blocks.iter().all(|b| !b.feedback.is_empty());
+    if !factored || !(drifted || (first.is_some() && !solver.lack.is_empty())) {
+        return None;
+    }
+    let mut out = weights.to_vec();
+    for (tile, rows) in out.chunks_mut(LANES * cols).enumerate() {
+        let first = first.map(|f| f + tile * LANES);
+        for block in &solver.blocks {
+            let mut moments = moments(solver, block, rows, cols, first);
+            divide(block, &mut moments);
+            for (k, column) in block.order.iter().enumerate() {
+                let column = block.range.start + *column as usize;
+                for (row, step) in rows.chunks_exact_mut(cols).zip(&moments[k]) {
+                    row[column] += step;
+                }
+            }
+        }
+    }
+    Some(out)
+}
+
+/// `W·(x̂ − x)ᵀx + rᵀx` for the block's columns in their order.
+fn moments(
+    solver: &Solver,
+    block: &Block,
+    rows: &[f32],
+    cols: usize,
+    first: Option<usize>,
+) -> Vec<[f32; LANES]> {
+    let n = block.range.len();
+    let mut sums = vec![[0f32; LANES]; n];
+    for (k, drift) in block.drift.chunks_exact(n).enumerate() {
+        let mut w = [0f32; LANES];
+        for (w, row) in w.iter_mut().zip(rows.chunks_exact(cols)) {
+            *w = row[block.range.start + k];
+        }
+        for (sums, drift) in sums.iter_mut().zip(drift) {
+            for (s, w) in sums.iter_mut().zip(&w) {
+                *s += w * drift;
+            }
+        }
+    }
+    if let Some(first) = first {
+        let lacks = solver.lack.chunks_exact(cols).skip(first);
+        for (lane, lack) in lacks.take(rows.len() / cols).enumerate() {
+            for (s, r) in sums.iter_mut().zip(&lack[block.range.clone()]) {
+                s[lane] += r;
+            }
+        }
+    }
+    block.order.iter().map(|c| sums[*c as usize]).collect()
+}
+
+/// `x·H⁻¹` in place, columns in the block's order: `x (I + U) D (I + U)ᵀ` is solved from the right.
+fn divide(block: &Block, x: &mut [[f32; LANES]]) {
+    let n = block.range.len();
+    for k in (0..n).rev() {
+        let (before, this) = x.split_at_mut(k);
+        for (b, u) in before.iter_mut().zip(&block.feedback[k * n..]) {
+            for (b, t) in b.iter_mut().zip(&this[0]) {
+                *b -= u * t;
+            }
+        }
+    }
+    for (x, d) in x.iter_mut().zip(&block.pivots) {
+        for x in x {
+            *x /= d;
+        }
+    }
+    for k in 0..n {
+        let (before, this) = x.split_at_mut(k);
+        let mut sums = [0f32; LANES];
+        for (b, u) in before.iter().zip(&block.feedback[k * n..]) {
+            for (s, b) in sums.iter_mut().zip(b) {
+                *s += u * b;
+            }
+        }
+        for (t, s) in this[0].iter_mut().zip(&sums) {
+            *t -= s;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Hessian;
+    use super::*;
+
+    /// Inputs that a known matrix M makes of the drifted ones are undone by it, and what is lacking is a
+    /// product with the inputs that there are.
+    #[test]
+    fn a_linear_drift_is_undone() {
+        let (n, positions, width) = (48, 400, 40);
+        let mut state = 7u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let x: Vec<f32> = (0..n * positions).map(|_| next()).collect();
+        let weights: Vec<f32> = (0..n * width).map(|_| next()).collect();
+        let more: Vec<f32> = (0..n * width).map(|_| next()).collect();
+        // x̂_j = x_j + ½·x_{j+1}
+        let exact: Vec<f32> = x
+            .chunks(n)
+            .flat_map(|x| (0..n).map(move |j| x[j] + 0.5 * x[(j + 1) % n]))
+            .collect();
+        let r: Vec<f32> = x
+            .chunks(n)
+            .flat_map(|x| {
+                let rows = more.chunks(n);
+                rows.map(move |m| x.iter().zip(m).map(|(x, m)| x * m).sum::<f32>())
+            })
+            .collect();
+        let mut hessian = Hessian::new(n);
+        hessian.add_drifted(&x, &exact);
+        hessian.lack(&x, &r, width);
+        let solver = hessian.solve(0.0, true).unwrap();
+        let all = targets(&solver, &weights, n, Some(0)).unwrap();
+        for first in [None, Some(32)] {
+            let rows = targets(&solver, &weights[32 * n..], n, first).unwrap();
+            for (i, found) in rows.iter().enumerate() {
+                let (row, j) = (32 + i / n, i % n);
+                let w = |j: usize| weights[row * n + j];
+                let plain = w(j) + 0.5 * w((j + n - 1) % n);
+                let expected = plain + first.map_or(0.0, |_| more[row * n + j]);
+                assert!(
+                    (found - expected).abs() < 1e-3,
+                    "{row} {j}: {found}, {expected}"
+                );
+                if first.is_some() {
+                    assert_eq!(*found, all[row * n + j]);
+                }
+            }
+        }
+        let mut plain = Hessian::new(n);
+        plain.add(&x);
+        assert!(targets(&plain.solve(0.0, true).unwrap(), &weights, n, Some(0)).is_none());
+    }
+}
