@@ -44,12 +44,12 @@ fn build() -> Result<()> {
     for name in &names {
         let source = compose(&root, name)?;
         let bindings = reflect(name, &source)?;
-        let has_bits = source.contains("override BITS");
+        let has_codes = source.contains("override CODES");
         let file = out.join(format!("{name}.wgsl"));
         fs::write(&file, &source).map_err(|e| e.to_string())?;
         writeln!(
             table,
-            "    Kernel {{ name: {name:?}, wgsl: include_str!({:?}), bindings: &[{bindings}], has_bits: {has_bits} }},",
+            "    Kernel {{ name: {name:?}, wgsl: include_str!({:?}), bindings: &[{bindings}], has_codes: {has_codes} }},",
             file.display().to_string()
         )
         .map_err(|e| e.to_string())?;

@@ -3,7 +3,7 @@
 use crate::source::Checkpoint;
 use carat_format::Coding;
 use carat_gguf::Layout;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// A converted model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -13,7 +13,8 @@ pub struct Report {
     /// Architecture of the source.
     pub architecture: String,
     /// Bits of a code, where no rule says otherwise.
-    pub bits: u32,
+    #[serde(serialize_with = "whole")]
+    pub bits: f64,
     /// Weights that share a scale, where no rule says otherwise.
     pub group: u32,
     /// Weights, norms included.
@@ -42,7 +43,8 @@ pub struct TensorReport {
     /// Name of the encoding.
     pub encoding: String,
     /// Bits of a code.
-    pub bits: u32,
+    #[serde(serialize_with = "whole")]
+    pub bits: f64,
     /// Weights that share a scale; absent for a vector.
     pub group: Option<u32>,
     /// Exponent p of the table, where there is one.
@@ -53,6 +55,18 @@ pub struct TensorReport {
     pub bytes: u64,
     /// Wall-clock time.
     pub seconds: f64,
+}
+
+/// Bits of a code as a JSON number, an integer where they are one.
+///
+/// # Errors
+/// The serializer's own.
+pub fn whole<S: Serializer>(bits: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if bits.fract() == 0.0 {
+        serializer.serialize_u64(*bits as u64)
+    } else {
+        serializer.serialize_f64(*bits)
+    }
 }
 
 impl Report {

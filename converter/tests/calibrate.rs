@@ -23,7 +23,7 @@ fn options(output: &Path, text: Option<PathBuf>) -> Options {
     Options {
         source: common::facet(),
         output: output.into(),
-        bits: 3,
+        bits: 3.0,
         calibration: text.map(|text| Calibration {
             text,
             tokens: 512,

@@ -21,16 +21,16 @@ fn target() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
-fn options(source: &Path, output: &Path, bits: u32) -> Options {
+fn options(source: &Path, output: &Path, bits: impl Into<f64>) -> Options {
     Options {
         source: source.into(),
         output: output.into(),
-        bits,
+        bits: bits.into(),
         ..Default::default()
     }
 }
 
-fn run(source: &Path, output: &Path, bits: u32) -> Summary {
+fn run(source: &Path, output: &Path, bits: impl Into<f64>) -> Summary {
     convert(&options(source, output, bits), &Silent).unwrap()
 }
 
@@ -225,9 +225,9 @@ fn the_bundled_model_becomes_a_carat_file() {
 #[test]
 fn odd_shapes_and_an_untied_head() {
     let source = common::checkpoint(&common::config(), &common::tensors());
-    copy_tokenizer(source.path());
+    common::copy_tokenizer(source.path());
     let (_dir, path) = target();
-    for bits in [1, 2, 3, 4, 8] {
+    for bits in [1.0, 1.6, 2.0, 3.0, 4.0, 8.0] {
         let options = Options {
             force: true,
             ..options(source.path(), &path, bits)
@@ -252,26 +252,6 @@ fn odd_shapes_and_an_untied_head() {
         );
         assert_ne!(directory.matrix(Tensor::Output).unwrap().exponent, 0);
     }
-}
-
-/// The made-up checkpoint has 20 rows of embedding; a vocabulary of its own makes it whole.
-fn copy_tokenizer(dir: &Path) {
-    let vocab: serde_json::Map<String, serde_json::Value> = (0..19u32)
-        .map(|i| {
-            (
-                char::from_u32(u32::from('a') + i).unwrap().to_string(),
-                i.into(),
-            )
-        })
-        .chain([("ab".into(), 19.into())])
-        .collect();
-    let tokenizer = fs::read_to_string(common::facet().join("tokenizer.json")).unwrap();
-    let mut tokenizer: serde_json::Value = serde_json::from_str(&tokenizer).unwrap();
-    tokenizer["model"]["vocab"] = vocab.into();
-    tokenizer["model"]["merges"] = serde_json::json!([["a", "b"]]);
-    tokenizer["added_tokens"] = serde_json::json!([]);
-    tokenizer["post_processor"] = serde_json::Value::Null;
-    fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
 }
 
 #[test]
@@ -392,7 +372,7 @@ fn every_fault_of_the_target() {
     let e = fault(&options(&facet, &path.join("below-a-file"), 4));
     assert!(matches!(e, ConvertError::TargetDirectory { .. }), "{e}");
     let e = fault(&options(&facet, &dir.path().join("new"), 5));
-    assert!(matches!(e, ConvertError::Bits { found: 5 }), "{e}");
+    assert!(matches!(e, ConvertError::Bits { found: 5.0 }), "{e}");
     let e = fault(&options(
         &dir.path().join("nothing"),
         &dir.path().join("new"),

@@ -31,7 +31,7 @@ fn quality(bits: u32, most_ppl: f64, most_kl: f64) {
     let options = Options {
         source: common::facet(),
         output: output.clone(),
-        bits,
+        bits: f64::from(bits),
         ..Default::default()
     };
     convert(&options, &Silent).unwrap();

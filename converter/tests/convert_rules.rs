@@ -14,7 +14,7 @@ fn options(output: &Path, rules: &[&str]) -> Options {
     Options {
         source: common::facet(),
         output: output.into(),
-        bits: 2,
+        bits: 2.0,
         group: ScaleGroup::W64,
         rules: rules.iter().map(|r| r.parse::<Rule>().unwrap()).collect(),
         force: true,
@@ -33,7 +33,7 @@ fn single_matrices_have_their_own_coding() {
         "attn_output=g32",
     ];
     let summary: Summary = convert(&options(&path, &rules), &Silent).unwrap();
-    assert_eq!((summary.report.bits, summary.report.group), (2, 64));
+    assert_eq!((summary.report.bits, summary.report.group), (2.0, 64));
     // The conversion ran it; it also reads back whole.
     let model = Model::open(&path, Verify::Hashes).unwrap();
     for e in &model.directory().matrices {
@@ -102,7 +102,7 @@ fn the_group_alone_changes_no_code_width() {
     let sizes = ScaleGroup::ALL.map(|group| {
         let path = dir.path().join("out.gguf");
         let options = Options {
-            bits: 1,
+            bits: 1.0,
             group,
             ..options(&path, &[])
         };

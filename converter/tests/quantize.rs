@@ -97,6 +97,8 @@ fn errors_are_those_of_the_power_grids() {
         (Encoding::Pow4, 0.00648, 1.2..=1.4),
         (Encoding::Pow3, 0.02707, 1.2..=1.3),
         (Encoding::Pow2, 0.1053, 1.1..=1.2),
+        // The three-level quantizer of least error has 0.1902 (Max 1960), less what 32 weights tell of their scale.
+        (Encoding::Ternary, 0.1810, 1.0..=1.0),
         // 1 − 2/π, less what 32 weights tell of their own scale.
         (Encoding::Pow1, 0.3521, 1.0..=1.0),
     ] {
@@ -128,7 +130,7 @@ fn a_scale_for_more_weights_costs_the_more_the_finer_the_codes() {
         });
         eprintln!("{encoding:?}: {errors:?}");
         assert!(errors[0] < errors[1] && errors[1] < errors[2], "{errors:?}");
-        let most = [1.03, 1.1, 1.25, 1.4, 1.7][encoding as usize];
+        let most = [1.03, 1.06, 1.1, 1.25, 1.4, 1.7][encoding as usize];
         assert!(errors[2] < errors[0] * most, "{errors:?}");
     }
 }
@@ -410,7 +412,7 @@ fn extreme_rows() {
             );
             let energy = squares(w.iter().map(|w| f64::from(*w)));
             // One magnitude for weights of ±1 and 0 leaves half of their energy.
-            let bound = [0.51, 0.2, 0.1, 0.03, 1e-3][encoding as usize];
+            let bound = [0.51, 0.25, 0.2, 0.1, 0.03, 1e-3][encoding as usize];
             assert!(
                 error <= bound * energy,
                 "{encoding:?} {name}: {error} of {energy}"

@@ -127,11 +127,12 @@ fn carat_file(c: &Checkpoint, path: &std::path::Path) -> Vec<(Tensor, Vec<f32>)>
         }
         let encoding = Encoding::ALL[i % 4];
         let layout = TensorLayout::new(encoding, rows, cols).unwrap();
-        let mask = ((1u32 << encoding.bits()) - 1) as u8;
         let packed: Vec<PackedRow> = (0..rows)
             .map(|_| PackedRow {
                 // -128 is no level.
-                codes: (0..cols).map(|_| byte() & mask & 0x7f).collect(),
+                codes: (0..cols)
+                    .map(|_| (u32::from(byte()) % encoding.codes().min(128)) as u8)
+                    .collect(),
                 scales: (0..layout.groups).map(|_| byte().max(1)).collect(),
                 scale: RowScale {
                     mantissa: 0x8000 | u16::from(byte()),

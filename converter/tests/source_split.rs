@@ -142,7 +142,7 @@ fn a_quantized_model_converts_to_the_same_bytes_from_its_parts() {
             let options = Options {
                 source: source.into(),
                 output: output.clone(),
-                bits: 4,
+                bits: 4.0,
                 ..Default::default()
             };
             let summary = convert(&options, &Silent).unwrap();
@@ -166,7 +166,7 @@ fn no_part_is_replaced_by_a_conversion() {
     let options = Options {
         source: name(dir.path(), 0),
         output: part.clone(),
-        bits: 4,
+        bits: 4.0,
         force: true,
         ..Default::default()
     };

@@ -41,8 +41,8 @@ pub struct Kernel {
     pub wgsl: &'static str,
     /// Bindings by index.
     pub bindings: &'static [Binding],
-    /// True where the pipeline constant `BITS` selects the encoding.
-    pub has_bits: bool,
+    /// True where the pipeline constant `CODES` selects the encoding.
+    pub has_codes: bool,
 }
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

@@ -105,7 +105,7 @@ fn check(gpu: &mut Gpu, random: &mut Random, case: &Case) {
     gpu.kernel(
         "linear_tile_q",
         &[
-            ("BITS", case.encoding.bits().into()),
+            ("CODES", case.encoding.codes().into()),
             ("SLICES", case.slices.into()),
         ],
         bytemuck::bytes_of(&p),

@@ -57,7 +57,7 @@ fn embed_row_q() {
                 cpu::embed_row_q::run(&p, encoding, rows, &table, &weights, signed(&mut twin));
                 gpu.kernel(
                     "embed_row_q",
-                    &[("BITS", encoding.bits().into())],
+                    &[("CODES", encoding.codes().into())],
                     bytemuck::bytes_of(&p),
                     &mut [&mut table, &mut weights, &mut device],
                     [grid::embed_row_q(&p), rows, 1],

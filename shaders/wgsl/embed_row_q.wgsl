@@ -13,19 +13,37 @@
 
 // Levels 4w..4w+3 of row `r` of a tile's group, one a byte.
 fn levels(cell: u32, r: u32, w: u32) -> u32 {
-    let base = cell * 32u * BITS;
-    if (BITS == 8u) {
+    let base = cell * cell_words();
+    if (CODES == 256u) {
         return weights[base + r * 8u + w];
     }
     let table = table_of(params.table);
-    if (BITS == 4u) {
+    if (CODES == 16u) {
         return look_up(table, weights[base + r * 4u + (w & 3u)] >> (w & 4u));
     }
-    if (BITS == 1u) {
+    if (CODES == 2u) {
         return look_up(table, weights[base + r] >> w);
     }
+    if (CODES == 3u) {
+        var rest = weights[base + r];
+        var skip = w;
+        if (w >= 5u) {
+            let pair = weights[base + 32u + r / 2u] >> (16u * (r & 1u));
+            let half = weights[base + 48u + r / 8u] >> (4u * (r & 7u));
+            rest = ternary_pairs(pair);
+            skip = 2u * (w - 5u);
+            if (w == 7u) {
+                rest = ternary_last(after_two(after_two(rest)), half);
+                skip = 0u;
+            }
+        }
+        for (var i = 0u; i < skip; i++) {
+            rest = digits(rest).rest;
+        }
+        return look_up(table, digits(rest).codes);
+    }
     let plane = (weights[base + r * 2u + (w & 1u)] >> (w & 6u)) & 0x03030303u;
-    if (BITS == 2u) {
+    if (CODES == 4u) {
         return look_up(table, plane);
     }
     let high = (weights[base + 64u + r] >> w) & 0x01010101u;

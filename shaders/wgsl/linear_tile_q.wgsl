@@ -64,10 +64,25 @@ fn dot_planes(t: Table, p: vec2<u32>, high: u32, x: Codes) -> i32 {
     return dot_words(look_up4(t, low | h), x.a) + dot_words(look_up4(t, low2 | h2), x.b);
 }
 
+// Ternary codes of a row: its word, its two bytes and its half byte.
+fn dot_ternary(t: Table, word: u32, pair: u32, half: u32, x: Codes) -> i32 {
+    let a = digits(word);
+    let b = digits(a.rest);
+    let c = digits(b.rest);
+    let d = digits(c.rest);
+    let e = digits(d.rest).codes;
+    let first = ternary_pairs(pair);
+    let second = after_two(first);
+    let third = ternary_last(after_two(second), half);
+    let last = vec4<u32>(e, digits(first).codes, digits(second).codes, digits(third).codes);
+    return dot_words(look_up4(t, vec4<u32>(a.codes, b.codes, c.codes, d.codes)), x.a)
+        + dot_words(look_up4(t, last), x.b);
+}
+
 // Sums of level·activation over one group of rows 4·lane .. 4·lane + 3 of the tile.
 fn group_dots(t: Table, cell: u32, lane: u32, x: Codes) -> vec4<i32> {
-    let base = cell * 8u * BITS;
-    if (BITS == 8u) {
+    let base = cell * (cell_words() / 4u);
+    if (CODES == 256u) {
         let at = base + lane * 8u;
         return vec4<i32>(
             dot_words(weights[at], x.a) + dot_words(weights[at + 1u], x.b),
@@ -75,7 +90,7 @@ fn group_dots(t: Table, cell: u32, lane: u32, x: Codes) -> vec4<i32> {
             dot_words(weights[at + 4u], x.a) + dot_words(weights[at + 5u], x.b),
             dot_words(weights[at + 6u], x.a) + dot_words(weights[at + 7u], x.b));
     }
-    if (BITS == 4u) {
+    if (CODES == 16u) {
         let at = base + lane * 4u;
         return vec4<i32>(
             dot_pow4(t, weights[at], x),
@@ -83,7 +98,7 @@ fn group_dots(t: Table, cell: u32, lane: u32, x: Codes) -> vec4<i32> {
             dot_pow4(t, weights[at + 2u], x),
             dot_pow4(t, weights[at + 3u], x));
     }
-    if (BITS == 1u) {
+    if (CODES == 2u) {
         let p = weights[base + lane];
         return vec4<i32>(
             dot_plane1(t, p.x, x),
@@ -91,10 +106,21 @@ fn group_dots(t: Table, cell: u32, lane: u32, x: Codes) -> vec4<i32> {
             dot_plane1(t, p.z, x),
             dot_plane1(t, p.w, x));
     }
+    if (CODES == 3u) {
+        let p = weights[base + lane];
+        let two = weights[base + 8u + (lane >> 1u)];
+        let pairs = select(two.xy, two.zw, (lane & 1u) == 1u);
+        let halves = weights[base + 12u][lane >> 1u] >> (16u * (lane & 1u));
+        return vec4<i32>(
+            dot_ternary(t, p.x, pairs.x, halves, x),
+            dot_ternary(t, p.y, pairs.x >> 16u, halves >> 4u, x),
+            dot_ternary(t, p.z, pairs.y, halves >> 8u, x),
+            dot_ternary(t, p.w, pairs.y >> 16u, halves >> 12u, x));
+    }
     let p = weights[base + lane * 2u];
     let q = weights[base + lane * 2u + 1u];
     var high = vec4<u32>();
-    if (BITS == 3u) {
+    if (CODES == 8u) {
         high = weights[base + 16u + lane];
     }
     return vec4<i32>(

@@ -17,7 +17,7 @@ pub fn convert_to(bits: u32, output: &Path) {
     convert_with(
         output,
         Options {
-            bits,
+            bits: f64::from(bits),
             ..Options::default()
         },
     );

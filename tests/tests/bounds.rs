@@ -101,7 +101,7 @@ fn products_agree_with_f64_in_odd_sizes() {
             let data: Vec<PackedRow> = (0..rows)
                 .map(|_| PackedRow {
                     codes: (0..cols)
-                        .map(|_| rng.below(1 << encoding.bits()) as u8)
+                        .map(|_| rng.below(u64::from(encoding.codes())) as u8)
                         .collect(),
                     scales: (0..layout.scale_groups)
                         .map(|_| 1 + rng.below(255) as u8)

@@ -106,7 +106,7 @@ fn a_file_of_mixed_codings_has_one_hash() {
         "blk.[24].=2,g64",
     ];
     let options = Options {
-        bits: 1,
+        bits: 1.0,
         group: ScaleGroup::W128,
         rules: rules.iter().map(|r| r.parse().unwrap()).collect(),
         ..Options::default()

@@ -23,7 +23,7 @@ fn converted(source: &Path, dir: &Path) -> PathBuf {
     let options = Options {
         source: source.into(),
         output: output.clone(),
-        bits: 8,
+        bits: 8.0,
         ..Options::default()
     };
     convert(&options, &Silent).unwrap();

@@ -186,13 +186,13 @@ impl Job<'_> {
         // A matrix of these rows alone has the same three sections, each contiguous in the whole one.
         let tile = TensorLayout::new(e.layout.coding(), n, e.layout.cols)?;
         let payload = pack_rows(&tile, &rows)?;
-        let cells = (tile.groups * TILE_ROWS as u64) as usize;
+        let tiles = n.div_ceil(TILE_ROWS as u64);
         let scales = (tile.scale_groups * TILE_ROWS as u64) as usize;
         for (from, to, len) in [
             (
                 tile.parts[0].codes,
-                e.layout.code_offset(part, first, 0),
-                cells * tile.encoding.group_bytes(),
+                e.layout.tile_offset(part, first),
+                (tiles * tile.tile_code_bytes()) as usize,
             ),
             (
                 tile.parts[0].scales,

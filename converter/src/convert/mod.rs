@@ -44,8 +44,8 @@ pub struct Options {
     pub source: PathBuf,
     /// The file to write.
     pub output: PathBuf,
-    /// Bits of a code: 1, 2, 3, 4 or 8.
-    pub bits: u32,
+    /// Bits of a code: 1, 1.6 (ternary), 2, 3, 4 or 8.
+    pub bits: f64,
     /// Weights that share a scale.
     pub group: ScaleGroup,
     /// What single matrices have instead of `bits` and `group`.
@@ -64,7 +64,7 @@ impl Default for Options {
         Self {
             source: PathBuf::new(),
             output: PathBuf::new(),
-            bits: 4,
+            bits: 4.0,
             group: ScaleGroup::default(),
             rules: Vec::new(),
             calibration: None,
@@ -225,7 +225,7 @@ impl Job<'_> {
             self.vector(v)?;
             report.shape = vec![v.len];
             report.encoding = carat_format::keys::VECTOR.into();
-            report.bits = 32;
+            report.bits = 32.0;
             report.bytes = v.len * 4;
         }
         if let Some(e) = plan

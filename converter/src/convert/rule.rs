@@ -26,7 +26,7 @@ pub struct Rule {
 pub enum RuleError {
     #[error("'{text}' is not PATTERN=BITS, PATTERN=gN or PATTERN=BITS,gN, like ffn_down=4,g64")]
     Form { text: String },
-    #[error("'{item}' is neither bits (1, 2, 3, 4 or 8) nor a group (g32, g64 or g128)")]
+    #[error("'{item}' is neither bits (1, 1.6, 2, 3, 4 or 8) nor a group (g32, g64 or g128)")]
     Value { item: String },
     #[error("'{item}' comes after another value of its kind; give one")]
     Twice { item: String },
@@ -52,7 +52,7 @@ impl FromStr for Rule {
                     group.replace(n.ok_or_else(wrong)?).is_some()
                 }
                 None => {
-                    let n = item.parse().ok().and_then(Encoding::from_bits);
+                    let n = Encoding::from_bits_text(item);
                     encoding.replace(n.ok_or_else(wrong)?).is_some()
                 }
             };
@@ -142,12 +142,14 @@ mod tests {
             "ffn_down=4,g64",
             r"blk\.[0-1]\.=g128",
             "ffn_down=3",
+            "blk.3.ffn_down=1.6",
             "^output=8",
         ]);
         for (name, encoding, group) in [
             ("token_embd.weight", Encoding::Pow2, ScaleGroup::W32),
             ("blk.0.ffn_down.weight", Encoding::Pow3, ScaleGroup::W128),
             ("blk.2.ffn_down.weight", Encoding::Pow3, ScaleGroup::W64),
+            ("blk.3.ffn_down.weight", Encoding::Ternary, ScaleGroup::W64),
             ("blk.1.attn_output.weight", Encoding::Pow2, ScaleGroup::W128),
             ("blk.10.attn_output.weight", Encoding::Pow2, ScaleGroup::W32),
             ("output.weight", Encoding::Int8, ScaleGroup::W32),
@@ -173,6 +175,8 @@ mod tests {
             ("a=g", "g"),
             ("a=q4_0", "q4_0"),
             ("a=-1", "-1"),
+            ("a=4.0", "4.0"),
+            ("a=1.60", "1.60"),
             ("a=4,g99999999999", "g99999999999"),
         ] {
             assert_eq!(

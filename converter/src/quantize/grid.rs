@@ -82,6 +82,33 @@ impl<const M: usize> Grid for Power<M> {
     }
 }
 
+/// The levels −127, 0 and 127.
+#[derive(Clone, Debug)]
+pub(super) struct Ternary;
+
+impl Ternary {
+    const TOP: f32 = MAX_LEVEL as f32;
+}
+
+impl Grid for Ternary {
+    /// Scales of Gaussian weights lie at half the largest of 32; those of exact ternary weights are the largest.
+    const MULTIPLIERS: (f32, f32, usize) = (0.20, 1.10, 31);
+
+    #[inline(always)]
+    fn magnitude(&self, x: f32) -> f32 {
+        if x >= Self::TOP / 2.0 { Self::TOP } else { 0.0 }
+    }
+
+    #[inline(always)]
+    fn code(&self, x: f32, negative: bool) -> u8 {
+        match (x >= Self::TOP / 2.0, negative) {
+            (false, _) => 1,
+            (true, true) => 0,
+            (true, false) => 2,
+        }
+    }
+}
+
 /// The levels −127..=127.
 #[derive(Clone, Debug)]
 pub(super) struct Int8;
@@ -153,7 +180,7 @@ pub(super) fn plain<G: Grid, const N: usize>(
 }
 
 /// Appends the codes of the group's weights, `w[..group.len]`. Exact zeros take the two innermost levels
-/// in turn, so that they do not add up to a bias.
+/// in turn where no level is zero, so that they do not add up to a bias.
 pub(super) fn codes<G: Grid, const N: usize>(
     grid: &G,
     group: &Group<N>,

@@ -14,7 +14,7 @@ mod scale;
 pub use power::{POWERS, choose_power, sample_rows};
 
 use carat_format::{Coding, Encoding, PackedRow, RowScale, ScaleGroup, Table};
-use grid::{Grid, Int8, Power};
+use grid::{Grid, Int8, Power, Ternary};
 use scale::Group;
 
 /// Largest scale of a group.
@@ -59,6 +59,7 @@ pub struct Quantizer {
 #[derive(Clone, Debug)]
 enum Levels {
     One(Power<1>),
+    Ternary(Ternary),
     Two(Power<2>),
     Four(Power<4>),
     Eight(Power<8>),
@@ -66,14 +67,15 @@ enum Levels {
 }
 
 impl Quantizer {
-    /// The levels of [`Table::power`] at `power` (0.5 to 4), which makes no difference to [`Encoding::Pow1`]
-    /// and [`Encoding::Int8`]. An [`Encoding`] alone has a scale for each 32 weights.
+    /// The levels of [`Table::power`] at `power` (0.5 to 4), which makes no difference to [`Encoding::Pow1`],
+    /// [`Encoding::Ternary`] and [`Encoding::Int8`]. An [`Encoding`] alone has a scale for each 32 weights.
     pub fn new(coding: impl Into<Coding>, power: f64) -> Self {
         let coding = coding.into();
         let encoding = coding.encoding;
         let table = Table::power(encoding, power);
         let levels = match encoding {
             Encoding::Pow1 => Levels::One(Power::new(&table)),
+            Encoding::Ternary => Levels::Ternary(Ternary),
             Encoding::Pow2 => Levels::Two(Power::new(&table)),
             Encoding::Pow3 => Levels::Four(Power::new(&table)),
             Encoding::Pow4 => Levels::Eight(Power::new(&table)),
@@ -115,6 +117,7 @@ impl Quantizer {
         let (magnitude, negative) = (x.abs(), x < 0.0);
         match &self.levels {
             Levels::One(grid) => grid.code(magnitude, negative),
+            Levels::Ternary(grid) => grid.code(magnitude, negative),
             Levels::Two(grid) => grid.code(magnitude, negative),
             Levels::Four(grid) => grid.code(magnitude, negative),
             Levels::Eight(grid) => grid.code(magnitude, negative),
@@ -126,6 +129,7 @@ impl Quantizer {
     pub fn row(&self, weights: &[f32], objective: &Objective<'_>) -> QuantizedRow {
         match &self.levels {
             Levels::One(grid) => self.grid_row(grid, weights, objective),
+            Levels::Ternary(grid) => self.grid_row(grid, weights, objective),
             Levels::Two(grid) => self.grid_row(grid, weights, objective),
             Levels::Four(grid) => self.grid_row(grid, weights, objective),
             Levels::Eight(grid) => self.grid_row(grid, weights, objective),

@@ -204,14 +204,14 @@ impl Stored {
         };
         let tile = TensorLayout::new(layout.coding(), n, layout.cols).map_err(carat)?;
         let mut payload = vec![0; tile.payload_bytes() as usize];
-        let cells = tile.groups * TILE_ROWS as u64;
+        let tiles = n.div_ceil(TILE_ROWS as u64);
         let scales = tile.scale_groups * TILE_ROWS as u64;
         let to = tile.parts[0];
         for (from, to, len) in [
             (
-                layout.code_offset(part, first, 0),
+                layout.tile_offset(part, first),
                 to.codes,
-                cells * layout.encoding.group_bytes() as u64,
+                tiles * layout.tile_code_bytes(),
             ),
             (layout.scale_offset(part, first, 0), to.scales, scales),
             (layout.row_scale_offset(part, first), to.row_scales, n * 4),

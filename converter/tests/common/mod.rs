@@ -107,3 +107,23 @@ pub fn checkpoint(config: &Value, tensors: &[(String, Vec<usize>)]) -> tempfile:
     std::fs::write(dir.path().join("model.safetensors"), safetensors(tensors)).unwrap();
     dir
 }
+
+/// The made-up checkpoint has 20 rows of embedding; a vocabulary of its own makes it whole.
+pub fn copy_tokenizer(dir: &Path) {
+    let vocab: serde_json::Map<String, Value> = (0..19u32)
+        .map(|i| {
+            (
+                char::from_u32(u32::from('a') + i).unwrap().to_string(),
+                i.into(),
+            )
+        })
+        .chain([("ab".into(), 19.into())])
+        .collect();
+    let tokenizer = std::fs::read_to_string(facet().join("tokenizer.json")).unwrap();
+    let mut tokenizer: Value = serde_json::from_str(&tokenizer).unwrap();
+    tokenizer["model"]["vocab"] = vocab.into();
+    tokenizer["model"]["merges"] = json!([["a", "b"]]);
+    tokenizer["added_tokens"] = json!([]);
+    tokenizer["post_processor"] = Value::Null;
+    std::fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+}

@@ -162,7 +162,7 @@ pub struct DeviceArgs {
 pub struct CacheArgs {
     /// Of a checkpoint: convert it to so many bits of a weight [default: 4]
     #[arg(long, value_name = "N", value_parser = values::bits)]
-    pub bits: Option<u32>,
+    pub bits: Option<f64>,
     /// Of a checkpoint: convert it into a temporary file instead of the cache
     #[arg(long)]
     pub no_cache: bool,
@@ -230,9 +230,9 @@ pub struct ConvertArgs {
     /// File to write
     #[arg(short, long, value_name = "OUT.gguf")]
     pub output: PathBuf,
-    /// Bits of a weight: 1, 2, 3, 4 or 8
+    /// Bits of a weight: 1, 1.6 (the levels -1, 0 and 1 times a scale), 2, 3, 4 or 8
     #[arg(long, value_name = "N", default_value = "4", value_parser = values::bits)]
-    pub bits: u32,
+    pub bits: f64,
     /// Weights that share a scale of 8 bits: 32, 64 or 128
     #[arg(long, value_name = "N", default_value = "32", value_parser = values::group)]
     pub group: ScaleGroup,

@@ -20,7 +20,7 @@ use store::{Entry, Store};
 use tempfile::TempDir;
 
 /// Bits of a weight where the user does not say.
-const BITS: u32 = 4;
+const BITS: f64 = 4.0;
 
 /// Temporary directories that cannot go before the process ends.
 static LEFT: Mutex<Vec<TempDir>> = Mutex::new(Vec::new());

@@ -16,7 +16,8 @@ use std::path::Path;
 #[derive(Serialize)]
 struct Report<'a> {
     output: String,
-    bits: u32,
+    #[serde(serialize_with = "carat_converter::report::whole")]
+    bits: f64,
     group: u32,
     source_bytes: u64,
     #[serde(flatten)]

@@ -20,7 +20,7 @@ const MODEL: &str = "examples/models/facet-6m";
 /// What quality is measured on; no part of what the model was trained on.
 const TEXT: &str = include_str!("../../../examples/text/demo.txt");
 const CTX: usize = 256;
-const BITS: u32 = 4;
+const BITS: f64 = 4.0;
 const PROMPT: &str = "It was late in the evening when the stranger came to the door of the inn.";
 const TOKENS: usize = 160;
 const SEED: u64 = 3;

@@ -12,7 +12,7 @@ use carat::device::{self, Adapter, Kind, Limit};
 use carat::golden::Golden;
 use carat::selftest::{self, KernelCheck};
 use carat::{DeviceChoice, Model, Session, SessionOptions, Verify};
-use carat_format::keys::GOLDEN_POSITIONS;
+use carat_format::{Encoding, keys::GOLDEN_POSITIONS};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ struct LimitReport {
 struct KernelReport {
     kernel: &'static str,
     /// Bits of the encoding; null for kernels that read no codes.
-    bits: Option<u32>,
+    bits: Option<f64>,
     words: u64,
     /// Null where every word is the twin's.
     difference: Option<DifferenceReport>,
@@ -237,7 +237,7 @@ fn kernel_report(check: &KernelCheck) -> KernelReport {
     let difference = check.difference.as_ref();
     KernelReport {
         kernel: check.kernel,
-        bits: check.bits,
+        bits: check.encoding.map(Encoding::bits),
         words: check.words,
         difference: difference.map(|d| DifferenceReport {
             step: d.step.clone(),
@@ -413,8 +413,8 @@ mod tests {
                 }],
                 usable: true,
                 kernels: vec![
-                    kernel("embed_row_q", Some(4), None),
-                    kernel("linear_tile_q", Some(4), Some(difference)),
+                    kernel("embed_row_q", Some(4.0), None),
+                    kernel("linear_tile_q", Some(4.0), Some(difference)),
                 ],
                 golden: Some(golden),
                 error: None,

@@ -159,7 +159,7 @@ fn carat(path: &Path, verify: bool) -> Result<Report> {
                 name: tensor.name(),
                 shape: vec![e.layout.rows, e.layout.cols],
                 encoding: e.layout.encoding.name().into(),
-                bits: Some(f64::from(e.layout.encoding.bits())),
+                bits: Some(e.layout.encoding.stored_bits()),
                 group: Some(e.layout.group.weights() as u64),
                 exponent: e.layout.encoding.has_power().then_some(e.power),
                 error: Some(e.error),

@@ -2,7 +2,7 @@
 
 use carat::DeviceChoice;
 use carat_converter::convert::{Rule, RuleError};
-use carat_format::ScaleGroup;
+use carat_format::{Encoding, ScaleGroup};
 
 /// Token ids separated by commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,15 +105,12 @@ pub fn stop(text: &str) -> Result<String, String> {
 }
 
 /// Bits of a weight.
-pub fn bits(text: &str) -> Result<u32, String> {
-    match text {
-        "1" => Ok(1),
-        "2" => Ok(2),
-        "3" => Ok(3),
-        "4" => Ok(4),
-        "8" => Ok(8),
-        _ => Err("expected 1, 2, 3, 4 or 8".into()),
-    }
+pub fn bits(text: &str) -> Result<f64, String> {
+    let encoding = Encoding::from_bits_text(text);
+    encoding.map_or_else(
+        || Err("expected 1, 1.6, 2, 3, 4 or 8".into()),
+        |e| Ok(e.bits()),
+    )
 }
 
 /// Weights of a scale.

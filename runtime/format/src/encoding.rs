@@ -1,4 +1,4 @@
-//! The weight encodings: bits a code, bytes a group, weights a scale, and the table of levels.
+//! The weight encodings: codes, bytes of a tile's group, weights a scale, and the table of levels.
 
 /// Weights of a group: the codes that are stored together along a row, and the columns that share a scale
 /// of the activations. A [`ScaleGroup`] is one, two or four of them.
@@ -16,6 +16,8 @@ pub const MAX_LEVEL: i8 = 127;
 pub enum Encoding {
     /// 1-bit codes through a table of 2 levels.
     Pow1,
+    /// Codes 0, 1 and 2 through a table of 3 levels, five in a byte.
+    Ternary,
     /// 2-bit codes through a table of 4 levels.
     Pow2,
     /// 3-bit codes through a table of 8 levels: a 2-bit plane, then a 1-bit plane.
@@ -28,8 +30,9 @@ pub enum Encoding {
 
 impl Encoding {
     /// Every encoding, by rising width.
-    pub const ALL: [Encoding; 5] = [
+    pub const ALL: [Encoding; 6] = [
         Encoding::Pow1,
+        Encoding::Ternary,
         Encoding::Pow2,
         Encoding::Pow3,
         Encoding::Pow4,
@@ -40,6 +43,7 @@ impl Encoding {
     pub const fn name(self) -> &'static str {
         match self {
             Encoding::Pow1 => "pow1",
+            Encoding::Ternary => "ternary",
             Encoding::Pow2 => "pow2",
             Encoding::Pow3 => "pow3",
             Encoding::Pow4 => "pow4",
@@ -47,20 +51,41 @@ impl Encoding {
         }
     }
 
-    /// Bits of a code.
-    pub const fn bits(self) -> u32 {
+    /// Bits of a code, by which an encoding is asked for: 1.6 for five ternary codes in a byte. What the codes take
+    /// in a file is [`Self::stored_bits`].
+    pub const fn bits(self) -> f64 {
         match self {
-            Encoding::Pow1 => 1,
-            Encoding::Pow2 => 2,
-            Encoding::Pow3 => 3,
-            Encoding::Pow4 => 4,
-            Encoding::Int8 => 8,
+            Encoding::Pow1 => 1.0,
+            Encoding::Ternary => 1.6,
+            Encoding::Pow2 => 2.0,
+            Encoding::Pow3 => 3.0,
+            Encoding::Pow4 => 4.0,
+            Encoding::Int8 => 8.0,
         }
     }
 
     /// The encoding with codes of `bits` bits.
-    pub fn from_bits(bits: u32) -> Option<Self> {
+    pub fn from_bits(bits: f64) -> Option<Self> {
         Self::ALL.into_iter().find(|e| e.bits() == bits)
+    }
+
+    /// The encoding whose [`Self::bits`] are written so, in the shortest way: `4`, `1.6`.
+    pub fn from_bits_text(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|e| format!("{}", e.bits()) == text)
+    }
+
+    /// How many codes there are; it names the encoding in the kernels.
+    pub const fn codes(self) -> u32 {
+        match self {
+            Encoding::Pow1 => 2,
+            Encoding::Ternary => 3,
+            Encoding::Pow2 => 4,
+            Encoding::Pow3 => 8,
+            Encoding::Pow4 => 16,
+            Encoding::Int8 => 256,
+        }
     }
 
     /// The encoding of that name in a file's directory.
@@ -68,21 +93,34 @@ impl Encoding {
         Self::ALL.into_iter().find(|e| e.name() == name)
     }
 
-    /// Bytes of the codes of one group of one row.
-    pub const fn group_bytes(self) -> usize {
-        GROUP * self.bits() as usize / 8
+    /// Bytes of the codes of one group of the rows of a tile. The 1,024 ternary codes need 205 bytes; 208 is
+    /// the next multiple of the 16 that kernels load at once.
+    pub const fn cell_bytes(self) -> usize {
+        match self {
+            Encoding::Pow1 => 128,
+            Encoding::Ternary => 208,
+            Encoding::Pow2 => 256,
+            Encoding::Pow3 => 384,
+            Encoding::Pow4 => 512,
+            Encoding::Int8 => 1024,
+        }
     }
 
-    /// Whether the levels depend on an exponent p: ±127 and all of int8 do not.
+    /// Bits that a code takes in a file: [`Self::bits`], but 1.625 for ternary codes.
+    pub const fn stored_bits(self) -> f64 {
+        self.cell_bytes() as f64 * 8.0 / (GROUP * TILE_ROWS) as f64
+    }
+
+    /// Whether the levels depend on an exponent p: ±127, −127, 0, 127 and all of int8 do not.
     pub const fn has_power(self) -> bool {
-        self.levels() > 2
+        self.levels() > 3
     }
 
     /// Levels in the tensor's table; 0 where the code is the level.
     pub const fn levels(self) -> usize {
         match self {
             Encoding::Int8 => 0,
-            _ => 1 << self.bits(),
+            _ => self.codes() as usize,
         }
     }
 }
@@ -150,10 +188,10 @@ impl From<Encoding> for Coding {
 pub struct Table(pub [i8; 16]);
 
 impl Table {
-    /// The mid-rise power grid: `u = 2c − (2^b − 1)`, `level = sgn(u) · round(127 · (|u|/(2^b−1))^p)`.
+    /// The power grid of `n` levels: `u = 2c − (n − 1)`, `level = sgn(u) · round(127 · (|u|/(n−1))^p)`.
     ///
-    /// Source: the power automorphisms of PowerQuant/NUPES on a grid without a zero level. The levels of
-    /// [`Encoding::Pow1`] are ±127 whatever p is. Returns the zero table for [`Encoding::Int8`], which has none.
+    /// Source: the power automorphisms of PowerQuant/NUPES, where n is even on a grid without a zero level. The
+    /// levels of [`Encoding::Pow1`] are ±127 and those of [`Encoding::Ternary`] −127, 0 and 127 whatever p is. Returns the zero table for [`Encoding::Int8`], which has none.
     pub fn power(encoding: Encoding, p: f64) -> Self {
         let mut table = [0i8; 16];
         let n = encoding.levels();
@@ -187,7 +225,9 @@ mod tests {
             assert_eq!(table.0[2..], [0; 14]);
         }
         let with_power = Encoding::ALL.map(Encoding::has_power);
-        assert_eq!(with_power, [false, true, true, true, false]);
+        assert_eq!(with_power, [false, false, true, true, true, false]);
+        let ternary = Table::power(Encoding::Ternary, 1.7);
+        assert_eq!(ternary.0[..4], [-127, 0, 127, 0]);
     }
 
     #[test]
@@ -195,6 +235,12 @@ mod tests {
         for encoding in Encoding::ALL {
             assert_eq!(Encoding::from_name(encoding.name()), Some(encoding));
             assert_eq!(Encoding::from_bits(encoding.bits()), Some(encoding));
+            let text = format!("{}", encoding.bits());
+            assert_eq!(Encoding::from_bits_text(&text), Some(encoding));
+            let stored = encoding.stored_bits() - encoding.bits();
+            assert!((0.0..0.03).contains(&stored), "{encoding:?}");
+            // Kernels load four words at a time.
+            assert_eq!(encoding.cell_bytes() % 16, 0);
         }
         for group in ScaleGroup::ALL {
             assert_eq!(

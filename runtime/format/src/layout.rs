@@ -3,7 +3,7 @@
 //! A payload is one or more *parts*, each the rows of one binding:
 //! `codes | scales | rows`, every section at a multiple of 256 bytes.
 //!
-//! * codes: `[tile][group][row in tile][group_bytes]`
+//! * codes: `[tile][group]` of [`Encoding::cell_bytes`] for the rows of the tile
 //! * scales: `[tile][scale][row in tile]` u8, a scale for one, two or four groups
 //! * rows: `[tile][row in tile]` of [`RowScale`]
 
@@ -82,7 +82,10 @@ impl TensorLayout {
         let section = |r: u64| -> Option<[u64; 3]> {
             let tiles = r.div_ceil(TILE_ROWS as u64);
             let cells = |n: u64| tiles.checked_mul(n)?.checked_mul(TILE_ROWS as u64);
-            let codes = align(cells(groups)?.checked_mul(encoding.group_bytes() as u64)?)?;
+            let codes = tiles
+                .checked_mul(groups)?
+                .checked_mul(encoding.cell_bytes() as u64);
+            let codes = align(codes?)?;
             let scales = align(cells(scale_groups)?)?;
             Some([codes, scales, align(tiles * TILE_ROWS as u64 * 4)?])
         };
@@ -90,13 +93,22 @@ impl TensorLayout {
         let per_part = if size(rows).ok_or_else(bad)? <= MAX_PART_BYTES {
             rows
         } else {
-            // Sections grow linearly in steps of 128 rows; each is a multiple of 256 bytes there.
-            let step = size(PART_ROW_STEP).ok_or_else(bad)?;
-            let per_part = MAX_PART_BYTES / step * PART_ROW_STEP;
-            if per_part == 0 {
+            // The largest multiple of 128 rows that fits; a part grows with its rows.
+            let fits =
+                |steps: u64| size(steps * PART_ROW_STEP).is_some_and(|b| b <= MAX_PART_BYTES);
+            let (mut least, mut over) = (0, rows / PART_ROW_STEP + 1);
+            while over - least > 1 {
+                let middle = least.midpoint(over);
+                if fits(middle) {
+                    least = middle;
+                } else {
+                    over = middle;
+                }
+            }
+            if least == 0 {
                 return Err(bad());
             }
-            per_part
+            least * PART_ROW_STEP
         };
         let mut parts = Vec::new();
         let (mut row, mut at) = (0u64, 0u64);
@@ -147,9 +159,15 @@ impl TensorLayout {
             .find(|p| row >= p.row_start && row - p.row_start < p.rows)
     }
 
-    /// Offset in the payload of the codes of (`row`, `group`); the row must lie in `part`.
-    pub fn code_offset(&self, part: &PartLayout, row: u64, group: u64) -> u64 {
-        part.codes + cell(part, self.groups, row, group) * self.encoding.group_bytes() as u64
+    /// Offset in the payload of the codes of the tile that holds `row`; the row must lie in `part`.
+    pub fn tile_offset(&self, part: &PartLayout, row: u64) -> u64 {
+        let tile = (row - part.row_start) / TILE_ROWS as u64;
+        part.codes + tile * self.tile_code_bytes()
+    }
+
+    /// Bytes of the codes of a tile.
+    pub fn tile_code_bytes(&self) -> u64 {
+        self.groups * self.encoding.cell_bytes() as u64
     }
 
     /// Offset in the payload of scale `scale` of `row`; the row must lie in `part`.

@@ -14,6 +14,7 @@ mod layout;
 mod pack;
 mod spec;
 mod tensor;
+mod ternary;
 
 pub use directory::{Directory, TensorEntry, Vector};
 pub use encoding::{Coding, Encoding, GROUP, MAX_LEVEL, ScaleGroup, TILE_ROWS, Table};

@@ -9,7 +9,9 @@
 //! * 1 bit: byte `j` (of 4), bit `i`, is the bit of code `4i + j`.
 //! * 3 bits: the 2-bit plane of the codes' low two bits (8 bytes a row, all rows of the tile), then
 //!   the 1-bit plane of their high bit (4 bytes a row).
+//! * ternary: see `ternary.rs`.
 
+use crate::ternary::{pack_ternary, unpack_ternary};
 use crate::{Encoding, FormatError, GROUP, RowScale, TILE_ROWS, Table, TensorLayout};
 
 /// One quantized row as the converter hands it over.
@@ -35,7 +37,7 @@ pub fn pack_rows(layout: &TensorLayout, rows: &[PackedRow]) -> Result<Vec<u8>, F
     }
     let mut out = vec![0u8; layout.payload_bytes() as usize];
     for (index, row) in rows.iter().enumerate() {
-        let limit = 1u32 << layout.encoding.bits();
+        let limit = layout.encoding.codes();
         let bad_code = row.codes.iter().any(|c| u32::from(*c) >= limit);
         if row.codes.len() as u64 != layout.cols
             || row.scales.len() as u64 != layout.scale_groups
@@ -50,7 +52,7 @@ pub fn pack_rows(layout: &TensorLayout, rows: &[PackedRow]) -> Result<Vec<u8>, F
             let mut group = [0u8; GROUP];
             group[..codes.len()].copy_from_slice(codes);
             let (tile, r) = tile_group(layout, part.codes, index as u64 - part.row_start, g as u64);
-            let len = layout.encoding.group_bytes() * TILE_ROWS;
+            let len = layout.encoding.cell_bytes();
             pack_group(layout.encoding, &group, &mut out[tile..tile + len], r);
         }
         for (g, scale) in row.scales.iter().enumerate() {
@@ -65,9 +67,9 @@ pub fn pack_rows(layout: &TensorLayout, rows: &[PackedRow]) -> Result<Vec<u8>, F
 /// (offset of the codes of a tile's group, row within the tile).
 fn tile_group(layout: &TensorLayout, codes: u64, row: u64, group: u64) -> (usize, usize) {
     let t = TILE_ROWS as u64;
-    let cell = (row / t * layout.groups + group) * t;
+    let cell = row / t * layout.groups + group;
     (
-        (codes + cell * layout.encoding.group_bytes() as u64) as usize,
+        (codes + cell * layout.encoding.cell_bytes() as u64) as usize,
         (row % t) as usize,
     )
 }
@@ -81,6 +83,7 @@ fn pack_group(encoding: Encoding, codes: &[u8; GROUP], tile: &mut [u8], r: usize
             }
         }
         Encoding::Pow1 => pack_plane1(codes, &mut tile[r * 4..r * 4 + 4]),
+        Encoding::Ternary => pack_ternary(codes, tile, r),
         Encoding::Pow2 => pack_plane2(codes, &mut tile[r * 8..r * 8 + 8]),
         Encoding::Pow3 => {
             pack_plane2(&codes.map(|c| c & 3), &mut tile[r * 8..r * 8 + 8]);
@@ -102,7 +105,7 @@ fn pack_plane2(codes: &[u8; GROUP], out: &mut [u8]) {
     }
 }
 
-/// The 32 codes of row `r` of a tile's group; `tile` is that group's `32 · group_bytes` bytes.
+/// The 32 codes of row `r` of a tile's group; `tile` is that group's [`Encoding::cell_bytes`] bytes.
 #[inline(always)]
 pub fn unpack_group(encoding: Encoding, tile: &[u8], r: usize) -> [u8; GROUP] {
     let mut codes = [0u8; GROUP];
@@ -116,6 +119,7 @@ pub fn unpack_group(encoding: Encoding, tile: &[u8], r: usize) -> [u8; GROUP] {
             }
         }
         Encoding::Pow1 => add_plane1(&tile[r * 4..r * 4 + 4], 0, &mut codes),
+        Encoding::Ternary => codes = unpack_ternary(tile, r),
         Encoding::Pow2 => unpack_plane2(&tile[r * 8..r * 8 + 8], &mut codes),
         Encoding::Pow3 => {
             unpack_plane2(&tile[r * 8..r * 8 + 8], &mut codes);
@@ -161,7 +165,7 @@ pub fn decode_row_levels(
     scales.clear();
     for g in 0..layout.groups {
         let (tile, r) = tile_group(layout, part.codes, row - part.row_start, g);
-        let bytes = payload.get(tile..tile + layout.encoding.group_bytes() * TILE_ROWS)?;
+        let bytes = payload.get(tile..tile + layout.encoding.cell_bytes())?;
         let codes = unpack_group(layout.encoding, bytes, r);
         match layout.encoding {
             Encoding::Int8 => levels.extend(codes.iter().map(|c| *c as i8)),
@@ -215,9 +219,8 @@ mod tests {
             let layout = TensorLayout::new(Coding { encoding, group }, rows, cols).unwrap();
             let mut state = seed | 1;
             let mut next = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); (state >> 56) as u8 };
-            let mask = ((1u32 << encoding.bits()) - 1) as u8;
             let data: Vec<PackedRow> = (0..rows).map(|_| PackedRow {
-                codes: (0..cols).map(|_| next() & mask).collect(),
+                codes: (0..cols).map(|_| (u32::from(next()) % encoding.codes()) as u8).collect(),
                 scales: (0..layout.scale_groups).map(|_| next().max(1)).collect(),
                 scale: RowScale { mantissa: 0x8000 | u16::from(next()), exponent: i16::from(next() as i8) },
             }).collect();

@@ -69,7 +69,7 @@ fn run_on(
     );
     let bytes: &[u8] = bytemuck::cast_slice(weights);
     let table = simd::table_bytes(&p.table);
-    let cells = encoding.group_bytes() * TILE_ROWS * groups;
+    let cells = encoding.cell_bytes() * groups;
     let scales = scales_of(p.groups, p.scale_shift) as usize * TILE_ROWS;
     let tile = |t: usize| Tile {
         encoding,

@@ -1,7 +1,31 @@
 // Codes of a group and their levels, four at a time. Twin: carat-format's unpack_group and a look-up.
 
-// Bits of a code: 1, 2, 3, 4, or 8 where the code is the level.
-override BITS: u32 = 4u;
+// How many codes: 2, 3, 4, 8, 16, or 256 where the code is the level.
+override CODES: u32 = 16u;
+
+// Words of the codes of a tile's group.
+fn cell_words() -> u32 {
+    switch CODES {
+        case 2u: {
+            return 32u;
+        }
+        case 3u: {
+            return 52u;
+        }
+        case 4u: {
+            return 64u;
+        }
+        case 8u: {
+            return 96u;
+        }
+        case 16u: {
+            return 128u;
+        }
+        default: {
+            return 256u;
+        }
+    }
+}
 
 // A table of 16 bytes in algebraic normal form over xor: byte = xor of the coefficients whose index is
 // a subset of the code's bits. Every coefficient is repeated in the four bytes of a word.
@@ -41,21 +65,51 @@ fn scale_cell(tile: u32, groups: u32, g: u32, shift: u32) -> u32 {
     return tile * ((groups + (1u << shift) - 1u) >> shift) + (g >> shift);
 }
 
-// The levels of the four codes in the low BITS bits of each byte; other bits are ignored.
+// The levels of the four codes in the low bits of each byte; where the codes fill their bits, others are ignored.
 fn look_up(t: Table, codes: u32) -> u32 {
     let m0 = mask_of(codes, 0u);
-    if (BITS == 1u) {
+    if (CODES == 2u) {
         return t.c0.x ^ (m0 & t.c0.y);
     }
     let m1 = mask_of(codes, 1u);
-    if (BITS == 2u) {
+    if (CODES <= 4u) {
         return terms(t.c0, m0, m1);
     }
     let m2 = mask_of(codes, 2u);
     let low = terms(t.c0, m0, m1) ^ (m2 & terms(t.c1, m0, m1));
-    if (BITS == 3u) {
+    if (CODES == 8u) {
         return low;
     }
     let high = terms(t.c2, m0, m1) ^ (m2 & terms(t.c3, m0, m1));
     return low ^ (mask_of(codes, 3u) & high);
+}
+
+// Four digits in base 3, and what is left: each byte is a fraction whose triple has its first digit above 8 bits.
+struct Digits {
+    codes: u32,
+    rest: u32,
+}
+
+fn digits(fractions: u32) -> Digits {
+    // Triples stay below 2^10, apart in halves of a word.
+    let even = (fractions & 0x00ff00ffu) * 3u;
+    let odd = ((fractions >> 8u) & 0x00ff00ffu) * 3u;
+    let codes = ((even >> 8u) & 0x00030003u) | (odd & 0x03000300u);
+    return Digits(codes, (even & 0x00ff00ffu) | ((odd & 0x00ff00ffu) << 8u));
+}
+
+// The rest of a row's ternary codes after those of its word, as fractions: the two bytes twice, the
+// second time without their first digit; and the two codes of the half byte.
+fn ternary_pairs(pair: u32) -> u32 {
+    return (pair & 0xffffu) | (digits(pair & 0xffffu).rest << 16u);
+}
+
+fn ternary_last(pair: u32, half: u32) -> u32 {
+    let fraction = (half & 15u) << 4u;
+    return (pair & 0xffffu) | (fraction << 16u) | (((fraction * 3u) & 255u) << 24u);
+}
+
+// All bytes without their first two digits.
+fn after_two(fractions: u32) -> u32 {
+    return digits(digits(fractions).rest).rest;
 }

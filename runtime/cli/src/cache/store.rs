@@ -59,7 +59,8 @@ pub struct Description {
     /// The checkpoint's path.
     pub source: String,
     /// Bits of a weight.
-    pub bits: u32,
+    #[serde(serialize_with = "carat_converter::report::whole")]
+    pub bits: f64,
     /// Seconds since 1970.
     pub created: u64,
     /// Bytes of the file.

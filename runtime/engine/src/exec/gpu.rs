@@ -5,6 +5,7 @@ use crate::device::Gpu;
 use crate::error::Error;
 use crate::model::Model;
 use crate::plan::{BufferId, Content, Op, Plan, Rows, Step};
+use carat_format::Encoding;
 use carat_shaders::{Access, Kernel, grid, kernel};
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -152,7 +153,7 @@ impl GpuExecutor {
             .await?;
         self.gpu.queue.write_buffer(&uniforms, 0, &bytes);
 
-        let mut known: HashMap<(&str, Option<u32>), usize> = HashMap::new();
+        let mut known: HashMap<(&str, Option<Encoding>), usize> = HashMap::new();
         for (i, step) in plan.steps.iter().enumerate() {
             let x = groups_x(&step.op);
             if x > grid::MAX_GROUPS {
@@ -162,7 +163,7 @@ impl GpuExecutor {
                     grid::MAX_GROUPS
                 )));
             }
-            let key = (step.op.kernel(), step.op.bits());
+            let key = (step.op.kernel(), step.op.encoding());
             let pipeline = match known.get(&key) {
                 Some(p) => *p,
                 None => {
@@ -222,8 +223,8 @@ impl GpuExecutor {
                 .error(format!("kernel '{name}' is not in this build")));
         };
         let mut constants: Vec<(&str, f64)> = Vec::new();
-        if let Some(bits) = op.bits() {
-            constants.push(("BITS", bits.into()));
+        if let Some(encoding) = op.encoding() {
+            constants.push(("CODES", encoding.codes().into()));
         }
         if let Op::LinearTile(..) = op {
             let hardware = self.gpu.adapter().kind.is_hardware();

@@ -8,7 +8,7 @@ mod build;
 
 use crate::error::Error;
 use build::{Builder, Widths, most_context};
-use carat_format::{Directory, Encoding, ModelSpec};
+use carat_format::{Directory, Encoding, ModelSpec, TILE_ROWS};
 use carat_shaders::params::{self, PAGE};
 use carat_shaders::scales_of;
 
@@ -119,10 +119,10 @@ impl Op {
         }
     }
 
-    /// The pipeline constant `BITS`, for kernels that have it.
-    pub fn bits(&self) -> Option<u32> {
+    /// The encoding of the codes that it reads, for kernels that do.
+    pub fn encoding(&self) -> Option<Encoding> {
         match self {
-            Op::EmbedRow(_, e) | Op::LinearTile(_, e) => Some(e.bits()),
+            Op::EmbedRow(_, e) | Op::LinearTile(_, e) => Some(*e),
             _ => None,
         }
     }
@@ -250,7 +250,8 @@ impl Plan {
     /// read counts twice, as a tied head does beside the embedding's row.
     pub fn decode_weight_bytes(&self) -> u64 {
         let row = |groups: u32, shift: u32, e: &Encoding| {
-            let codes = u64::from(groups) * e.group_bytes() as u64;
+            // A tile's share: ternary cells have half a byte a row that is not whole.
+            let codes = u64::from(groups) * e.cell_bytes() as u64 / TILE_ROWS as u64;
             codes + u64::from(scales_of(groups, shift)) + 4
         };
         let mut embedded = false;

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::exec::{Batch, Executor};
 use crate::plan::{Plan, Row, Rows, Step};
 use crate::session::Session;
+use carat_format::Encoding;
 use std::fmt;
 
 /// A kernel with one encoding on a device, compared with its twin.
@@ -12,7 +13,7 @@ pub struct KernelCheck {
     /// Name of the kernel.
     pub kernel: &'static str,
     /// Bits of its encoding, where it has one.
-    pub bits: Option<u32>,
+    pub encoding: Option<Encoding>,
     /// 32-bit words compared.
     pub words: u64,
     /// The first difference, if there is one.
@@ -89,13 +90,13 @@ pub async fn compare(
             Difference::find(&label, &twin_stats, &stats)
         });
         let same = difference.is_none();
-        let key = (step.op.kernel(), step.op.bits());
-        let check = match checks.iter_mut().find(|c| (c.kernel, c.bits) == key) {
+        let key = (step.op.kernel(), step.op.encoding());
+        let check = match checks.iter_mut().find(|c| (c.kernel, c.encoding) == key) {
             Some(check) => check,
             None => {
                 checks.push(KernelCheck {
                     kernel: key.0,
-                    bits: key.1,
+                    encoding: key.1,
                     words: 0,
                     difference: None,
                 });

@@ -87,7 +87,7 @@ pub async fn check_kernels(
             }
         }
     }
-    checks.sort_by_key(|c| (c.kernel, c.bits));
+    checks.sort_by_key(|c| (c.kernel, c.encoding));
     Ok(checks)
 }
 

@@ -216,7 +216,7 @@ impl Shape {
     }
 
     fn rows(&self, rng: &mut Rng, rows: u64, cols: u64) -> Vec<PackedRow> {
-        let limit = 1u64 << self.encoding.bits();
+        let limit = u64::from(self.encoding.codes());
         // Weights of about 1/√cols: level · scale is about 2^13, the mantissa 2^15.
         let exponent = -28 - (cols as f64).sqrt().log2() as i16 + self.gain;
         (0..rows)

@@ -32,10 +32,10 @@ fn store(bytes: &mut [u8], v: V) {
 }
 
 /// The row of each lane, as [`transpose`] and the choice of words in [`levels`] leave them.
-const fn order(bits: usize) -> [u8; LANES] {
-    match bits {
-        2 | 3 => [0, 1, 4, 5, 2, 3, 6, 7],
-        4 => [0, 2, 4, 6, 1, 3, 5, 7],
+const fn order(codes: usize) -> [u8; LANES] {
+    match codes {
+        4 | 8 => [0, 1, 4, 5, 2, 3, 6, 7],
+        16 => [0, 2, 4, 6, 1, 3, 5, 7],
         _ => [0, 1, 2, 3, 4, 5, 6, 7],
     }
 }
@@ -101,12 +101,12 @@ fn transpose(z: [V; 4]) -> [V; 4] {
 /// Levels 4q..4q + 4 of eight rows, through a table that holds them raised by `raise`.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn levels<const BITS: usize>(cell: &[u8], part: usize, table: V, raise: i8) -> [V; 8] {
-    let mask = _mm256_set1_epi8(((1u32 << BITS) - 1) as i8);
+fn levels<const CODES: usize>(cell: &[u8], part: usize, table: V, raise: i8) -> [V; 8] {
+    let mask = _mm256_set1_epi8((CODES - 1).min(15) as i8);
     let look = |i: V| _mm256_shuffle_epi8(table, _mm256_and_si256(i, mask));
     let shift = |v: V, n: u32| _mm256_srl_epi16(v, _mm_cvtsi32_si128(n as i32));
-    match BITS {
-        1 => {
+    match CODES {
+        2 => {
             let w = load(cell, part * 32);
             let mut l = [w; 8];
             for (q, l) in l.iter_mut().enumerate() {
@@ -114,7 +114,40 @@ fn levels<const BITS: usize>(cell: &[u8], part: usize, table: V, raise: i8) -> [
             }
             l
         }
-        2 | 3 => {
+        3 => {
+            // Of each byte the digit, its level and the rest: digits go up by one where three times the byte
+            // passes 256 and 512.
+            let level = |v: V| {
+                let one = _mm256_cmpeq_epi8(_mm256_max_epu8(v, _mm256_set1_epi8(86)), v);
+                let two = _mm256_cmpeq_epi8(_mm256_max_epu8(v, _mm256_set1_epi8(171_u8 as i8)), v);
+                let digit = _mm256_sub_epi8(zero(), _mm256_add_epi8(one, two));
+                _mm256_shuffle_epi8(table, digit)
+            };
+            let rest = |v: V| _mm256_add_epi8(v, _mm256_add_epi8(v, v));
+            let mut w = load(cell, part * 32);
+            let mut l = words_of(w);
+            for l in &mut l[..5] {
+                *l = level(w);
+                w = rest(w);
+            }
+            let pairs: [u8; 16] = core::array::from_fn(|i| cell[128 + part * 16 + i]);
+            let halves: [u8; 4] = core::array::from_fn(|i| cell[192 + part * 4 + i]);
+            // SAFETY: `pairs` is 16 readable bytes; the load is unaligned.
+            let pairs = unsafe { _mm_loadu_si128(pairs.as_ptr().cast()) };
+            let pairs = _mm256_cvtepu16_epi32(pairs);
+            let first = _mm256_or_si256(pairs, _mm256_slli_epi32::<16>(rest(pairs)));
+            let second = rest(rest(first));
+            let low = _mm256_and_si256(rest(rest(second)), splat(0xffff));
+            let by_row = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+            let half = _mm256_srlv_epi32(splat(i32::from_le_bytes(halves)), by_row);
+            let half = _mm256_slli_epi32::<20>(_mm256_and_si256(half, splat(15)));
+            let high = _mm256_or_si256(half, _mm256_slli_epi32::<8>(rest(half)));
+            l[5] = level(first);
+            l[6] = level(second);
+            l[7] = level(_mm256_or_si256(low, high));
+            l
+        }
+        4 | 8 => {
             let at = part * 64;
             let (a, b) = (
                 _mm256_castsi256_ps(load(cell, at)),
@@ -125,7 +158,7 @@ fn levels<const BITS: usize>(cell: &[u8], part: usize, table: V, raise: i8) -> [
                 _mm256_castps_si256(_mm256_shuffle_ps::<0xdd>(a, b)),
             ];
             let mut l = words_of(words[0]);
-            if BITS == 2 {
+            if CODES == 4 {
                 for (e, w) in words.into_iter().enumerate() {
                     for s in 0..4 {
                         l[2 * s + e] = look(shift(w, 2 * s as u32));
@@ -150,7 +183,7 @@ fn levels<const BITS: usize>(cell: &[u8], part: usize, table: V, raise: i8) -> [
             }
             l
         }
-        4 => {
+        16 => {
             let at = part * 128;
             let w = transpose([
                 load(cell, at),
@@ -203,8 +236,8 @@ pub mod plain {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn decode<const BITS: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
-        levels::<BITS>(cell, part, table, 0)
+    fn decode<const CODES: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
+        levels::<CODES>(cell, part, table, 0)
     }
 
     /// |level|·(±code) in pairs of 16 bits: at most 2·128·127 < 2^15. A level may be −128, a code may not.
@@ -238,8 +271,8 @@ macro_rules! vnni_version {
 
             #[inline]
             #[target_feature(enable = "avx2")]
-            fn decode<const BITS: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
-                levels::<BITS>(cell, part, table, -128)
+            fn decode<const CODES: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
+                levels::<CODES>(cell, part, table, -128)
             }
 
             /// Levels are raised by 128, so `bias` is −128·Σ codes of each group.

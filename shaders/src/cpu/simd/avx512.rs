@@ -38,9 +38,9 @@ fn table(tile: &Tile<'_>) -> V {
 }
 
 /// The row of each lane: [`transpose`] leaves row `4·j + k` in lane `4·k + j`.
-const fn order(bits: usize) -> [u8; LANES] {
-    match bits {
-        4 | 8 => [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15],
+const fn order(codes: usize) -> [u8; LANES] {
+    match codes {
+        16 | 256 => [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15],
         _ => [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
     }
 }
@@ -119,11 +119,11 @@ fn transpose(z: [V; 4]) -> [V; 4] {
 /// Levels 4q..4q + 4 of sixteen rows, raised by 128. Only the low bits of an index count ([`spread`]).
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-fn decode<const BITS: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
+fn decode<const CODES: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
     let look = |i: V| _mm512_permutexvar_epi8(i, table);
     let shift = |v: V, n: u32| _mm512_srl_epi16(v, _mm_cvtsi32_si128(n as i32));
-    match BITS {
-        1 => {
+    match CODES {
+        2 => {
             let w = load(cell, part * 64);
             let mut l = [w; 8];
             for (q, l) in l.iter_mut().enumerate() {
@@ -131,7 +131,42 @@ fn decode<const BITS: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
             }
             l
         }
-        2 | 3 => {
+        3 => {
+            // Of each byte the digit, its level and the rest: digits go up by one where three times the byte
+            // passes 256 and 512.
+            let level = |v: V| {
+                let one = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(86));
+                let two = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(171_u8 as i8));
+                let digit = _mm512_maskz_set1_epi8(one, 1);
+                look(_mm512_mask_mov_epi8(digit, two, _mm512_set1_epi8(2)))
+            };
+            let rest = |v: V| _mm512_add_epi8(v, _mm512_add_epi8(v, v));
+            let mut w = load(cell, part * 64);
+            let mut l = [w; 8];
+            for l in &mut l[..5] {
+                *l = level(w);
+                w = rest(w);
+            }
+            let pairs: [u8; 32] = core::array::from_fn(|i| cell[128 + part * 32 + i]);
+            let halves: [u8; 8] = core::array::from_fn(|i| cell[192 + part * 8 + i]);
+            // SAFETY: `pairs` is 32 readable bytes; the load is unaligned.
+            let pairs = unsafe { _mm256_loadu_si256(pairs.as_ptr().cast()) };
+            let pairs = _mm512_cvtepu16_epi32(pairs);
+            let first = _mm512_or_si512(pairs, _mm512_slli_epi32::<16>(rest(pairs)));
+            let second = rest(rest(first));
+            let low = _mm512_and_si512(rest(rest(second)), splat(0xffff));
+            let [a, b, c, d, e, f, g, h] = halves.map(i32::from);
+            let by_row = _mm512_setr_epi32(a, a, b, b, c, c, d, d, e, e, f, f, g, g, h, h);
+            let odd = _mm512_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4);
+            let half = _mm512_and_si512(_mm512_srlv_epi32(by_row, odd), splat(15));
+            let half = _mm512_slli_epi32::<20>(half);
+            let high = _mm512_or_si512(half, _mm512_slli_epi32::<8>(rest(half)));
+            l[5] = level(first);
+            l[6] = level(second);
+            l[7] = level(_mm512_or_si512(low, high));
+            l
+        }
+        4 | 8 => {
             let (a, b) = (load(cell, part * 128), load(cell, part * 128 + 64));
             let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
             let odd = _mm512_add_epi32(even, splat(1));
@@ -140,7 +175,7 @@ fn decode<const BITS: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
                 _mm512_permutex2var_epi32(a, odd, b),
             ];
             let mut l = [a; 8];
-            if BITS == 2 {
+            if CODES == 4 {
                 for (e, w) in words.into_iter().enumerate() {
                     for s in 0..4 {
                         l[2 * s + e] = look(shift(w, 2 * s as u32));
@@ -164,7 +199,7 @@ fn decode<const BITS: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
             }
             l
         }
-        4 => {
+        16 => {
             let at = part * 256;
             let w = transpose([
                 load(cell, at),

@@ -13,9 +13,9 @@ pub fn join(lo: i32, hi: i32) -> i64 {
 }
 
 /// The table over 64 bytes, each level raised by `bias` modulo 256, so that bits of an index beyond the code's do not
-/// matter.
+/// matter where the codes fill theirs.
 pub fn spread(encoding: carat_format::Encoding, table: &[u8; 16], bias: u8) -> [u8; 64] {
-    let n = encoding.levels().max(1);
+    let n = encoding.levels().max(1).next_power_of_two();
     std::array::from_fn(|i| table[i % n].wrapping_add(bias))
 }
 
@@ -32,30 +32,33 @@ macro_rules! tile_kernel {
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
             match tile.encoding {
-                Encoding::Pow1 => with_bits::<1>(tile, batch, lines, emit),
-                Encoding::Pow2 => with_bits::<2>(tile, batch, lines, emit),
-                Encoding::Pow3 => with_bits::<3>(tile, batch, lines, emit),
-                Encoding::Pow4 => with_bits::<4>(tile, batch, lines, emit),
-                Encoding::Int8 => with_bits::<8>(tile, batch, lines, emit),
+                Encoding::Pow1 => with_codes::<2>(tile, batch, lines, emit),
+                Encoding::Ternary => with_codes::<3>(tile, batch, lines, emit),
+                Encoding::Pow2 => with_codes::<4>(tile, batch, lines, emit),
+                Encoding::Pow3 => with_codes::<8>(tile, batch, lines, emit),
+                Encoding::Pow4 => with_codes::<16>(tile, batch, lines, emit),
+                Encoding::Int8 => with_codes::<256>(tile, batch, lines, emit),
             }
         }
 
         #[target_feature(enable = $features)]
-        fn with_bits<const BITS: usize>(
+        fn with_codes<const CODES: usize>(
             tile: &Tile<'_>,
             batch: &Batch<'_>,
             lines: &mut Vec<Line>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
             let table = table(tile);
-            let len = TILE_ROWS * 4 * BITS;
+            let len = tile.encoding.cell_bytes();
             if batch.rows == 1 {
                 let source = |part: usize, g: usize| {
-                    decode::<BITS>(&tile.cells[g * len..(g + 1) * len], part, table)
+                    decode::<CODES>(&tile.cells[g * len..(g + 1) * len], part, table)
                 };
                 let mut sums = [0i64; TILE_ROWS];
                 for part in (0..TILE_ROWS / LANES).step_by(PARTS) {
-                    pass::<BITS, 1, PARTS>(tile, batch, 0, part, source, |_, row, v| sums[row] = v);
+                    pass::<CODES, 1, PARTS>(tile, batch, 0, part, source, |_, row, v| {
+                        sums[row] = v
+                    });
                 }
                 return emit(0, &sums);
             }
@@ -72,7 +75,7 @@ macro_rules! tile_kernel {
                 .enumerate()
             {
                 let (part, g) = (i / tile.groups, i % tile.groups);
-                let l = decode::<BITS>(&tile.cells[g * len..(g + 1) * len], part, table);
+                let l = decode::<CODES>(&tile.cells[g * len..(g + 1) * len], part, table);
                 for (out, l) in out.chunks_exact_mut(vector).zip(l) {
                     store(out, l);
                 }
@@ -81,9 +84,9 @@ macro_rules! tile_kernel {
             let mut first = 0;
             while first < batch.rows {
                 let count = match batch.rows - first {
-                    n if n >= $block => buffered::<BITS, $block>(tile, batch, first, bytes, emit),
-                    n if n >= 2 => buffered::<BITS, 2>(tile, batch, first, bytes, emit),
-                    _ => buffered::<BITS, 1>(tile, batch, first, bytes, emit),
+                    n if n >= $block => buffered::<CODES, $block>(tile, batch, first, bytes, emit),
+                    n if n >= 2 => buffered::<CODES, 2>(tile, batch, first, bytes, emit),
+                    _ => buffered::<CODES, 1>(tile, batch, first, bytes, emit),
                 };
                 first += count;
             }
@@ -91,7 +94,7 @@ macro_rules! tile_kernel {
 
         /// `B` rows of activations from `first` on; returns `B`.
         #[target_feature(enable = $features)]
-        fn buffered<const BITS: usize, const B: usize>(
+        fn buffered<const CODES: usize, const B: usize>(
             tile: &Tile<'_>,
             batch: &Batch<'_>,
             first: usize,
@@ -110,7 +113,7 @@ macro_rules! tile_kernel {
             };
             let mut sums = [[0i64; TILE_ROWS]; B];
             for part in 0..TILE_ROWS / LANES {
-                pass::<BITS, B, 1>(tile, batch, first, part, source, |b, row, v| {
+                pass::<CODES, B, 1>(tile, batch, first, part, source, |b, row, v| {
                     sums[b][row] = v
                 });
             }
@@ -123,7 +126,7 @@ macro_rules! tile_kernel {
         /// `P` vectors of rows from `part` on times `B` rows of activations.
         #[inline]
         #[target_feature(enable = $features)]
-        fn pass<const BITS: usize, const B: usize, const P: usize>(
+        fn pass<const CODES: usize, const B: usize, const P: usize>(
             tile: &Tile<'_>,
             batch: &Batch<'_>,
             first: usize,
@@ -131,7 +134,7 @@ macro_rules! tile_kernel {
             source: impl Fn(usize, usize) -> [V; 8],
             mut emit: impl FnMut(usize, usize, i64),
         ) {
-            let order = order(BITS);
+            let order = order(CODES);
             let groups = tile.groups;
             let rows: [_; B] = core::array::from_fn(|b| batch.row(first + b));
             let bias: [&[i32]; B] = core::array::from_fn(|b| match batch.bias {

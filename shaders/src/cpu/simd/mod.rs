@@ -62,7 +62,7 @@ pub struct Tile<'a> {
     pub encoding: Encoding,
     /// Levels of the codes.
     pub table: &'a [u8; 16],
-    /// `[group][32 rows][group bytes]`.
+    /// `[group]` of [`Encoding::cell_bytes`].
     pub cells: &'a [u8],
     /// `[scale][32 rows]`.
     pub scales: &'a [u8],
@@ -271,7 +271,7 @@ pub fn levels(
     cell: usize,
     row: usize,
 ) -> [i8; 32] {
-    let len = encoding.group_bytes() * TILE_ROWS;
+    let len = encoding.cell_bytes();
     let codes = unpack_group(encoding, &bytes[cell * len..(cell + 1) * len], row);
     if encoding == Encoding::Int8 {
         return codes.map(|c| c as i8);

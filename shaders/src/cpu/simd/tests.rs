@@ -57,7 +57,7 @@ proptest! {
     ) {
         let mut bytes = random.iter().copied().cycle();
         let mut take = |n: usize| -> Vec<u8> { bytes.by_ref().take(n).collect() };
-        let cells = take(groups * TILE_ROWS * encoding.group_bytes());
+        let cells = take(groups * encoding.cell_bytes());
         let scales = take(groups.div_ceil(1 << group.shift()) * TILE_ROWS);
         let stride = act_stride(groups as u32) as usize;
         let mut act = vec![0u32; rows * stride];
@@ -78,7 +78,7 @@ fn the_largest_sums_are_exact() {
     for encoding in Encoding::ALL {
         for (level, code) in [(i8::MIN, 127i8), (i8::MIN, -127), (127, 127), (127, -127)] {
             let table = [level as u8; 16];
-            let cells = vec![level as u8; groups * TILE_ROWS * encoding.group_bytes()];
+            let cells = vec![level as u8; groups * encoding.cell_bytes()];
             let scales = vec![255; groups * TILE_ROWS];
             let stride = act_stride(groups as u32) as usize;
             let mut act = vec![u32::MAX; 2 * stride];
