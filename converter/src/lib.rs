@@ -1,5 +1,6 @@
 //! Offline converter: checkpoints to Carat files, reference pass, quality.
 
+pub mod budget;
 pub mod calibrate;
 pub mod convert;
 pub mod eval;

@@ -20,3 +20,39 @@ pub struct Silent;
 impl Progress for Silent {
     fn step(&self, _: u64, _: u64) {}
 }
+
+/// A stretch of a longer operation: whatever its own units, it takes `span` of `of` equal stretches.
+pub struct Part<'a> {
+    outer: &'a dyn Progress,
+    start: u64,
+    span: u64,
+    of: u64,
+}
+
+impl<'a> Part<'a> {
+    /// Steps of a whole operation that is made of parts.
+    pub const STEPS: u64 = 1 << 20;
+
+    /// From stretch `start` on.
+    pub fn new(outer: &'a dyn Progress, start: u64, span: u64, of: u64) -> Self {
+        Self {
+            outer,
+            start,
+            span,
+            of: of.max(1),
+        }
+    }
+}
+
+impl Progress for Part<'_> {
+    fn step(&self, done: u64, total: u64) {
+        let part = u128::from(done.min(total)) * u128::from(Self::STEPS) / u128::from(total.max(1));
+        let steps = u128::from(self.start) * u128::from(Self::STEPS) + u128::from(self.span) * part;
+        self.outer
+            .step((steps / u128::from(self.of)) as u64, Self::STEPS);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.outer.cancelled()
+    }
+}

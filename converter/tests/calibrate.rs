@@ -4,7 +4,7 @@
 
 mod common;
 
-use carat_converter::calibrate::{Calibration, CalibrationError, Methods};
+use carat_converter::calibrate::{Calibration, CalibrationError, Methods, Text};
 use carat_converter::convert::{ConvertError, Options, convert};
 use carat_converter::eval::{self, ReferenceLogits};
 use carat_converter::hf_tokenizer::HfTokenizer;
@@ -25,7 +25,7 @@ fn options(output: &Path, text: Option<PathBuf>) -> Options {
         output: output.into(),
         bits: 3.0,
         calibration: text.map(|text| Calibration {
-            text,
+            text: Text::File(text),
             tokens: 512,
             seed: 0,
             methods: Methods::default(),

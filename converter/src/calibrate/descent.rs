@@ -5,6 +5,7 @@
 //! each coordinate goes to its own minimum, so that no gradient step has to be chosen.
 
 use super::hessian::Block;
+use super::lanes::add;
 use super::rows::Row;
 use crate::quantize::Quantizer;
 
@@ -106,10 +107,4 @@ fn scale(
         add(r, &block.h[j * n..][..n], v * factor);
     }
     1
-}
-
-fn add(r: &mut [f32], h: &[f32], factor: f32) {
-    for (r, h) in r.iter_mut().zip(h) {
-        *r += factor * h;
-    }
 }

@@ -9,9 +9,7 @@
 
 use super::Solver;
 use super::hessian::Block;
-
-/// Rows that are worked on together, the lanes of a sum.
-const LANES: usize = 32;
+use super::lanes::{LANES, Lane, spread, weighted_sum};
 
 /// The targets of rows `weights [rows, cols]`, of which the matrix's row `first` is the first; `None` where
 /// nothing has drifted. Without `first` the rows are some of the matrix's, and r does not count.
@@ -50,7 +48,7 @@ fn moments(
     rows: &[f32],
     cols: usize,
     first: Option<usize>,
-) -> Vec<[f32; LANES]> {
+) -> Vec<Lane> {
     let n = block.range.len();
     let mut sums = vec![[0f32; LANES]; n];
     for (k, drift) in block.drift.chunks_exact(n).enumerate() {
@@ -58,11 +56,7 @@ fn moments(
         for (w, row) in w.iter_mut().zip(rows.chunks_exact(cols)) {
             *w = row[block.range.start + k];
         }
-        for (sums, drift) in sums.iter_mut().zip(drift) {
-            for (s, w) in sums.iter_mut().zip(&w) {
-                *s += w * drift;
-            }
-        }
+        spread(&mut sums, drift, &w);
     }
     if let Some(first) = first {
         let lacks = solver.lack.chunks_exact(cols).skip(first);
@@ -76,15 +70,12 @@ fn moments(
 }
 
 /// `x·H⁻¹` in place, columns in the block's order: `x (I + U) D (I + U)ᵀ` is solved from the right.
-fn divide(block: &Block, x: &mut [[f32; LANES]]) {
+fn divide(block: &Block, x: &mut [Lane]) {
     let n = block.range.len();
     for k in (0..n).rev() {
         let (before, this) = x.split_at_mut(k);
-        for (b, u) in before.iter_mut().zip(&block.feedback[k * n..]) {
-            for (b, t) in b.iter_mut().zip(&this[0]) {
-                *b -= u * t;
-            }
-        }
+        let this = this[0].map(|t| -t);
+        spread(before, &block.feedback[k * n..], &this);
     }
     for (x, d) in x.iter_mut().zip(&block.pivots) {
         for x in x {
@@ -93,12 +84,7 @@ fn divide(block: &Block, x: &mut [[f32; LANES]]) {
     }
     for k in 0..n {
         let (before, this) = x.split_at_mut(k);
-        let mut sums = [0f32; LANES];
-        for (b, u) in before.iter().zip(&block.feedback[k * n..]) {
-            for (s, b) in sums.iter_mut().zip(b) {
-                *s += u * b;
-            }
-        }
+        let sums = weighted_sum(before, &block.feedback[k * n..]);
         for (t, s) in this[0].iter_mut().zip(&sums) {
             *t -= s;
         }

@@ -7,11 +7,9 @@
 //! scales are fixed before, so that the order needs no place in the file.
 
 use super::hessian::Block;
+use super::lanes::{LANES, weighted_sum};
 use super::rows::Row;
 use crate::quantize::Quantizer;
-
-/// Rows of a tile, the lanes of its sums.
-const LANES: usize = 32;
 
 /// Chooses the codes of `rows` in the columns of `block`, at most 32 rows, with the scales that they have.
 pub(super) fn tile(quantizer: &Quantizer, block: &Block, rows: &mut [Row<'_>]) {
@@ -23,12 +21,7 @@ pub(super) fn tile(quantizer: &Quantizer, block: &Block, rows: &mut [Row<'_>]) {
     let mut errors = vec![[0f32; LANES]; n];
     for (k, column) in block.order.iter().enumerate() {
         let column = block.range.start + *column as usize;
-        let mut sums = [0f32; LANES];
-        for (error, u) in errors[..k].iter().zip(&block.feedback[k * n..]) {
-            for (s, e) in sums.iter_mut().zip(error) {
-                *s += e * u;
-            }
-        }
+        let sums = weighted_sum(&errors[..k], &block.feedback[k * n..]);
         for ((row, sum), error) in rows.iter_mut().zip(&sums).zip(&mut errors[k]) {
             row.set(quantizer, column, row.target[column] + sum);
             *error = row.target[column] - row.value(quantizer, column);

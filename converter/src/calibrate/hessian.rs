@@ -143,6 +143,18 @@ impl Solver {
         };
         self.blocks.iter().flat_map(diagonal).collect()
     }
+
+    /// `w H wᵀ` of a row.
+    pub fn energy(&self, row: &[f32]) -> f64 {
+        let mut sum = 0.0;
+        for block in &self.blocks {
+            let w = &row[block.range.clone()];
+            for (w_i, h) in w.iter().zip(block.h.chunks_exact(w.len())) {
+                sum += f64::from(*w_i) * dot(h, w);
+            }
+        }
+        sum
+    }
 }
 
 impl Block {

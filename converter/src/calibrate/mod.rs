@@ -18,20 +18,21 @@ pub mod descent;
 mod drift;
 pub mod gptq;
 pub mod hessian;
+mod lanes;
 mod rows;
 mod text;
 
 pub use hessian::{Hessian, Solver};
 pub use rows::{Task, choose_power};
-pub(crate) use text::chunks;
+pub(crate) use text::{chunk_length, chunks};
 
 use std::path::PathBuf;
 
 /// Which text a conversion is calibrated on, and how.
 #[derive(Clone, Debug)]
 pub struct Calibration {
-    /// A UTF-8 text of one chunk at least (256 tokens, or the model's context if that is shorter).
-    pub text: PathBuf,
+    /// The text.
+    pub text: Text,
     /// Most tokens of it that are run.
     pub tokens: usize,
     /// Chooses the chunks where the text has more.
@@ -43,6 +44,15 @@ pub struct Calibration {
 impl Calibration {
     /// Tokens that are run if nothing else is said.
     pub const TOKENS: usize = 16_384;
+}
+
+/// Where a calibration text comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// A UTF-8 file of one chunk at least (256 tokens, or the model's context if that is shorter).
+    File(PathBuf),
+    /// Sampled from the model itself.
+    Own,
 }
 
 /// The methods, all of them by default.
@@ -103,6 +113,8 @@ pub enum CalibrationError {
         "the inputs of '{tensor}' are not finite on the calibration text; is the checkpoint damaged?"
     )]
     NotFinite { tensor: String },
+    #[error("no text can be sampled from the model: {fault}; give a text with --calib FILE")]
+    Sample { fault: String },
     #[error(transparent)]
     Reference(crate::reference::ReferenceError),
 }

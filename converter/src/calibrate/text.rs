@@ -4,6 +4,7 @@ use super::{Calibration, CalibrationError};
 use crate::hf_tokenizer::HfTokenizer;
 use crate::source::{Checkpoint, TokenizerSource};
 use carat::text::{Tokenizer, TokenizerData};
+use std::path::Path;
 
 /// Tokens of a chunk, or the model's context where that is shorter.
 const CHUNK: usize = 256;
@@ -13,23 +14,23 @@ const CHUNK: usize = 256;
 /// model has one.
 pub(crate) fn chunks(
     source: &Checkpoint,
+    path: &Path,
     calibration: &Calibration,
 ) -> Result<Vec<Vec<u32>>, CalibrationError> {
-    let path = &calibration.text;
     let bytes = std::fs::read(path).map_err(|error| CalibrationError::Read {
-        path: path.clone(),
+        path: path.into(),
         error,
     })?;
     let text = String::from_utf8(bytes).map_err(|e| CalibrationError::NotUtf8 {
-        path: path.clone(),
+        path: path.into(),
         at: e.utf8_error().valid_up_to(),
     })?;
     let tokenizer = tokenizer(source)?;
     let tokens = tokenizer.encode_prompt(&text, false);
-    let chunk = CHUNK.min(source.hyper().context_length as usize).max(1);
+    let chunk = chunk_length(source);
     if tokens.len() < chunk {
         return Err(CalibrationError::Short {
-            path: path.clone(),
+            path: path.into(),
             found: tokens.len(),
             expected: chunk,
         });
@@ -54,6 +55,11 @@ pub(crate) fn chunks(
             tokens
         })
         .collect())
+}
+
+/// Tokens of a chunk.
+pub(crate) fn chunk_length(source: &Checkpoint) -> usize {
+    CHUNK.min(source.hyper().context_length as usize).max(1)
 }
 
 fn tokenizer(source: &Checkpoint) -> Result<Tokenizer, CalibrationError> {

@@ -168,6 +168,7 @@ impl<'s> Conversion<'_, 's> {
         let solver = self.gather(FfnDown(b), DAMPING, |s, g| s.ffn_products(b, g))?;
         self.replace(&[FfnDown(b)], &solver)?;
         for g in 0..self.stream.groups() {
+            self.job.check_cancelled()?;
             self.stream.finish(b, g)?;
             self.exact.finish(b, g)?;
         }

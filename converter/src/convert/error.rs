@@ -15,6 +15,16 @@ pub enum ConvertError {
     Bits { found: f64 },
     #[error("the rule '{rule}' matches no matrix of the model; its matrices are {names}")]
     Rule { rule: String, names: String },
+    #[error(
+        "{found} bytes are too few for the tensors, whose least coding takes {least} ({least_bpw:.3} bits a weight); give a larger target"
+    )]
+    Target {
+        found: u64,
+        least: u64,
+        least_bpw: f64,
+    },
+    #[error("a target size needs a calibration text, which shows what each matrix needs; give one")]
+    TargetText,
     #[error("{}: already a Carat file; convert the checkpoint that it was made from", path.display())]
     AlreadyConverted { path: PathBuf },
     #[error(transparent)]

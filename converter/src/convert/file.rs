@@ -16,8 +16,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Checks the target and creates a file of `len` zeros beside it.
-    pub fn create(options: &Options, source: &Checkpoint, len: u64) -> Result<Self, ConvertError> {
+    /// Whether a file may be written at the target.
+    pub fn check(options: &Options, source: &Checkpoint) -> Result<(), ConvertError> {
         let target = options.output.clone();
         if target.is_dir() {
             return Err(ConvertError::TargetIsDirectory { path: target });
@@ -37,6 +37,13 @@ impl Output {
                 return Err(ConvertError::TargetExists { path: target });
             }
         }
+        Ok(())
+    }
+
+    /// Checks the target and creates a file of `len` zeros beside it.
+    pub fn create(options: &Options, source: &Checkpoint, len: u64) -> Result<Self, ConvertError> {
+        Self::check(options, source)?;
+        let target = options.output.clone();
         let directory = directory(&target);
         let mut builder = Builder::new();
         builder.prefix(".carat-").suffix(".part");

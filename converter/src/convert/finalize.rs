@@ -75,7 +75,7 @@ pub(super) fn probe(
     Ok(finals)
 }
 
-fn open(path: &Path, threads: Option<usize>) -> Result<Session, ConvertError> {
+pub(super) fn open(path: &Path, threads: Option<usize>) -> Result<Session, ConvertError> {
     let model = Model::open(path, Verify::Structure)?;
     let options = SessionOptions {
         device: DeviceChoice::Cpu,

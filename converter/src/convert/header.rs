@@ -3,7 +3,9 @@
 use super::ConvertError;
 use crate::hf_tokenizer::HfTokenizer;
 use crate::source::{Checkpoint, Generation, TokenizerSource};
-use carat_format::{Coding, Directory, ModelSpec, Table, TensorEntry, TensorLayout, Vector, keys};
+use carat_format::{
+    Coding, Directory, ModelSpec, Table, Tensor, TensorEntry, TensorLayout, Vector, keys,
+};
 use carat_gguf::{Layout, OwnedValue, Parse, TensorType, Writer, parse};
 
 /// Until the integer engine has been probed: ±2^19 with 12 bits of fraction.
@@ -21,7 +23,10 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Matrices in the coding of their names, everything that needs weights still unset.
-    pub fn new(source: &Checkpoint, coding: impl Fn(&str) -> Coding) -> Result<Self, ConvertError> {
+    pub fn new(
+        source: &Checkpoint,
+        coding: impl Fn(Tensor) -> Coding,
+    ) -> Result<Self, ConvertError> {
         let hyper = source.hyper();
         let mut directory = Directory::default();
         // Every tensor starts at a multiple of the alignment, as the container's writer has it.
@@ -39,7 +44,7 @@ impl Plan {
                 });
                 cols * 4
             } else {
-                let layout = TensorLayout::new(coding(&tensor.name()), rows, cols)?;
+                let layout = TensorLayout::new(coding(tensor), rows, cols)?;
                 let bytes = layout.payload_bytes();
                 let table = Table::default();
                 let entry = TensorEntry {

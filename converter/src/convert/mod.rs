@@ -12,6 +12,7 @@ mod finalize;
 mod hash;
 mod header;
 mod matrix;
+mod own;
 mod role;
 mod rule;
 mod vector;
@@ -20,8 +21,9 @@ pub use error::ConvertError;
 pub use finalize::{Finals, finalize};
 pub use rule::{Rule, RuleError};
 
-use crate::calibrate::{self, Calibration};
-use crate::progress::Progress;
+use crate::budget::{self, Allocation, Choice, Measure, Target};
+use crate::calibrate::{self, Calibration, Text};
+use crate::progress::{Part, Progress};
 use crate::report::{Report, TensorReport, peak_resident_bytes};
 use crate::source::{Checkpoint, Kind};
 use carat_format::{Coding, Encoding, ScaleGroup, Tensor};
@@ -50,6 +52,9 @@ pub struct Options {
     pub group: ScaleGroup,
     /// What single matrices have instead of `bits` and `group`.
     pub rules: Vec<Rule>,
+    /// How large the payload of all tensors may be; the matrices without a rule then get the codings of least
+    /// divergence instead of `bits` and `group`. Needs a calibration.
+    pub target: Option<Target>,
     /// The text that codes and scales are fitted to; free of data where absent.
     pub calibration: Option<Calibration>,
     /// Threads; the machine's where absent. The file does not depend on it.
@@ -67,6 +72,7 @@ impl Default for Options {
             bits: 4.0,
             group: ScaleGroup::default(),
             rules: Vec::new(),
+            target: None,
             calibration: None,
             threads: None,
             force: false,
@@ -94,7 +100,20 @@ pub struct Summary {
     pub report: Report,
 }
 
-/// Converts a checkpoint. `progress` counts weights.
+/// The parts of a conversion, in order. One of a single part counts weights to its progress, one of more counts
+/// [`Part::STEPS`] for all of them, which are of equal length there.
+pub fn parts(options: &Options) -> Vec<&'static str> {
+    let samples = matches!(&options.calibration, Some(c) if c.text == Text::Own);
+    let all = [
+        ("sampling a text", samples),
+        ("measuring what bits do", options.target.is_some()),
+        ("quantizing", true),
+    ];
+    let there = all.into_iter().filter(|(_, there)| *there);
+    there.map(|(name, _)| name).collect()
+}
+
+/// Converts a checkpoint. `progress` counts what [`parts`] says.
 ///
 /// # Errors
 /// A source that cannot be read, a target that cannot be written or exists, a model outside the format's
@@ -117,24 +136,49 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
         });
     }
     rule::check(&options.rules, source.hyper())?;
-    let sequences = options.calibration.as_ref().map(|c| {
-        let sequences = calibrate::chunks(&source, c)?;
-        Ok::<_, ConvertError>((sequences, c.methods))
-    });
-    let sequences = sequences.transpose()?;
-    let base = Coding {
-        encoding,
-        group: options.group,
-    };
-    let mut plan = Plan::new(&source, |name| rule::coding(base, &options.rules, name))?;
-    let layout = plan.lay_out()?;
-    let output = Output::create(options, &source, layout.file_len)?;
+    Output::check(options, &source)?;
+    if options.target.is_some() && options.calibration.is_none() {
+        return Err(ConvertError::TargetText);
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.unwrap_or(0))
         .build()
         .map_err(|e| ConvertError::Threads {
             fault: e.to_string(),
         })?;
+    let of = parts(options).len() as u64;
+    let sequences = match &options.calibration {
+        None => None,
+        Some(c) => Some(match &c.text {
+            Text::File(path) => calibrate::chunks(&source, path, c)?,
+            Text::Own => {
+                let part = Part::new(progress, 0, 1, of);
+                own::sequences(options, c, calibrate::chunk_length(&source), &part)?
+            }
+        }),
+    };
+    let calibrated = sequences.as_deref().zip(options.calibration.as_ref());
+    let base = Coding {
+        encoding,
+        group: options.group,
+    };
+    let allocation = match (options.target, calibrated) {
+        (Some(target), Some((sequences, c))) => {
+            let part = Part::new(progress, of - 2, 1, of);
+            pool.install(|| allocate(&source, base, options, target, sequences, c, &part))?
+        }
+        _ => Allocation::new(),
+    };
+    // By itself quantizing counts weights.
+    let last = Part::new(progress, of - 1, 1, of);
+    let progress: &dyn Progress = if of > 1 { &last } else { progress };
+    let coding = |tensor: Tensor| {
+        let base = allocation.get(&tensor).copied().unwrap_or(base);
+        rule::coding(base, &options.rules, &tensor.name())
+    };
+    let mut plan = Plan::new(&source, coding)?;
+    let layout = plan.lay_out()?;
+    let output = Output::create(options, &source, layout.file_len)?;
 
     let job = Job {
         source: &source,
@@ -146,12 +190,12 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     let offsets = source.hyper().tensors().into_iter();
     let offsets = offsets.zip(layout.tensor_offsets.iter().copied());
     let tensors = pool.install(|| -> Result<_, ConvertError> {
-        let tensors = match &sequences {
+        let tensors = match calibrated {
             None => offsets
                 .map(|(tensor, offset)| Ok(job.tensor(&mut plan, tensor, offset, None)?.0))
                 .collect::<Result<_, ConvertError>>()?,
-            Some((sequences, methods)) => {
-                calibrated::tensors(&job, &mut plan, offsets.collect(), sequences, *methods)?
+            Some((sequences, c)) => {
+                calibrated::tensors(&job, &mut plan, offsets.collect(), sequences, c.methods)?
             }
         };
         hash::fill(&job, &mut plan, &layout)?;
@@ -174,6 +218,62 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
         peak_resident_bytes: peak_resident_bytes(),
         report,
     })
+}
+
+/// The codings of least divergence within the target.
+fn allocate(
+    source: &Checkpoint,
+    base: Coding,
+    options: &Options,
+    target: Target,
+    sequences: &[Vec<u32>],
+    calibration: &Calibration,
+    progress: &dyn Progress,
+) -> Result<Allocation, ConvertError> {
+    let hyper = source.hyper();
+    let codings = |tensor: Tensor| {
+        let name = tensor.name();
+        if options.rules.iter().any(|r| r.matches(&name)) {
+            vec![rule::coding(base, &options.rules, &name)]
+        } else {
+            budget::options()
+        }
+    };
+    // What cannot be met must show before the long measurement.
+    let mut least = 0;
+    let mut vectors = 0;
+    for tensor in hyper.tensors() {
+        let shape = hyper.shape(tensor);
+        if tensor.is_vector() {
+            vectors += shape.1 * 4;
+        } else {
+            let bytes = codings(tensor)
+                .into_iter()
+                .filter_map(|c| budget::payload(c, shape));
+            least += bytes.min().unwrap_or(0);
+        }
+    }
+    let weights = hyper.weights();
+    let wanted = target.bytes(weights);
+    let short = ConvertError::Target {
+        found: wanted,
+        least: least + vectors,
+        least_bpw: (least + vectors) as f64 * 8.0 / weights.max(1) as f64,
+    };
+    if wanted < least + vectors {
+        return Err(short);
+    }
+    let measured = budget::measure(&Measure {
+        source,
+        sequences,
+        methods: calibration.methods,
+        codings: &codings,
+        progress,
+    })?;
+    let choices: Vec<Vec<Choice>> = measured.iter().map(|m| m.choices.clone()).collect();
+    let chosen = budget::divide(&choices, wanted - vectors).ok_or(short)?;
+    let codings = measured.iter().zip(chosen);
+    Ok(codings.map(|(m, i)| (m.tensor, m.codings[i])).collect())
 }
 
 /// What every part of a running conversion needs.

@@ -19,6 +19,13 @@ pub struct Rule {
     group: Option<ScaleGroup>,
 }
 
+impl Rule {
+    /// Whether it speaks of the matrix `name`.
+    pub(super) fn matches(&self, name: &str) -> bool {
+        self.pattern.is_match(name)
+    }
+}
+
 /// Why a text is no [`Rule`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

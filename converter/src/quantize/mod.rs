@@ -112,6 +112,17 @@ impl Quantizer {
         }
     }
 
+    /// The weights of a row that it quantized.
+    pub fn decode(&self, row: &PackedRow) -> Vec<f32> {
+        let unit = value(row.scale);
+        let group = self.coding.group.weights();
+        let weights = row.codes.iter().enumerate().map(|(i, code)| {
+            let scale = f64::from(row.scales[i / group]) * unit;
+            (f64::from(self.level(*code)) * scale) as f32
+        });
+        weights.collect()
+    }
+
     /// Code of the level nearest to `x`, in units of a level.
     pub fn nearest(&self, x: f32) -> u8 {
         let (magnitude, negative) = (x.abs(), x < 0.0);

@@ -76,8 +76,8 @@ pub(super) fn multiply_few(
 
 /// Adds the lower triangle of `XᵀX`, for the columns `range` of `x` (rows of `cols` elements), to `sum`,
 /// `[range, range]` row-major; what is added above the diagonal is no part of the result.
-/// The bits are the same on every machine for any number of threads; they depend on how the rows are
-/// divided into calls.
+/// The bits are the same for any number of threads; they depend on how the rows are divided into calls, and
+/// the last ones on the processor.
 pub(crate) fn gram(x: &[f32], cols: usize, range: Range<usize>, sum: &mut [f32]) {
     let n = range.len();
     let columns = Columns {
@@ -117,10 +117,12 @@ fn correlate(
     if rows == 0 || n == 0 {
         return;
     }
-    sum.par_chunks_mut(GRAM * n)
+    // Fewer parts pack `y` less often; the narrow have some for every thread all the same.
+    let step = (x.range.len() / GRAM_PARTS).clamp(GRAM.start, GRAM.end);
+    sum.par_chunks_mut(step * n)
         .enumerate()
         .for_each(|(part, sum)| {
-            let (first, m) = (part * GRAM, sum.len() / n);
+            let (first, m) = (part * step, sum.len() / n);
             let mut columns = vec![0f32; m * rows];
             for (t, row) in x.data.chunks_exact(x.cols).enumerate() {
                 for i in 0..m {
@@ -134,7 +136,7 @@ fn correlate(
                 col: y.cols,
             };
             let mut c = vec![0f32; m * width];
-            blocks((m, width, rows), Matrix::rows(&columns, rows), b, &mut c);
+            library((m, width, rows), Matrix::rows(&columns, rows), b, &mut c);
             for (sum, c) in sum.chunks_exact_mut(n).zip(c.chunks_exact(width)) {
                 for (s, c) in sum.iter_mut().zip(c) {
                     *s += c;
@@ -143,11 +145,13 @@ fn correlate(
         });
 }
 
-/// Rows of a task of [`gram`].
-const GRAM: usize = 32;
+/// Rows of a task of [`gram`], at least and at most.
+const GRAM: Range<usize> = 32..256;
+/// Tasks of it, between those.
+const GRAM_PARTS: usize = 8;
 
 fn library((m, n, k): (usize, usize, usize), a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
-    // SAFETY: `multiply` has checked that every element of the three matrices lies within its slice;
+    // SAFETY: `multiply` and `correlate` have checked that every element of the three matrices lies within its slice;
     // strides are lengths of slices, which fit in an isize.
     unsafe {
         matrixmultiply::sgemm(

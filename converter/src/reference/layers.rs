@@ -178,6 +178,25 @@ pub(super) fn project(
     Ok(())
 }
 
+/// Logits `[rows, vocab]` of rows after the last norm, replacing `out`.
+pub(super) fn logits(
+    weights: &Weights<'_>,
+    hidden: &[f32],
+    out: &mut Vec<f32>,
+) -> Result<(), ReferenceError> {
+    let hyper = weights.checkpoint().hyper();
+    let head = if hyper.tied {
+        Tensor::TokenEmbedding
+    } else {
+        Tensor::Output
+    };
+    weights.multiply(head, hidden, out)?;
+    if let Some(cap) = hyper.logits_softcap {
+        math::soft_cap(out, 1.0, cap as f32);
+    }
+    Ok(())
+}
+
 /// Adds a branch to the residual stream: its last matrix, then its norm where it has one.
 pub(super) fn add_branch(
     weights: &Weights<'_>,

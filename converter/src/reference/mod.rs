@@ -17,7 +17,6 @@ pub(crate) use stream::Stream;
 
 use crate::progress::{Progress, Silent};
 use crate::source::{Checkpoint, Hyper, SourceError};
-use carat_format::Tensor;
 use layers::{Batch, BlockCache};
 use weights::Weights;
 
@@ -177,16 +176,7 @@ impl<'c> Reference<'c> {
     /// # Errors
     /// A fault of the checkpoint.
     pub fn logits(&self, hidden: &[f32], out: &mut Vec<f32>) -> Result<(), ReferenceError> {
-        let head = if self.hyper().tied {
-            Tensor::TokenEmbedding
-        } else {
-            Tensor::Output
-        };
-        self.weights.multiply(head, hidden, out)?;
-        if let Some(cap) = self.hyper().logits_softcap {
-            math::soft_cap(out, 1.0, cap as f32);
-        }
-        Ok(())
+        layers::logits(&self.weights, hidden, out)
     }
 
     /// Gives `sink` the logits of every position from `first` on of each sequence, as

@@ -3,8 +3,7 @@
 
 use super::ReferenceError;
 use super::attention::{Segment, attend};
-use super::gemm::Arithmetic;
-use super::layers::{add_branch, norm, project, take};
+use super::layers::{add_branch, logits, norm, project, take};
 use super::math::{self, Rotations};
 use super::weights::Weights;
 use crate::source::Checkpoint;
@@ -13,7 +12,7 @@ use carat_format::Tensor;
 /// Positions that run together, unless one sequence is longer.
 const POSITIONS: usize = 2048;
 
-/// Sequences on their way through the blocks; the same bits on every machine for any number of threads.
+/// Sequences on their way through the blocks; the same bits for any number of threads.
 pub(crate) struct Stream<'c> {
     weights: Weights<'c>,
     rotations: Vec<Rotations>,
@@ -37,8 +36,7 @@ impl<'c> Stream<'c> {
         checkpoint: &'c Checkpoint,
         sequences: &[Vec<u32>],
     ) -> Result<Self, ReferenceError> {
-        let mut weights = Weights::open(checkpoint, 0)?;
-        weights.arithmetic = Arithmetic::Reproducible;
+        let weights = Weights::open(checkpoint, 0)?;
         let longest = sequences.iter().map(Vec::len).max().unwrap_or(0);
         let tables = checkpoint.hyper().rope_tables.iter();
         let rotations = tables.map(|t| Rotations::new(t, longest)).collect();
@@ -183,6 +181,43 @@ impl<'c> Stream<'c> {
             std::mem::swap(&mut gate, &mut normed);
         }
         Ok(gate)
+    }
+
+    /// The rest of the pass of all groups, from block `b` on.
+    pub fn run_from(&mut self, b: u32) -> Result<(), ReferenceError> {
+        for block in b..self.weights.checkpoint().hyper().block_count {
+            for group in 0..self.groups.len() {
+                self.attend(block, group)?;
+                self.ffn_inputs(block, group)?;
+                self.finish(block, group)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The residual streams of all groups, to go back to.
+    pub fn save(&self) -> Vec<Vec<f32>> {
+        self.groups.iter().map(|g| g.x.clone()).collect()
+    }
+
+    /// Goes back to what [`save`](Self::save) gave.
+    pub fn restore(&mut self, saved: &[Vec<f32>]) {
+        for (g, x) in self.groups.iter_mut().zip(saved) {
+            g.x.clone_from(x);
+        }
+    }
+
+    /// Logits `[rows, vocab]` of rows of [`outputs`](Self::outputs), replacing `out`.
+    pub fn logits(&self, outputs: &[f32], out: &mut Vec<f32>) -> Result<(), ReferenceError> {
+        logits(&self.weights, outputs, out)
+    }
+
+    /// The same with another head `[vocab, D]`.
+    pub fn logits_of(&self, head: &[f32], outputs: &[f32], out: &mut Vec<f32>) {
+        self.weights.multiply_by(head, outputs, out);
+        if let Some(cap) = self.weights.checkpoint().hyper().logits_softcap {
+            math::soft_cap(out, 1.0, cap as f32);
+        }
     }
 
     /// The inputs of the head.

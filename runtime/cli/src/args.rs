@@ -7,6 +7,7 @@ pub use talk::{ChatArgs, TemplateArgs, TokenizeArgs};
 use crate::sampling;
 use crate::values::{self, Length, Tokens};
 use carat::DeviceChoice;
+use carat_converter::budget::Target;
 use carat_converter::convert::Rule;
 use carat_format::ScaleGroup;
 use clap::{Args, Parser, Subcommand};
@@ -223,6 +224,7 @@ pub struct DemoArgs {
 
 /// `carat convert`.
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("calibrated").multiple(true).args(["calib", "preset", "target_bpw", "target_size"]))]
 pub struct ConvertArgs {
     /// Hugging Face directory or GGUF file
     #[arg(value_name = "SRC")]
@@ -240,17 +242,28 @@ pub struct ConvertArgs {
     /// 'ffn_down=4,g64'; may be given several times, the last that matches decides
     #[arg(long, value_name = "PATTERN=BITS,gN", value_parser = values::rule)]
     pub tensor: Vec<Rule>,
-    /// Fit codes and scales to what the matrices do on this text (UTF-8, 256 tokens or more)
-    #[arg(long, value_name = "FILE")]
+    /// A target that is known to be good, calibrated
+    #[arg(long, value_name = "NAME", value_parser = values::presets(), conflicts_with_all = ["bits", "group", "target_bpw", "target_size"])]
+    pub preset: Option<String>,
+    /// Give each matrix without a --tensor rule the bits and group that do least harm at this many bits a
+    /// weight of all tensors; calibrates
+    #[arg(long, value_name = "BITS", value_parser = Target::parse_bits, conflicts_with_all = ["bits", "group", "target_size"])]
+    pub target_bpw: Option<Target>,
+    /// The same at this size of all tensors, like 512MiB
+    #[arg(long, value_name = "SIZE", value_parser = Target::parse_size, conflicts_with_all = ["bits", "group"])]
+    pub target_size: Option<Target>,
+    /// Fit codes and scales to what the matrices do on this text (UTF-8, 256 tokens or more); 'self': on a text
+    /// that the model samples [default with a target: self]
+    #[arg(long, value_name = "FILE|self")]
     pub calib: Option<PathBuf>,
     /// Tokens of the text that are run, in whole chunks of 256
-    #[arg(long, value_name = "N", default_value_t = 16384, requires = "calib", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 16384, requires = "calibrated", value_parser = clap::value_parser!(u32).range(1..))]
     pub calib_tokens: u32,
     /// Chooses the chunks of a longer text
-    #[arg(long, value_name = "S", default_value_t = 0, requires = "calib")]
+    #[arg(long, value_name = "S", default_value_t = 0, requires = "calibrated")]
     pub seed: u64,
     /// Methods of the fit, see the documentation [default: all]
-    #[arg(long, value_name = "LIST", requires = "calib", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "drift", "exponent"])]
+    #[arg(long, value_name = "LIST", requires = "calibrated", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "drift", "exponent"])]
     pub method: Vec<String>,
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = values::threads)]

@@ -5,8 +5,10 @@ use crate::failure::{Interrupted, Usage};
 use crate::input;
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
-use carat_converter::calibrate::{Calibration, Methods};
+use carat_converter::budget::Preset;
+use carat_converter::calibrate::{Calibration, Methods, Text};
 use carat_converter::convert::{self, ConvertError, Options, Summary};
+use carat_converter::progress::Part;
 use carat_converter::source::Kind;
 use serde::Serialize;
 use std::io::Write;
@@ -26,7 +28,15 @@ struct Report<'a> {
 
 /// Runs the command.
 pub fn run(args: ConvertArgs) -> Result<()> {
-    let calibration = args.calib.map(|text| Calibration {
+    let preset = args.preset.as_deref().and_then(Preset::named);
+    let target = preset.map(Preset::target);
+    let target = target.or(args.target_bpw).or(args.target_size);
+    let text = match args.calib {
+        Some(name) if name.as_os_str() == "self" => Some(Text::Own),
+        Some(path) => Some(Text::File(path)),
+        None => target.map(|_| Text::Own),
+    };
+    let calibration = text.map(|text| Calibration {
         text,
         tokens: args.calib_tokens as usize,
         seed: args.seed,
@@ -38,6 +48,7 @@ pub fn run(args: ConvertArgs) -> Result<()> {
         bits: args.bits,
         group: args.group,
         rules: args.tensor,
+        target,
         calibration,
         threads: args.threads,
         force: args.force,
@@ -118,7 +129,15 @@ pub fn convert(options: &Options) -> Result<Summary> {
         }
     }
     drop(checkpoint);
-    let bar = Bar::stages("convert", stages);
+    let parts = convert::parts(options);
+    let bar = if parts.len() > 1 {
+        let (n, steps) = (parts.len() as u64, Part::STEPS);
+        let ends = (1..).map(|i: u64| steps * i / n);
+        let named = ends.zip(parts).map(|(end, name)| (end, name.to_string()));
+        Bar::parts("convert", named.collect())
+    } else {
+        Bar::stages("convert", stages)
+    };
     let result = convert::convert(options, &bar);
     bar.clear();
     match result {

@@ -136,14 +136,23 @@ pub struct Bar {
 impl Bar {
     /// A bar with a title; Ctrl-C is taken from here on.
     pub fn new(title: &str) -> Self {
-        Self::stages(title, Vec::new())
+        Self::styled(title, Vec::new(), false)
     }
 
     /// A bar that names the part that is being worked on, from `(units done at its end, name)`.
     pub fn stages(title: &str, stages: Vec<(u64, String)>) -> Self {
+        Self::styled(title, stages, true)
+    }
+
+    /// The same where units are no weights, without a speed.
+    pub fn parts(title: &str, parts: Vec<(u64, String)>) -> Self {
+        Self::styled(title, parts, false)
+    }
+
+    fn styled(title: &str, stages: Vec<(u64, String)>, speed: bool) -> Self {
         interrupt::install();
         let bar = ProgressBar::new(1);
-        let template = if stages.is_empty() {
+        let template = if !speed {
             "{bar:16} {percent:>3}% {eta:>4}  {wide_msg}"
         } else {
             "{bar:16} {percent:>3}% {eta:>4} {speed:>9}  {wide_msg}"

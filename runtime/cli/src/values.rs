@@ -1,6 +1,7 @@
 //! Values of the command line, checked while it is parsed: a wrong one is a usage error.
 
 use carat::DeviceChoice;
+use carat_converter::budget::PRESETS;
 use carat_converter::convert::{Rule, RuleError};
 use carat_format::{Encoding, ScaleGroup};
 
@@ -111,6 +112,12 @@ pub fn bits(text: &str) -> Result<f64, String> {
         || Err("expected 1, 1.6, 2, 3, 4 or 8".into()),
         |e| Ok(e.bits()),
     )
+}
+
+/// The names of the presets, each with what to expect of it.
+pub fn presets() -> clap::builder::PossibleValuesParser {
+    let values = PRESETS.map(|p| clap::builder::PossibleValue::new(p.name).help(p.about));
+    values.into()
 }
 
 /// Weights of a scale.

@@ -1,0 +1,117 @@
+//! One option of each item, of least total cost within a number of bytes.
+
+/// Buckets of bytes for each item: rounding up to a bucket loses at most 1/256 of the whole.
+const BUCKETS: usize = 256;
+
+/// An option of an item.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// What it takes.
+    pub bytes: u64,
+    /// What it costs, not negative.
+    pub cost: f64,
+}
+
+/// The index of an option for each item, of least total cost with at most `budget` bytes in all; `None` where
+/// even the smallest options take more. Of equal costs the smaller option.
+///
+/// Dynamic programming over buckets of bytes; memory `items² · 256` bytes.
+pub fn divide(items: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
+    let smallest = |item: &Vec<Choice>| item.iter().map(|c| c.bytes).min();
+    let least: u64 = items.iter().map(smallest).sum::<Option<u64>>()?;
+    let spare = budget.checked_sub(least)?;
+    // What an option takes beyond the smallest of its item, in buckets rounded up.
+    let buckets = BUCKETS * items.len().max(1);
+    let bucket = (spare / buckets as u64).max(1);
+    let steps = (spare / bucket) as usize;
+    let extra = |item: &[Choice], c: &Choice| {
+        let least = item.iter().map(|c| c.bytes).min().unwrap_or(0);
+        usize::try_from((c.bytes - least).div_ceil(bucket)).unwrap_or(usize::MAX)
+    };
+    let mut best = vec![0f64; steps + 1];
+    let mut chosen: Vec<Vec<u8>> = Vec::with_capacity(items.len());
+    for item in items {
+        let mut next = vec![f64::INFINITY; steps + 1];
+        let mut choices = vec![0u8; steps + 1];
+        let mut order: Vec<usize> = (0..item.len().min(256)).collect();
+        order.sort_by_key(|i| (item[*i].bytes, *i));
+        for i in order {
+            let taken = extra(item, &item[i]);
+            for at in taken..=steps {
+                let cost = best[at - taken] + item[i].cost;
+                if cost < next[at] {
+                    next[at] = cost;
+                    choices[at] = i as u8;
+                }
+            }
+        }
+        best = next;
+        chosen.push(choices);
+    }
+    let mut at = steps;
+    let mut out = vec![0; items.len()];
+    for (item, (choices, out)) in items.iter().zip(chosen.iter().zip(&mut out)).rev() {
+        *out = usize::from(choices[at]);
+        at -= extra(item, item.get(*out)?);
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn total(items: &[Vec<Choice>], chosen: &[usize]) -> (u64, f64) {
+        let options = items.iter().zip(chosen).map(|(item, i)| item[*i]);
+        options.fold((0, 0.0), |(b, c), o| (b + o.bytes, c + o.cost))
+    }
+
+    proptest! {
+        /// Against every combination, with sizes whose differences are whole buckets.
+        #[test]
+        fn the_least_cost_of_all_combinations(
+            items in prop::collection::vec(
+                prop::collection::vec((1u64..12, 0u32..1000), 1..4), 1..5),
+            budget in 1u64..50,
+        ) {
+            let items: Vec<Vec<Choice>> = items.iter().map(|item| item.iter().map(
+                |(b, c)| Choice { bytes: *b, cost: f64::from(*c) }).collect()).collect();
+            let mut best: Option<f64> = None;
+            let count: usize = items.iter().map(Vec::len).product();
+            for n in 0..count {
+                let mut rest = n;
+                let chosen: Vec<usize> = items.iter().map(|i| {
+                    let at = rest % i.len();
+                    rest /= i.len();
+                    at
+                }).collect();
+                let (bytes, cost) = total(&items, &chosen);
+                if bytes <= budget && best.is_none_or(|b| cost < b) {
+                    best = Some(cost);
+                }
+            }
+            let found = divide(&items, budget);
+            prop_assert_eq!(found.is_some(), best.is_some());
+            if let Some(found) = found {
+                let (bytes, cost) = total(&items, &found);
+                prop_assert!(bytes <= budget);
+                prop_assert_eq!(Some(cost), best);
+            }
+        }
+
+        #[test]
+        fn large_budgets_are_used_to_a_hundredth(
+            sizes in prop::collection::vec(1u64 << 20..1 << 30, 2..40),
+        ) {
+            // Options in steps of an eighth of each size, each better than the one before.
+            let items: Vec<Vec<Choice>> = sizes.iter().map(|s| (1..=200u32).map(|i| Choice {
+                bytes: s * u64::from(i) / 200, cost: 1.0 / f64::from(i),
+            }).collect()).collect();
+            let budget = sizes.iter().sum::<u64>() / 2;
+            let found = divide(&items, budget).unwrap();
+            let (bytes, _) = total(&items, &found);
+            prop_assert!(bytes <= budget && bytes as f64 >= 0.985 * budget as f64, "{} of {}", bytes, budget);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A size that is asked for: which matrix gets how many bits.
+//!
+//! The divergence that matrices cause adds up, as far as it is small, so the best division of the bytes is a
+//! knapsack ([`knapsack`]) over what each matrix's options cost and cause ([`sensitivity`]).
+//!
+//! Source: the layer-adaptive rate-distortion division of Xu et al., "Towards Efficient Deep Neural Network
+//! Compression: Rate-Distortion-Optimized Layer-Adaptive Pruning" (2023), with codings for sparsities.
+
+mod knapsack;
+mod sensitivity;
+
+pub use knapsack::{Choice, divide};
+pub use sensitivity::{Measure, Measured, measure};
+
+use carat_format::{Coding, Encoding, ScaleGroup, Tensor, TensorLayout};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// How large the payload of all tensors may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// Bits a weight, norms and padding included.
+    BitsPerWeight(f64),
+    /// Bytes.
+    Bytes(u64),
+}
+
+impl Target {
+    /// Bytes for a model of `weights`.
+    pub fn bytes(self, weights: u64) -> u64 {
+        match self {
+            Self::BitsPerWeight(bits) => (bits * weights as f64 / 8.0) as u64,
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// Bits a weight of a number above 0 and at most 32.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn parse_bits(text: &str) -> Result<Self, TargetError> {
+        match f64::from_str(text.trim()) {
+            Ok(bits) if bits > 0.0 && bits <= 32.0 => Ok(Self::BitsPerWeight(bits)),
+            _ => Err(TargetError::Bits { text: text.into() }),
+        }
+    }
+
+    /// Bytes of a number with an optional unit: kB, MB, GB, KiB, MiB, GiB.
+    ///
+    /// # Errors
+    /// Another unit, no number, nothing or more than 2^53 bytes.
+    pub fn parse_size(text: &str) -> Result<Self, TargetError> {
+        let wrong = || TargetError::Size { text: text.into() };
+        let trimmed = text.trim();
+        let end = trimmed
+            .find(|c: char| c.is_ascii_alphabetic())
+            .unwrap_or(trimmed.len());
+        let (number, unit) = trimmed.split_at(end);
+        let factor = match unit.to_ascii_lowercase().as_str() {
+            "" | "b" => 1.0,
+            "kb" => 1e3,
+            "mb" => 1e6,
+            "gb" => 1e9,
+            "k" | "kib" => 1024.0,
+            "m" | "mib" => 1_048_576.0,
+            "g" | "gib" => 1_073_741_824.0,
+            _ => return Err(wrong()),
+        };
+        let bytes = f64::from_str(number.trim()).map_err(|_| wrong())? * factor;
+        if (1.0..=9.0e15).contains(&bytes) {
+            Ok(Self::Bytes(bytes as u64))
+        } else {
+            Err(wrong())
+        }
+    }
+}
+
+/// A named target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Preset {
+    /// What it is called.
+    pub name: &'static str,
+    /// Bits a weight of all tensors.
+    pub bits: f64,
+    /// What to expect of it.
+    pub about: &'static str,
+}
+
+/// The presets, the largest first.
+pub const PRESETS: [Preset; 4] = [
+    Preset {
+        name: "best-4",
+        bits: 4.25,
+        about: "4.25 bits a weight: hard to tell from the original",
+    },
+    Preset {
+        name: "best-3",
+        bits: 3.25,
+        about: "3.25 bits: small losses, the usual choice where memory is short",
+    },
+    Preset {
+        name: "best-2",
+        bits: 2.25,
+        about: "2.25 bits: clear losses, still fluent",
+    },
+    Preset {
+        name: "tiny",
+        bits: 1.75,
+        about: "1.75 bits: the least that is worth trying",
+    },
+];
+
+impl Preset {
+    /// The preset of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        PRESETS.into_iter().find(|p| p.name == name)
+    }
+
+    /// Its size.
+    pub fn target(self) -> Target {
+        Target::BitsPerWeight(self.bits)
+    }
+}
+
+/// Why a text is no [`Target`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // The messages describe the fields.
+pub enum TargetError {
+    #[error("'{text}' is no number of bits a weight, expected one above 0, at most 32, like 3.2")]
+    Bits { text: String },
+    #[error("'{text}' is no size, expected a number and a unit, like 512MiB or 1.2GB")]
+    Size { text: String },
+}
+
+/// The codings that a matrix may get where no rule names one.
+pub fn options() -> Vec<Coding> {
+    let mut all = Vec::new();
+    for encoding in [
+        Encoding::Pow1,
+        Encoding::Ternary,
+        Encoding::Pow2,
+        Encoding::Pow3,
+        Encoding::Pow4,
+        Encoding::Int8,
+    ] {
+        for group in [ScaleGroup::W128, ScaleGroup::W64, ScaleGroup::W32] {
+            // A finer scale for 255 levels gains nothing.
+            if encoding != Encoding::Int8 || group == ScaleGroup::W128 {
+                all.push(Coding { encoding, group });
+            }
+        }
+    }
+    all
+}
+
+/// Bytes of a matrix's payload, padding included.
+pub fn payload(coding: Coding, (rows, cols): (u64, u64)) -> Option<u64> {
+    let layout = TensorLayout::new(coding, rows, cols).ok()?;
+    Some(layout.payload_bytes())
+}
+
+/// Matrices with their codings.
+pub type Allocation = BTreeMap<Tensor, Coding>;

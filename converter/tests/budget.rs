@@ -1,0 +1,168 @@
+//! Conversions to a size, and on the model's own text: within the size and near it, better than the same bits
+//! everywhere, the same bytes whatever the threads, faults by their name.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use carat_converter::budget::Target;
+use carat_converter::calibrate::{Calibration, Methods, Text};
+use carat_converter::convert::{ConvertError, Options, Summary, convert};
+use carat_converter::progress::{Progress, Silent};
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+
+fn options(output: &Path, text: Text, target: Option<Target>) -> Options {
+    Options {
+        source: common::facet(),
+        output: output.into(),
+        bits: 2.0,
+        target,
+        calibration: Some(Calibration {
+            text,
+            tokens: 512,
+            seed: 0,
+            methods: Methods {
+                descent: false,
+                exponent: false,
+                ..Methods::default()
+            },
+        }),
+        ..Default::default()
+    }
+}
+
+fn demo() -> Text {
+    Text::File(Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/text/demo.txt"))
+}
+
+/// Bytes of all tensors.
+fn payload(s: &Summary) -> u64 {
+    s.report.tensors.iter().map(|t| t.bytes).sum()
+}
+
+#[test]
+fn a_target_is_met_within_a_hundredth_whatever_the_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    for threads in [1, 3] {
+        let path = folder.path().join(format!("{threads}.gguf"));
+        let target = Some(Target::BitsPerWeight(2.5));
+        let summary = convert(
+            &Options {
+                threads: Some(threads),
+                ..options(&path, demo(), target)
+            },
+            &Silent,
+        )
+        .unwrap();
+        let (found, asked) = (payload(&summary) as f64 * 8.0, 2.5 * summary.weights as f64);
+        assert!(found <= asked && found >= 0.99 * asked, "{found} {asked}");
+        let bits: std::collections::BTreeSet<String> = summary
+            .report
+            .tensors
+            .iter()
+            .filter(|t| t.group.is_some())
+            .map(|t| t.bits.to_string())
+            .collect();
+        assert!(bits.len() > 1, "the same bits everywhere: {bits:?}");
+        files.push(fs::read(path).unwrap());
+    }
+    assert!(files[0] == files[1]);
+}
+
+#[test]
+fn a_rule_stands_and_a_size_in_bytes_is_met() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gguf");
+    let mut options = options(&path, demo(), Some(Target::Bytes(2_000_000)));
+    options.rules = vec!["attn_k=8,g64".parse().unwrap()];
+    let summary = convert(&options, &Silent).unwrap();
+    let found = payload(&summary);
+    assert!((1_980_000..=2_000_000).contains(&found), "{found}");
+    for t in &summary.report.tensors {
+        if t.name.contains("attn_k.") {
+            assert_eq!((t.bits, t.group), (8.0, Some(64)), "{}", t.name);
+        }
+    }
+}
+
+#[test]
+fn targets_that_cannot_be_met_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gguf");
+    let error = convert(
+        &options(&path, demo(), Some(Target::BitsPerWeight(0.5))),
+        &Silent,
+    );
+    match error.unwrap_err() {
+        ConvertError::Target { found, least, .. } => assert!(found < least),
+        other => panic!("{other}"),
+    }
+    let error = convert(
+        &Options {
+            calibration: None,
+            ..options(&path, demo(), Some(Target::BitsPerWeight(3.0)))
+        },
+        &Silent,
+    );
+    assert!(matches!(error.unwrap_err(), ConvertError::TargetText));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// Cancels after some steps.
+struct Stop(Mutex<u32>);
+
+impl Progress for Stop {
+    fn step(&self, _: u64, _: u64) {
+        let mut left = self.0.lock().unwrap();
+        *left = left.saturating_sub(1);
+    }
+
+    fn cancelled(&self) -> bool {
+        *self.0.lock().unwrap() == 0
+    }
+}
+
+#[test]
+fn the_models_own_text_is_one_text_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    for (threads, seed) in [(1, 0), (2, 0), (2, 1)] {
+        let path = folder.path().join(format!("{threads}{seed}.gguf"));
+        let mut options = options(&path, Text::Own, None);
+        options.threads = Some(threads);
+        options.calibration.as_mut().unwrap().seed = seed;
+        convert(&options, &Silent).unwrap();
+        files.push(fs::read(path).unwrap());
+    }
+    assert!(files[0] == files[1]);
+    assert!(files[1] != files[2]);
+    let path = folder.path().join("stopped.gguf");
+    let target = Some(Target::BitsPerWeight(3.0));
+    for steps in [1, 44, 60, 100] {
+        let stopped = convert(&options(&path, Text::Own, target), &Stop(Mutex::new(steps)));
+        assert!(matches!(stopped, Err(ConvertError::Cancelled)), "{steps}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn sizes_are_read_with_their_units() {
+    for (text, bytes) in [
+        ("512MiB", 512 << 20),
+        (" 1.5 GB ", 1_500_000_000),
+        ("7", 7),
+        ("2k", 2048),
+        ("3kB", 3000),
+    ] {
+        assert_eq!(Target::parse_size(text), Ok(Target::Bytes(bytes)), "{text}");
+    }
+    for text in ["", "MiB", "-1MB", "1e99GB", "5 potatoes", "0", "nan"] {
+        assert!(Target::parse_size(text).is_err(), "{text}");
+    }
+    for text in ["", "0", "-2", "33", "inf", "NaN", "3bits"] {
+        assert!(Target::parse_bits(text).is_err(), "{text}");
+    }
+    assert_eq!(Target::parse_bits("3.25").unwrap().bytes(64), 26);
+}
