@@ -3,13 +3,17 @@
 
 mod common;
 
+use carat_converter::budget::Target;
+use carat_converter::calibrate::{Calibration, Methods, Text};
 use carat_converter::convert::{Options, convert};
 use carat_converter::progress::Silent;
 use carat_converter::quantize::{Objective, Quantizer};
 use carat_converter::source::Checkpoint;
 use carat_format::{Coding, Encoding, ScaleGroup, Tensor};
+use carat_gguf::TensorType;
+use serde_json::json;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Half a unit of the smallest normalised mantissa, 32768.
 const ROUNDING: f64 = 1.0 / 65536.0;
@@ -61,70 +65,278 @@ fn a_row_of_one_scale_keeps_every_code() {
     }
 }
 
-/// Rewrites the matrices of the blocks as trits times a scale of each.
-fn make_ternary(dir: &Path) {
-    let path = dir.join("model.safetensors");
-    let mut file = fs::read(&path).unwrap();
-    let start = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
-    let header: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(&file[8..start]).unwrap();
-    for (i, (_, entry)) in header
-        .iter()
-        .filter(|(name, _)| name.ends_with("_proj.weight"))
-        .enumerate()
-    {
-        let at = |n: usize| start + entry["data_offsets"][n].as_u64().unwrap() as usize;
-        let (from, to) = (at(0), at(1));
-        for w in file[from..to].as_chunks_mut::<4>().0 {
-            *w = (trit(f32::from_le_bytes(*w)) * (0.013 + 0.001 * i as f32)).to_le_bytes();
-        }
-    }
-    fs::write(&path, file).unwrap();
+/// The trit of weight `i` of the matrix `name`; of each row of 256 the first block of 128 has none but zeros for
+/// `sparse` rows.
+fn trits(name: &str, n: usize) -> Vec<f32> {
+    let mut next = common::noise(name.bytes().map(u64::from).sum());
+    (0..n).map(|_| trit(next())).collect()
 }
 
-#[test]
-fn a_ternary_checkpoint_keeps_every_code() {
-    let source = common::checkpoint(&common::config(), &common::tensors());
-    common::copy_tokenizer(source.path());
-    make_ternary(source.path());
-    let dir = tempfile::tempdir().unwrap();
-    let output = dir.path().join("ternary.gguf");
-    let options = Options {
-        source: source.path().into(),
-        output: output.clone(),
-        bits: 1.6,
-        group: ScaleGroup::W128,
-        rules: vec!["token_embd|^output=8".parse().unwrap()],
-        ..Options::default()
+fn scale_of(name: &str) -> f32 {
+    // Of eight bits, so that bfloat16 holds it.
+    (1.0 + name.len() as f32 / 128.0) / 64.0
+}
+
+/// How the matrices of the blocks are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stored {
+    /// A number each.
+    BFloat16,
+    /// Four rows in a byte, beside a factor.
+    PackedTimes,
+    /// The same beside a divisor.
+    PackedOver,
+}
+
+/// A checkpoint whose matrices of the blocks are [`trits`] times [`scale_of`] each; `change` is set in the bytes of the
+/// packed.
+fn hugging_face(stored: Stored, change: u8) -> tempfile::TempDir {
+    let mut config = common::config();
+    let class = match stored {
+        Stored::BFloat16 => None,
+        Stored::PackedTimes => Some("autobitlinear"),
+        Stored::PackedOver => Some("bitlinear"),
     };
-    let summary = convert(&options, &Silent).unwrap();
+    if let Some(class) = class {
+        config["quantization_config"] = json!({"quant_method": "bitnet", "linear_class": class, "quantization_mode": "offline"});
+    }
+    let source = common::checkpoint(&config, &common::tensors());
+    common::copy_tokenizer(source.path());
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    let mut put = |name: String, dtype: &str, shape: &[usize], bytes: Vec<u8>| {
+        let start = data.len();
+        data.extend(bytes);
+        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]});
+        header.insert(name, entry);
+    };
+    for (name, shape) in common::tensors() {
+        let n: usize = shape.iter().product();
+        if !name.ends_with("_proj.weight") {
+            let mut next = common::noise(name.len() as u64);
+            let bytes = (0..n).flat_map(|_| next().to_le_bytes()).collect();
+            put(name, "F32", &shape, bytes);
+            continue;
+        }
+        let (trits, scale) = (trits(&name, n), scale_of(&name));
+        if stored == Stored::BFloat16 {
+            let half = |t: &f32| ((t * scale).to_bits() >> 16) as u16;
+            let bytes = trits.iter().flat_map(|t| half(t).to_le_bytes()).collect();
+            put(name, "BF16", &shape, bytes);
+            continue;
+        }
+        let quarter = n / 4;
+        let bytes = (0..quarter)
+            .map(|i| {
+                let code = |q: usize| (trits[q * quarter + i] + 1.0) as u8;
+                (code(0) | code(1) << 2 | code(2) << 4 | code(3) << 6) | change
+            })
+            .collect();
+        put(name.clone(), "U8", &[shape[0] / 4, shape[1]], bytes);
+        let scale = match stored {
+            Stored::PackedOver => 1.0 / scale,
+            _ => scale,
+        };
+        let bytes = scale.to_le_bytes().to_vec();
+        put(format!("{name}_scale"), "F32", &[1], bytes);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    let file = [&length[..], header.as_bytes(), &data].concat();
+    fs::write(source.path().join("model.safetensors"), file).unwrap();
+    source
+}
+
+/// An f16 a little above 2^-6.
+const SCALE: u16 = 0x2425;
+
+/// A block of 256 trits as `block_tq2_0` and `block_tq1_0` of ggml hold them.
+fn tq2_0(trits: &[f32], scale: u16) -> Vec<u8> {
+    let code = |i: usize| (trits[i] + 1.0) as u8;
+    let byte = |i: usize| {
+        let first = i / 32 * 128 + i % 32;
+        (0..4).fold(0, |b, q| b | code(first + 32 * q) << (2 * q))
+    };
+    let bytes = (0..64).map(byte);
+    bytes.chain(scale.to_le_bytes()).collect()
+}
+
+fn tq1_0(trits: &[f32], scale: u16) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (start, width, digits) in [(0, 32, 5), (160, 16, 5), (240, 4, 4)] {
+        for i in 0..width {
+            let digit = |d: u32| (trits[start + d as usize * width + i] + 1.0) as u32;
+            let value: u32 = (0..digits).map(|d| digit(d) * 3u32.pow(4 - d)).sum();
+            bytes.push((value * 256).div_ceil(243) as u8);
+        }
+    }
+    bytes.extend(scale.to_le_bytes());
+    bytes
+}
+
+/// A model of ternary blocks as llama.cpp writes it: types of blocks of 256 where rows have them, else F16.
+fn gguf(dir: &Path, one: bool) -> PathBuf {
+    let path = dir.join("source.gguf");
+    let mut tensors = common::gguf::llama(common::gguf::VOCAB);
+    for t in &mut tensors {
+        if !t.name.starts_with("blk.") || t.name.contains("norm") {
+            continue;
+        }
+        let n = t.dims.iter().product::<u64>() as usize;
+        let trits = trits(&t.name, n);
+        if t.dims[0] % 256 == 0 {
+            t.ty = match one {
+                true => TensorType::TQ1_0,
+                false => TensorType::TQ2_0,
+            };
+            let block = if one { tq1_0 } else { tq2_0 };
+            t.data = trits.chunks(256).flat_map(|b| block(b, SCALE)).collect();
+        } else {
+            t.ty = TensorType::F16;
+            let half = |t: &f32| match *t {
+                0.0 => 0,
+                t => SCALE | u16::from(t < 0.0) << 15,
+            };
+            t.data = trits.iter().flat_map(|t| half(t).to_le_bytes()).collect();
+        }
+    }
+    let mut keys = common::gguf::llama_keys();
+    keys.extend(common::gguf::tokenizer_keys());
+    fs::write(&path, common::gguf::gguf_bytes(&keys, &tensors)).unwrap();
+    path
+}
+
+fn options(source: &Path, output: &Path) -> Options {
+    Options {
+        source: source.into(),
+        output: output.into(),
+        ..Options::default()
+    }
+}
+
+/// Converts and compares: every weight of the `expected` matrices of ternary codes to `rounding`. Returns the
+/// encoding of the embedding.
+fn kept(options: &Options, expected: usize, rounding: f64) -> Option<Encoding> {
+    let summary = convert(options, &Silent).unwrap();
+    assert_eq!(summary.ternary, expected);
     let (original, carat) = (
-        Checkpoint::open(source.path()).unwrap(),
-        Checkpoint::open(&output).unwrap(),
+        Checkpoint::open(&options.source).unwrap(),
+        Checkpoint::open(&options.output).unwrap(),
     );
     let mut compared = 0;
     for tensor in original.hyper().tensors() {
         if carat.encoding(tensor) != Some(Encoding::Ternary) {
             continue;
         }
-        let rows = 0..tensor_rows(&summary, tensor);
+        let rows = 0..original.hyper().shape(tensor).0;
         let (mut w, mut d) = (Vec::new(), Vec::new());
         original.read_rows(tensor, rows.clone(), &mut w).unwrap();
         carat.read_rows(tensor, rows, &mut d).unwrap();
         assert!(w.contains(&0.0) && w.iter().any(|w| *w != 0.0));
         for (w, d) in w.iter().zip(&d) {
             assert!(
-                f64::from(w - d).abs() <= f64::from(w.abs()) * (ROUNDING + 1e-7),
+                f64::from(w - d).abs() <= f64::from(w.abs()) * (rounding + 1e-7),
                 "{tensor:?}: {w} {d}"
             );
         }
         compared += 1;
     }
-    assert_eq!(compared, 14);
+    assert_eq!(compared, expected);
+    carat.encoding(Tensor::TokenEmbedding)
 }
 
-fn tensor_rows(summary: &carat_converter::convert::Summary, tensor: Tensor) -> u64 {
-    let name = tensor.name();
-    let row = summary.report.tensors.iter().find(|t| t.name == name);
-    row.unwrap().shape[0]
+#[test]
+fn ternary_checkpoints_keep_every_code_without_being_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    for stored in [Stored::BFloat16, Stored::PackedTimes, Stored::PackedOver] {
+        let source = hugging_face(stored, 0);
+        for (bits, others) in [
+            (None, Encoding::Pow4),
+            (Some(1.6), Encoding::Pow4),
+            (Some(2.0), Encoding::Pow2),
+            (Some(8.0), Encoding::Int8),
+        ] {
+            let path = dir.path().join(format!("{}.gguf", stored as u8));
+            let mut options = options(source.path(), &path);
+            options.force = true;
+            options.bits = bits.unwrap_or(options.bits);
+            assert_eq!(kept(&options, 14, ROUNDING), Some(others));
+        }
+    }
+    // Of the GGUF types only rows of blocks of 256 are; the other two matrices are F16.
+    for one in [true, false] {
+        let path = dir.path().join(format!("gguf{one}.gguf"));
+        let options = options(&gguf(dir.path(), one), &path);
+        assert_eq!(kept(&options, 7, ROUNDING), Some(Encoding::Pow4));
+    }
+}
+
+/// As blocks of ggml have them: codes stay, scales are rounded to half a unit of 255 of the row's largest.
+#[test]
+fn a_row_of_several_scales_keeps_every_code() {
+    let quantizer = Quantizer::new(
+        Coding {
+            encoding: Encoding::Ternary,
+            group: ScaleGroup::W128,
+        },
+        1.0,
+    );
+    let mut next = common::noise(6);
+    for _ in 0..20 {
+        let scales: Vec<f32> = (0..4).map(|_| 1.0 + 0.9 * next()).collect();
+        let trits: Vec<f32> = (0..1024).map(|_| trit(next())).collect();
+        let weights = trits.iter().enumerate().map(|(i, t)| t * scales[i / 256]);
+        let weights: Vec<f32> = weights.collect();
+        let row = quantizer.row(&weights, &Objective::default());
+        let codes: Vec<u8> = trits.iter().map(|t| (t + 1.0) as u8).collect();
+        assert_eq!(row.packed.codes, codes);
+        let largest = scales.iter().fold(0f32, |m, s| m.max(*s));
+        for (w, d) in weights.iter().zip(quantizer.decode(&row.packed)) {
+            let bound = f64::from(largest) * (0.5 / 255.0 + ROUNDING);
+            assert!(f64::from(w - d).abs() <= bound, "{w} {d}");
+        }
+    }
+}
+
+#[test]
+fn rules_and_fewer_bits_have_the_last_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = hugging_face(Stored::PackedTimes, 0);
+    let mut options = options(source.path(), &dir.path().join("out.gguf"));
+    options.force = true;
+    options.rules = vec!["attn_q=3".parse().unwrap(), "embd=8".parse().unwrap()];
+    assert_eq!(kept(&options, 12, ROUNDING), Some(Encoding::Int8));
+    options.bits = 1.0;
+    options.rules = vec!["ffn_down=1.6".parse().unwrap()];
+    assert_eq!(kept(&options, 2, ROUNDING), Some(Encoding::Pow1));
+}
+
+/// Fitting to a text would move codes that are right as they are.
+#[test]
+fn calibration_leaves_them_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = hugging_face(Stored::PackedTimes, 0);
+    let text = dir.path().join("text.txt");
+    fs::write(&text, "abacadefghijklm".repeat(64)).unwrap();
+    let mut options = options(source.path(), &dir.path().join("out.gguf"));
+    options.force = true;
+    options.calibration = Some(Calibration {
+        text: Text::File(text),
+        tokens: 256,
+        seed: 0,
+        methods: Methods::default(),
+    });
+    kept(&options, 14, ROUNDING);
+    options.bits = 1.6;
+    kept(&options, 14, ROUNDING);
+    options.target = Some(Target::BitsPerWeight(24.0));
+    kept(&options, 14, ROUNDING);
+}
+
+/// What is ternary but for one weight is no ternary matrix: a code of 3 stands for 2.
+#[test]
+fn nearly_ternary_matrices_are_quantized() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = hugging_face(Stored::PackedTimes, 2);
+    let options = options(source.path(), &dir.path().join("out.gguf"));
+    assert_eq!(kept(&options, 0, ROUNDING), Some(Encoding::Pow4));
 }

@@ -57,6 +57,11 @@ impl Job<'_> {
         calibrated: Option<Calibrated<'_>>,
     ) -> Result<Vec<f32>, ConvertError> {
         let hyper = self.source.hyper();
+        // Nothing is fitted to a text where nothing is lost.
+        let calibrated = calibrated.map(|c| Calibrated {
+            solver: c.solver.filter(|_| !self.keeps(e)),
+            ..c
+        });
         let role = role(e.tensor, hyper.tied, hyper.extras);
         let gains = match role.product {
             Product::Residual => None,

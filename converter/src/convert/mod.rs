@@ -7,6 +7,7 @@
 
 mod calibrated;
 mod error;
+mod exact;
 mod file;
 mod finalize;
 mod hash;
@@ -26,7 +27,8 @@ use crate::calibrate::{self, Calibration, Text};
 use crate::progress::{Part, Progress};
 use crate::report::{Report, TensorReport, peak_resident_bytes};
 use crate::source::{Checkpoint, Kind};
-use carat_format::{Coding, Encoding, ScaleGroup, Tensor};
+use carat_format::{Coding, Encoding, ScaleGroup, Tensor, TensorEntry};
+use exact::TernaryMatrices;
 use file::Output;
 use header::Plan;
 use matrix::Calibrated;
@@ -46,7 +48,8 @@ pub struct Options {
     pub source: PathBuf,
     /// The file to write.
     pub output: PathBuf,
-    /// Bits of a code: 1, 1.6 (ternary), 2, 3, 4 or 8.
+    /// Bits of a code: 1, 1.6 (ternary), 2, 3, 4 or 8. A matrix whose weights are ternary as they are gets ternary codes
+    /// for 1.6 bits or more, and where all of the blocks are, 1.6 gives embedding and head 4 bits.
     pub bits: f64,
     /// Weights that share a scale.
     pub group: ScaleGroup,
@@ -95,6 +98,8 @@ pub struct Summary {
     pub seconds: f64,
     /// Largest resident memory of the process so far, where the system tells.
     pub peak_resident_bytes: Option<u64>,
+    /// Matrices that hold −s, 0 and s alone and kept every code.
+    pub ternary: usize,
     /// Every tensor.
     #[serde(skip)]
     pub report: Report,
@@ -140,6 +145,10 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     if options.target.is_some() && options.calibration.is_none() {
         return Err(ConvertError::TargetText);
     }
+    let ternary = TernaryMatrices::find(&source, || match progress.cancelled() {
+        true => Err(ConvertError::Cancelled),
+        false => Ok(()),
+    })?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.unwrap_or(0))
         .build()
@@ -165,7 +174,13 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     let allocation = match (options.target, calibrated) {
         (Some(target), Some((sequences, c))) => {
             let part = Part::new(progress, of - 2, 1, of);
-            pool.install(|| allocate(&source, base, options, target, sequences, c, &part))?
+            let asked = Asked {
+                options,
+                base,
+                ternary: &ternary,
+                target,
+            };
+            pool.install(|| allocate(&source, &asked, sequences, c, &part))?
         }
         _ => Allocation::new(),
     };
@@ -173,7 +188,8 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     let last = Part::new(progress, of - 1, 1, of);
     let progress: &dyn Progress = if of > 1 { &last } else { progress };
     let coding = |tensor: Tensor| {
-        let base = allocation.get(&tensor).copied().unwrap_or(base);
+        let allocated = allocation.get(&tensor).copied();
+        let base = allocated.unwrap_or_else(|| ternary.coding(tensor, base));
         rule::coding(base, &options.rules, &tensor.name())
     };
     let mut plan = Plan::new(&source, coding)?;
@@ -183,6 +199,7 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     let job = Job {
         source: &source,
         output: &output,
+        ternary: &ternary,
         progress,
         done: AtomicU64::new(0),
         total: source.hyper().weights(),
@@ -201,6 +218,8 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
         hash::fill(&job, &mut plan, &layout)?;
         Ok(tensors)
     })?;
+    let kept = plan.directory.matrices.iter().filter(|e| job.keeps(e));
+    let kept = kept.count();
     // Of the same length as the one laid out first: every value that changed has a fixed width.
     let layout = plan.lay_out()?;
     output.write_at(&layout.header, 0)?;
@@ -216,25 +235,37 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
         file_bpw: report.file_bpw,
         seconds: started.elapsed().as_secs_f64(),
         peak_resident_bytes: peak_resident_bytes(),
+        ternary: kept,
         report,
     })
+}
+
+/// What is asked of a division of bytes.
+struct Asked<'a> {
+    options: &'a Options,
+    /// The coding that rules change.
+    base: Coding,
+    ternary: &'a TernaryMatrices,
+    target: Target,
 }
 
 /// The codings of least divergence within the target.
 fn allocate(
     source: &Checkpoint,
-    base: Coding,
-    options: &Options,
-    target: Target,
+    asked: &Asked<'_>,
     sequences: &[Vec<u32>],
     calibration: &Calibration,
     progress: &dyn Progress,
 ) -> Result<Allocation, ConvertError> {
     let hyper = source.hyper();
+    let rules = &asked.options.rules;
     let codings = |tensor: Tensor| {
         let name = tensor.name();
-        if options.rules.iter().any(|r| r.matches(&name)) {
-            vec![rule::coding(base, &options.rules, &name)]
+        if rules.iter().any(|r| r.matches(&name)) {
+            let base = asked.ternary.coding(tensor, asked.base);
+            vec![rule::coding(base, rules, &name)]
+        } else if asked.ternary.contains(tensor) {
+            vec![asked.ternary.coding(tensor, Encoding::Int8.into())]
         } else {
             budget::options()
         }
@@ -254,7 +285,7 @@ fn allocate(
         }
     }
     let weights = hyper.weights();
-    let wanted = target.bytes(weights);
+    let wanted = asked.target.bytes(weights);
     let short = ConvertError::Target {
         found: wanted,
         least: least + vectors,
@@ -280,6 +311,7 @@ fn allocate(
 struct Job<'a> {
     source: &'a Checkpoint,
     output: &'a Output,
+    ternary: &'a TernaryMatrices,
     progress: &'a dyn Progress,
     /// Weights done.
     done: AtomicU64,
@@ -293,6 +325,11 @@ impl Job<'_> {
         } else {
             Ok(())
         }
+    }
+
+    /// Whether the codes hold the matrix as it is.
+    fn keeps(&self, e: &TensorEntry) -> bool {
+        e.layout.encoding == Encoding::Ternary && self.ternary.contains(e.tensor)
     }
 
     fn advance(&self, weights: u64) {

@@ -68,6 +68,29 @@ pub fn llama_keys() -> Vec<(String, OwnedValue)> {
     keys
 }
 
+/// Tokens of [`tokenizer_keys`].
+pub const VOCAB: u64 = 262;
+
+/// The keys of a tokenizer of single bytes and two letters.
+pub fn tokenizer_keys() -> Vec<(String, OwnedValue)> {
+    let tokens: Vec<String> = ["<unk>", "<s>", "</s>"]
+        .map(String::from)
+        .into_iter()
+        .chain((0..=255).map(|b| format!("<0x{b:02X}>")))
+        .chain(["▁", "a", "b"].map(String::from))
+        .collect();
+    assert_eq!(tokens.len() as u64, VOCAB);
+    let types = [2, 3, 3].into_iter().chain([6; 256]).chain([1; 3]);
+    [
+        ("model", "llama".into()),
+        ("tokens", tokens.into()),
+        ("scores", vec![0f32; VOCAB as usize].into()),
+        ("token_type", types.collect::<Vec<i32>>().into()),
+    ]
+    .map(|(key, value)| (format!("tokenizer.ggml.{key}"), value))
+    .into()
+}
+
 /// The bytes of a file of these keys and tensors.
 pub fn gguf_bytes(keys: &[(String, OwnedValue)], tensors: &[GgufTensor]) -> Vec<u8> {
     let mut w = Writer::new();

@@ -152,8 +152,12 @@ fn describe(s: &Summary) -> String {
     let memory = s
         .peak_resident_bytes
         .map_or(String::new(), |b| format!(", {} of memory", term::bytes(b)));
+    let ternary = match s.ternary {
+        0 => String::new(),
+        n => format!("\n{n} matrices are ternary in the checkpoint; their codes lose nothing"),
+    };
     format!(
-        "{}, {ratio:.2}x smaller than {}\n{:.3} bits a weight, {:.1} s{memory}",
+        "{}, {ratio:.2}x smaller than {}\n{:.3} bits a weight, {:.1} s{memory}{ternary}",
         term::bytes(s.bytes),
         term::bytes(s.report.source_bytes),
         s.payload_bpw,
