@@ -83,7 +83,8 @@ pub fn rsqrt_q30(n: u32) -> u32 {
     y
 }
 
-/// `2^62 / x` for `x` in [2^31, 2^32): in (2^30, 2^31]. A 16-bit quotient, then one Newton step.
+/// `2^62 / x` for `x` in [2^31, 2^32): in (2^30, 2^31]. A 16-bit quotient, then one Newton step; of every `x` the relative
+/// error is from −4.6033e-9 (at 4,278,256,913) to 9.3e-10.
 #[inline]
 pub fn recip_q62(x: u32) -> u32 {
     let y = (0x7fff_ffff / (x >> 16).max(1)) << 15;
@@ -126,7 +127,7 @@ mod tests {
         #[test]
         fn reciprocal_is_accurate(x in 1u32 << 31..=u32::MAX) {
             let exact = 4611686018427387904.0 / f64::from(x);
-            prop_assert!((f64::from(recip_q62(x)) / exact - 1.0).abs() < 5e-9, "{}", recip_q62(x));
+            prop_assert!((f64::from(recip_q62(x)) / exact - 1.0).abs() < 4.61e-9, "{}", recip_q62(x));
         }
 
         #[test]
@@ -143,6 +144,15 @@ mod tests {
             let slack = 0.51 + exact.abs().min(bound) * 1e-8;
             prop_assert!((got - exact.clamp(-bound, bound)).abs() <= slack, "{got} {exact}");
         }
+    }
+
+    /// The largest error of all 2^31 inputs.
+    #[test]
+    fn the_worst_reciprocal() {
+        let worst = 4_278_256_913;
+        let exact = 4611686018427387904.0 / f64::from(worst);
+        let error = f64::from(recip_q62(worst)) / exact - 1.0;
+        assert!((-4.6034e-9..-4.6032e-9).contains(&error), "{error:e}");
     }
 
     #[test]
