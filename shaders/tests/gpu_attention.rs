@@ -100,7 +100,7 @@ fn rope_query_q12() {
             let mut table: Vec<u32> = (0..FLAVOURS).flat_map(|r| [9, r * 77, 0, 0]).collect();
             let mut angles = angles(&mut random, &table, head_dim / 2);
             let n = (p.heads * head_dim) as usize;
-            let mut q: Vec<u32> = (0..FLAVOURS).flat_map(|f| random.values(n, f)).collect();
+            let mut q = random.rows(n as u32);
             let mut device = random.words((FLAVOURS * 3 * query_stride(p.head_words)) as usize);
             let mut twin = device.clone();
             cpu::rope_query_q12::run(&p, FLAVOURS, signed(&mut angles), signed(&mut q), &mut twin);

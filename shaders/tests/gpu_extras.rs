@@ -6,7 +6,7 @@ mod common;
 use carat_shaders::cpu::softcap::Cap;
 use carat_shaders::params::{Bias, RmsnormAdd, RmsnormHead, Softcap};
 use carat_shaders::{act_stride, cpu, grid, groups_of};
-use common::{FLAVOURS, Random, on_each_driver, same, signed};
+use common::{EPSILONS, FLAVOURS, Random, on_each_driver, same, signed};
 
 const COLS: [u32; 6] = [1, 33, 172, 576, 2100, 4864];
 
@@ -24,9 +24,7 @@ fn bias_row_i32() {
                 };
                 let flavour = random.below(FLAVOURS);
                 let mut bias = random.values(cols as usize, flavour);
-                let mut device: Vec<u32> = (0..FLAVOURS)
-                    .flat_map(|f| random.values(cols as usize, f))
-                    .collect();
+                let mut device = random.rows(cols);
                 let mut twin = device.clone();
                 let (mut device_stats, mut twin_stats) = ([0xffff_fffe, 17], [0xffff_fffe, 17]);
                 cpu::bias_row_i32::run(&p, signed(&mut bias), signed(&mut twin), &mut twin_stats);
@@ -45,15 +43,6 @@ fn bias_row_i32() {
     });
 }
 
-const EPSILONS: [(u32, i32); 6] = [
-    (0, 0),
-    (1 << 30, -20),
-    (1 << 31, 64),
-    (3 << 29, -96),
-    (1 << 31, 15),
-    (1 << 31, -33),
-];
-
 #[test]
 fn rmsnorm_head_i32() {
     on_each_driver("rmsnorm_head_i32", |gpu| {
@@ -68,10 +57,8 @@ fn rmsnorm_head_i32() {
                     eps_exponent,
                 };
                 let mut gains = random.values(head_dim as usize, n as u32 % FLAVOURS);
-                let width = (heads * head_dim) as usize;
-                let mut device: Vec<u32> = (0..FLAVOURS)
-                    .flat_map(|f| random.values(width, f))
-                    .collect();
+                let width = heads * head_dim;
+                let mut device = random.rows(width);
                 let mut twin = device.clone();
                 cpu::rmsnorm_head_i32::run(&p, FLAVOURS, signed(&mut gains), signed(&mut twin));
                 gpu.kernel(
@@ -160,9 +147,7 @@ fn softcap_row_i32() {
                 rate_shift: cap.rate_shift,
                 ..Default::default()
             };
-            let mut device: Vec<u32> = (0..FLAVOURS)
-                .flat_map(|f| random.values(cols as usize, f))
-                .collect();
+            let mut device = random.rows(cols);
             let mut twin = device.clone();
             cpu::softcap_row_i32::run(&p, signed(&mut twin));
             gpu.kernel(

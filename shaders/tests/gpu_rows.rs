@@ -8,7 +8,7 @@ use carat_shaders::params::{
     EmbedRow, GELU_TANH, GatedUnit, LogitsStats, QuantizeRow, RELU_SQUARED, RmsnormRow, SILU,
 };
 use carat_shaders::{act_stride, cpu, grid, groups_of};
-use common::{FLAVOURS, Random, on_each_driver, same, signed};
+use common::{EPSILONS, FLAVOURS, Random, on_each_driver, same, signed};
 
 const COLS: [u32; 7] = [1, 33, 172, 288, 576, 2100, 4864];
 
@@ -75,14 +75,7 @@ fn rmsnorm_row_q8() {
         for cols in COLS.into_iter().chain([32_768]) {
             for gather in [0, 1] {
                 let rows = FLAVOURS;
-                let (mantissa, exponent) = [
-                    (0, 0),
-                    (1 << 30, -20),
-                    (1 << 31, 64),
-                    (3 << 29, -96),
-                    (1 << 31, 15),
-                    (1 << 31, -33),
-                ][random.below(6) as usize];
+                let (mantissa, exponent) = EPSILONS[random.below(6) as usize];
                 let p = RmsnormRow {
                     cols,
                     act_stride: act_stride(groups_of(cols)),
@@ -95,9 +88,7 @@ fn rmsnorm_row_q8() {
                 let mut table: Vec<u32> = (0..rows)
                     .flat_map(|r| [1, 2, 3, (r * 3 + 1) % rows])
                     .collect();
-                let mut h: Vec<u32> = (0..rows)
-                    .flat_map(|f| random.values(cols as usize, f))
-                    .collect();
+                let mut h = random.rows(cols);
                 let flavour = random.below(FLAVOURS);
                 let mut gains = random.values(cols as usize, flavour);
                 let mut device = random.words((rows * p.act_stride) as usize);
@@ -135,9 +126,7 @@ fn quantize_row_q8() {
                 pad0: 0,
             };
             // Every flavour, and rows of one magnitude from 1 to 2^31 - 1.
-            let mut x: Vec<u32> = (0..FLAVOURS)
-                .flat_map(|f| random.values(cols as usize, f))
-                .collect();
+            let mut x = random.rows(cols);
             for bits in 1..32 {
                 x.extend((0..cols).map(|_| {
                     random.range(-(i32::MAX >> (31 - bits)), i32::MAX >> (31 - bits)) as u32
@@ -206,9 +195,7 @@ fn logits_stats_i32() {
                 ..Default::default()
             };
             // Flavours 2, 4 and 6 are full of ties; the last row holds the least i32 alone.
-            let mut logits: Vec<u32> = (0..FLAVOURS)
-                .flat_map(|f| random.values(cols as usize, f))
-                .collect();
+            let mut logits = random.rows(cols);
             logits.extend(vec![0x8000_0000; cols as usize]);
             let rows = FLAVOURS + 1;
             let (mut device, mut twin) = (vec![9; rows as usize * 4], vec![0; rows as usize * 4]);

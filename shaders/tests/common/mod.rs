@@ -298,6 +298,14 @@ impl Random {
         (0..n).map(|_| self.next() as u32).collect()
     }
 
+    /// A row of each flavour.
+    pub fn rows(&mut self, cols: u32) -> Vec<u32> {
+        let flavours = 0..FLAVOURS;
+        flavours
+            .flat_map(|f| self.values(cols as usize, f))
+            .collect()
+    }
+
     /// Within ±(2^31 − 1); `flavour` 0: uniform, 1: small, 2: extremes and zeros, 3: one outlier, 4: zeros,
     /// 5: magnitudes of every size, 6: both extremes.
     pub fn values(&mut self, n: usize, flavour: u32) -> Vec<u32> {
@@ -323,3 +331,13 @@ impl Random {
     }
 }
 pub const FLAVOURS: u32 = 7;
+
+/// Mantissas and exponents of a norm's ε: none, ordinary, and the ends of what a file may say.
+pub const EPSILONS: [(u32, i32); 6] = [
+    (0, 0),
+    (1 << 30, -20),
+    (1 << 31, 64),
+    (3 << 29, -96),
+    (1 << 31, 15),
+    (1 << 31, -33),
+];
