@@ -39,7 +39,7 @@ fn name(dir: &Path, no: usize) -> PathBuf {
 /// The model in three parts of which the first has the keys and no tensor, as `gguf-split
 /// --no-tensor-first-split` makes them.
 fn parts() -> [Part; 3] {
-    let mut tensors = llama(12);
+    let mut tensors = llama(12, common::noise(29));
     let rest = tensors.split_off(4);
     let total = (tensors.len() + rest.len()) as i32;
     let mut no = 0;
@@ -75,7 +75,7 @@ fn weights(c: &Checkpoint) -> Vec<(String, Vec<f32>)> {
 fn any_part_opens_the_whole_model() {
     let dir = write(&parts());
     let whole_path = dir.path().join("whole.gguf");
-    write_llama(&whole_path, &llama(12));
+    write_llama(&whole_path, &llama(12, common::noise(29)));
     let whole = Checkpoint::open(&whole_path).unwrap();
     for no in 0..3 {
         let c = Checkpoint::open(name(dir.path(), no)).unwrap();
@@ -92,7 +92,11 @@ fn any_part_opens_the_whole_model() {
     let mut keys = llama_keys();
     keys.push(("split.count".into(), OwnedValue::U16(0)));
     let merged_path = dir.path().join("merged.gguf");
-    fs::write(&merged_path, gguf_bytes(&keys, &llama(12))).unwrap();
+    fs::write(
+        &merged_path,
+        gguf_bytes(&keys, &llama(12, common::noise(29))),
+    )
+    .unwrap();
     let merged = Checkpoint::open(&merged_path).unwrap();
     assert!(weights(&merged) == weights(&whole));
 }

@@ -59,7 +59,7 @@ fn replace(tensors: &mut [GgufTensor], name: &str, ty: TensorType, rows: &[Vec<u
 
 /// A model whose embedding has these rows.
 fn with_embedding(path: &Path, ty: TensorType, rows: &[Vec<u8>]) -> Checkpoint {
-    let mut tensors = llama(1);
+    let mut tensors = llama(1, common::noise(29));
     replace(&mut tensors, "token_embd.weight", ty, rows);
     write_llama(path, &tensors);
     Checkpoint::open(path).unwrap()
@@ -121,7 +121,7 @@ fn many_rows_at_once_are_the_same_and_queries_are_unpermuted() {
             .take(Q_ROWS as usize)
             .map(|r| r.bytes())
             .collect();
-        let mut tensors = llama(1);
+        let mut tensors = llama(1, common::noise(29));
         for tensor in ["token_embd.weight", "blk.0.attn_q.weight"] {
             replace(&mut tensors, tensor, ty, &stored);
         }
@@ -150,7 +150,7 @@ fn many_rows_at_once_are_the_same_and_queries_are_unpermuted() {
 fn types_that_are_not_read_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.gguf");
-    let mut tensors = llama(1);
+    let mut tensors = llama(1, common::noise(29));
     let row = vec![0; 66];
     replace(
         &mut tensors,

@@ -176,7 +176,7 @@ fn tq1_0(trits: &[f32], scale: u16) -> Vec<u8> {
 /// A model of ternary blocks as llama.cpp writes it: types of blocks of 256 where rows have them, else F16.
 fn gguf(dir: &Path, one: bool) -> PathBuf {
     let path = dir.join("source.gguf");
-    let mut tensors = common::gguf::llama(common::gguf::VOCAB);
+    let mut tensors = common::gguf::llama(common::gguf::VOCAB, common::noise(29));
     for t in &mut tensors {
         if !t.name.starts_with("blk.") || t.name.contains("norm") {
             continue;

@@ -2,39 +2,15 @@
 //! than 64 MiB of memory over the file's size.
 #![allow(clippy::unwrap_used)]
 
+mod counting;
+
 use carat::sample::{Params, Sampler};
 use carat::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
 use carat_format::{Encoding, ScaleGroup};
+use carat_tests::hostile::mutate;
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Counts what is allocated and its peak.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's layout.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: allocated by `alloc` with this layout.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// What came of a file.
 #[derive(Debug, PartialEq)]
@@ -74,10 +50,7 @@ fn drive(bytes: &[u8]) -> End {
 
 /// Drives the bytes and checks the peak of memory.
 fn check(bytes: &[u8], what: &str) -> End {
-    let before = NOW.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let end = drive(bytes);
-    let used = PEAK.load(Ordering::Relaxed) - before;
+    let (end, used) = counting::peak(|| drive(bytes));
     // The bytes are copied once, so the file's own size is part of the peak.
     assert!(
         used <= bytes.len() + (64 << 20),
@@ -107,38 +80,6 @@ fn header_len(bytes: &[u8]) -> usize {
     match carat_gguf::parse(bytes, bytes.len() as u64) {
         Ok(carat_gguf::Parse::Complete(h)) => h.data_start() as usize,
         other => panic!("{other:?}"),
-    }
-}
-
-/// One seeded mutation of `bytes` within `range`.
-fn mutate(bytes: &mut [u8], range: std::ops::Range<usize>, rng: &mut Rng) {
-    for _ in 0..1 + rng.below(4) {
-        let at = range.start + rng.below(range.len() as u64) as usize;
-        let extremes = [
-            0u64,
-            u64::MAX,
-            1,
-            0x7fff_ffff,
-            0x8000_0000,
-            1 << 63,
-            0x8000,
-            0xff80,
-            0x80,
-            255,
-        ];
-        let (value, width) = match rng.below(4) {
-            0 => (rng.bits(), 1),
-            1 => (u64::from(bytes[at]) ^ 1 << rng.below(8), 1),
-            2 => (extremes[rng.below(extremes.len() as u64) as usize], 4),
-            _ => (extremes[rng.below(extremes.len() as u64) as usize], 8),
-        };
-        for (b, v) in bytes[at..range.end]
-            .iter_mut()
-            .zip(value.to_le_bytes())
-            .take(width)
-        {
-            *b = v;
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A made-up llama of one block as GGUF tensors, in any element type.
+#![allow(dead_code)] // Each test binary uses its part.
 
-use super::noise;
 use carat_gguf::{OwnedValue, TensorType, Writer};
 use std::path::Path;
 
@@ -19,9 +19,8 @@ pub struct GgufTensor {
     pub data: Vec<u8>,
 }
 
-/// The model's tensors in f32, filled with noise; its embedding has `vocab` rows.
-pub fn llama(vocab: u64) -> Vec<GgufTensor> {
-    let mut next = noise(29);
+/// The model's tensors in f32, each weight the next of `next`; its embedding has `vocab` rows.
+pub fn llama(vocab: u64, mut next: impl FnMut() -> f32) -> Vec<GgufTensor> {
     [
         ("token_embd", vec![COLS, vocab]),
         ("output_norm", vec![COLS]),

@@ -1,36 +1,11 @@
 //! Hostile templates: each ends in bounded time, memory and stack, with a prompt or an error of its own.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
+#[path = "../../../tests/tests/counting/mod.rs"]
+mod counting;
+
 use carat::template::{Input, Limits, MAX_SOURCE, TemplateError, Value, render};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(
-            NOW.fetch_add(layout.size(), Relaxed) + layout.size(),
-            Relaxed,
-        );
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: `ptr` came from `alloc` above, thus from the system's allocator.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Most memory of a rendering with the default limits: two million steps of 32 bytes, of which some values
 /// take twice, and buffers that grow by doubling.
@@ -45,11 +20,9 @@ fn bounded(source: &str) -> Result<String, TemplateError> {
         messages: serde_json::from_str(r#"[{"role":"user","content":"Hello"}]"#).unwrap(),
         ..Input::default()
     };
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
     let start = Instant::now();
-    let found = render(source, &input, &Limits::default());
-    let (took, peak) = (start.elapsed(), PEAK.load(Relaxed) - before);
+    let (found, peak) = counting::peak(|| render(source, &input, &Limits::default()));
+    let took = start.elapsed();
     let shown: String = source.chars().take(200).collect();
     assert!(took < TIME, "{shown}: {took:?}");
     assert!(peak < MEMORY, "{shown}: {} MiB", peak >> 20);

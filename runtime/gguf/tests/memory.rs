@@ -2,51 +2,14 @@
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
 mod common;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+#[path = "../../../tests/tests/counting/mod.rs"]
+mod counting;
 
 use carat_gguf::limits::{MAX_METADATA, MAX_TENSORS};
 use carat_gguf::parse;
 
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(
-            NOW.fetch_add(layout.size(), Relaxed) + layout.size(),
-            Relaxed,
-        );
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: `ptr` came from `alloc` above, thus from the system's allocator.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Bytes that parsing takes at its peak.
-fn peak(prefix: &[u8], total_len: u64) -> usize {
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let parsed = parse(prefix, total_len);
-    let peak = PEAK.load(Relaxed) - before;
-    drop(parsed);
-    peak
-}
-
 fn check(prefix: &[u8], total_len: u64, what: &str) {
-    let peak = peak(prefix, total_len);
+    let (_, peak) = counting::peak(|| parse(prefix, total_len));
     assert!(
         peak <= 8 * prefix.len() + 1024,
         "{what}: {peak} bytes for {}",

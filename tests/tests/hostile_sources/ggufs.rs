@@ -1,93 +1,48 @@
 //! GGUF files of every element type, whole and split.
 
+#[path = "../../../converter/tests/common/gguf.rs"]
+mod model;
+
 use crate::{ONE, check, refused};
-use carat_gguf::{OwnedValue, TensorType, Writer};
+use carat_gguf::{OwnedValue, TensorType};
 use carat_tests::hostile::{End, mutate};
 use carat_tests::rng::Rng;
 use std::fs;
 use std::path::Path;
 
-/// Weights of a row: one block of the K types.
-const COLS: u64 = 256;
-/// Tokens of its vocabulary.
-const VOCAB: usize = 262;
-
-/// The keys of a llama of one block with a vocabulary of [`VOCAB`].
-fn keys(w: &mut Writer) {
-    let mut kv = |key: &str, value: OwnedValue| w.kv(key, value).map(drop).unwrap();
-    kv("general.architecture", "llama".into());
-    for (key, value) in [
-        ("context_length", 64),
-        ("embedding_length", COLS as u32),
-        ("block_count", 1),
-        ("feed_forward_length", 32),
-        ("attention.head_count", 2),
-        ("attention.head_count_kv", 1),
-        ("attention.key_length", 16),
-    ] {
-        kv(&format!("llama.{key}"), OwnedValue::U32(value));
-    }
-    let epsilon = "llama.attention.layer_norm_rms_epsilon";
-    kv(epsilon, OwnedValue::F32(1e-5));
-    kv("tokenizer.ggml.model", "llama".into());
-    let tokens: Vec<String> = ["<unk>", "<s>", "</s>"]
-        .map(String::from)
-        .into_iter()
-        .chain((0..=255).map(|b| format!("<0x{b:02X}>")))
-        .chain(["▁", "a", "b"].map(String::from))
-        .collect();
-    let types = [2, 3, 3].into_iter().chain([6; 256]).chain([1; 3]);
-    assert_eq!(tokens.len(), VOCAB);
-    kv("tokenizer.ggml.tokens", tokens.into());
-    kv("tokenizer.ggml.scores", vec![0f32; VOCAB].into());
-    kv(
-        "tokenizer.ggml.token_type",
-        types.collect::<Vec<i32>>().into(),
-    );
-}
-
-/// That model's matrices in this type where their rows are long enough: whole, or part `no` of `count`.
+/// The model in this type where its rows are long enough: whole, or part `no` of `count`.
 fn gguf(ty: TensorType, part: Option<(u16, u16)>) -> Vec<u8> {
-    let mut w = Writer::new();
     let (no, count) = part.unwrap_or((0, 1));
+    let mut keys = Vec::new();
     if no == 0 {
-        keys(&mut w);
+        keys.extend(model::llama_keys());
+        keys.extend(model::tokenizer_keys());
     }
-    let tensors: [(&str, Vec<u64>); 11] = [
-        ("token_embd", vec![COLS, VOCAB as u64]),
-        ("output_norm", vec![COLS]),
-        ("blk.0.attn_norm", vec![COLS]),
-        ("blk.0.attn_q", vec![COLS, 32]),
-        ("blk.0.attn_k", vec![COLS, 16]),
-        ("blk.0.attn_v", vec![COLS, 16]),
-        ("blk.0.attn_output", vec![32, COLS]),
-        ("blk.0.ffn_norm", vec![COLS]),
-        ("blk.0.ffn_gate", vec![COLS, 32]),
-        ("blk.0.ffn_up", vec![COLS, 32]),
-        ("blk.0.ffn_down", vec![32, COLS]),
-    ];
+    let mut tensors = model::llama(model::VOCAB, || 0.0);
     if part.is_some() {
-        w.kv("split.no", OwnedValue::U16(no)).unwrap();
-        w.kv("split.count", OwnedValue::U16(count)).unwrap();
         let all = tensors.len() as i32;
-        w.kv("split.tensors.count", OwnedValue::I32(all)).unwrap();
-    }
-    for (i, (name, dims)) in tensors.into_iter().enumerate() {
-        if i % usize::from(count) != usize::from(no) {
-            continue;
+        for (key, value) in [
+            ("no", OwnedValue::U16(no)),
+            ("count", OwnedValue::U16(count)),
+            ("tensors.count", OwnedValue::I32(all)),
+        ] {
+            keys.push((format!("split.{key}"), value));
         }
-        let fits = dims.len() > 1 && dims[0] == COLS;
-        let ty = if fits { ty } else { TensorType::F32 };
-        let elements: u64 = dims.iter().product();
-        let bytes = elements / ty.block_size().unwrap() * ty.type_size().unwrap();
-        w.tensor(format!("{name}.weight"), &dims, ty, bytes)
-            .unwrap();
     }
-    let layout = w.finish().unwrap();
-    let mut file = layout.header.clone();
-    // Bytes 0 are finite in every type.
-    file.resize(layout.file_len as usize, 0);
-    file
+    for t in &mut tensors {
+        if t.dims.len() > 1 && t.dims[0] == model::COLS {
+            let elements: u64 = t.dims.iter().product();
+            let bytes = elements / ty.block_size().unwrap() * ty.type_size().unwrap();
+            // Bytes 0 are finite in every type.
+            (t.ty, t.data) = (ty, vec![0; bytes as usize]);
+        }
+    }
+    let mut i = 0..tensors.len();
+    tensors.retain(|_| {
+        i.next()
+            .is_some_and(|i| i % usize::from(count) == usize::from(no))
+    });
+    model::gguf_bytes(&keys, &tensors)
 }
 
 fn header_len(bytes: &[u8]) -> usize {

@@ -2,42 +2,18 @@
 //! more than 64 MiB of memory over four times the files' size.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../counting/mod.rs"]
+mod counting;
 mod directories;
 mod ggufs;
 
 use carat_tests::hostile::{End, drive};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts what is allocated and its peak.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// The counters are the process's: one test at a time.
 static ONE: Mutex<()> = Mutex::new(());
-
-// SAFETY: every call is passed on to the system's allocator unchanged; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's layout.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: allocated by `alloc` with this layout.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Bytes of a file or of all files of a directory.
 fn size(path: &Path) -> usize {
@@ -50,12 +26,10 @@ fn size(path: &Path) -> usize {
 
 /// Drives a checkpoint; checks panics, memory, and that an error names the place.
 fn check(path: &Path, whole: bool, what: &str) -> End {
-    let before = NOW.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let Ok(end) = std::panic::catch_unwind(|| drive(path, whole)) else {
+    let (end, used) = counting::peak(|| std::panic::catch_unwind(|| drive(path, whole)));
+    let Ok(end) = end else {
         panic!("{what}: panicked");
     };
-    let used = PEAK.load(Ordering::Relaxed).saturating_sub(before);
     let most = 4 * size(path) + (64 << 20);
     assert!(used <= most, "{what}: {used} bytes, at most {most}");
     if let End::Refused(error) = &end {
