@@ -385,11 +385,23 @@ pub struct InspectArgs {
     pub json: bool,
 }
 
+/// A model, where it runs, and the form of the results.
+#[derive(Args, Debug)]
+pub struct ModelArgs {
+    /// Carat file, or a checkpoint: it is converted once and kept
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
+    pub place: DeviceArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `carat bench`.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
-    /// Carat file, or a checkpoint: it is converted once and kept
-    pub model: PathBuf,
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub pp: u32,
@@ -400,12 +412,7 @@ pub struct BenchArgs {
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repetitions: u32,
     #[command(flatten)]
-    pub cache: CacheArgs,
-    #[command(flatten)]
-    pub place: DeviceArgs,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    pub of: ModelArgs,
 }
 
 /// `carat doctor`.
@@ -423,8 +430,6 @@ pub struct DoctorArgs {
 /// `carat embed`.
 #[derive(Args, Debug)]
 pub struct EmbedArgs {
-    /// Carat file, or a checkpoint: it is converted once and kept
-    pub model: PathBuf,
     /// Text to embed, UTF-8; - is standard input
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub text: PathBuf,
@@ -435,12 +440,7 @@ pub struct EmbedArgs {
     #[arg(long)]
     pub lines: bool,
     #[command(flatten)]
-    pub cache: CacheArgs,
-    #[command(flatten)]
-    pub place: DeviceArgs,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    pub of: ModelArgs,
 }
 
 /// `carat cache`.

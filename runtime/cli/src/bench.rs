@@ -50,12 +50,12 @@ struct Report {
 
 /// Runs the command.
 pub fn run(args: BenchArgs) -> Result<()> {
-    let prepared = cache::prepare(&args.model, &args.cache, args.place.threads)?;
+    let prepared = cache::prepare(&args.of.model, &args.of.cache, args.of.place.threads)?;
     let bar = Bar::new("bench");
     let report = interrupted(measure(&args, prepared, &bar));
     bar.clear();
     let report = report?;
-    if args.json {
+    if args.of.json {
         return term::print_json(&report);
     }
     term::print(&show(&report))
@@ -63,12 +63,12 @@ pub fn run(args: BenchArgs) -> Result<()> {
 
 fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
     let start = Instant::now();
-    let shown = || args.model.display().to_string();
+    let shown = || args.of.model.display().to_string();
     let model = Arc::new(prepared.open(Verify::Hashes)?);
     let options = SessionOptions {
-        device: args.place.device.clone(),
+        device: args.of.place.device.clone(),
         context: args.pp.saturating_add(args.tg),
-        threads: args.place.threads,
+        threads: args.of.place.threads,
         ..SessionOptions::default()
     };
     let mut session =
@@ -105,7 +105,7 @@ fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
             // Every repetition does the same, and the buffer below is not the model's.
             peak_rss_bytes = memory::peak();
             if on_cpu {
-                bandwidth = Some(ReadBandwidth::new(args.place.threads)?);
+                bandwidth = Some(ReadBandwidth::new(args.of.place.threads)?);
             }
         }
         // Between the repetitions: whatever else the machine does, both meet it.

@@ -55,9 +55,9 @@ pub fn run(args: EmbedArgs) -> Result<()> {
     } else {
         vec![&text]
     };
-    let prepared = cache::prepare(&args.model, &args.cache, args.place.threads)?;
+    let prepared = cache::prepare(&args.of.model, &args.of.cache, args.of.place.threads)?;
     let model = Arc::new(prepared.open(Verify::Hashes)?);
-    let shown = || args.model.display().to_string();
+    let shown = || args.of.model.display().to_string();
     let tokenizer = model.tokenizer().with_context(shown)?;
     let trained = model.spec().context_length;
     let mut tokenized = Vec::new();
@@ -81,10 +81,10 @@ pub fn run(args: EmbedArgs) -> Result<()> {
     }
     let longest = tokenized.iter().map(Vec::len).max().unwrap_or(1);
     let options = SessionOptions {
-        device: args.place.device.clone(),
+        device: args.of.place.device.clone(),
         context: u32::try_from(longest)?,
         batch: BATCH,
-        threads: args.place.threads,
+        threads: args.of.place.threads,
         ..SessionOptions::default()
     };
     let mut session =
@@ -104,7 +104,7 @@ pub fn run(args: EmbedArgs) -> Result<()> {
         bar.step(embeddings.len() as u64, tokenized.len() as u64);
     }
     bar.clear();
-    if !args.json {
+    if !args.of.json {
         for embedding in &embeddings {
             term::print_json(&unit(embedding))?;
         }
