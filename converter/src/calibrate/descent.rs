@@ -5,106 +5,160 @@
 //! each coordinate goes to its own minimum, so that no gradient step has to be chosen.
 
 use super::hessian::Block;
-use super::lanes::add;
+use super::lanes::{LANES, Lane, PANEL, accumulate, product, spread};
 use super::rows::Row;
 use crate::quantize::Quantizer;
+use std::ops::Range;
 
 /// Most sweeps over the columns; later ones change few codes.
-const SWEEPS: usize = 6;
+const SWEEPS: usize = 3;
 
-/// Lowers the loss of one row; `solver` blocks cover its columns.
-pub(super) fn row(quantizer: &Quantizer, blocks: &[Block], row: &mut Row<'_>) {
-    let group = quantizer.coding().group.weights();
-    let mut residuals: Vec<Vec<f32>> = blocks.iter().map(|b| residual(quantizer, b, row)).collect();
-    for _ in 0..SWEEPS {
-        let mut changed = 0;
-        for (block, r) in blocks.iter().zip(&mut residuals) {
-            let n = block.range.len();
-            for j in 0..n {
-                let (column, h) = (block.range.start + j, &block.h[j * n..][..n]);
-                let before = row.value(quantizer, column);
-                row.set(quantizer, column, before - r[j] / h[j]);
-                let step = row.value(quantizer, column) - before;
-                if step != 0.0 {
-                    changed += 1;
-                    add(r, h, step);
-                }
-            }
-            for start in (0..n).step_by(group) {
-                changed += scale(quantizer, block, row, r, start..n.min(start + group));
+/// Lowers the loss of each of at most 32 rows; `blocks` cover their columns.
+///
+/// A panel of columns at a time: within it the residual follows every step, elsewhere it follows the panel's whole
+/// change, so that H is read once a sweep for all rows.
+pub(super) fn tile(quantizer: &Quantizer, blocks: &[Block], rows: &mut [Row<'_>]) {
+    // Of the row's scale, all columns together: ŵ·(1 + a) has the least loss at a = −⟨R, ŵ⟩ / ŵHŵᵀ.
+    let (mut inner, mut norm) = ([0f64; LANES], [0f64; LANES]);
+    for block in blocks {
+        let mut r = residual(quantizer, block, rows);
+        for _ in 0..SWEEPS {
+            if !sweep(quantizer, block, rows, &mut r) {
+                break;
             }
         }
-        if changed == 0 {
-            break;
+        let values = values(quantizer, rows, block.range.clone());
+        let outputs = product(&values, &block.h);
+        for ((v, r), o) in values.iter().zip(&r).zip(&outputs) {
+            for l in 0..rows.len() {
+                inner[l] += f64::from(v[l]) * f64::from(r[l]);
+                norm[l] += f64::from(v[l]) * f64::from(o[l]);
+            }
         }
     }
-    // The row's scale, of all columns together: ŵ·(1 + a) has the least loss at a = −⟨R, ŵ⟩ / ŵHŵᵀ.
-    let (mut inner, mut norm) = (0.0, 0.0);
-    for (block, r) in blocks.iter().zip(&residuals) {
-        let values: Vec<f32> = block
-            .range
-            .clone()
-            .map(|column| row.value(quantizer, column))
-            .collect();
-        let mut outputs = vec![0f32; values.len()];
-        for (v, h) in values.iter().zip(block.h.chunks_exact(values.len())) {
-            add(&mut outputs, h, *v);
+    for ((row, inner), norm) in rows.iter_mut().zip(inner).zip(norm) {
+        if norm > 0.0 {
+            row.rescale(1.0 - inner / norm);
         }
-        for ((v, r), o) in values.iter().zip(r).zip(&outputs) {
-            inner += f64::from(*v) * f64::from(*r);
-            norm += f64::from(*v) * f64::from(*o);
-        }
-    }
-    if norm > 0.0 {
-        row.rescale(1.0 - inner / norm);
     }
 }
 
-/// `(ŵ − w)·H`.
-pub(super) fn residual(quantizer: &Quantizer, block: &Block, row: &Row<'_>) -> Vec<f32> {
-    let n = block.range.len();
-    let mut out = vec![0f32; n];
-    for (column, h) in block.range.clone().zip(block.h.chunks_exact(n)) {
-        let error = row.value(quantizer, column) - row.target[column];
-        if error != 0.0 {
-            add(&mut out, h, error);
+/// `(ŵ − w)·H` of each row.
+pub(super) fn residual(quantizer: &Quantizer, block: &Block, rows: &[Row<'_>]) -> Vec<Lane> {
+    let mut errors = values(quantizer, rows, block.range.clone());
+    for (lane, row) in rows.iter().enumerate() {
+        for (e, target) in errors.iter_mut().zip(&row.target[block.range.clone()]) {
+            e[lane] -= target;
+        }
+    }
+    product(&errors, &block.h)
+}
+
+/// ŵ of each row.
+fn values(quantizer: &Quantizer, rows: &[Row<'_>], columns: Range<usize>) -> Vec<Lane> {
+    let mut out = vec![[0f32; LANES]; columns.len()];
+    for (lane, row) in rows.iter().enumerate() {
+        for (v, column) in out.iter_mut().zip(columns.clone()) {
+            v[lane] = row.value(quantizer, column);
         }
     }
     out
 }
 
-/// Moves a group's scale to the integer of least loss; how many moved.
-fn scale(
+/// One step of every code and group scale; whether any changed.
+fn sweep(quantizer: &Quantizer, block: &Block, rows: &mut [Row<'_>], r: &mut [Lane]) -> bool {
+    let (n, group) = (block.range.len(), quantizer.coding().group.weights());
+    let mut changed = false;
+    for start in (0..n).step_by(PANEL) {
+        let panel = start..n.min(start + PANEL);
+        let columns = block.range.start + panel.start..block.range.start + panel.end;
+        let before = values(quantizer, rows, columns.clone());
+        codes(quantizer, block, rows, r, panel.clone());
+        for first in panel.clone().step_by(group) {
+            scales(
+                quantizer,
+                block,
+                rows,
+                r,
+                first..panel.end.min(first + group),
+                panel.clone(),
+            );
+        }
+        let mut steps = values(quantizer, rows, columns);
+        for (step, before) in steps.iter_mut().zip(&before) {
+            for (s, b) in step.iter_mut().zip(before) {
+                *s -= b;
+            }
+        }
+        if steps.iter().flatten().all(|s| *s == 0.0) {
+            continue;
+        }
+        changed = true;
+        let (left, right) = (0..panel.start, panel.end..n);
+        for rest in [left, right].into_iter().filter(|rest| !rest.is_empty()) {
+            let h = &block.h[rest.start * n + panel.start..];
+            accumulate(&mut r[rest], &steps, h, n);
+        }
+    }
+    changed
+}
+
+/// Moves the codes of a panel to the levels of least loss, and its residuals with them.
+fn codes(
     quantizer: &Quantizer,
     block: &Block,
-    row: &mut Row<'_>,
-    r: &mut [f32],
-    columns: std::ops::Range<usize>,
-) -> usize {
+    rows: &mut [Row<'_>],
+    r: &mut [Lane],
+    panel: Range<usize>,
+) {
     let n = block.range.len();
-    let start = block.range.start;
-    let values: Vec<f32> = columns
-        .clone()
-        .map(|j| row.value(quantizer, start + j))
-        .collect();
-    let inner: f32 = r[columns.clone()]
-        .iter()
-        .zip(&values)
-        .map(|(r, v)| r * v)
-        .sum();
-    let norm: f32 = columns
-        .clone()
-        .zip(&values)
-        .map(|(j, v)| {
-            let h = &block.h[j * n..][columns.clone()];
-            v * h.iter().zip(&values).map(|(h, v)| h * v).sum::<f32>()
-        })
-        .sum();
-    let Some(factor) = row.step_scale(quantizer, start + columns.start, -inner / norm) else {
-        return 0;
-    };
-    for (j, v) in columns.zip(&values) {
-        add(r, &block.h[j * n..][..n], v * factor);
+    for j in panel.clone() {
+        let (column, h) = (block.range.start + j, &block.h[j * n..][..n]);
+        let mut steps = [0f32; LANES];
+        for ((row, step), r) in rows.iter_mut().zip(&mut steps).zip(&r[j]) {
+            let before = row.value(quantizer, column);
+            row.set(quantizer, column, before - r / h[j]);
+            *step = row.value(quantizer, column) - before;
+        }
+        if steps.iter().any(|s| *s != 0.0) {
+            spread(&mut r[panel.clone()], &h[panel.clone()], &steps);
+        }
     }
-    1
+}
+
+/// Moves the scale of a group of each row to the integer of least loss, and the panel's residuals with it.
+fn scales(
+    quantizer: &Quantizer,
+    block: &Block,
+    rows: &mut [Row<'_>],
+    r: &mut [Lane],
+    group: Range<usize>,
+    panel: Range<usize>,
+) {
+    let (n, start) = (block.range.len(), block.range.start);
+    let values = values(quantizer, rows, start + group.start..start + group.end);
+    // What the group gives each column of the panel.
+    let mut outputs = vec![[0f32; LANES]; panel.len()];
+    let h = &block.h[panel.start * n + group.start..];
+    accumulate(&mut outputs, &values, h, n);
+    let (mut inner, mut norm) = ([0f32; LANES], [0f32; LANES]);
+    let own = &outputs[group.start - panel.start..];
+    for ((v, o), r) in values.iter().zip(own).zip(&r[group.clone()]) {
+        for l in 0..LANES {
+            inner[l] += r[l] * v[l];
+            norm[l] += v[l] * o[l];
+        }
+    }
+    let mut factors = [0f32; LANES];
+    for (l, row) in rows.iter_mut().enumerate() {
+        let step = row.step_scale(quantizer, start + group.start, -inner[l] / norm[l]);
+        factors[l] = step.unwrap_or(0.0);
+    }
+    if factors.iter().any(|f| *f != 0.0) {
+        for (r, o) in r[panel].iter_mut().zip(&outputs) {
+            for l in 0..LANES {
+                r[l] += o[l] * factors[l];
+            }
+        }
+    }
 }

@@ -9,7 +9,7 @@
 
 use super::Solver;
 use super::hessian::Block;
-use super::lanes::{LANES, Lane, spread, weighted_sum};
+use super::lanes::{LANES, Lane, PANEL, accumulate, product, spread, weighted_sum};
 
 /// The targets of rows `weights [rows, cols]`, of which the matrix's row `first` is the first; `None` where
 /// nothing has drifted. Without `first` the rows are some of the matrix's, and r does not count.
@@ -50,14 +50,17 @@ fn moments(
     first: Option<usize>,
 ) -> Vec<Lane> {
     let n = block.range.len();
-    let mut sums = vec![[0f32; LANES]; n];
-    for (k, drift) in block.drift.chunks_exact(n).enumerate() {
-        let mut w = [0f32; LANES];
-        for (w, row) in w.iter_mut().zip(rows.chunks_exact(cols)) {
-            *w = row[block.range.start + k];
+    let mut sums = if block.drift.is_empty() {
+        vec![[0f32; LANES]; n]
+    } else {
+        let mut weights = vec![[0f32; LANES]; n];
+        for (lane, row) in rows.chunks_exact(cols).enumerate() {
+            for (w, v) in weights.iter_mut().zip(&row[block.range.clone()]) {
+                w[lane] = *v;
+            }
         }
-        spread(&mut sums, drift, &w);
-    }
+        product(&weights, &block.drift)
+    };
     if let Some(first) = first {
         let lacks = solver.lack.chunks_exact(cols).skip(first);
         for (lane, lack) in lacks.take(rows.len() / cols).enumerate() {
@@ -69,24 +72,53 @@ fn moments(
     block.order.iter().map(|c| sums[*c as usize]).collect()
 }
 
-/// `x·H⁻¹` in place, columns in the block's order: `x (I + U) D (I + U)ᵀ` is solved from the right.
+/// `x·H⁻¹` in place, columns in the block's order: `x (I + U) D (I + U)ᵀ` is solved from the right, a panel of
+/// columns at a time.
 fn divide(block: &Block, x: &mut [Lane]) {
-    let n = block.range.len();
-    for k in (0..n).rev() {
-        let (before, this) = x.split_at_mut(k);
-        let this = this[0].map(|t| -t);
-        spread(before, &block.feedback[k * n..], &this);
+    let (n, feedback) = (block.range.len(), &block.feedback);
+    let panels = (0..n)
+        .step_by(PANEL)
+        .map(|start| start..n.min(start + PANEL));
+    for panel in panels.clone().rev() {
+        for k in panel.clone().rev() {
+            let (before, this) = x[panel.start..].split_at_mut(k - panel.start);
+            let this = this[0].map(|t| -t);
+            spread(before, &feedback[k * n + panel.start..], &this);
+        }
+        let (before, these) = x.split_at_mut(panel.start);
+        let these: Vec<Lane> = these[..panel.len()].iter().map(|x| x.map(|t| -t)).collect();
+        // The panel's rows of feedback, transposed.
+        let mut weights = vec![0f32; PANEL * panel.len()];
+        for (at, before) in before.chunks_mut(PANEL).enumerate() {
+            for (k, row) in panel
+                .clone()
+                .zip(feedback[panel.start * n..].chunks_exact(n))
+            {
+                let row = &row[at * PANEL..][..before.len()];
+                for (i, w) in row.iter().enumerate() {
+                    weights[i * panel.len() + k - panel.start] = *w;
+                }
+            }
+            accumulate(before, &these, &weights, panel.len());
+        }
     }
     for (x, d) in x.iter_mut().zip(&block.pivots) {
         for x in x {
             *x /= d;
         }
     }
-    for k in 0..n {
-        let (before, this) = x.split_at_mut(k);
-        let sums = weighted_sum(before, &block.feedback[k * n..]);
-        for (t, s) in this[0].iter_mut().zip(&sums) {
-            *t -= s;
+    for panel in panels {
+        for k in panel.clone() {
+            let (before, this) = x[panel.start..].split_at_mut(k - panel.start);
+            let sums = weighted_sum(before, &feedback[k * n + panel.start..]);
+            for (t, s) in this[0].iter_mut().zip(&sums) {
+                *t -= s;
+            }
+        }
+        let (these, after) = x.split_at_mut(panel.end);
+        if !after.is_empty() {
+            let these: Vec<Lane> = these[panel.start..].iter().map(|x| x.map(|t| -t)).collect();
+            accumulate(after, &these, &feedback[panel.end * n + panel.start..], n);
         }
     }
 }

@@ -7,7 +7,7 @@
 //! scales are fixed before, so that the order needs no place in the file.
 
 use super::hessian::Block;
-use super::lanes::{LANES, weighted_sum};
+use super::lanes::{LANES, PANEL, accumulate, weighted_sum};
 use super::rows::Row;
 use crate::quantize::Quantizer;
 
@@ -17,14 +17,24 @@ pub(super) fn tile(quantizer: &Quantizer, block: &Block, rows: &mut [Row<'_>]) {
     if block.feedback.is_empty() {
         return;
     }
-    // w − ŵ of the columns done, in their order.
+    // w − ŵ of the columns done, in their order, and what the panels before a column add to it.
     let mut errors = vec![[0f32; LANES]; n];
-    for (k, column) in block.order.iter().enumerate() {
-        let column = block.range.start + *column as usize;
-        let sums = weighted_sum(&errors[..k], &block.feedback[k * n..]);
-        for ((row, sum), error) in rows.iter_mut().zip(&sums).zip(&mut errors[k]) {
-            row.set(quantizer, column, row.target[column] + sum);
-            *error = row.target[column] - row.value(quantizer, column);
+    let mut before = vec![[0f32; LANES]; n];
+    for start in (0..n).step_by(PANEL) {
+        let end = n.min(start + PANEL);
+        for k in start..end {
+            let column = block.range.start + block.order[k] as usize;
+            let (done, this) = errors[start..].split_at_mut(k - start);
+            let sums = weighted_sum(done, &block.feedback[k * n + start..]);
+            let sums = sums.iter().zip(&before[k]);
+            for ((row, (sum, before)), error) in rows.iter_mut().zip(sums).zip(&mut this[0]) {
+                row.set(quantizer, column, row.target[column] + (before + sum));
+                *error = row.target[column] - row.value(quantizer, column);
+            }
+        }
+        if end < n {
+            let feedback = &block.feedback[end * n + start..];
+            accumulate(&mut before[end..], &errors[start..end], feedback, n);
         }
     }
 }

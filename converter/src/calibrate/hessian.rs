@@ -1,13 +1,15 @@
 //! `H = XᵀX/T`, gathered chunk by chunk, and its factors.
 
-use crate::reference::{Columns, cross, gram};
+use crate::reference::{Columns, cross, gram, products};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Most columns whose inputs are correlated with each other; of wider matrices H is block-diagonal.
 const BLOCK: usize = 8192;
 /// Rows of a block of the factorization.
-const STEP: usize = 64;
+const STEP: usize = 128;
+/// Rows of a task of it.
+const PART: usize = 256;
 /// Times that the damping is raised tenfold where a factor does not exist.
 const TRIES: usize = 8;
 
@@ -27,7 +29,7 @@ struct Sums {
     range: Range<usize>,
     /// Σ xᵀx, `[n, n]`, below the diagonal.
     gram: Vec<f32>,
-    /// Σ (x̂ − x)ᵀx, `[n, n]`; empty where the two are the same.
+    /// Σ xᵀ(x̂ − x), `[n, n]`; empty where the two are the same.
     drift: Vec<f32>,
 }
 
@@ -70,7 +72,7 @@ impl Hessian {
                 cols: self.cols,
                 range: b.range.clone(),
             };
-            cross(columns(&drift), columns(x), &mut b.drift);
+            cross(columns(x), columns(&drift), &mut b.drift);
         }
         self.add(x);
     }
@@ -123,7 +125,7 @@ pub(super) struct Block {
     pub range: Range<usize>,
     /// `[n, n]`, symmetric.
     pub h: Vec<f32>,
-    /// (x̂ − x)ᵀx, `[n, n]`, or empty.
+    /// xᵀ(x̂ − x), `[n, n]`, or empty.
     pub drift: Vec<f32>,
     /// The columns, the largest of the diagonal first.
     pub order: Vec<u32>,
@@ -246,17 +248,48 @@ impl Block {
 fn cholesky(l: &mut [f32], n: usize) -> bool {
     for start in (0..n).step_by(STEP) {
         let end = n.min(start + STEP);
+        // What the columns before `start` take off the block column.
+        let below = &mut l[start * n..];
+        if start > 0 {
+            let block = below[..(end - start) * n].to_vec();
+            let parts = below.par_chunks_mut(PART * n).enumerate();
+            parts.for_each(|(part, rows)| {
+                let (width, count) = (end - start, rows.len() / n);
+                let mut taken = vec![0f32; count * width];
+                let inner = Columns {
+                    data: rows,
+                    cols: n,
+                    range: 0..start,
+                };
+                let block = Columns {
+                    data: &block,
+                    cols: n,
+                    range: 0..start,
+                };
+                products(inner, block, &mut taken);
+                for (i, (row, taken)) in rows
+                    .chunks_exact_mut(n)
+                    .zip(taken.chunks_exact(width))
+                    .enumerate()
+                {
+                    // Above the diagonal nothing is written.
+                    let last = end.min(start + part * PART + i + 1);
+                    for (v, t) in row[start..last].iter_mut().zip(taken) {
+                        *v -= t;
+                    }
+                }
+            });
+        }
         let (above, below) = l.split_at_mut(end * n);
         for i in start..end {
             let (before, row) = above.split_at_mut(i * n);
             let row = &mut row[..n];
             for j in start..i {
                 let other = &before[j * n..][..n];
-                row[j] = ((f64::from(row[j]) - dot(&row[..j], &other[..j])) / f64::from(other[j]))
-                    as f32;
+                let sum = dot(&row[start..j], &other[start..j]);
+                row[j] = ((f64::from(row[j]) - sum) / f64::from(other[j])) as f32;
             }
-            // Columns before `start` are done: the loop below has filled them in.
-            let pivot = f64::from(row[i]) - dot(&row[..i], &row[..i]);
+            let pivot = f64::from(row[i]) - dot(&row[start..i], &row[start..i]);
             if pivot.is_nan() || pivot <= 0.0 {
                 return false;
             }
@@ -266,8 +299,8 @@ fn cholesky(l: &mut [f32], n: usize) -> bool {
         below.par_chunks_mut(n).for_each(|row| {
             for j in start..end {
                 let other = &above[j * n..][..n];
-                row[j] = ((f64::from(row[j]) - dot(&row[..j], &other[..j])) / f64::from(other[j]))
-                    as f32;
+                let sum = dot(&row[start..j], &other[start..j]);
+                row[j] = ((f64::from(row[j]) - sum) / f64::from(other[j])) as f32;
             }
         });
     }

@@ -1,4 +1,4 @@
-//! The inner loops of the methods, over the 32 rows of a tile side by side or along one row.
+//! The inner loops of the methods, over the 32 rows of a tile side by side.
 //!
 //! Each is compiled twice, for any processor and with AVX2 and FMA; what a build of the one gives differs in the last bits from the
 //! other's, so that a calibrated file depends on the processor's family, and on nothing else of the machine.
@@ -59,12 +59,51 @@ dispatched! {
 }
 
 dispatched! {
-    /// Adds `factor · h` to `r`.
-    add(r: &mut [f32], h: &[f32], factor: f32), |step| {
-        for (r, h) in r.iter_mut().zip(h) {
-            *r = step(factor, *h, *r);
+    /// Adds `Σ weights[i·stride + k] · columns_k`, k in order, to each `sums_i`. Few columns stay in the nearest cache:
+    /// callers give at most [`PANEL`] at a time.
+    accumulate(sums: &mut [Lane], columns: &[Lane], weights: &[f32], stride: usize), |step| {
+        for (i, pair) in sums.chunks_mut(2).enumerate() {
+            let row = |i: usize| &weights[i * stride..][..columns.len()];
+            match pair {
+                // Two at a time load the columns once.
+                [a, b] => {
+                    let (mut s, mut t) = (*a, *b);
+                    for ((column, x), y) in columns.iter().zip(row(2 * i)).zip(row(2 * i + 1)) {
+                        for (s, c) in s.iter_mut().zip(column) {
+                            *s = step(*c, *x, *s);
+                        }
+                        for (t, c) in t.iter_mut().zip(column) {
+                            *t = step(*c, *y, *t);
+                        }
+                    }
+                    (*a, *b) = (s, t);
+                }
+                rest => {
+                    for a in rest {
+                        for (column, x) in columns.iter().zip(row(2 * i)) {
+                            for (s, c) in a.iter_mut().zip(column) {
+                                *s = step(*c, *x, *s);
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
+}
+
+/// Columns that are worked on together: 16 KiB of a tile.
+pub(super) const PANEL: usize = 128;
+
+/// `Σ_k weights[i·n + k] · columns_k` of each i: `columns · Mᵀ` of a matrix M `[n, n]`.
+pub(super) fn product(columns: &[Lane], weights: &[f32]) -> Vec<Lane> {
+    let n = columns.len();
+    let mut sums = vec![[0f32; LANES]; n];
+    for start in (0..n).step_by(PANEL) {
+        let columns = &columns[start..n.min(start + PANEL)];
+        accumulate(&mut sums, columns, &weights[start..], n);
+    }
+    sums
 }
 
 #[cfg(test)]
@@ -89,8 +128,16 @@ mod tests {
                 assert_eq!(after[l], before[l] + w * columns[1][l]);
             }
         }
-        let mut r = [1.0, 2.0, 3.0];
-        add(&mut r, &[1.0, -1.0, 0.5], 4.0);
-        assert_eq!(r, [5.0, -2.0, 5.0]);
+        // Small integers: exact in any order.
+        for n in [1, 2, 5, 300] {
+            let columns: Vec<Lane> = (0..n).map(column).map(|c| c.map(|c| c % 7.0)).collect();
+            let matrix: Vec<f32> = (0..n * n).map(|i| (i % 5) as f32 - 2.0).collect();
+            for (i, sums) in product(&columns, &matrix).iter().enumerate() {
+                for l in 0..LANES {
+                    let expected: f32 = (0..n).map(|k| matrix[i * n + k] * columns[k][l]).sum();
+                    assert_eq!(sums[l], expected);
+                }
+            }
+        }
     }
 }

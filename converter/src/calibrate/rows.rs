@@ -1,13 +1,14 @@
 //! The methods applied to rows, and the exponent chosen by what they reach.
 
 use super::descent::{self, residual};
+use super::lanes::LANES;
 use super::{Methods, Solver, drift, gptq};
 use crate::quantize::{self, Objective, QuantizedRow, Quantizer};
 use carat_format::{Coding, PackedRow};
 use rayon::prelude::*;
 
 /// Rows that are quantized together.
-const TILE: usize = 32;
+const TILE: usize = LANES;
 /// Most rows of the sample by whose loss an exponent is chosen.
 const SAMPLE_ROWS: usize = 64;
 /// How far from the exponent of least weighted error others are tried.
@@ -49,29 +50,36 @@ impl Task<'_> {
                 }
             }
             if self.methods.descent {
-                for row in &mut rows {
-                    descent::row(self.quantizer, &self.solver.blocks, row);
-                }
+                descent::tile(self.quantizer, &self.solver.blocks, &mut rows);
             }
-            let finished = rows.into_iter().zip(weights.chunks(cols));
-            out.extend(finished.map(|(r, w)| self.finish(r, w)));
+            let losses = self.losses(&rows);
+            let finished = rows.into_iter().zip(weights.chunks(cols)).zip(losses);
+            out.extend(finished.map(|((row, w), loss)| self.finish(row, w, loss)));
         }
         out
     }
 
-    fn finish(&self, row: Row<'_>, weights: &[f32]) -> QuantizedRow {
-        let (mut error, mut energy, mut loss) = (0.0, 0.0, 0.0);
+    /// `(ŵ − t) H (ŵ − t)ᵀ` of each row.
+    fn losses(&self, rows: &[Row<'_>]) -> [f64; TILE] {
+        let mut losses = [0f64; TILE];
+        for block in &self.solver.blocks {
+            let residuals = residual(self.quantizer, block, rows);
+            for (column, r) in block.range.clone().zip(&residuals) {
+                for ((loss, row), r) in losses.iter_mut().zip(rows).zip(r) {
+                    let error = row.value(self.quantizer, column) - row.target[column];
+                    *loss += f64::from(error) * f64::from(*r);
+                }
+            }
+        }
+        losses
+    }
+
+    fn finish(&self, row: Row<'_>, weights: &[f32], loss: f64) -> QuantizedRow {
+        let (mut error, mut energy) = (0.0, 0.0);
         for (column, w) in weights.iter().enumerate() {
             let difference = f64::from(row.value(self.quantizer, column)) - f64::from(*w);
             error += difference * difference;
             energy += f64::from(*w) * f64::from(*w);
-        }
-        for block in &self.solver.blocks {
-            let r = residual(self.quantizer, block, &row);
-            for (column, r) in block.range.clone().zip(r) {
-                let difference = row.value(self.quantizer, column) - row.target[column];
-                loss += f64::from(difference) * f64::from(r);
-            }
         }
         QuantizedRow {
             packed: row.packed,

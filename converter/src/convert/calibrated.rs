@@ -115,6 +115,10 @@ impl<'s> Conversion<'_, 's> {
             } else {
                 hessian.add(&x);
             }
+            // The checkpoint's own block needs nothing of what is quantized.
+            if let Tensor::FfnDown(b) = tensor {
+                self.exact.finish_with(b, g, &exact)?;
+            }
         }
         let solver = hessian.solve(damping, self.methods.gptq || self.methods.drift);
         Ok(solver.ok_or_else(|| CalibrationError::NotFinite {
@@ -170,7 +174,6 @@ impl<'s> Conversion<'_, 's> {
         for g in 0..self.stream.groups() {
             self.job.check_cancelled()?;
             self.stream.finish(b, g)?;
-            self.exact.finish(b, g)?;
         }
         for tensor in [
             AttnQ(b),

@@ -96,6 +96,16 @@ pub(crate) fn cross(x: Columns<'_>, y: Columns<'_>, sum: &mut [f32]) {
     correlate(x, y, |_| n, sum);
 }
 
+/// The products `XYᵀ`, `[rows of x, rows of y]` row-major, of as many columns of both; bits as [`gram`]'s.
+pub(crate) fn products(x: Columns<'_>, y: Columns<'_>, out: &mut [f32]) {
+    let (m, n, k) = (x.data.len() / x.cols, y.data.len() / y.cols, x.range.len());
+    assert!(k == y.range.len() && x.range.end <= x.cols && y.range.end <= y.cols);
+    assert!(m > 0 && n > 0 && k > 0 && out.len() == m * n);
+    let (a, b) = (&x.data[x.range.start..], &y.data[y.range.start..]);
+    let (a, b) = (Matrix::rows(a, x.cols), Matrix::rows(b, y.cols));
+    library((m, n, k), a, b, out);
+}
+
 /// A range of the columns of a matrix whose rows have `cols` elements.
 #[derive(Clone)]
 pub(crate) struct Columns<'a> {
@@ -151,7 +161,7 @@ const GRAM: Range<usize> = 32..256;
 const GRAM_PARTS: usize = 8;
 
 fn library((m, n, k): (usize, usize, usize), a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
-    // SAFETY: `multiply` and `correlate` have checked that every element of the three matrices lies within its slice;
+    // SAFETY: `multiply`, `correlate` and `products` have checked that every element of the three matrices lies within its slice;
     // strides are lengths of slices, which fit in an isize.
     unsafe {
         matrixmultiply::sgemm(

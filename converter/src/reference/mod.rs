@@ -12,7 +12,7 @@ mod stream;
 mod weights;
 
 pub use gemm::Arithmetic;
-pub(crate) use gemm::{Columns, cross, gram};
+pub(crate) use gemm::{Columns, cross, gram, products};
 pub(crate) use stream::Stream;
 
 use crate::progress::{Progress, Silent};

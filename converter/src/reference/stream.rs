@@ -161,11 +161,21 @@ impl<'c> Stream<'c> {
 
     /// Adds the feed-forward network to the residual stream.
     pub fn finish(&mut self, b: u32, group: usize) -> Result<(), ReferenceError> {
+        let products = self.ffn_products(b, group)?;
+        self.finish_with(b, group, &products)
+    }
+
+    /// The same where [`ffn_products`](Self::ffn_products) are at hand.
+    pub fn finish_with(
+        &mut self,
+        b: u32,
+        group: usize,
+        products: &[f32],
+    ) -> Result<(), ReferenceError> {
         let (mut out, mut scratch) = (Vec::new(), Vec::new());
         let branch = (Tensor::FfnDown(b), Tensor::FfnPostNorm(b));
-        let gated = self.gated(b, &self.groups[group].x)?;
         let x = &mut self.groups[group].x;
-        add_branch(&self.weights, branch, &gated, x, [&mut out, &mut scratch])
+        add_branch(&self.weights, branch, products, x, [&mut out, &mut scratch])
     }
 
     fn gated(&self, b: u32, x: &[f32]) -> Result<Vec<f32>, ReferenceError> {
