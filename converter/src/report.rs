@@ -1,7 +1,7 @@
 //! What a conversion did, tensor by tensor, as JSON.
 
 use crate::source::Checkpoint;
-use carat_format::Coding;
+use carat_format::{Coding, TensorEntry};
 use carat_gguf::Layout;
 use serde::{Serialize, Serializer};
 
@@ -66,6 +66,23 @@ pub fn whole<S: Serializer>(bits: &f64, serializer: S) -> Result<S::Ok, S::Error
         serializer.serialize_u64(*bits as u64)
     } else {
         serializer.serialize_f64(*bits)
+    }
+}
+
+impl TensorReport {
+    /// Of a matrix that is written.
+    pub(crate) fn of(e: &TensorEntry) -> Self {
+        Self {
+            name: e.tensor.name(),
+            shape: vec![e.layout.rows, e.layout.cols],
+            encoding: e.layout.encoding.name().into(),
+            bits: e.layout.encoding.bits(),
+            group: Some(e.layout.group.weights() as u32),
+            power: e.layout.encoding.has_power().then_some(e.power),
+            error: Some(e.error),
+            bytes: e.layout.payload_bytes(),
+            seconds: 0.0,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use carat_converter::source::Checkpoint;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/text/demo.txt")
@@ -150,4 +151,90 @@ fn cancelling_leaves_nothing() {
     let error = convert(&options, &Impatient(AtomicU64::new(0))).unwrap_err();
     assert!(matches!(error, ConvertError::Cancelled), "{error}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// Cancels at the first question after some blocks were quantized; counts how often it was told of progress.
+struct After {
+    weights: u64,
+    done: AtomicU64,
+    steps: AtomicU64,
+}
+
+impl After {
+    fn new(weights: u64) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            weights,
+            done: zero(),
+            steps: zero(),
+        }
+    }
+}
+
+impl Progress for After {
+    fn step(&self, done: u64, _: u64) {
+        self.done.fetch_max(done, Ordering::Relaxed);
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.done.load(Ordering::Relaxed) > self.weights
+    }
+}
+
+#[test]
+fn a_conversion_that_ended_early_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, path) = (dir.path().join("whole.gguf"), dir.path().join("out.gguf"));
+    let counted = After::new(u64::MAX);
+    convert(&options(&whole, Some(demo())), &counted).unwrap();
+    let (whole, all) = (fs::read(whole).unwrap(), counted.steps.into_inner());
+    let options = Options {
+        save_every: Duration::ZERO,
+        ..options(&path, Some(demo()))
+    };
+    let folder = dir.path().join("out.gguf.partial");
+    let pause = || {
+        let error = convert(&options, &After::new(4 << 20)).unwrap_err();
+        assert!(
+            matches!(&error, ConvertError::Paused { path } if *path == folder),
+            "{error}"
+        );
+        assert!(folder.join("state.json").exists() && !path.exists());
+    };
+    pause();
+    // Another run of it is refused meanwhile.
+    let lock = fs::File::open(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let busy = convert(&options, &Silent).unwrap_err();
+    assert!(matches!(busy, ConvertError::Busy { .. }), "{busy}");
+    drop(lock);
+
+    let counted = After::new(u64::MAX);
+    let summary = convert(&options, &counted).unwrap();
+    assert!(summary.resumed.is_some_and(|blocks| blocks >= 2));
+    assert!(counted.steps.into_inner() < all);
+    assert!(fs::read(&path).unwrap() == whole);
+    assert_eq!(summary.report.tensors.len(), 56);
+    assert!(!folder.exists());
+    fs::remove_file(&path).unwrap();
+
+    // What does not fit begins anew: streams cut short, a state that is none, another request.
+    pause();
+    for name in ["streams-0", "streams-1"] {
+        if let Ok(file) = fs::OpenOptions::new().write(true).open(folder.join(name)) {
+            file.set_len(1000).unwrap();
+        }
+    }
+    assert_eq!(convert(&options, &Silent).unwrap().resumed, None);
+    assert!(fs::read(&path).unwrap() == whole);
+    fs::remove_file(&path).unwrap();
+    pause();
+    fs::write(folder.join("state.json"), "{\"key\":7").unwrap();
+    let other = Options {
+        bits: 2.0,
+        ..options.clone()
+    };
+    assert_eq!(convert(&other, &Silent).unwrap().resumed, None);
+    assert!(!folder.exists());
 }

@@ -6,6 +6,7 @@
 
 use super::header::Plan;
 use super::matrix::Calibrated;
+use super::resume::Resume;
 use super::{ConvertError, Job};
 use crate::calibrate::{CalibrationError, Hessian, Methods, Solver};
 use crate::reference::{ReferenceError, Stream};
@@ -18,14 +19,16 @@ const DAMPING: f64 = 0.01;
 /// The same for a tied embedding: its rows are also the inputs of the first block, where all errors weigh alike.
 const TIED_DAMPING: f64 = 1.0;
 
-/// Writes every tensor; reports in file order.
+/// Writes every tensor, from where an earlier conversion stopped; reports in file order, and the blocks that were
+/// done already.
 pub(super) fn tensors(
     job: &Job<'_>,
     plan: &mut Plan,
     offsets: Vec<(Tensor, u64)>,
     sequences: &[Vec<u32>],
     methods: Methods,
-) -> Result<Vec<TensorReport>, ConvertError> {
+    mut resume: Option<&mut Resume>,
+) -> Result<(Vec<TensorReport>, Option<u32>), ConvertError> {
     let mut run = Conversion {
         job,
         plan,
@@ -39,19 +42,26 @@ pub(super) fn tensors(
         run.write(*tensor, None)?;
     }
     let hyper = job.source.hyper();
-    run.embedding(hyper.tied)?;
-    for b in 0..hyper.block_count {
+    let resumed = match &resume {
+        Some(resume) => run.go_on(resume),
+        None => None,
+    };
+    if resumed.is_none() {
+        run.embedding(hyper.tied)?;
+    }
+    for b in resumed.unwrap_or(0)..hyper.block_count {
         run.block(b)?;
+        if let Some(resume) = resume.as_deref_mut().filter(|r| r.due()) {
+            run.save(resume, b + 1)?;
+        }
     }
     if !hyper.tied {
         let solver = run.gather(Tensor::Output, DAMPING, |s, g| s.outputs(g))?;
         run.write(Tensor::Output, Some(&solver))?;
     }
     let mut reports = run.reports;
-    Ok(offsets
-        .iter()
-        .filter_map(|(t, _)| reports.remove(t))
-        .collect())
+    let ordered = offsets.iter().filter_map(|(t, _)| reports.remove(t));
+    Ok((ordered.collect(), resumed))
 }
 
 struct Conversion<'j, 's> {
@@ -66,6 +76,35 @@ struct Conversion<'j, 's> {
 }
 
 impl<'s> Conversion<'_, 's> {
+    /// Takes what an earlier conversion has done; the next block, where there is anything.
+    fn go_on(&mut self, resume: &Resume) -> Option<u32> {
+        let streams = [&self.stream, &self.exact];
+        let values = streams.iter().map(|s| s.residual_len()).sum();
+        let position = resume.position(self.plan, values)?;
+        let mut rest = &position.streams[..];
+        for stream in [&mut self.stream, &mut self.exact] {
+            rest = stream.set_residuals(rest);
+        }
+        for (tensor, seconds) in position.matrices {
+            let entry = self.plan.directory.matrix(tensor)?;
+            self.job.advance(entry.layout.rows * entry.layout.cols);
+            let report = TensorReport {
+                seconds,
+                ..TensorReport::of(entry)
+            };
+            self.reports.insert(tensor, report);
+        }
+        Some(position.block)
+    }
+
+    fn save(&self, resume: &mut Resume, blocks: u32) -> Result<(), ConvertError> {
+        let matrices = self.reports.iter().filter(|(t, _)| !t.is_vector());
+        let matrices = matrices.map(|(t, r)| (*t, r.seconds));
+        let streams = [&self.stream, &self.exact].into_iter();
+        let streams = streams.flat_map(|s| (0..s.groups()).map(move |g| s.residual(g)));
+        resume.save(self.job.output, self.plan, blocks, matrices, streams)
+    }
+
     fn write(&mut self, tensor: Tensor, solver: Option<&Solver>) -> Result<Vec<f32>, ConvertError> {
         let calibrated = Calibrated {
             solver,

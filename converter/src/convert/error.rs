@@ -67,8 +67,12 @@ pub enum ConvertError {
     Engine(carat::Error),
     #[error("the threads cannot be started: {fault}")]
     Threads { fault: String },
+    #[error("{}: another conversion is writing this target; wait for it or give another name", path.display())]
+    Busy { path: PathBuf },
     #[error("cancelled; nothing was written")]
     Cancelled,
+    #[error("cancelled; the same command goes on from what is kept in {}", path.display())]
+    Paused { path: PathBuf },
 }
 
 impl From<carat::Error> for ConvertError {

@@ -5,7 +5,7 @@ use crate::source::Checkpoint;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use tempfile::{Builder, NamedTempFile};
+use tempfile::{Builder, NamedTempFile, TempPath};
 
 /// The file being written.
 #[derive(Debug)]
@@ -64,6 +64,38 @@ impl Output {
             .set_len(len)
             .map_err(|e| output.error(e))?;
         Ok(output)
+    }
+
+    /// The same of a file that stays where it is until it is published: `path`, whose content counts if `keep`.
+    pub fn resume(
+        options: &Options,
+        source: &Checkpoint,
+        len: u64,
+        (path, keep): (&Path, bool),
+    ) -> Result<Self, ConvertError> {
+        Self::check(options, source)?;
+        let fault = |error| ConvertError::TargetDirectory {
+            path: path.into(),
+            error,
+        };
+        let mut open = std::fs::OpenOptions::new();
+        let open = open.read(true).write(true).create(true).truncate(!keep);
+        let file = open.open(path).map_err(fault)?;
+        let mut kept = TempPath::try_from_path(path).map_err(fault)?;
+        kept.disable_cleanup(true);
+        let output = Self {
+            file: NamedTempFile::from_parts(file, kept),
+            target: options.output.clone(),
+            len,
+        };
+        let sized = output.file.as_file().set_len(len);
+        sized.map_err(|e| output.error(e))?;
+        Ok(output)
+    }
+
+    /// Puts what is written on the disk.
+    pub fn sync(&self) -> Result<(), ConvertError> {
+        self.file.as_file().sync_data().map_err(|e| self.error(e))
     }
 
     /// The temporary name.

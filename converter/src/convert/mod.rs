@@ -14,6 +14,7 @@ mod hash;
 mod header;
 mod matrix;
 mod own;
+mod resume;
 mod role;
 mod rule;
 mod vector;
@@ -32,10 +33,11 @@ use exact::TernaryMatrices;
 use file::Output;
 use header::Plan;
 use matrix::Calibrated;
+use resume::Resume;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Names the code that decides a converted file's bytes. The same source, options and version give the same
 /// file; another version may give another.
@@ -64,6 +66,9 @@ pub struct Options {
     pub threads: Option<usize>,
     /// Replace an existing file.
     pub force: bool,
+    /// How often a calibrated conversion saves what it has done, in a folder beside the target from which the same
+    /// conversion goes on if this one ends before its time. A shorter one leaves nothing.
+    pub save_every: Duration,
 }
 
 impl Default for Options {
@@ -79,6 +84,7 @@ impl Default for Options {
             calibration: None,
             threads: None,
             force: false,
+            save_every: Duration::from_secs(60),
         }
     }
 }
@@ -100,6 +106,8 @@ pub struct Summary {
     pub peak_resident_bytes: Option<u64>,
     /// Matrices that hold −s, 0 and s alone and kept every code.
     pub ternary: usize,
+    /// Blocks that an earlier conversion had done, where this one went on with them.
+    pub resumed: Option<u32>,
     /// Every tensor.
     #[serde(skip)]
     pub report: Report,
@@ -123,7 +131,8 @@ pub fn parts(options: &Options) -> Vec<&'static str> {
 /// # Errors
 /// A source that cannot be read, a target that cannot be written or exists, a model outside the format's
 /// range, a rule that matches no matrix, cancellation. Nothing is left under the target's name then, nor under the temporary one unless
-/// the process was killed.
+/// the process was killed; what a calibrated conversion has saved ([`Options::save_every`]) stays where it was cancelled, killed,
+/// or met a full disk.
 pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, ConvertError> {
     let started = Instant::now();
     let encoding = match Encoding::from_bits(options.bits) {
@@ -145,7 +154,39 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     if options.target.is_some() && options.calibration.is_none() {
         return Err(ConvertError::TargetText);
     }
-    let ternary = TernaryMatrices::find(&source, || match progress.cancelled() {
+    let base = Coding {
+        encoding,
+        group: options.group,
+    };
+    if options.calibration.is_none() {
+        return run(options, &source, base, None, progress, started);
+    }
+    let mut resume = Resume::open(options, &source)?;
+    let result = run(options, &source, base, Some(&mut resume), progress, started);
+    match result {
+        Err(ConvertError::Cancelled) if resume.saved() => Err(ConvertError::Paused {
+            path: resume.folder().into(),
+        }),
+        Err(e @ (ConvertError::DiskFull { .. } | ConvertError::Write { .. })) if resume.saved() => {
+            Err(e)
+        }
+        done => {
+            resume.remove();
+            done
+        }
+    }
+}
+
+/// Converts a source that may be, into a target that may be.
+fn run(
+    options: &Options,
+    source: &Checkpoint,
+    base: Coding,
+    mut resume: Option<&mut Resume>,
+    progress: &dyn Progress,
+    started: Instant,
+) -> Result<Summary, ConvertError> {
+    let ternary = TernaryMatrices::find(source, || match progress.cancelled() {
         true => Err(ConvertError::Cancelled),
         false => Ok(()),
     })?;
@@ -159,20 +200,30 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     let sequences = match &options.calibration {
         None => None,
         Some(c) => Some(match &c.text {
-            Text::File(path) => calibrate::chunks(&source, path, c)?,
-            Text::Own => {
-                let part = Part::new(progress, 0, 1, of);
-                own::sequences(options, c, calibrate::chunk_length(&source), &part)?
-            }
+            Text::File(path) => calibrate::chunks(source, path, c)?,
+            Text::Own => match resume.as_ref().and_then(|r| r.sequences()) {
+                Some(sequences) => sequences,
+                None => {
+                    let part = Part::new(progress, 0, 1, of);
+                    let length = calibrate::chunk_length(source);
+                    let sequences = own::sequences(options, c, length, &part)?;
+                    if let Some(r) = &mut resume {
+                        r.keep_sequences(&sequences)?;
+                    }
+                    sequences
+                }
+            },
         }),
     };
     let calibrated = sequences.as_deref().zip(options.calibration.as_ref());
-    let base = Coding {
-        encoding,
-        group: options.group,
-    };
     let allocation = match (options.target, calibrated) {
-        (Some(target), Some((sequences, c))) => {
+        (Some(target), Some((sequences, c))) => 'found: {
+            let matrices = source.hyper().tensors().into_iter();
+            let matrices: Vec<Tensor> = matrices.filter(|t| !t.is_vector()).collect();
+            let kept = resume.as_ref().and_then(|r| r.allocation(&matrices));
+            if let Some(kept) = kept {
+                break 'found kept;
+            }
             let part = Part::new(progress, of - 2, 1, of);
             let asked = Asked {
                 options,
@@ -180,7 +231,11 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
                 ternary: &ternary,
                 target,
             };
-            pool.install(|| allocate(&source, &asked, sequences, c, &part))?
+            let found = pool.install(|| allocate(source, &asked, sequences, c, &part))?;
+            if let Some(r) = &mut resume {
+                r.keep_allocation(&found)?;
+            }
+            found
         }
         _ => Allocation::new(),
     };
@@ -192,12 +247,15 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
         let base = allocated.unwrap_or_else(|| ternary.coding(tensor, base));
         rule::coding(base, &options.rules, &tensor.name())
     };
-    let mut plan = Plan::new(&source, coding)?;
+    let mut plan = Plan::new(source, coding)?;
     let layout = plan.lay_out()?;
-    let output = Output::create(options, &source, layout.file_len)?;
+    let output = match &resume {
+        None => Output::create(options, source, layout.file_len)?,
+        Some(r) => Output::resume(options, source, layout.file_len, (&r.data(), r.saved()))?,
+    };
 
     let job = Job {
-        source: &source,
+        source,
         output: &output,
         ternary: &ternary,
         progress,
@@ -206,13 +264,18 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     };
     let offsets = source.hyper().tensors().into_iter();
     let offsets = offsets.zip(layout.tensor_offsets.iter().copied());
+    let mut resumed = None;
     let tensors = pool.install(|| -> Result<_, ConvertError> {
         let tensors = match calibrated {
             None => offsets
                 .map(|(tensor, offset)| Ok(job.tensor(&mut plan, tensor, offset, None)?.0))
                 .collect::<Result<_, ConvertError>>()?,
             Some((sequences, c)) => {
-                calibrated::tensors(&job, &mut plan, offsets.collect(), sequences, c.methods)?
+                let offsets = offsets.collect();
+                let (tensors, went_on) =
+                    calibrated::tensors(&job, &mut plan, offsets, sequences, c.methods, resume)?;
+                resumed = went_on;
+                tensors
             }
         };
         hash::fill(&job, &mut plan, &layout)?;
@@ -227,7 +290,7 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     finalize(output.path(), &layout, &finals)?;
     output.publish(options)?;
 
-    let report = Report::new(&source, base, &layout, tensors);
+    let report = Report::new(source, base, &layout, tensors);
     Ok(Summary {
         weights: report.weights,
         bytes: report.bytes,
@@ -236,6 +299,7 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
         seconds: started.elapsed().as_secs_f64(),
         peak_resident_bytes: peak_resident_bytes(),
         ternary: kept,
+        resumed,
         report,
     })
 }
@@ -373,13 +437,7 @@ impl Job<'_> {
         {
             e.offset = offset;
             decoded = self.matrix(e, calibrated)?;
-            report.shape = vec![e.layout.rows, e.layout.cols];
-            report.encoding = e.layout.encoding.name().into();
-            report.bits = e.layout.encoding.bits();
-            report.group = Some(e.layout.group.weights() as u32);
-            report.power = e.layout.encoding.has_power().then_some(e.power);
-            report.error = Some(e.error);
-            report.bytes = e.layout.payload_bytes();
+            report = TensorReport::of(e);
         }
         report.seconds = started.elapsed().as_secs_f64();
         Ok((report, decoded))

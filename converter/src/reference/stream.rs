@@ -94,6 +94,22 @@ impl<'c> Stream<'c> {
         &self.groups[group].x
     }
 
+    /// Values of the residual streams of all groups.
+    pub fn residual_len(&self) -> usize {
+        let width = self.weights.checkpoint().hyper().embedding_length as usize;
+        let positions: usize = self.groups.iter().map(|g| g.tokens.len()).sum();
+        positions * width
+    }
+
+    /// Takes the residual streams of all groups from the beginning of `values`; gives the rest.
+    pub fn set_residuals<'v>(&mut self, mut values: &'v [f32]) -> &'v [f32] {
+        let width = self.weights.checkpoint().hyper().embedding_length as usize;
+        for g in &mut self.groups {
+            g.x = take(&mut values, g.tokens.len() * width).to_vec();
+        }
+        values
+    }
+
     /// The inputs of the queries, keys and values of block `b`, `[positions, D]`.
     pub fn attention_inputs(&self, b: u32, group: usize) -> Result<Vec<f32>, ReferenceError> {
         self.normed(Tensor::AttnNorm(b), group)

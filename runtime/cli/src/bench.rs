@@ -169,7 +169,7 @@ impl Run<'_> {
 
     fn forward(&mut self, tokens: &[u32], want: Want, next: &mut u32) -> Result<()> {
         if interrupt::requested() {
-            return Err(Interrupted("").into());
+            return Err(Interrupted("".into()).into());
         }
         let mut sink = |o: carat::Output| *next = o.argmax;
         pollster::block_on(self.session.forward(tokens, want, &mut sink))?;

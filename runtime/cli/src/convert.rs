@@ -52,6 +52,7 @@ pub fn run(args: ConvertArgs) -> Result<()> {
         calibration,
         threads: args.threads,
         force: args.force,
+        ..Options::default()
     };
     if let Some(report) = &args.report {
         if same_file(report, &options.output) {
@@ -141,7 +142,15 @@ pub fn convert(options: &Options) -> Result<Summary> {
     let result = convert::convert(options, &bar);
     bar.clear();
     match result {
-        Err(ConvertError::Cancelled) => Err(Interrupted("; nothing was written").into()),
+        Err(ConvertError::Cancelled) => Err(Interrupted("; nothing was written".into()).into()),
+        Err(ConvertError::Paused { path }) => Err(Interrupted(
+            format!(
+                "; the same command goes on from what is kept in {}",
+                path.display()
+            )
+            .into(),
+        )
+        .into()),
         result => Ok(result?),
     }
 }
@@ -156,8 +165,11 @@ fn describe(s: &Summary) -> String {
         0 => String::new(),
         n => format!("\n{n} matrices are ternary in the checkpoint; their codes lose nothing"),
     };
+    let resumed = s.resumed.map_or(String::new(), |n| {
+        format!("\nwent on after block {n}, which an earlier run had reached")
+    });
     format!(
-        "{}, {ratio:.2}x smaller than {}\n{:.3} bits a weight, {:.1} s{memory}{ternary}",
+        "{}, {ratio:.2}x smaller than {}\n{:.3} bits a weight, {:.1} s{memory}{ternary}{resumed}",
         term::bytes(s.bytes),
         term::bytes(s.report.source_bytes),
         s.payload_bpw,

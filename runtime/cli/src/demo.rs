@@ -154,7 +154,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         ));
     }
     if interrupt::requested() {
-        return Err(Interrupted("").into());
+        return Err(Interrupted("".into()).into());
     }
     Ok(())
 }

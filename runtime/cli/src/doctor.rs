@@ -110,7 +110,7 @@ pub fn run(args: DoctorArgs) -> Result<()> {
     let report = examine(&args, prepared);
     bar.clear();
     let report = match report {
-        Err(_) if interrupt::requested() => return Err(Interrupted("").into()),
+        Err(_) if interrupt::requested() => return Err(Interrupted("".into()).into()),
         report => report?,
     };
     if args.json {
@@ -228,7 +228,7 @@ fn adapter_report(
         }
     }
     if interrupt::requested() {
-        return Err(Interrupted("").into());
+        return Err(Interrupted("".into()).into());
     }
     Ok(report)
 }

@@ -98,7 +98,7 @@ pub fn run(args: EmbedArgs) -> Result<()> {
     let mut embeddings = Vec::with_capacity(tokenized.len());
     for ids in &tokenized {
         if interrupt::requested() {
-            return Err(Interrupted("").into());
+            return Err(Interrupted("".into()).into());
         }
         embeddings.push(pollster::block_on(session.embed(ids, pooling)).with_context(shown)?);
         bar.step(embeddings.len() as u64, tokenized.len() as u64);

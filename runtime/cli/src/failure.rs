@@ -15,7 +15,7 @@ pub struct OutputClosed;
 /// Ctrl-C.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted{0}")]
-pub struct Interrupted(pub &'static str);
+pub struct Interrupted(pub std::borrow::Cow<'static, str>);
 
 /// The exit code of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;

@@ -102,7 +102,9 @@ fn floats(args: &LogitsArgs) -> Result<()> {
 /// The error of an operation, or that Ctrl-C ended it.
 pub fn interrupted<T, E: Into<anyhow::Error>>(result: Result<T, E>) -> Result<T> {
     match result {
-        Err(_) if crate::interrupt::requested() => Err(crate::failure::Interrupted("").into()),
+        Err(_) if crate::interrupt::requested() => {
+            Err(crate::failure::Interrupted("".into()).into())
+        }
         result => result.map_err(Into::into),
     }
 }

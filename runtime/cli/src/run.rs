@@ -154,7 +154,7 @@ pub fn run(args: RunArgs) -> Result<()> {
         summary(&timings, &generation, &session.device());
     }
     if interrupt::requested() {
-        return Err(Interrupted("; the text above is what there is").into());
+        return Err(Interrupted("; the text above is what there is".into()).into());
     }
     Ok(())
 }

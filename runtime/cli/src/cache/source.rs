@@ -141,7 +141,7 @@ fn hash(files: &[PathBuf]) -> Result<Hash> {
                 .with_context(|| file.display().to_string())?
             {
                 Some(hash) => Ok(hash),
-                None => Err(Interrupted("; nothing was written").into()),
+                None => Err(Interrupted("; nothing was written".into()).into()),
             }
         })
         .collect();
