@@ -10,3 +10,4 @@ pub mod quantize;
 pub mod reference;
 pub mod report;
 pub mod source;
+pub mod text;

@@ -11,6 +11,7 @@ use carat_converter::hf_tokenizer::HfTokenizer;
 use carat_converter::progress::{Progress, Silent};
 use carat_converter::reference::Reference;
 use carat_converter::source::Checkpoint;
+use carat_converter::text::TextError;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -115,7 +116,7 @@ fn faults_of_the_text_have_names_and_leave_nothing() {
     };
     assert!(matches!(
         fault(texts.join("missing.txt")),
-        CalibrationError::Read { .. }
+        CalibrationError::Text(TextError::Read { .. })
     ));
     assert!(matches!(
         fault(text("short.txt", b"It was a dark night.")),
@@ -127,7 +128,7 @@ fn faults_of_the_text_have_names_and_leave_nothing() {
     ));
     assert!(matches!(
         fault(text("latin1.txt", b"caf\xe9")),
-        CalibrationError::NotUtf8 { at: 3, .. }
+        CalibrationError::Text(TextError::NotUtf8 { at: 3, .. })
     ));
 }
 

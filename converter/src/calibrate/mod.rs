@@ -26,6 +26,7 @@ pub use hessian::{Hessian, Solver};
 pub use rows::{Task, choose_power};
 pub(crate) use text::{chunk_length, chunks};
 
+use crate::text::TextError;
 use std::path::PathBuf;
 
 /// Which text a conversion is calibrated on, and how.
@@ -87,13 +88,8 @@ impl Default for Methods {
 #[non_exhaustive]
 #[allow(missing_docs)] // The messages describe the fields.
 pub enum CalibrationError {
-    #[error("{}: the calibration text cannot be read: {error}", path.display())]
-    Read {
-        path: PathBuf,
-        error: std::io::Error,
-    },
-    #[error("{}: the calibration text is not UTF-8 at byte {at}; save it as UTF-8", path.display())]
-    NotUtf8 { path: PathBuf, at: usize },
+    #[error("calibration: {0}")]
+    Text(#[from] TextError),
     #[error(
         "{}: the calibration text has {found} tokens, expected at least {expected}; give a longer text",
         path.display()
@@ -103,12 +99,6 @@ pub enum CalibrationError {
         found: usize,
         expected: usize,
     },
-    #[error(
-        "the calibration text has token {found}, expected one below {vocab_size}, the rows of the embedding"
-    )]
-    Token { found: u32, vocab_size: u32 },
-    #[error("the calibration text cannot be tokenized: {fault}")]
-    Tokenizer { fault: String },
     #[error(
         "the inputs of '{tensor}' are not finite on the calibration text; is the checkpoint damaged?"
     )]

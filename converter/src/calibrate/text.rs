@@ -1,9 +1,8 @@
 //! The calibration text: which of its chunks are run.
 
 use super::{Calibration, CalibrationError};
-use crate::hf_tokenizer::HfTokenizer;
-use crate::source::{Checkpoint, TokenizerSource};
-use carat::text::{Tokenizer, TokenizerData};
+use crate::source::Checkpoint;
+use crate::text;
 use std::path::Path;
 
 /// Tokens of a chunk, or the model's context where that is shorter.
@@ -17,16 +16,8 @@ pub(crate) fn chunks(
     path: &Path,
     calibration: &Calibration,
 ) -> Result<Vec<Vec<u32>>, CalibrationError> {
-    let bytes = std::fs::read(path).map_err(|error| CalibrationError::Read {
-        path: path.into(),
-        error,
-    })?;
-    let text = String::from_utf8(bytes).map_err(|e| CalibrationError::NotUtf8 {
-        path: path.into(),
-        at: e.utf8_error().valid_up_to(),
-    })?;
-    let tokenizer = tokenizer(source)?;
-    let tokens = tokenizer.encode_prompt(&text, false);
+    let text = text::read(path)?;
+    let (tokens, bos) = text::tokens(source, &text)?;
     let chunk = chunk_length(source);
     if tokens.len() < chunk {
         return Err(CalibrationError::Short {
@@ -35,14 +26,6 @@ pub(crate) fn chunks(
             expected: chunk,
         });
     }
-    let vocab_size = source.hyper().vocab_size;
-    if let Some(found) = tokens.iter().find(|t| **t >= vocab_size) {
-        return Err(CalibrationError::Token {
-            found: *found,
-            vocab_size,
-        });
-    }
-    let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
     let found = tokens.len() / chunk;
     let chosen = choose(found, (calibration.tokens / chunk).max(1), calibration.seed);
     Ok(chosen
@@ -60,24 +43,6 @@ pub(crate) fn chunks(
 /// Tokens of a chunk.
 pub(crate) fn chunk_length(source: &Checkpoint) -> usize {
     CHUNK.min(source.hyper().context_length as usize).max(1)
-}
-
-fn tokenizer(source: &Checkpoint) -> Result<Tokenizer, CalibrationError> {
-    let fault = |e: &dyn std::fmt::Display| CalibrationError::Tokenizer {
-        fault: e.to_string(),
-    };
-    let data = match source.tokenizer() {
-        TokenizerSource::Directory(directory) => {
-            HfTokenizer::load(directory).map_err(|e| fault(&e))?.data
-        }
-        TokenizerSource::Metadata => {
-            let header = source
-                .header()
-                .ok_or_else(|| fault(&"there is no header"))?;
-            TokenizerData::from_gguf(&header).map_err(|e| fault(&e))?
-        }
-    };
-    Tokenizer::new(&data).map_err(|e| fault(&e))
 }
 
 /// `wanted` of the numbers below `found`, or all of them, ascending.

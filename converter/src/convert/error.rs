@@ -1,9 +1,11 @@
 //! Why a checkpoint is not converted.
 
 use crate::calibrate::CalibrationError;
+use crate::eval::EvalError;
 use crate::hf_tokenizer::HfTokenizerError;
 use crate::reference::ReferenceError;
 use crate::source::SourceError;
+use crate::text::TextError;
 use std::path::PathBuf;
 
 /// A fault of the source, the target or the request.
@@ -33,6 +35,10 @@ pub enum ConvertError {
     Tokenizer(#[from] HfTokenizerError),
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+    #[error("the quality card: {0}")]
+    CardText(#[from] TextError),
+    #[error("the quality card: {0}; try another text, or none")]
+    Card(EvalError),
     #[error("the model does not fit the file format: {0}")]
     Format(#[from] carat_format::FormatError),
     #[error(

@@ -35,6 +35,8 @@ impl Default for Finals {
 
 /// Positions of the probing and the golden text together.
 const POSITIONS: u32 = 256;
+/// Positions computed together: the golden prompt.
+pub(super) const BATCH: u32 = keys::GOLDEN_PROMPT_LEN as u32;
 /// Files from this size on are probed with little resident memory rather than fast.
 const LARGE_FILE: u64 = 512 << 20;
 
@@ -50,7 +52,7 @@ pub(super) fn probe(
     progress: &dyn Progress,
 ) -> Result<Finals, ConvertError> {
     let cancelled = || progress.cancelled();
-    let mut session = open(path, threads)?;
+    let mut session = open(path, threads, BATCH)?;
     let start = session.model().tokenizer()?.bos().unwrap_or(0);
     let found = pollster::block_on(Probe::run(&mut session, start, &cancelled))?;
     drop(session);
@@ -65,7 +67,7 @@ pub(super) fn probe(
         .for_each(|(to, from)| *to = *from);
     // The unit has to be in the file before the golden vectors are computed.
     finalize(path, layout, &finals)?;
-    let mut session = open(path, threads)?;
+    let mut session = open(path, threads, BATCH)?;
     let golden = pollster::block_on(Golden::run(&mut session, &finals.golden_prompt, &cancelled))?;
     finals
         .golden_checksums
@@ -75,13 +77,18 @@ pub(super) fn probe(
     Ok(finals)
 }
 
-pub(super) fn open(path: &Path, threads: Option<usize>) -> Result<Session, ConvertError> {
+/// A session on the CPU that computes `batch` positions together and holds as many results.
+pub(super) fn open(
+    path: &Path,
+    threads: Option<usize>,
+    batch: u32,
+) -> Result<Session, ConvertError> {
     let model = Model::open(path, Verify::Structure)?;
     let options = SessionOptions {
         device: DeviceChoice::Cpu,
         context: POSITIONS,
-        batch: keys::GOLDEN_PROMPT_LEN as u32,
-        outputs: keys::GOLDEN_PROMPT_LEN as u32,
+        batch,
+        outputs: batch,
         threads,
         release_weights: model.len() > LARGE_FILE,
     };
@@ -93,8 +100,6 @@ pub(super) fn open(path: &Path, threads: Option<usize>) -> Result<Session, Conve
 /// # Errors
 /// The file cannot be written; a key that the layout lacks, or of another width.
 pub fn finalize(path: &Path, layout: &Layout, finals: &Finals) -> Result<(), ConvertError> {
-    let error = |error| write_error(path.into(), layout.file_len, error);
-    let file = OpenOptions::new().write(true).open(path).map_err(error)?;
     let prompt = finals
         .golden_prompt
         .iter()
@@ -113,10 +118,21 @@ pub fn finalize(path: &Path, layout: &Layout, finals: &Finals) -> Result<(), Con
         (keys::GOLDEN_PROMPT, prompt),
         (keys::GOLDEN_CHECKSUMS, checksums),
     ];
+    patch(path, layout, &values)
+}
+
+/// Writes values of fixed width over those of the header at `path`, laid out as `layout`.
+pub(super) fn patch(
+    path: &Path,
+    layout: &Layout,
+    values: &[(&str, Vec<u8>)],
+) -> Result<(), ConvertError> {
+    let error = |error| write_error(path.into(), layout.file_len, error);
+    let file = OpenOptions::new().write(true).open(path).map_err(error)?;
     for (key, bytes) in values {
         match layout.value_offset(key) {
             Some(range) if range.end - range.start == bytes.len() as u64 => {
-                write_all_at(&file, &bytes, range.start).map_err(error)?;
+                write_all_at(&file, bytes, range.start).map_err(error)?;
             }
             _ => {
                 let fault = format!("'{key}' has no room for {} bytes", bytes.len());

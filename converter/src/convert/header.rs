@@ -4,7 +4,7 @@ use super::ConvertError;
 use crate::hf_tokenizer::HfTokenizer;
 use crate::source::{Checkpoint, Generation, TokenizerSource};
 use carat_format::{
-    Coding, Directory, ModelSpec, Table, Tensor, TensorEntry, TensorLayout, Vector, keys,
+    Card, Coding, Directory, ModelSpec, Table, Tensor, TensorEntry, TensorLayout, Vector, keys,
 };
 use carat_gguf::{Layout, OwnedValue, Parse, TensorType, Writer, parse};
 
@@ -17,6 +17,8 @@ pub(super) struct Plan {
     pub directory: Directory,
     /// A hash for each 4 MiB of tensor data.
     pub segments: Vec<[u8; 32]>,
+    /// The quality card, its figures unset.
+    pub card: Option<Card>,
     /// Name, tokenizer, defaults for sampling.
     extra: Vec<(String, OwnedValue)>,
 }
@@ -25,6 +27,7 @@ impl Plan {
     /// Matrices in the coding of their names, everything that needs weights still unset.
     pub fn new(
         source: &Checkpoint,
+        card: Option<Card>,
         coding: impl Fn(Tensor) -> Coding,
     ) -> Result<Self, ConvertError> {
         let hyper = source.hyper();
@@ -66,6 +69,7 @@ impl Plan {
             spec: hyper.spec(DEFAULT_RESIDUAL_EXPONENT),
             directory,
             segments: vec![[0; 32]; data.div_ceil(keys::SEGMENT) as usize],
+            card,
             extra: extra(source)?,
         })
     }
@@ -83,6 +87,9 @@ impl Plan {
         writer.kv(keys::SEGMENT_HASH, self.segments.concat())?;
         writer.kv(keys::GOLDEN_PROMPT, vec![0u32; keys::GOLDEN_PROMPT_LEN])?;
         writer.kv(keys::GOLDEN_CHECKSUMS, vec![0u64; keys::GOLDEN_POSITIONS])?;
+        for (key, value) in self.card.iter().flat_map(Card::to_metadata) {
+            writer.kv(key, value)?;
+        }
         for (key, value) in &self.extra {
             writer.kv(key.as_str(), value.clone())?;
         }
@@ -108,6 +115,7 @@ impl Plan {
             Parse::Complete(header) => {
                 let spec = ModelSpec::from_header(&header)?;
                 Directory::from_header(&header, &spec)?;
+                Card::from_header(&header, spec.vocab_size, spec.context_length)?;
                 Ok(())
             }
             Parse::NeedMore(n) => Err(ConvertError::HeaderCheck {

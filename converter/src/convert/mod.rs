@@ -6,6 +6,7 @@
 //! can tell ([`finalize`]). The target's name appears at the end, by one rename.
 
 mod calibrated;
+mod card;
 mod error;
 mod exact;
 mod file;
@@ -19,6 +20,7 @@ mod role;
 mod rule;
 mod vector;
 
+pub use card::CardText;
 pub use error::ConvertError;
 pub use finalize::{Finals, finalize};
 pub use rule::{Rule, RuleError};
@@ -28,7 +30,7 @@ use crate::calibrate::{self, Calibration, Text};
 use crate::progress::{Part, Progress};
 use crate::report::{Report, TensorReport, peak_resident_bytes};
 use crate::source::{Checkpoint, Kind};
-use carat_format::{Coding, Encoding, ScaleGroup, Tensor, TensorEntry};
+use carat_format::{Card, Coding, Encoding, ScaleGroup, Tensor, TensorEntry};
 use exact::TernaryMatrices;
 use file::Output;
 use header::Plan;
@@ -62,6 +64,8 @@ pub struct Options {
     pub target: Option<Target>,
     /// The text that codes and scales are fitted to; free of data where absent.
     pub calibration: Option<Calibration>,
+    /// What the file's quality is measured on; no quality card where absent.
+    pub card: Option<CardText>,
     /// Threads; the machine's where absent. The file does not depend on it.
     pub threads: Option<usize>,
     /// Replace an existing file.
@@ -82,6 +86,7 @@ impl Default for Options {
             rules: Vec::new(),
             target: None,
             calibration: None,
+            card: None,
             threads: None,
             force: false,
             save_every: Duration::from_secs(60),
@@ -106,6 +111,9 @@ pub struct Summary {
     pub peak_resident_bytes: Option<u64>,
     /// Matrices that hold −s, 0 and s alone and kept every code.
     pub ternary: usize,
+    /// What the quality card says.
+    #[serde(skip)]
+    pub card: Option<Card>,
     /// Blocks that an earlier conversion had done, where this one went on with them.
     pub resumed: Option<u32>,
     /// Every tensor.
@@ -121,6 +129,7 @@ pub fn parts(options: &Options) -> Vec<&'static str> {
         ("sampling a text", samples),
         ("measuring what bits do", options.target.is_some()),
         ("quantizing", true),
+        ("measuring quality", options.card.is_some()),
     ];
     let there = all.into_iter().filter(|(_, there)| *there);
     there.map(|(name, _)| name).collect()
@@ -197,6 +206,9 @@ fn run(
             fault: e.to_string(),
         })?;
     let of = parts(options).len() as u64;
+    let quantizing = of - 1 - u64::from(options.card.is_some());
+    let card = options.card.as_ref();
+    let card = card.map(|text| card::plan(source, text)).transpose()?;
     let sequences = match &options.calibration {
         None => None,
         Some(c) => Some(match &c.text {
@@ -224,7 +236,7 @@ fn run(
             if let Some(kept) = kept {
                 break 'found kept;
             }
-            let part = Part::new(progress, of - 2, 1, of);
+            let part = Part::new(progress, quantizing - 1, 1, of);
             let asked = Asked {
                 options,
                 base,
@@ -240,14 +252,14 @@ fn run(
         _ => Allocation::new(),
     };
     // By itself quantizing counts weights.
-    let last = Part::new(progress, of - 1, 1, of);
-    let progress: &dyn Progress = if of > 1 { &last } else { progress };
+    let (whole, part) = (progress, Part::new(progress, quantizing, 1, of));
+    let progress: &dyn Progress = if of > 1 { &part } else { progress };
     let coding = |tensor: Tensor| {
         let allocated = allocation.get(&tensor).copied();
         let base = allocated.unwrap_or_else(|| ternary.coding(tensor, base));
         rule::coding(base, &options.rules, &tensor.name())
     };
-    let mut plan = Plan::new(source, coding)?;
+    let mut plan = Plan::new(source, card.flatten(), coding)?;
     let layout = plan.lay_out()?;
     let output = match &resume {
         None => Output::create(options, source, layout.file_len)?,
@@ -288,6 +300,11 @@ fn run(
     output.write_at(&layout.header, 0)?;
     let finals = finalize::probe(output.path(), &layout, options.threads, progress)?;
     finalize(output.path(), &layout, &finals)?;
+    if let Some(card) = &mut plan.card {
+        let part = Part::new(whole, of - 1, 1, of);
+        let of = (source, options);
+        card.figures = pool.install(|| card::fill(output.path(), &layout, card, of, &part))?;
+    }
     output.publish(options)?;
 
     let report = Report::new(source, base, &layout, tensors);
@@ -299,6 +316,7 @@ fn run(
         seconds: started.elapsed().as_secs_f64(),
         peak_resident_bytes: peak_resident_bytes(),
         ternary: kept,
+        card: plan.card,
         resumed,
         report,
     })

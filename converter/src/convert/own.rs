@@ -3,7 +3,7 @@
 //! Source: Liu et al., "LLM-QAT: Data-Free Quantization Aware Training for Large Language Models" (2023),
 //! which calibrates on what the model itself generates.
 
-use super::finalize::open;
+use super::finalize::{BATCH, open};
 use super::{ConvertError, Options, convert};
 use crate::calibrate::{Calibration, CalibrationError};
 use crate::progress::{Part, Progress};
@@ -44,7 +44,7 @@ pub(super) fn sequences(
         ..Options::default()
     };
     convert(&sampled, &Part::new(progress, 0, 1, 8))?;
-    let mut session = open(&path, options.threads)?;
+    let mut session = open(&path, options.threads, BATCH)?;
     let start = session.model().tokenizer()?.bos().unwrap_or(0);
     let exponent = session.logits_exponent();
     let length = length.min(session.context() as usize).max(1);

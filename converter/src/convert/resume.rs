@@ -311,6 +311,12 @@ fn key(options: &Options, source: &Checkpoint) -> String {
         "{} {:?} {:?} {:?}",
         options.bits, options.group, options.rules, options.target
     ));
+    // Its tokens are in the header, behind which the data lies.
+    if let Some(card) = &options.card {
+        let text = card.path.as_ref().and_then(|p| fs::read(p).ok());
+        let text = text.map(|t| blake3::hash(&t));
+        add(&format!("{:?} {} {text:?}", card.path, card.tokens));
+    }
     if let Some(c) = &options.calibration {
         add(&format!("{} {} {:?}", c.tokens, c.seed, c.methods));
         if let Text::File(path) = &c.text {

@@ -2,12 +2,15 @@
 //!
 //! The protocol is that of llama.cpp's `llama-perplexity`: the tokens are cut into chunks of `ctx`, the
 //! first token of each replaced by the BOS if the model adds one, and the predictions at positions
-//! `ctx/2 ..= ctx−2` of each chunk are scored; a last, shorter chunk is dropped.
+//! `ctx/2 ..= ctx−2` of each chunk are scored; a last, shorter chunk is dropped. From the same logits the figures are
+//! the same on every machine.
 
+mod card;
 mod dump;
 mod integer;
 mod logits;
 
+pub use card::card;
 pub use dump::{Dump, DumpError, DumpWriter};
 pub use integer::IntegerLogits;
 pub use logits::{Logits, ModelError, ReferenceLogits};
@@ -297,13 +300,13 @@ impl Scores {
 
     fn quality(&self) -> Quality {
         let n = self.0.len() as f64;
-        let ppl = (self.0.iter().map(|s| s.loss).sum::<f64>() / n).exp();
+        let ppl = libm::exp(self.0.iter().map(|s| s.loss).sum::<f64>() / n);
         let references: Vec<ReferenceScore> = self.0.iter().filter_map(|s| s.reference).collect();
         let mut kl: Vec<f64> = references.iter().map(|r| r.kl).collect();
         kl.sort_unstable_by(f64::total_cmp);
         let rank = |q: f64| kl[((q * n).ceil() as usize).clamp(1, kl.len()) - 1];
         let divergence = (!kl.is_empty()).then(|| Divergence {
-            reference_ppl: (references.iter().map(|r| r.loss).sum::<f64>() / n).exp(),
+            reference_ppl: libm::exp(references.iter().map(|r| r.loss).sum::<f64>() / n),
             kl_mean: kl.iter().sum::<f64>() / n,
             kl_median: rank(0.5),
             kl_p99: rank(0.99),
@@ -356,7 +359,7 @@ fn score(ours: &[f32], theirs: Option<&[f32]>, next: usize) -> Result<Score, &'s
     let mut kl = 0.0;
     for (z, y) in theirs.iter().zip(ours) {
         let (log_p, log_q) = (f64::from(*z) - their_sum, f64::from(*y) - log_sum);
-        kl += log_p.exp() * (log_p - log_q);
+        kl += libm::exp(log_p) * (log_p - log_q);
     }
     let reference = ReferenceScore {
         loss: their_sum - f64::from(theirs[next]),
@@ -375,6 +378,6 @@ fn log_sum_exp(logits: &[f32]) -> Option<f64> {
         return None;
     }
     let most = f64::from(logits.iter().fold(f32::MIN, |m, z| m.max(*z)));
-    let sum: f64 = logits.iter().map(|z| (f64::from(*z) - most).exp()).sum();
-    Some(most + sum.ln())
+    let sum: f64 = logits.iter().map(|z| libm::exp(f64::from(*z) - most)).sum();
+    Some(most + libm::log(sum))
 }

@@ -8,8 +8,8 @@ use crate::sampling;
 use crate::values::{self, Length, Tokens};
 use carat::DeviceChoice;
 use carat_converter::budget::Target;
-use carat_converter::convert::Rule;
-use carat_format::ScaleGroup;
+use carat_converter::convert::{CardText, Rule};
+use carat_format::{ScaleGroup, keys};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -67,7 +67,10 @@ and seed give the same text on every device."
 
 The text is tokenized once, cut into chunks of --ctx tokens, and in each chunk the predictions \
 in the second half are scored (as llama-perplexity does). A Carat file runs in integers, anything \
-else and every --reference in f32; divergence is KL(reference, model) in nats."
+else and every --reference in f32; divergence is KL(reference, model) in nats.
+
+With --card the tokens are those that the file carries, and the figures come out to the last digit \
+on every machine and device."
     )]
     Eval(EvalArgs),
     /// Logits after every one of some tokens
@@ -266,6 +269,12 @@ pub struct ConvertArgs {
     /// Methods of the fit, see the documentation [default: all]
     #[arg(long, value_name = "LIST", requires = "calibrated", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "drift", "exponent"])]
     pub method: Vec<String>,
+    /// Tokens that the file's quality card is measured on; 0: no card
+    #[arg(long, value_name = "N", default_value_t = CardText::TOKENS as u32, value_parser = clap::value_parser!(u32).range(0..=keys::MAX_CARD_TOKENS as i64))]
+    pub card_tokens: u32,
+    /// Take them from this text (UTF-8) instead of a short one of Carat's own
+    #[arg(long, value_name = "FILE")]
+    pub card_text: Option<PathBuf>,
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = values::threads)]
     pub threads: Option<usize>,
@@ -333,8 +342,12 @@ pub struct EvalArgs {
     /// Carat file, GGUF or Hugging Face directory
     pub model: PathBuf,
     /// Text to score, UTF-8
-    #[arg(long, value_name = "FILE")]
-    pub text: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "card")]
+    pub text: Option<PathBuf>,
+    /// Measure what the quality card of a Carat file states, and compare: without --reference its perplexity
+    /// alone. Exit code 1 if a digit differs
+    #[arg(long, conflicts_with_all = ["text", "ctx", "chunks"])]
+    pub card: bool,
     /// Tokens of a chunk
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
     pub ctx: u32,

@@ -7,7 +7,7 @@ use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
 use carat_converter::budget::Preset;
 use carat_converter::calibrate::{Calibration, Methods, Text};
-use carat_converter::convert::{self, ConvertError, Options, Summary};
+use carat_converter::convert::{self, CardText, ConvertError, Options, Summary};
 use carat_converter::progress::Part;
 use carat_converter::source::Kind;
 use serde::Serialize;
@@ -50,6 +50,10 @@ pub fn run(args: ConvertArgs) -> Result<()> {
         rules: args.tensor,
         target,
         calibration,
+        card: (args.card_tokens > 0).then_some(CardText {
+            path: args.card_text,
+            tokens: args.card_tokens as usize,
+        }),
         threads: args.threads,
         force: args.force,
         ..Options::default()
@@ -168,8 +172,17 @@ fn describe(s: &Summary) -> String {
     let resumed = s.resumed.map_or(String::new(), |n| {
         format!("\nwent on after block {n}, which an earlier run had reached")
     });
+    let card = s.card.as_ref().map_or(String::new(), |c| {
+        format!(
+            "\nquality on {} predictions: KL {:.4} nats, perplexity {:.2} ({:.2} before)",
+            c.predictions(),
+            c.figures.kl_mean,
+            c.figures.ppl,
+            c.figures.reference_ppl
+        )
+    });
     format!(
-        "{}, {ratio:.2}x smaller than {}\n{:.3} bits a weight, {:.1} s{memory}{ternary}{resumed}",
+        "{}, {ratio:.2}x smaller than {}\n{:.3} bits a weight, {:.1} s{memory}{ternary}{resumed}{card}",
         term::bytes(s.bytes),
         term::bytes(s.report.source_bytes),
         s.payload_bpw,

@@ -35,7 +35,10 @@ struct Report {
 /// Runs the command.
 pub fn run(args: EvalArgs) -> Result<()> {
     let start = Instant::now();
-    let text = input::read_text(&args.text)?;
+    let Some(text) = &args.text else {
+        return crate::card::run(&args);
+    };
+    let text = input::read_text(text)?;
     let options = Options {
         ctx: args.ctx as usize,
         chunks: args.chunks.map(|n| n as usize),

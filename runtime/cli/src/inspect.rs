@@ -1,6 +1,7 @@
 //! `carat inspect`: what a model file holds.
 
 use crate::args::InspectArgs;
+use crate::card::QualityCard;
 use crate::failure::Usage;
 use crate::input::{self, Input, Start};
 use crate::{chart, term};
@@ -30,6 +31,8 @@ struct Report {
     file_bpw: f64,
     /// Hyper-parameters; null for an architecture that Carat does not know.
     model: Option<Hyperparameters>,
+    /// The quality card; null where the file has none.
+    card: Option<QualityCard>,
     /// Whether every tensor was compared with its hash.
     verified: bool,
     tensors: Vec<Row>,
@@ -126,6 +129,7 @@ impl Report {
             payload_bpw: of(payload, matrix_weights),
             file_bpw: of(bytes, weights),
             model: None,
+            card: None,
             verified: false,
             tensors,
         }
@@ -175,6 +179,11 @@ fn carat(path: &Path, verify: bool) -> Result<Report> {
         .map(String::from);
     let mut report = Report::new(path, "carat", name, model.len(), rows);
     report.verified = verify;
+    match model.card() {
+        Ok(card) => report.card = card.as_ref().map(QualityCard::from),
+        // Everything else can be told.
+        Err(e) => term::warn(&format!("{}: no quality card: {e}", shown())),
+    }
     report.model = Some(hyperparameters(
         spec,
         directory.tied(),
@@ -326,6 +335,24 @@ fn overview(r: &Report) -> String {
         "bits/weight",
         format!("{:.3} payload, {:.3} file", r.payload_bpw, r.file_bpw),
     );
+    if let Some(c) = &r.card {
+        line(
+            "quality",
+            format!(
+                "KL {:.6} nats, 99 % {:.4}, same top token {:.2} %",
+                c.kl_mean,
+                c.kl_p99,
+                c.top1 * 100.0
+            ),
+        );
+        line(
+            "",
+            format!(
+                "perplexity {:.4} (checkpoint {:.4}), {} tokens of '{}'",
+                c.ppl, c.reference_ppl, c.tokens, c.text
+            ),
+        );
+    }
     out += "\n";
     // How much each encoding takes.
     let mut kinds: Vec<(&str, u64, usize)> = Vec::new();

@@ -7,6 +7,7 @@
 mod args;
 mod bench;
 mod cache;
+mod card;
 mod chart;
 mod chat;
 mod convert;

@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::golden::Golden;
 use crate::text::{Tokenizer, TokenizerData};
-use carat_format::{Directory, FormatError, ModelSpec, keys};
+use carat_format::{Card, Directory, FormatError, ModelSpec, keys};
 use carat_gguf::{Header, Parse};
 #[cfg(feature = "mmap")]
 use std::path::Path;
@@ -208,6 +208,15 @@ impl Model {
             prompt: p.collect(),
             checksums: s.collect(),
         }))
+    }
+
+    /// The quality card that the file carries, if it has one.
+    ///
+    /// Errors: keys of it missing, of the wrong type, or out of range. A file with a damaged card runs all the same.
+    pub fn card(&self) -> Result<Option<Card>, Error> {
+        let spec = &self.spec;
+        let card = Card::from_header(&self.header()?, spec.vocab_size, spec.context_length);
+        Ok(card?)
     }
 
     /// `len` bytes at `offset`, empty where that is outside the file.

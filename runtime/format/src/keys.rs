@@ -46,6 +46,17 @@ pub const SEGMENT_BYTES: &str = "carat.segments.bytes";
 pub const GOLDEN_PROMPT: &str = "carat.golden.prompt";
 pub const GOLDEN_CHECKSUMS: &str = "carat.golden.checksums";
 
+pub const CARD_TEXT: &str = "carat.card.text";
+pub const CARD_TOKENS: &str = "carat.card.tokens";
+pub const CARD_CTX: &str = "carat.card.ctx";
+pub const CARD_PPL: &str = "carat.card.ppl";
+pub const CARD_REFERENCE_PPL: &str = "carat.card.reference_ppl";
+pub const CARD_KL_MEAN: &str = "carat.card.kl_mean";
+pub const CARD_KL_MEDIAN: &str = "carat.card.kl_median";
+pub const CARD_KL_P99: &str = "carat.card.kl_p99";
+pub const CARD_KL_MAX: &str = "carat.card.kl_max";
+pub const CARD_TOP1: &str = "carat.card.top1";
+
 pub const TOKENIZER_JSON: &str = "tokenizer.huggingface.json";
 pub const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 
@@ -85,6 +96,10 @@ pub const VECTOR: &str = "i32";
 pub const FILE_ALIGNMENT: u64 = 256;
 /// Bytes of a segment that has a hash of its own.
 pub const SEGMENT: u64 = 4 << 20;
+/// Most tokens of a quality card.
+pub const MAX_CARD_TOKENS: usize = 1 << 16;
+/// Fewest tokens of a quality card's chunk: half of them are scored.
+pub const MIN_CARD_CTX: u32 = 4;
 /// Tokens of the golden prompt.
 pub const GOLDEN_PROMPT_LEN: usize = 16;
 /// Positions whose logits checksum the file carries.

@@ -6,6 +6,7 @@
 //! `SPEC.md` beside this crate states the same byte by byte.
 #![forbid(unsafe_code)]
 
+mod card;
 mod directory;
 mod encoding;
 mod error;
@@ -16,6 +17,7 @@ mod spec;
 mod tensor;
 mod ternary;
 
+pub use card::{Card, Figures};
 pub use directory::{Directory, TensorEntry, Vector};
 pub use encoding::{Coding, Encoding, GROUP, MAX_LEVEL, ScaleGroup, TILE_ROWS, Table};
 pub use error::FormatError;

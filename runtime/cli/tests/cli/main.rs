@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cache;
+mod card;
 mod chat;
 mod contract;
 mod diagnose;

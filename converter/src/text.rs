@@ -1,0 +1,74 @@
+//! Texts that a conversion runs, as the checkpoint's tokenizer cuts them.
+
+use crate::hf_tokenizer::HfTokenizer;
+use crate::source::{Checkpoint, TokenizerSource};
+use carat::text::{Tokenizer, TokenizerData};
+use std::path::{Path, PathBuf};
+
+/// Why a text cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // The messages describe the fields.
+pub enum TextError {
+    #[error("{}: the text cannot be read: {error}", path.display())]
+    Read {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("{}: the text is not UTF-8 at byte {at}; save it as UTF-8", path.display())]
+    NotUtf8 { path: PathBuf, at: usize },
+    #[error(
+        "the text has token {found}, expected one below {vocab_size}, the rows of the embedding"
+    )]
+    Token { found: u32, vocab_size: u32 },
+    #[error("the text cannot be tokenized: {fault}")]
+    Tokenizer { fault: String },
+}
+
+/// A whole file.
+pub(crate) fn read(path: &Path) -> Result<String, TextError> {
+    let bytes = std::fs::read(path).map_err(|error| TextError::Read {
+        path: path.into(),
+        error,
+    })?;
+    String::from_utf8(bytes).map_err(|e| TextError::NotUtf8 {
+        path: path.into(),
+        at: e.utf8_error().valid_up_to(),
+    })
+}
+
+/// The tokens of a text, the token that begins a text in front where the model has one; that token.
+pub(crate) fn tokens(
+    source: &Checkpoint,
+    text: &str,
+) -> Result<(Vec<u32>, Option<u32>), TextError> {
+    let tokenizer = tokenizer(source)?;
+    let tokens = tokenizer.encode_prompt(text, false);
+    let vocab_size = source.hyper().vocab_size;
+    if let Some(found) = tokens.iter().find(|t| **t >= vocab_size) {
+        return Err(TextError::Token {
+            found: *found,
+            vocab_size,
+        });
+    }
+    let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
+    Ok((tokens, bos.filter(|b| *b < vocab_size)))
+}
+
+fn tokenizer(source: &Checkpoint) -> Result<Tokenizer, TextError> {
+    let fault = |e: &dyn std::fmt::Display| TextError::Tokenizer {
+        fault: e.to_string(),
+    };
+    let data = match source.tokenizer() {
+        TokenizerSource::Directory(directory) => {
+            HfTokenizer::load(directory).map_err(|e| fault(&e))?.data
+        }
+        TokenizerSource::Metadata => {
+            let header = source
+                .header()
+                .ok_or_else(|| fault(&"there is no header"))?;
+            TokenizerData::from_gguf(&header).map_err(|e| fault(&e))?
+        }
+    };
+    Tokenizer::new(&data).map_err(|e| fault(&e))
+}

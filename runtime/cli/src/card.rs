@@ -1,0 +1,143 @@
+//! The quality card of a file as JSON, and `carat eval --card`, which measures it again.
+
+use crate::args::EvalArgs;
+use crate::failure::Usage;
+use crate::input::{self, Input};
+use crate::logits::{interrupted, use_threads};
+use crate::term::{self, Bar};
+use anyhow::{Context, Result, bail};
+use carat::{Model, Session, SessionOptions, Verify};
+use carat_converter::eval;
+use carat_format::{Card, Figures};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Positions computed together.
+const BATCH: u32 = 64;
+
+/// The card as JSON.
+#[derive(Serialize)]
+pub struct QualityCard {
+    /// What the text is called.
+    pub text: String,
+    pub ctx: u32,
+    pub tokens: usize,
+    pub predictions: u64,
+    pub ppl: f64,
+    pub reference_ppl: f64,
+    pub kl_mean: f64,
+    pub kl_median: f64,
+    pub kl_p99: f64,
+    pub kl_max: f64,
+    pub top1: f64,
+}
+
+impl From<&Card> for QualityCard {
+    fn from(card: &Card) -> Self {
+        let f = card.figures;
+        Self {
+            text: card.text.clone(),
+            ctx: card.ctx,
+            tokens: card.tokens.len(),
+            predictions: card.predictions(),
+            ppl: f.ppl,
+            reference_ppl: f.reference_ppl,
+            kl_mean: f.kl_mean,
+            kl_median: f.kl_median,
+            kl_p99: f.kl_p99,
+            kl_max: f.kl_max,
+            top1: f.top1,
+        }
+    }
+}
+
+/// The JSON object of `carat eval --card`.
+#[derive(Serialize)]
+struct Report {
+    stated: QualityCard,
+    /// Key and value of each figure measured again.
+    measured: std::collections::BTreeMap<&'static str, f64>,
+    equal: bool,
+    device: String,
+}
+
+/// Measures the card of a Carat file again.
+pub fn run(args: &EvalArgs) -> Result<()> {
+    let shown = || args.model.display().to_string();
+    if input::kind(&args.model)? != Input::Carat {
+        return Err(Usage(format!("{}: --card needs a Carat file", shown())).into());
+    }
+    use_threads(args.place.threads)?;
+    let model = Arc::new(Model::open(&args.model, Verify::Hashes).with_context(shown)?);
+    let Some(card) = model.card().with_context(shown)? else {
+        return Err(Usage(format!(
+            "{}: the file has no quality card; convert with --card-tokens, or score a text with --text",
+            shown()
+        ))
+        .into());
+    };
+    let reference = args.reference.as_deref();
+    let reference = reference.map(input::open_checkpoint).transpose()?;
+    let options = SessionOptions {
+        device: args.place.device.clone(),
+        context: card.ctx,
+        batch: BATCH.min(card.ctx),
+        outputs: BATCH.min(card.ctx),
+        threads: args.place.threads,
+        ..SessionOptions::default()
+    };
+    let session = pollster::block_on(Session::new(model.clone(), &options)).with_context(shown)?;
+    let device = session.device();
+    let bar = Bar::new("eval");
+    let quality = eval::card(session, &card, reference.as_ref(), &bar);
+    bar.clear();
+    let quality = interrupted(quality.map_err(anyhow::Error::from)).with_context(shown)?;
+    let measured = match quality.figures() {
+        Some(figures) => figures.fields().to_vec(),
+        None => vec![(carat_format::keys::CARD_PPL, quality.ppl)],
+    };
+    let stated = card.figures.fields();
+    let stated = |key: &str| stated.iter().find(|f| f.0 == key).map(|f| f.1);
+    let differs = |f: &&(&str, f64)| stated(f.0).map(f64::to_bits) != Some(f.1.to_bits());
+    let different = measured.iter().find(differs).copied();
+    if args.json {
+        term::print_json(&Report {
+            stated: QualityCard::from(&card),
+            measured: measured.iter().copied().collect(),
+            equal: different.is_none(),
+            device,
+        })?;
+    } else {
+        term::print(&show(&card, &measured, &device))?;
+    }
+    match different {
+        None => Ok(()),
+        Some((key, found)) => bail!(
+            "{}: {key} is {found}, the file states {}; is the reference the checkpoint that it was made from?",
+            shown(),
+            stated(key).unwrap_or_default()
+        ),
+    }
+}
+
+fn show(card: &Card, measured: &[(&str, f64)], device: &str) -> String {
+    let mut out = format!(
+        "{} predictions on {} tokens of '{}', {}\n{:<16}{:>24}{:>24}\n",
+        term::thousands(card.predictions()),
+        term::thousands(card.tokens.len() as u64),
+        term::clip(&term::plain(&card.text), 20),
+        term::clip(device, 20),
+        "",
+        "stated",
+        "measured"
+    );
+    for (key, stated) in Figures::fields(&card.figures) {
+        let again = measured.iter().find(|m| m.0 == key);
+        out += &format!(
+            "{:<16}{stated:>24}{:>24}\n",
+            key.rsplit('.').next().unwrap_or(key),
+            again.map_or("-".into(), |m| m.1.to_string())
+        );
+    }
+    out
+}
