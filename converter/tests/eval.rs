@@ -205,8 +205,8 @@ fn faults_are_named() {
         Err(EvalError::NotFinite {
             chunk: 0,
             position: 6,
-            which: "model"
-        })
+            ref which
+        }) if which == "model"
     ));
     z.pop();
     assert!(matches!(

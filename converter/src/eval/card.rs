@@ -29,7 +29,7 @@ pub fn card(
     };
     let reference = checkpoint.map(|c| Reference::open(c, HELD)).transpose();
     let reference = reference.map_err(|e| EvalError::Model {
-        which: "reference",
+        which: "reference".into(),
         error: e.into(),
     })?;
     let reference = reference.map(|r| r.arithmetic(Arithmetic::Reproducible));

@@ -35,12 +35,16 @@ pub enum EvalError {
     )]
     Short { found: usize, ctx: usize },
     #[error(
-        "the model has {model} logits a position and the reference {reference}; they are not of one vocabulary"
+        "the {which} has {model} logits a position and the reference {reference}; they are not of one vocabulary"
     )]
-    Vocabulary { model: u32, reference: u32 },
+    Vocabulary {
+        which: String,
+        model: u32,
+        reference: u32,
+    },
     #[error("the {which} gave {found} logits for {positions} positions, expected {expected}")]
     Count {
-        which: &'static str,
+        which: String,
         positions: usize,
         expected: usize,
         found: usize,
@@ -56,13 +60,10 @@ pub enum EvalError {
     NotFinite {
         chunk: usize,
         position: usize,
-        which: &'static str,
+        which: String,
     },
     #[error("the {which}: {error}")]
-    Model {
-        which: &'static str,
-        error: ModelError,
-    },
+    Model { which: String, error: ModelError },
     #[error("cancelled")]
     Cancelled,
 }
@@ -138,24 +139,72 @@ pub fn chunks(tokens: &[u32], options: &Options) -> Result<Vec<Vec<u32>>, EvalEr
     Ok(chunks)
 }
 
+/// A model under evaluation.
+pub struct Candidate<'a> {
+    /// What errors call it, like `model`.
+    pub name: String,
+    /// Its logits.
+    pub logits: &'a mut dyn Logits,
+}
+
+/// What errors call the only model and the reference.
+const MODEL: &str = "model";
+const REFERENCE: &str = "reference";
+
 /// Scores `model` on a text, against `reference` if there is one.
 ///
 /// # Errors
 /// See [`EvalError`].
 pub fn evaluate(
     model: &mut dyn Logits,
-    mut reference: Option<&mut dyn Logits>,
+    reference: Option<&mut dyn Logits>,
     tokens: &[u32],
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Quality, EvalError> {
-    let vocab_size = model.vocab_size();
-    if let Some(r) = &reference {
-        let reference = r.vocab_size();
-        if reference != vocab_size {
+    let mut models = [Candidate {
+        name: MODEL.into(),
+        logits: model,
+    }];
+    let mut scores = score_all(&mut models, reference, tokens, options, progress)?;
+    Ok(scores.pop().unwrap_or_default().quality())
+}
+
+/// Scores several models of one vocabulary on a text side by side, so that the reference is computed once.
+///
+/// # Errors
+/// See [`EvalError`].
+pub fn evaluate_all(
+    models: &mut [Candidate<'_>],
+    reference: Option<&mut dyn Logits>,
+    tokens: &[u32],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Vec<Quality>, EvalError> {
+    let scores = score_all(models, reference, tokens, options, progress)?;
+    Ok(scores.iter().map(Scores::quality).collect())
+}
+
+fn score_all(
+    models: &mut [Candidate<'_>],
+    mut reference: Option<&mut dyn Logits>,
+    tokens: &[u32],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Vec<Scores>, EvalError> {
+    let Some(first) = models.first() else {
+        return Ok(Vec::new());
+    };
+    let vocab_size = reference
+        .as_ref()
+        .map_or(first.logits.vocab_size(), |r| r.vocab_size());
+    for model in models.iter() {
+        let found = model.logits.vocab_size();
+        if found != vocab_size {
             return Err(EvalError::Vocabulary {
-                model: vocab_size,
-                reference,
+                which: model.name.clone(),
+                model: found,
+                reference: vocab_size,
             });
         }
     }
@@ -171,12 +220,13 @@ pub fn evaluate(
         }
     }
     let at_once = |m: &dyn Logits| m.chunks_at_once(options.ctx).max(1);
-    let group = at_once(model).max(reference.as_deref().map_or(1, at_once));
-    let mut scores = Scores::default();
+    let group = models.iter().map(|m| at_once(m.logits)).max().unwrap_or(1);
+    let group = group.max(reference.as_deref().map_or(1, at_once));
+    let mut scores: Vec<Scores> = models.iter().map(|_| Scores::default()).collect();
+    // A forward pass counts 9 of 10 units, reading its logits the last.
+    let stages = models.len() as u64 + u64::from(reference.is_some());
     for (g, group_chunks) in chunks.chunks(group).enumerate() {
         let first = g * group;
-        // A forward pass counts 9 of 10 units, reading its logits the last.
-        let stages = if reference.is_some() { 2 } else { 1 };
         let stage = |index: u64| Stage {
             outer: progress,
             total: chunks.len() as u64 * UNITS,
@@ -184,26 +234,84 @@ pub fn evaluate(
                 + index * group_chunks.len() as u64 * UNITS * 9 / (10 * stages),
             span: group_chunks.len() as u64 * UNITS * 9 / (10 * stages),
         };
-        start("model", model, group_chunks, &stage(0))?;
+        for (i, model) in models.iter_mut().enumerate() {
+            start(&model.name, model.logits, group_chunks, &stage(i as u64))?;
+        }
         if let Some(r) = &mut reference {
-            start("reference", &mut **r, group_chunks, &stage(1))?;
+            start(REFERENCE, &mut **r, group_chunks, &stage(stages - 1))?;
         }
         for (i, tokens) in group_chunks.iter().enumerate() {
             if progress.cancelled() {
                 return Err(EvalError::Cancelled);
             }
-            scores.chunk(model, reference.as_deref_mut(), (first + i, i), tokens)?;
+            let reference = reference.as_deref_mut();
+            score_chunk(models, reference, (first + i, i), tokens, &mut scores)?;
         }
         progress.step(
             (first + group_chunks.len()) as u64 * UNITS,
             chunks.len() as u64 * UNITS,
         );
     }
-    Ok(scores.quality())
+    Ok(scores)
+}
+
+/// Scores a chunk: `index` is (in the text, in the group).
+fn score_chunk<'l>(
+    models: &mut [Candidate<'_>],
+    mut reference: Option<&mut (dyn Logits + 'l)>,
+    index: (usize, usize),
+    tokens: &[u32],
+    scores: &mut [Scores],
+) -> Result<(), EvalError> {
+    let Some(vocab) = models.first().map(|m| m.logits.vocab_size() as usize) else {
+        return Ok(());
+    };
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (first, end) = (tokens.len() / 2, tokens.len() - 1);
+    let step = (LOGITS / (4 * vocab)).max(1);
+    let compared = reference.is_some();
+    for start in (first..end).step_by(step) {
+        let positions = start..end.min(start + step);
+        if let Some(r) = &mut reference {
+            let positions = positions.clone();
+            read(REFERENCE, &mut **r, index.1, positions, &mut theirs)?;
+        }
+        for (model, scores) in models.iter_mut().zip(scores.iter_mut()) {
+            let name = &model.name;
+            read(name, model.logits, index.1, positions.clone(), &mut ours)?;
+            let rows: Vec<Score> = positions
+                .clone()
+                .into_par_iter()
+                .map(|p| {
+                    // `read` has checked the lengths.
+                    let row = (p - start) * vocab..(p - start + 1) * vocab;
+                    let theirs = compared.then(|| &theirs[row.clone()]);
+                    score(&ours[row], theirs, tokens[p + 1] as usize).map_err(|whose| {
+                        EvalError::NotFinite {
+                            chunk: index.0,
+                            position: p,
+                            which: match whose {
+                                Whose::Model => name.clone(),
+                                Whose::Reference => REFERENCE.into(),
+                            },
+                        }
+                    })
+                })
+                .collect::<Result<_, EvalError>>()?;
+            scores.0.extend(rows);
+        }
+    }
+    Ok(())
+}
+
+/// A side of a comparison.
+enum Whose {
+    Model,
+    Reference,
 }
 
 fn start(
-    which: &'static str,
+    which: &str,
     model: &mut dyn Logits,
     chunks: &[Vec<u32>],
     progress: &Stage<'_>,
@@ -211,7 +319,10 @@ fn start(
     let result = model.start(chunks, progress);
     match result {
         Err(_) if progress.cancelled() => Err(EvalError::Cancelled),
-        result => result.map_err(|error| EvalError::Model { which, error }),
+        result => result.map_err(|error| EvalError::Model {
+            which: which.into(),
+            error,
+        }),
     }
 }
 
@@ -253,51 +364,6 @@ struct ReferenceScore {
 struct Scores(Vec<Score>);
 
 impl Scores {
-    /// Scores a chunk: `index` is (in the text, in the group).
-    fn chunk<'l>(
-        &mut self,
-        model: &mut dyn Logits,
-        mut reference: Option<&mut (dyn Logits + 'l)>,
-        index: (usize, usize),
-        tokens: &[u32],
-    ) -> Result<(), EvalError> {
-        let vocab = model.vocab_size() as usize;
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        let (first, end) = (tokens.len() / 2, tokens.len() - 1);
-        let step = (LOGITS / (4 * vocab)).max(1);
-        let compared = reference.is_some();
-        for start in (first..end).step_by(step) {
-            let positions = start..end.min(start + step);
-            read("model", model, index.1, positions.clone(), &mut ours)?;
-            if let Some(r) = &mut reference {
-                read(
-                    "reference",
-                    &mut **r,
-                    index.1,
-                    positions.clone(),
-                    &mut theirs,
-                )?;
-            }
-            let rows: Vec<Score> = positions
-                .into_par_iter()
-                .map(|p| {
-                    // `read` has checked the lengths.
-                    let row = (p - start) * vocab..(p - start + 1) * vocab;
-                    let theirs = compared.then(|| &theirs[row.clone()]);
-                    score(&ours[row], theirs, tokens[p + 1] as usize).map_err(|which| {
-                        EvalError::NotFinite {
-                            chunk: index.0,
-                            position: p,
-                            which,
-                        }
-                    })
-                })
-                .collect::<Result<_, EvalError>>()?;
-            self.0.extend(rows);
-        }
-        Ok(())
-    }
-
     fn quality(&self) -> Quality {
         let n = self.0.len() as f64;
         let ppl = libm::exp(self.0.iter().map(|s| s.loss).sum::<f64>() / n);
@@ -322,7 +388,7 @@ impl Scores {
 }
 
 fn read(
-    which: &'static str,
+    which: &str,
     model: &mut dyn Logits,
     chunk: usize,
     positions: std::ops::Range<usize>,
@@ -331,11 +397,14 @@ fn read(
     let (positions, range) = (positions.len(), positions);
     model
         .read(chunk, range, out)
-        .map_err(|error| EvalError::Model { which, error })?;
+        .map_err(|error| EvalError::Model {
+            which: which.into(),
+            error,
+        })?;
     let (expected, found) = (positions * model.vocab_size() as usize, out.len());
     if found != expected {
         return Err(EvalError::Count {
-            which,
+            which: which.into(),
             positions,
             expected,
             found,
@@ -345,8 +414,8 @@ fn read(
 }
 
 /// Scores a prediction; the error names whose logits are not finite.
-fn score(ours: &[f32], theirs: Option<&[f32]>, next: usize) -> Result<Score, &'static str> {
-    let log_sum = log_sum_exp(ours).ok_or("model")?;
+fn score(ours: &[f32], theirs: Option<&[f32]>, next: usize) -> Result<Score, Whose> {
+    let log_sum = log_sum_exp(ours).ok_or(Whose::Model)?;
     let loss = log_sum - f64::from(ours[next]);
     let Some(theirs) = theirs else {
         return Ok(Score {
@@ -354,7 +423,7 @@ fn score(ours: &[f32], theirs: Option<&[f32]>, next: usize) -> Result<Score, &'s
             reference: None,
         });
     };
-    let their_sum = log_sum_exp(theirs).ok_or("reference")?;
+    let their_sum = log_sum_exp(theirs).ok_or(Whose::Reference)?;
     // Σ p (log p − log q), with log p = z − log Σ exp z.
     let mut kl = 0.0;
     for (z, y) in theirs.iter().zip(ours) {

@@ -73,6 +73,14 @@ With --card the tokens are those that the file carries, and the figures come out
 on every machine and device."
     )]
     Eval(EvalArgs),
+    /// Size and quality of several files on one text, as a table and a plot
+    #[command(
+        after_help = "Example: carat compare a.gguf b.gguf llama-Q4_K_M.gguf --text book.txt --reference checkpoint/ --svg plot.svg
+
+The files are of one model: Carat files run in integers, any other GGUF and Hugging Face \
+directories in f32 with their decoded weights. Scored as by eval; the reference runs once for all."
+    )]
+    Compare(CompareArgs),
     /// Logits after every one of some tokens
     #[command(
         after_help = "Example: carat logits story.gguf --tokens 0,510,284 --json
@@ -359,6 +367,37 @@ pub struct EvalArgs {
     pub reference: Option<PathBuf>,
     #[command(flatten)]
     pub place: DeviceArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `carat compare`.
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// Carat files, GGUFs or Hugging Face directories
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Text to score, UTF-8
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// Tokens of a chunk
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
+    pub ctx: u32,
+    /// Most chunks to score [default: the whole text]
+    #[arg(long, value_name = "N", value_parser = values::positive)]
+    pub chunks: Option<u32>,
+    /// Compare with this model in f32
+    #[arg(long, value_name = "SRC")]
+    pub reference: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: DeviceArgs,
+    /// Draw size against divergence, or perplexity, to this file
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// Replace the drawing if it exists
+    #[arg(long, requires = "svg")]
+    pub force: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

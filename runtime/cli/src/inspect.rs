@@ -15,14 +15,14 @@ use std::path::Path;
 
 /// The JSON object.
 #[derive(Serialize)]
-struct Report {
+pub struct Report {
     path: String,
     /// `carat`, `gguf` or `huggingface`.
-    format: &'static str,
+    pub format: &'static str,
     /// The model's name, where it has one.
     name: Option<String>,
     /// Every weight of every tensor.
-    weights: u64,
+    pub weights: u64,
     /// Bytes of the file, or of all files with weights.
     bytes: u64,
     /// Bits a weight of the matrices' payloads, padding included.
@@ -80,18 +80,7 @@ impl Row {
 
 /// Runs the command.
 pub fn run(args: InspectArgs) -> Result<()> {
-    let report = match input::kind(&args.model)? {
-        Input::Carat => carat(&args.model, args.verify)?,
-        _ if args.verify => {
-            return Err(Usage(format!(
-                "{}: --verify needs a Carat file: only those state hashes",
-                args.model.display()
-            ))
-            .into());
-        }
-        Input::Gguf(_) => gguf(&args.model)?,
-        Input::Directory => directory(&args.model)?,
-    };
+    let report = describe(&args.model, args.verify)?;
     if args.json {
         return term::print_json(&report);
     }
@@ -102,7 +91,29 @@ pub fn run(args: InspectArgs) -> Result<()> {
     Ok(())
 }
 
+/// What a file holds; `verify` compares every tensor with its hash.
+///
+/// Errors: a file that cannot be read; `verify` of one that states no hashes.
+pub fn describe(path: &Path, verify: bool) -> Result<Report> {
+    match input::kind(path)? {
+        Input::Carat => carat(path, verify),
+        _ if verify => Err(Usage(format!(
+            "{}: --verify needs a Carat file: only those state hashes",
+            path.display()
+        ))
+        .into()),
+        Input::Gguf(_) => gguf(path),
+        Input::Directory => directory(path),
+    }
+}
+
 impl Report {
+    /// Bytes of all tensors.
+    pub fn tensor_bytes(&self) -> u64 {
+        let bytes = self.tensors.iter().filter_map(|t| t.bytes);
+        bytes.fold(0, u64::saturating_add)
+    }
+
     fn new(
         path: &Path,
         format: &'static str,

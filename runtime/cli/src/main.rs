@@ -10,6 +10,7 @@ mod cache;
 mod card;
 mod chart;
 mod chat;
+mod compare;
 mod convert;
 mod demo;
 mod doctor;
@@ -25,6 +26,7 @@ mod metrics;
 mod prompt;
 mod run;
 mod sampling;
+mod svg;
 mod template;
 mod term;
 mod tokenize;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Convert(a) => convert::run(a),
         Command::Run(a) => run::run(*a),
         Command::Eval(a) => eval::run(a),
+        Command::Compare(a) => compare::run(&a),
         Command::Logits(a) => logits::run(a),
         Command::Inspect(a) => inspect::run(a),
         Command::Bench(a) => bench::run(a),

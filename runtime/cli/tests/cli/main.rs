@@ -4,6 +4,7 @@
 mod cache;
 mod card;
 mod chat;
+mod compare;
 mod contract;
 mod diagnose;
 mod embed;
