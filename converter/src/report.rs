@@ -29,8 +29,39 @@ pub struct Report {
     pub file_bpw: f64,
     /// Root of the mean of the matrices' relative squared errors, by number of weights.
     pub error: f64,
+    /// How long each part of the conversion took, in order.
+    pub stages: Vec<Stage>,
+    /// What a division of other sizes would cost, where one was asked for and divergence was measured.
+    pub predicted: Vec<Predicted>,
     /// Every tensor in file order.
     pub tensors: Vec<TensorReport>,
+}
+
+/// A part of a conversion.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Stage {
+    /// What was done.
+    pub name: &'static str,
+    /// Wall-clock time.
+    pub seconds: f64,
+}
+
+/// The best division of a size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Predicted {
+    /// Bytes of all tensors.
+    pub bytes: u64,
+    /// The sum of the divergences that the matrices cause one by one, in nats.
+    pub kl: f64,
+}
+
+/// What a matrix was multiplied with on the calibration text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Inputs {
+    /// Root of the mean square.
+    pub rms: f32,
+    /// Largest magnitude.
+    pub max: f32,
 }
 
 /// A converted tensor.
@@ -51,6 +82,12 @@ pub struct TensorReport {
     pub power: Option<f32>,
     /// Root of the relative squared error; absent for a vector.
     pub error: Option<f32>,
+    /// Root of the loss that was fitted, relative to the square of the outputs; where the conversion is calibrated.
+    pub output_error: Option<f32>,
+    /// The matrix's inputs, where the conversion is calibrated.
+    pub inputs: Option<Inputs>,
+    /// Divergence a unit of loss (KL in nats), where it was measured.
+    pub sensitivity: Option<f64>,
     /// Bytes of the payload.
     pub bytes: u64,
     /// Wall-clock time.
@@ -81,7 +118,7 @@ impl TensorReport {
             power: e.layout.encoding.has_power().then_some(e.power),
             error: Some(e.error),
             bytes: e.layout.payload_bytes(),
-            seconds: 0.0,
+            ..Self::default()
         }
     }
 }
@@ -115,6 +152,8 @@ impl Report {
             payload_bpw: bits_each(payload, matrix_weights),
             file_bpw: bits_each(layout.file_len, hyper.weights()),
             error: (mean / matrix_weights.max(1) as f64).sqrt(),
+            stages: Vec::new(),
+            predicted: Vec::new(),
             tensors,
         }
     }

@@ -53,6 +53,8 @@ pub struct Measured {
     pub tensor: Tensor,
     /// Divergence a unit of loss: KL in nats, or 1 by the energy of the outputs.
     pub sensitivity: f64,
+    /// Whether the unit is KL.
+    pub by_predictions: bool,
     /// Its codings.
     pub codings: Vec<Coding>,
     /// Payload and divergence of each.
@@ -192,6 +194,7 @@ impl Run<'_, '_> {
         self.found.push(Measured {
             tensor,
             sensitivity,
+            by_predictions: self.by_predictions,
             codings,
             choices,
         });
@@ -330,7 +333,7 @@ fn quantized(
 }
 
 /// `Σ w H wᵀ` over the rows.
-fn energy(solver: Option<&Solver>, rows: &[f32], cols: usize) -> f64 {
+pub(crate) fn energy(solver: Option<&Solver>, rows: &[f32], cols: usize) -> f64 {
     let sums: Vec<f64> = rows
         .par_chunks(cols)
         .map(|row| match solver {

@@ -10,7 +10,7 @@ use super::resume::Resume;
 use super::{ConvertError, Job};
 use crate::calibrate::{CalibrationError, Hessian, Methods, Solver};
 use crate::reference::{ReferenceError, Stream};
-use crate::report::TensorReport;
+use crate::report::{Inputs, TensorReport};
 use carat_format::Tensor;
 use std::collections::BTreeMap;
 
@@ -37,6 +37,7 @@ pub(super) fn tensors(
         offsets: offsets.iter().copied().collect(),
         reports: BTreeMap::new(),
         methods,
+        inputs: None,
     };
     for (tensor, _) in offsets.iter().filter(|(t, _)| t.is_vector()) {
         run.write(*tensor, None)?;
@@ -73,6 +74,34 @@ struct Conversion<'j, 's> {
     offsets: BTreeMap<Tensor, u64>,
     reports: BTreeMap<Tensor, TensorReport>,
     methods: Methods,
+    /// Of the matrices that were gathered for last.
+    inputs: Option<Inputs>,
+}
+
+/// Inputs so far.
+#[derive(Default)]
+struct Seen {
+    squares: f64,
+    count: usize,
+    max: f32,
+}
+
+impl Seen {
+    fn add(&mut self, x: &[f32]) {
+        for part in x.chunks(1024) {
+            let squares: f32 = part.iter().map(|v| v * v).sum();
+            self.squares += f64::from(squares);
+            self.max = part.iter().fold(self.max, |m, v| m.max(v.abs()));
+        }
+        self.count += x.len();
+    }
+
+    fn inputs(&self) -> Option<Inputs> {
+        (self.count > 0).then(|| Inputs {
+            rms: libm::sqrt(self.squares / self.count as f64) as f32,
+            max: self.max,
+        })
+    }
 }
 
 impl<'s> Conversion<'_, 's> {
@@ -111,9 +140,10 @@ impl<'s> Conversion<'_, 's> {
             methods: self.methods,
         };
         let offset = self.offsets.get(&tensor).copied().unwrap_or_default();
-        let (report, decoded) = self
+        let (mut report, decoded) = self
             .job
             .tensor(self.plan, tensor, offset, Some(calibrated))?;
+        report.inputs = solver.and(self.inputs);
         self.reports.insert(tensor, report);
         Ok(decoded)
     }
@@ -139,9 +169,11 @@ impl<'s> Conversion<'_, 's> {
         let (rows, cols) = hyper.shape(tensor);
         let writes = matches!(tensor, Tensor::AttnOutput(_) | Tensor::FfnDown(_));
         let mut hessian = Hessian::new(cols as usize);
+        let mut seen = Seen::default();
         for g in 0..self.stream.groups() {
             self.job.check_cancelled()?;
             let x = stage(&mut self.stream, g)?;
+            seen.add(&x);
             let exact = stage(&mut self.exact, g)?;
             if self.methods.drift {
                 hessian.add_drifted(&x, &exact);
@@ -159,6 +191,7 @@ impl<'s> Conversion<'_, 's> {
                 self.exact.finish_with(b, g, &exact)?;
             }
         }
+        self.inputs = seen.inputs();
         let solver = hessian.solve(damping, self.methods.gptq || self.methods.drift);
         Ok(solver.ok_or_else(|| CalibrationError::NotFinite {
             tensor: tensor.name(),
@@ -170,6 +203,7 @@ impl<'s> Conversion<'_, 's> {
         let hyper = self.job.source.hyper();
         self.exact.embed()?;
         let mut hessian = Hessian::new(hyper.embedding_length as usize);
+        let mut seen = Seen::default();
         for g in 0..self.exact.groups() {
             for b in 0..hyper.block_count {
                 self.job.check_cancelled()?;
@@ -177,8 +211,11 @@ impl<'s> Conversion<'_, 's> {
                 self.exact.ffn_inputs(b, g)?;
                 self.exact.finish(b, g)?;
             }
-            hessian.add(&self.exact.outputs(g)?);
+            let x = self.exact.outputs(g)?;
+            seen.add(&x);
+            hessian.add(&x);
         }
+        self.inputs = seen.inputs();
         let solver = hessian.solve(TIED_DAMPING, self.methods.gptq);
         Ok(solver.ok_or_else(|| CalibrationError::NotFinite {
             tensor: Tensor::TokenEmbedding.name(),

@@ -3,6 +3,7 @@
 use super::role::{Product, role};
 use super::vector::fixed_gains;
 use super::{ConvertError, Job};
+use crate::budget::energy as energy_of;
 use crate::calibrate::{self, Methods, Solver, Task};
 use crate::quantize::{Objective, QuantizedRow, Quantizer, choose_power, sample_rows};
 use carat_format::{
@@ -44,18 +45,20 @@ struct Tile {
     decoded: Vec<f32>,
     error: f64,
     energy: f64,
+    /// What the fit has minimised.
+    loss: f64,
     /// Largest `‖ŵ ⊙ γ√D‖` of a row.
     bound: f64,
 }
 
 impl Job<'_> {
     /// Quantizes the matrix, writes its payload at `e.offset` and enters table, exponents and error. Returns the
-    /// decoded weights where the conversion is calibrated.
+    /// decoded weights where the conversion is calibrated, and the relative error of its outputs.
     pub(super) fn matrix(
         &self,
         e: &mut TensorEntry,
         calibrated: Option<Calibrated<'_>>,
-    ) -> Result<Vec<f32>, ConvertError> {
+    ) -> Result<(Vec<f32>, Option<f32>), ConvertError> {
         let hyper = self.source.hyper();
         // Nothing is fitted to a text where nothing is lost.
         let calibrated = calibrated.map(|c| Calibrated {
@@ -75,7 +78,7 @@ impl Job<'_> {
             importance: diagonal.as_deref(),
             keep_norm: role.keep_norm,
         };
-        let quantizer = self.quantizer(e, &objective, calibrated)?;
+        let (quantizer, sample) = self.quantizer(e, &objective, calibrated)?;
         let work = Work {
             quantizer: &quantizer,
             objective,
@@ -98,12 +101,13 @@ impl Job<'_> {
             .collect::<Result<_, _>>()?;
 
         // In the order of the rows, whatever thread was first.
-        let (mut error, mut energy, mut bound) = (0.0, 0.0, 0f64);
+        let (mut error, mut energy, mut bound, mut loss) = (0.0, 0.0, 0f64, 0.0);
         let mut decoded = Vec::new();
         for t in &results {
             decoded.extend_from_slice(&t.decoded);
             error += t.error;
             energy += t.energy;
+            loss += t.loss;
             bound = bound.max(t.bound);
         }
         e.table = quantizer.table();
@@ -125,7 +129,14 @@ impl Job<'_> {
                 found: bound,
             });
         }
-        Ok(decoded)
+        let solver = calibrated.and_then(|c| c.solver);
+        let output_error = solver.and_then(|solver| {
+            let cols = e.layout.cols as usize;
+            let part = (sample.len() / cols.max(1)) as f64 / e.layout.rows as f64;
+            let outputs = energy_of(Some(solver), &sample, cols) / part;
+            (outputs > 0.0).then(|| libm::sqrt(loss.max(0.0) / outputs) as f32)
+        });
+        Ok((decoded, output_error))
     }
 
     /// Largest magnitude of the bias that is added to the products, 0 without one.
@@ -138,12 +149,13 @@ impl Job<'_> {
         Ok(bias.iter().fold(0f64, |m, b| m.max(f64::from(b.abs()))))
     }
 
+    /// The quantizer, and the rows by which its exponent was chosen.
     fn quantizer(
         &self,
         e: &TensorEntry,
         objective: &Objective<'_>,
         calibrated: Option<Calibrated<'_>>,
-    ) -> Result<Quantizer, ConvertError> {
+    ) -> Result<(Quantizer, Vec<f32>), ConvertError> {
         let (mut sample, mut row) = (Vec::new(), Vec::new());
         for r in sample_rows(e.layout.rows, e.layout.cols) {
             self.source.read_rows(e.tensor, r..r + 1, &mut row)?;
@@ -158,7 +170,7 @@ impl Job<'_> {
                 calibrate::choose_power(coding, &sample, cols, solver, methods, objective)
             }
         };
-        Ok(Quantizer::new(coding, power))
+        Ok((Quantizer::new(coding, power), sample))
     }
 
     /// The rows from `first` on, to the end of their tile.
@@ -180,6 +192,7 @@ impl Job<'_> {
         for row in work.rows(&weights, e.layout.cols as usize, first as usize) {
             result.error += row.error;
             result.energy += row.energy;
+            result.loss += row.weighted_error;
             if let Some(gains) = &work.gains {
                 result.bound =
                     result

@@ -5,8 +5,10 @@
 //! place by whichever thread is free; then come the hashes, the header, and what only the integer engine
 //! can tell ([`finalize`]). The target's name appears at the end, by one rename.
 
+mod allocate;
 mod calibrated;
 mod card;
+mod clock;
 mod error;
 mod exact;
 mod file;
@@ -25,12 +27,14 @@ pub use error::ConvertError;
 pub use finalize::{Finals, finalize};
 pub use rule::{Rule, RuleError};
 
-use crate::budget::{self, Allocation, Choice, Measure, Target};
+use crate::budget::{Allocation, Target};
 use crate::calibrate::{self, Calibration, Text};
 use crate::progress::{Part, Progress};
 use crate::report::{Report, TensorReport, peak_resident_bytes};
 use crate::source::{Checkpoint, Kind};
+use allocate::{Asked, Sensitivities, allocate};
 use carat_format::{Card, Coding, Encoding, ScaleGroup, Tensor, TensorEntry};
+use clock::Clock;
 use exact::TernaryMatrices;
 use file::Output;
 use header::Plan;
@@ -205,6 +209,7 @@ fn run(
         .map_err(|e| ConvertError::Threads {
             fault: e.to_string(),
         })?;
+    let mut clock = Clock::default();
     let of = parts(options).len() as u64;
     let quantizing = of - 1 - u64::from(options.card.is_some());
     let card = options.card.as_ref();
@@ -227,7 +232,9 @@ fn run(
             },
         }),
     };
+    clock.stage("text");
     let calibrated = sequences.as_deref().zip(options.calibration.as_ref());
+    let mut measured = Sensitivities::default();
     let allocation = match (options.target, calibrated) {
         (Some(target), Some((sequences, c))) => 'found: {
             let matrices = source.hyper().tensors().into_iter();
@@ -243,7 +250,8 @@ fn run(
                 ternary: &ternary,
                 target,
             };
-            let found = pool.install(|| allocate(source, &asked, sequences, c, &part))?;
+            let found;
+            (found, measured) = pool.install(|| allocate(source, &asked, sequences, c, &part))?;
             if let Some(r) = &mut resume {
                 r.keep_allocation(&found)?;
             }
@@ -251,6 +259,7 @@ fn run(
         }
         _ => Allocation::new(),
     };
+    clock.stage("sensitivities");
     // By itself quantizing counts weights.
     let (whole, part) = (progress, Part::new(progress, quantizing, 1, of));
     let progress: &dyn Progress = if of > 1 { &part } else { progress };
@@ -290,7 +299,9 @@ fn run(
                 tensors
             }
         };
+        clock.stage("quantization");
         hash::fill(&job, &mut plan, &layout)?;
+        clock.stage("hashes");
         Ok(tensors)
     })?;
     let kept = plan.directory.matrices.iter().filter(|e| job.keeps(e));
@@ -300,14 +311,18 @@ fn run(
     output.write_at(&layout.header, 0)?;
     let finals = finalize::probe(output.path(), &layout, options.threads, progress)?;
     finalize(output.path(), &layout, &finals)?;
+    clock.stage("golden vectors");
     if let Some(card) = &mut plan.card {
         let part = Part::new(whole, of - 1, 1, of);
         let of = (source, options);
         card.figures = pool.install(|| card::fill(output.path(), &layout, card, of, &part))?;
     }
+    clock.stage("quality card");
     output.publish(options)?;
 
-    let report = Report::new(source, base, &layout, tensors);
+    let mut report = Report::new(source, base, &layout, tensors);
+    report.stages = clock.stages(&report.tensors, calibrated.is_some());
+    measured.enter(&mut report);
     Ok(Summary {
         weights: report.weights,
         bytes: report.bytes,
@@ -320,73 +335,6 @@ fn run(
         resumed,
         report,
     })
-}
-
-/// What is asked of a division of bytes.
-struct Asked<'a> {
-    options: &'a Options,
-    /// The coding that rules change.
-    base: Coding,
-    ternary: &'a TernaryMatrices,
-    target: Target,
-}
-
-/// The codings of least divergence within the target.
-fn allocate(
-    source: &Checkpoint,
-    asked: &Asked<'_>,
-    sequences: &[Vec<u32>],
-    calibration: &Calibration,
-    progress: &dyn Progress,
-) -> Result<Allocation, ConvertError> {
-    let hyper = source.hyper();
-    let rules = &asked.options.rules;
-    let codings = |tensor: Tensor| {
-        let name = tensor.name();
-        if rules.iter().any(|r| r.matches(&name)) {
-            let base = asked.ternary.coding(tensor, asked.base);
-            vec![rule::coding(base, rules, &name)]
-        } else if asked.ternary.contains(tensor) {
-            vec![asked.ternary.coding(tensor, Encoding::Int8.into())]
-        } else {
-            budget::options()
-        }
-    };
-    // What cannot be met must show before the long measurement.
-    let mut least = 0;
-    let mut vectors = 0;
-    for tensor in hyper.tensors() {
-        let shape = hyper.shape(tensor);
-        if tensor.is_vector() {
-            vectors += shape.1 * 4;
-        } else {
-            let bytes = codings(tensor)
-                .into_iter()
-                .filter_map(|c| budget::payload(c, shape));
-            least += bytes.min().unwrap_or(0);
-        }
-    }
-    let weights = hyper.weights();
-    let wanted = asked.target.bytes(weights);
-    let short = ConvertError::Target {
-        found: wanted,
-        least: least + vectors,
-        least_bpw: (least + vectors) as f64 * 8.0 / weights.max(1) as f64,
-    };
-    if wanted < least + vectors {
-        return Err(short);
-    }
-    let measured = budget::measure(&Measure {
-        source,
-        sequences,
-        methods: calibration.methods,
-        codings: &codings,
-        progress,
-    })?;
-    let choices: Vec<Vec<Choice>> = measured.iter().map(|m| m.choices.clone()).collect();
-    let chosen = budget::divide(&choices, wanted - vectors).ok_or(short)?;
-    let codings = measured.iter().zip(chosen);
-    Ok(codings.map(|(m, i)| (m.tensor, m.codings[i])).collect())
 }
 
 /// What every part of a running conversion needs.
@@ -454,8 +402,12 @@ impl Job<'_> {
             .find(|e| e.tensor == tensor)
         {
             e.offset = offset;
-            decoded = self.matrix(e, calibrated)?;
-            report = TensorReport::of(e);
+            let written = self.matrix(e, calibrated)?;
+            report = TensorReport {
+                output_error: written.1,
+                ..TensorReport::of(e)
+            };
+            decoded = written.0;
         }
         report.seconds = started.elapsed().as_secs_f64();
         Ok((report, decoded))

@@ -286,8 +286,9 @@ pub struct ConvertArgs {
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = values::threads)]
     pub threads: Option<usize>,
-    /// Write what was done to every tensor to this file, as JSON
-    #[arg(long, value_name = "FILE")]
+    /// Write what was done to every tensor into this directory, as a page with drawings and as JSON; a name that
+    /// ends in .json takes the JSON alone
+    #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// Replace files that exist
     #[arg(long)]

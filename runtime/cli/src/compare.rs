@@ -62,7 +62,7 @@ impl Row {
 /// A file that opened.
 enum Opened {
     Carat(Arc<Model>),
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
 }
 
 /// Runs the command.
@@ -93,7 +93,9 @@ pub fn run(args: &CompareArgs) -> Result<()> {
                 }
                 Opened::Carat(Arc::new(model))
             }
-            Input::Gguf(_) | Input::Directory => Opened::Checkpoint(input::open_checkpoint(path)?),
+            Input::Gguf(_) | Input::Directory => {
+                Opened::Checkpoint(Box::new(input::open_checkpoint(path)?))
+            }
         };
         files.push((path, inspect::describe(path, false)?, opened));
     }

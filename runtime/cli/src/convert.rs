@@ -3,6 +3,7 @@
 use crate::args::ConvertArgs;
 use crate::failure::{Interrupted, Usage};
 use crate::input;
+use crate::page;
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
 use carat_converter::budget::Preset;
@@ -190,8 +191,35 @@ fn describe(s: &Summary) -> String {
     )
 }
 
+/// Where a report goes: a file of JSON for a name that ends so, else a folder with that and a page of drawings.
+fn is_json(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("json"))
+}
+
+/// The files of a report's folder.
+const JSON: &str = "report.json";
+const PAGE: &str = "index.html";
+
 /// A conversion takes long: a report that cannot be written must show before.
 fn check_report(path: &Path, force: bool) -> Result<()> {
+    if is_json(path) {
+        return check_file(path, force);
+    }
+    if path.exists() && !path.is_dir() {
+        bail!(
+            "{}: not a directory; give the name of one, or of a file that ends in .json",
+            path.display()
+        );
+    }
+    if !path.exists() {
+        return term::beside(path).map(drop);
+    }
+    check_file(&path.join(JSON), force)?;
+    check_file(&path.join(PAGE), force)
+}
+
+fn check_file(path: &Path, force: bool) -> Result<()> {
     match std::fs::metadata(path) {
         Ok(meta) if !meta.is_file() => bail!(
             "{}: not a regular file; give the name of a file to write",
@@ -206,11 +234,24 @@ fn check_report(path: &Path, force: bool) -> Result<()> {
 }
 
 fn write_report(path: &Path, summary: &Summary) -> Result<()> {
+    let json = summary.report.to_json();
+    let json = json.with_context(|| path.display().to_string())? + "\n";
+    if is_json(path) {
+        return write_file(path, &json);
+    }
+    if !path.is_dir() {
+        std::fs::create_dir(path).with_context(|| path.display().to_string())?;
+    }
+    write_file(&path.join(JSON), &json)?;
+    write_file(&path.join(PAGE), &page::page(summary))
+}
+
+fn write_file(path: &Path, content: &str) -> Result<()> {
     let shown = || path.display().to_string();
     let mut temporary = term::beside(path)?;
-    let json = summary.report.to_json().with_context(shown)?;
-    temporary.write_all(json.as_bytes()).with_context(shown)?;
-    temporary.write_all(b"\n").with_context(shown)?;
+    temporary
+        .write_all(content.as_bytes())
+        .with_context(shown)?;
     temporary
         .persist(path)
         .map_err(|e| e.error)

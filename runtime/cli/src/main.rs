@@ -23,6 +23,7 @@ mod inspect;
 mod interrupt;
 mod logits;
 mod metrics;
+mod page;
 mod prompt;
 mod run;
 mod sampling;

@@ -214,7 +214,12 @@ fn targets_that_cannot_be() {
     assert!(failure(&mut convert(directory.path()), 1).contains("directory"));
     assert!(failure(&mut convert(&directory.path().join("none/x.gguf")), 1).contains("none"));
     let out = directory.path().join("x.gguf");
-    assert!(failure(convert(&out).arg("--report").arg(&there), 1).contains("--force"));
+    let json = directory.path().join("there.json");
+    fs::write(&json, "mine").unwrap();
+    assert!(failure(convert(&out).arg("--report").arg(&json), 1).contains("--force"));
+    assert!(failure(convert(&out).arg("--report").arg(&there), 1).contains("not a directory"));
+    let none = directory.path().join("none/report");
+    assert!(failure(convert(&out).arg("--report").arg(&none), 1).contains("none"));
     assert!(failure(convert(&out).arg("--report").arg(&out), 2).contains("same file"));
     let error = failure(carat().arg("convert").arg(model()).arg("-o").arg(&out), 1);
     assert!(error.contains("already a Carat file"), "{error}");

@@ -10,6 +10,7 @@ mod diagnose;
 mod embed;
 mod failures;
 mod follow;
+mod page;
 mod streams;
 mod support;
 mod template;
