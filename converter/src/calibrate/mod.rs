@@ -12,13 +12,17 @@
 //!   held;
 //! * the exponent of the levels is chosen by the loss of a sample of rows ([`rows`]).
 //!
+//! Before all of them the checkpoint itself may be changed into another of the same function: [`rotate`], [`awq`].
+//!
 //! A row's result depends on the row, the table, H and the methods alone.
 
+pub mod awq;
 pub mod descent;
 mod drift;
 pub mod gptq;
 pub mod hessian;
 mod lanes;
+pub mod rotate;
 mod rows;
 mod text;
 
@@ -69,6 +73,12 @@ pub struct Methods {
     pub drift: bool,
     /// The exponent by the loss, else by the (weighted) error.
     pub exponent: bool,
+    /// Rotated heads of values: [`rotate::heads`].
+    pub rotate_heads: bool,
+    /// A rotated residual stream, where the model has a head of its own: [`rotate::stream`].
+    pub rotate_stream: bool,
+    /// Scaled channels: [`awq`].
+    pub awq: bool,
 }
 
 impl Default for Methods {
@@ -79,6 +89,9 @@ impl Default for Methods {
             descent: true,
             drift: true,
             exponent: true,
+            rotate_heads: false,
+            rotate_stream: false,
+            awq: false,
         }
     }
 }

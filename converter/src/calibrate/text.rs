@@ -61,7 +61,7 @@ fn choose(found: usize, wanted: usize, seed: u64) -> Vec<usize> {
 }
 
 /// Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
-fn splitmix(state: &mut u64) -> u64 {
+pub(super) fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -27,6 +27,10 @@ pub enum ConvertError {
     },
     #[error("a target size needs a calibration text, which shows what each matrix needs; give one")]
     TargetText,
+    #[error(
+        "the residual stream cannot be rotated: the embedding is the head, or norms stand before its additions; leave rotate-stream out"
+    )]
+    NoRotation,
     #[error("{}: already a Carat file; convert the checkpoint that it was made from", path.display())]
     AlreadyConverted { path: PathBuf },
     #[error(transparent)]

@@ -62,6 +62,11 @@ impl TernaryMatrices {
         Ok(Self { found, all })
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
     /// The coding of a matrix for which no rule says one: `base`, unless ternary codes lose less or take no more.
     pub fn coding(&self, tensor: Tensor, base: Coding) -> Coding {
         if self.found.contains(&tensor) && base.encoding >= Encoding::Ternary {

@@ -13,6 +13,7 @@ mod error;
 mod exact;
 mod file;
 mod finalize;
+mod fold;
 mod hash;
 mod header;
 mod matrix;
@@ -129,8 +130,10 @@ pub struct Summary {
 /// [`Part::STEPS`] for all of them, which are of equal length there.
 pub fn parts(options: &Options) -> Vec<&'static str> {
     let samples = matches!(&options.calibration, Some(c) if c.text == Text::Own);
+    let scales = matches!(&options.calibration, Some(c) if c.methods.awq);
     let all = [
         ("sampling a text", samples),
+        ("scaling channels", scales),
         ("measuring what bits do", options.target.is_some()),
         ("quantizing", true),
         ("measuring quality", options.card.is_some()),
@@ -234,6 +237,24 @@ fn run(
     };
     clock.stage("text");
     let calibrated = sequences.as_deref().zip(options.calibration.as_ref());
+    // The quality card is measured against the checkpoint as it is.
+    let original = source;
+    let folded = match calibrated {
+        // Ternary weights stay what they are.
+        Some((sequences, c)) if ternary.is_empty() => {
+            let coding = |t: Tensor| rule::coding(base, &options.rules, &t.name());
+            let index = u64::from(c.text == Text::Own);
+            let part = Part::new(progress, index, 1, of);
+            let fold = || fold::fold(source, sequences, c.methods, &coding, &part);
+            let transform = pool.install(fold)?;
+            match transform.is_empty() {
+                true => None,
+                false => Some(Checkpoint::open(&options.source)?.transformed(transform)),
+            }
+        }
+        _ => None,
+    };
+    let source = folded.as_ref().unwrap_or(source);
     let mut measured = Sensitivities::default();
     let allocation = match (options.target, calibrated) {
         (Some(target), Some((sequences, c))) => 'found: {
@@ -314,7 +335,7 @@ fn run(
     clock.stage("golden vectors");
     if let Some(card) = &mut plan.card {
         let part = Part::new(whole, of - 1, 1, of);
-        let of = (source, options);
+        let of = (original, options);
         card.figures = pool.install(|| card::fill(output.path(), &layout, card, of, &part))?;
     }
     clock.stage("quality card");

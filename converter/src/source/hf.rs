@@ -5,7 +5,7 @@ use super::decode::{self, ElementType};
 use super::io::{SourceFile, read_small};
 use super::normal::{Form, Normal};
 use super::stored::{Data, Stored};
-use super::{Checkpoint, Generation, Hyper, Kind, SourceError, names};
+use super::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, names};
 use carat_format::Tensor;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -62,6 +62,7 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
         files,
         tensors,
         header: Vec::new(),
+        transform: Transform::default(),
     })
 }
 

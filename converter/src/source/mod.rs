@@ -19,10 +19,12 @@ mod names;
 mod normal;
 mod rope;
 mod stored;
+mod transform;
 
 pub use error::SourceError;
 pub use generation::Generation;
 pub use hyper::{BlockHyper, Hyper};
+pub use transform::{Rotation, Step, Transform};
 
 use carat_format::{Encoding, Tensor};
 use carat_gguf::{Header, Parse};
@@ -67,6 +69,8 @@ pub struct Checkpoint {
     tensors: BTreeMap<Tensor, Stored>,
     /// A GGUF file's bytes before the tensor data; empty for a directory.
     header: Vec<u8>,
+    /// What is changed on reading.
+    transform: Transform,
 }
 
 impl Checkpoint {
@@ -194,7 +198,25 @@ impl Checkpoint {
         out: &mut Vec<f32>,
     ) -> Result<(), SourceError> {
         let stored = self.stored(tensor)?;
-        stored.read_rows(&self.files[stored.file], rows, out)
+        let file = &self.files[stored.file];
+        if self.transform.is_empty() {
+            return stored.read_rows(file, rows, out);
+        }
+        let (count, cols) = self.hyper.shape(tensor);
+        let needed = self.transform.needed(tensor, &rows, count);
+        stored.read_rows(file, needed.clone(), out)?;
+        let cols = cols as usize;
+        self.transform.apply(tensor, out, cols, needed.start);
+        out.drain(..(rows.start - needed.start) as usize * cols);
+        out.truncate((rows.end - rows.start) as usize * cols);
+        Ok(())
+    }
+
+    /// The same model with its tensors changed as they are read.
+    #[must_use]
+    pub fn transformed(mut self, transform: Transform) -> Self {
+        self.transform = transform;
+        self
     }
 
     /// The gains of a norm.

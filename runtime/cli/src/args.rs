@@ -275,7 +275,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "S", default_value_t = 0, requires = "calibrated")]
     pub seed: u64,
     /// Methods of the fit, see the documentation [default: all]
-    #[arg(long, value_name = "LIST", requires = "calibrated", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "drift", "exponent"])]
+    #[arg(long, value_name = "LIST", requires = "calibrated", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "drift", "exponent", "rotate-heads", "rotate-stream", "awq"])]
     pub method: Vec<String>,
     /// Tokens that the file's quality card is measured on; 0: no card
     #[arg(long, value_name = "N", default_value_t = CardText::TOKENS as u32, value_parser = clap::value_parser!(u32).range(0..=keys::MAX_CARD_TOKENS as i64))]

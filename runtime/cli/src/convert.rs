@@ -92,15 +92,21 @@ pub fn run(args: ConvertArgs) -> Result<()> {
     ))
 }
 
-/// All methods where none is named.
+/// The best combination where none is named.
 fn methods(names: &[String]) -> Methods {
-    let has = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
+    if names.is_empty() {
+        return Methods::default();
+    }
+    let has = |name: &str| names.iter().any(|n| n == name);
     Methods {
         scales: has("scales"),
         gptq: has("gptq"),
         descent: has("cd"),
         drift: has("drift"),
         exponent: has("exponent"),
+        rotate_heads: has("rotate-heads"),
+        rotate_stream: has("rotate-stream"),
+        awq: has("awq"),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::source::architecture::{self, Architecture};
 use crate::source::container::{Container, Placed, parsed};
 use crate::source::normal::{Form, Normal};
 use crate::source::stored::{Data, Stored};
-use crate::source::{Checkpoint, Generation, Hyper, Kind, SourceError, decode, names};
+use crate::source::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, decode, names};
 use carat_format::{Directory, ModelSpec, Shape, Tensor};
 use carat_gguf::{Header, KeyError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, SourceError> {
         files: container.files,
         tensors: model.tensors,
         header: container.header,
+        transform: Transform::default(),
     })
 }
 

@@ -1,0 +1,161 @@
+//! The checkpoint as a calibrated conversion reads it: of the same function, with rotations and scalings folded in.
+
+use super::ConvertError;
+use crate::calibrate::{CalibrationError, Hessian, Methods, awq, rotate};
+use crate::progress::Progress;
+use crate::reference::{ReferenceError, Stream};
+use crate::source::{Checkpoint, SourceError, Step, Transform};
+use carat_format::{Coding, Tensor};
+
+/// Of the mean of H's diagonal.
+const DAMPING: f64 = 0.01;
+
+/// What of the methods is folded into the weights of a model opened as `source`.
+///
+/// # Errors
+/// What reading the checkpoint meets; inputs that are not finite; a stream that cannot be rotated; cancellation.
+pub(super) fn fold(
+    source: &Checkpoint,
+    sequences: &[Vec<u32>],
+    methods: Methods,
+    coding: &dyn Fn(Tensor) -> Coding,
+    progress: &dyn Progress,
+) -> Result<Transform, ConvertError> {
+    let mut transform = Transform::default();
+    if methods.rotate_stream {
+        if !rotate::stream_rotates(source) {
+            return Err(ConvertError::NoRotation);
+        }
+        rotate::stream(source, &mut transform)?;
+    }
+    if methods.rotate_heads {
+        rotate::heads(source, &mut transform);
+    }
+    if methods.awq {
+        let rotated = Checkpoint::open(source.path())?.transformed(transform.clone());
+        let mut search = Search {
+            source: &rotated,
+            stream: Stream::open(&rotated, sequences)?,
+            coding,
+            progress,
+            transform: &mut transform,
+        };
+        search.all()?;
+    }
+    Ok(transform)
+}
+
+/// The search of factors, block by block, with the checkpoint's own weights.
+struct Search<'a, 's> {
+    source: &'s Checkpoint,
+    stream: Stream<'s>,
+    coding: &'a dyn Fn(Tensor) -> Coding,
+    progress: &'a dyn Progress,
+    transform: &'a mut Transform,
+}
+
+impl<'s> Search<'_, 's> {
+    fn all(&mut self) -> Result<(), ConvertError> {
+        use Tensor::*;
+        let hyper = self.source.hyper();
+        self.stream.embed()?;
+        for b in 0..hyper.block_count {
+            let readers = [AttnQ(b), AttnK(b), AttnV(b)];
+            let factors = self.factors(&readers, |s, g| s.attention_inputs(b, g))?;
+            self.scale(AttnNorm(b), Step::ScaleColumns, &readers, factors);
+            for g in 0..self.stream.groups() {
+                self.stream.attend(b, g)?;
+            }
+            let readers = [FfnGate(b), FfnUp(b)];
+            let factors = self.factors(&readers, |s, g| s.ffn_inputs(b, g))?;
+            self.scale(FfnNorm(b), Step::ScaleColumns, &readers, factors);
+            // A norm between the two would undo the scaling.
+            if !hyper.extras.sub_norm {
+                let readers = [FfnDown(b)];
+                let factors = self.factors(&readers, |s, g| s.ffn_products(b, g))?;
+                if let (true, Some(f)) = (hyper.extras.feed_forward_bias, &factors) {
+                    let less: Vec<f32> = f.iter().map(|f| 1.0 / f).collect();
+                    let step = Step::ScaleColumns(less.into());
+                    self.transform.push(FfnUpBias(b), step);
+                }
+                self.scale(FfnUp(b), Step::ScaleRows, &readers, factors);
+            }
+            for g in 0..self.stream.groups() {
+                self.stream.finish(b, g)?;
+            }
+            let blocks = u64::from(hyper.block_count);
+            self.progress.step(u64::from(b) + 1, blocks);
+        }
+        Ok(())
+    }
+
+    /// The factors for the inputs that `stage` gives these matrices.
+    fn factors(
+        &mut self,
+        tensors: &[Tensor],
+        stage: impl Fn(&mut Stream<'s>, usize) -> Result<Vec<f32>, ReferenceError>,
+    ) -> Result<Option<Vec<f32>>, ConvertError> {
+        let Some(first) = tensors.first() else {
+            return Ok(None);
+        };
+        let hyper = self.source.hyper();
+        let cols = hyper.shape(*first).1 as usize;
+        let mut hessian = Hessian::new(cols);
+        let (mut sums, mut count) = (vec![0f64; cols], 0usize);
+        for g in 0..self.stream.groups() {
+            if self.progress.cancelled() {
+                return Err(ConvertError::Cancelled);
+            }
+            let x = stage(&mut self.stream, g)?;
+            for row in x.chunks_exact(cols) {
+                for (sum, v) in sums.iter_mut().zip(row) {
+                    *sum += f64::from(v.abs());
+                }
+            }
+            count += x.len() / cols;
+            hessian.add(&x);
+        }
+        let magnitudes: Vec<f32> = sums
+            .iter()
+            .map(|s| (s / count.max(1) as f64) as f32)
+            .collect();
+        let solver = hessian.solve(DAMPING, false);
+        let solver = solver.ok_or_else(|| CalibrationError::NotFinite {
+            tensor: first.name(),
+        })?;
+        let readers = tensors.iter().map(|tensor| {
+            let count = hyper.shape(*tensor).0;
+            let (mut rows, mut row, mut n) = (Vec::new(), Vec::new(), 0);
+            for r in awq::sample(count) {
+                self.source.read_rows(*tensor, r..r + 1, &mut row)?;
+                rows.extend_from_slice(&row);
+                n += 1;
+            }
+            Ok(awq::Reader {
+                rows,
+                coding: (self.coding)(*tensor),
+                weight: count as f64 / f64::from(n.max(1)),
+            })
+        });
+        let readers: Vec<awq::Reader> = readers.collect::<Result<_, SourceError>>()?;
+        Ok(awq::factors(&readers, &solver, &magnitudes))
+    }
+
+    /// Columns of the readers times the factors, and the inverse where their inputs come from.
+    fn scale(
+        &mut self,
+        from: Tensor,
+        inverse: fn(std::sync::Arc<[f32]>) -> Step,
+        readers: &[Tensor],
+        factors: Option<Vec<f32>>,
+    ) {
+        let Some(factors) = factors else { return };
+        let less: Vec<f32> = factors.iter().map(|f| 1.0 / f).collect();
+        self.transform.push(from, inverse(less.into()));
+        let factors: std::sync::Arc<[f32]> = factors.into();
+        for reader in readers {
+            let step = Step::ScaleColumns(factors.clone());
+            self.transform.push(*reader, step);
+        }
+    }
+}
