@@ -8,6 +8,7 @@
 //! any sum across lanes.
 #![allow(unsafe_code)]
 
+pub mod attention;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
 mod portable;
