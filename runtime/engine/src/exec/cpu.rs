@@ -17,7 +17,7 @@ pub struct CpuExecutor {
     file: Vec<Option<(u64, u64)>>,
     release: bool,
     #[cfg(feature = "threads")]
-    pool: rayon::ThreadPool,
+    pool: Arc<rayon::ThreadPool>,
 }
 
 impl CpuExecutor {
@@ -67,7 +67,8 @@ impl CpuExecutor {
                 .map_err(|e| Error::Threads {
                     threads: threads.unwrap_or(0),
                     reason: e.to_string(),
-                })?,
+                })?
+                .into(),
         })
     }
 
@@ -76,8 +77,18 @@ impl CpuExecutor {
         self.release = on;
     }
 
-    /// Runs the steps of `range`.
+    /// Runs the steps of `range`: all of them in the pool, whose threads are awake then.
     pub fn run(&mut self, plan: &Plan, batch: Batch<'_>, range: Range<usize>) {
+        #[cfg(feature = "threads")]
+        {
+            let pool = self.pool.clone();
+            pool.install(|| self.steps(plan, batch, range));
+        }
+        #[cfg(not(feature = "threads"))]
+        self.steps(plan, batch, range);
+    }
+
+    fn steps(&mut self, plan: &Plan, batch: Batch<'_>, range: Range<usize>) {
         let table = batch.row_table();
         self.memory[plan.row_table.0][..table.len()].copy_from_slice(&table);
         for step in plan.steps.get(range).unwrap_or(&[]) {
@@ -99,14 +110,7 @@ impl CpuExecutor {
         let mut stats = stats_id
             .map(|id| std::mem::take(&mut self.memory[id.0]))
             .unwrap_or_default();
-        {
-            let this = &*self;
-            #[cfg(feature = "threads")]
-            self.pool
-                .install(|| this.dispatch(step, rows, blocks, &mut out, &mut stats));
-            #[cfg(not(feature = "threads"))]
-            this.dispatch(step, rows, blocks, &mut out, &mut stats);
-        }
+        self.dispatch(step, rows, blocks, &mut out, &mut stats);
         self.memory[result.0] = out;
         if self.release {
             for (offset, words) in step.bindings.iter().filter_map(|b| self.file[b.0]) {
