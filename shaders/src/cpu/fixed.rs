@@ -85,14 +85,14 @@ pub fn rsqrt_q30(n: u32) -> u32 {
 
 /// `2^62 / x` for `x` in [2^31, 2^32): in (2^30, 2^31]. A 16-bit quotient, then one Newton step; of every `x` the relative
 /// error is from −4.6033e-9 (at 4,278,256,913) to 9.3e-10.
-#[inline]
+#[inline(always)]
 pub fn recip_q62(x: u32) -> u32 {
     let y = (0x7fff_ffff / (x >> 16).max(1)) << 15;
     mulhi(y, 0x8000_0000u32.wrapping_sub(mulhi(x, y))) << 2
 }
 
 /// `2^-x` in Q30 for an unsigned Q16 `x`; 0 from 31 on. Polynomial of degree 5, error under 2e-7.
-#[inline]
+#[inline(always)]
 pub fn exp2_neg_q30(x: u32) -> u32 {
     let q = x >> 16;
     if q >= 31 {

@@ -2,6 +2,7 @@
 
 use super::fixed::{exp2_neg_q30, mulhi, recip_q62, requant64, round_shr64, sat32, scale64};
 use super::for_chunks;
+use super::simd::wide;
 use crate::params::{
     GELU_CUBIC_Q35, GELU_LINEAR_Q27, GELU_TANH, GatedUnit, LOG2_E_Q30, RELU_SQUARED, SILU,
 };
@@ -17,25 +18,37 @@ pub const fn exponent(activation: u32, gate: i32, up: i32) -> i32 {
 /// `out[r] = activation(gate[r]) · up[r]` in the unit of [`exponent`]: `|gate|, |up| ≤ 2^30` never
 /// saturate.
 pub fn run(p: &GatedUnit, gate: &[i32], up: &[i32], out: &mut [i32]) {
-    let cols = p.cols as usize;
-    for_chunks(out, cols, |r, out| {
-        let at = r * cols;
-        for (i, o) in out.iter_mut().enumerate() {
-            let (g, u) = (gate[at + i], up[at + i]);
-            let a = match p.activation {
-                SILU => sigmoid_product(g, silu_rate(g, p.gate_exponent)),
-                GELU_TANH => sigmoid_product(g, gelu_rate(g, p.gate_exponent)),
-                _ => {
-                    *o = relu_squared_product(g, u);
-                    continue;
+    // Elements know no rows.
+    for_chunks(out, TASK, |task, out| {
+        let at = task * TASK;
+        let (gate, up) = (&gate[at..at + out.len()], &up[at..at + out.len()]);
+        let inputs = gate.iter().zip(up).zip(out);
+        let product = |a: i32, u: i32| sat32(round_shr64(i64::from(a) * i64::from(u), 30));
+        match p.activation {
+            SILU => wide(|| {
+                for ((g, u), o) in inputs {
+                    *o = product(sigmoid_product(*g, silu_rate(*g, p.gate_exponent)), *u);
                 }
-            };
-            *o = sat32(round_shr64(i64::from(a) * i64::from(u), 30));
+            }),
+            GELU_TANH => wide(|| {
+                for ((g, u), o) in inputs {
+                    *o = product(sigmoid_product(*g, gelu_rate(*g, p.gate_exponent)), *u);
+                }
+            }),
+            _ => wide(|| {
+                for ((g, u), o) in inputs {
+                    *o = relu_squared_product(*g, *u);
+                }
+            }),
         }
     });
 }
 
+/// Elements of a task.
+const TASK: usize = 1024;
+
 /// `max(g, 0)² · u · 2^-60`: g² < 2^62 is rounded to 30 bits and multiplied exactly.
+#[inline(always)]
 fn relu_squared_product(g: i32, u: i32) -> i32 {
     let g = i64::from(g.max(0));
     let m = scale64(g * g, u.unsigned_abs(), 60);
@@ -43,12 +56,14 @@ fn relu_squared_product(g: i32, u: i32) -> i32 {
 }
 
 /// `|z|·log2(e)` in Q16 for silu's `z = g`, `g` in the unit `2^exponent`; from 32 on e^-z is 0 in Q30.
+#[inline(always)]
 fn silu_rate(g: i32, exponent: i32) -> u32 {
     let x = i64::from(g.unsigned_abs()) * i64::from(LOG2_E_Q30);
     requant64(x, 14i32.wrapping_sub(exponent)).unsigned_abs()
 }
 
 /// `|z|·log2(e)` in Q16 for `z = 2·√(2/π)·(g + 0.044715·g³)`: GELU's `(1 + tanh(z/2))/2` is σ(z).
+#[inline(always)]
 fn gelu_rate(g: i32, exponent: i32) -> u32 {
     // |g| in Q27, cut off at 8, where e^-z is 0 in Q30.
     let t = requant64(i64::from(g.unsigned_abs()), (-27i32).wrapping_sub(exponent))
@@ -61,6 +76,7 @@ fn gelu_rate(g: i32, exponent: i32) -> u32 {
 }
 
 /// `g / (1 + e^-z)` in the unit of g, z of g's sign with `|z|·log2(e)` in Q16.
+#[inline(always)]
 fn sigmoid_product(g: i32, rate: u32) -> i32 {
     let e = exp2_neg_q30(rate);
     // 1 + e in Q31, just below 2 where |g| rounds to 0.

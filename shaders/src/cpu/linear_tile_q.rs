@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Memory kept from call to call.
 #[derive(Default)]
 struct Scratch {
-    bias: Vec<i32>,
+    panels: simd::Panels,
     /// `[tile][batch row][32]`.
     results: Vec<i32>,
 }
@@ -65,7 +65,7 @@ fn run_on(
         p.act_stride as usize,
         groups,
         rows,
-        &mut scratch.bias,
+        &mut scratch.panels,
     );
     let bytes: &[u8] = bytemuck::cast_slice(weights);
     let table = simd::table_bytes(&p.table);
@@ -82,15 +82,15 @@ fn run_on(
     let finish = |n: usize, r: usize, sum: i64| {
         let scale = weights[p.row_scales as usize + n];
         let (mantissa, exponent) = (scale & 0xffff, scale as i32 >> 16);
-        let x = batch.row(r);
+        let (x_mantissa, x_exponent) = batch.unit(r);
         let unit = if p.mode == STORE_RELATIVE {
             0
         } else {
-            x.exponent
+            x_exponent
         };
         let shift = p.exponent.wrapping_sub(exponent).wrapping_sub(unit);
         // Both mantissas are 16 bits.
-        scale64(sum, mantissa * x.mantissa, shift)
+        scale64(sum, mantissa * x_mantissa, shift)
     };
     // Tasks count for themselves and add up here: neither a sum nor a maximum has an order.
     let (saturated, largest) = (AtomicU32::new(0), AtomicU32::new(0));

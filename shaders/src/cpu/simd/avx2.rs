@@ -1,13 +1,15 @@
 //! 256-bit vectors: eight rows, look-ups by `vpshufb`; the dot by `vpdpbusd` or by multiply-adds of pairs.
 
-use super::kernel::{join, spread, tile_kernel};
-use super::{Batch, Line, Tile};
+use super::kernel::{fetch, join, spread, tile_kernel};
+use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::{Encoding, TILE_ROWS};
 use std::arch::x86_64::*;
 
 type V = __m256i;
 const LANES: usize = 8;
 const PARTS: usize = 2;
+/// Rows of activations at once.
+pub const BLOCK: usize = 4;
 
 #[inline(always)]
 fn zero() -> V {
@@ -243,7 +245,7 @@ pub mod plain {
     /// |level|·(±code) in pairs of 16 bits: at most 2·128·127 < 2^15. A level may be −128, a code may not.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn dot(l: &[V; 8], x: &[u32], _bias: &[i32], _g: usize) -> V {
+    fn dot(l: &[V; 8], x: &[u32], _bias: i32) -> V {
         let ones = _mm256_set1_epi16(1);
         let mut sum = zero();
         for (l, x) in l.iter().zip(x) {
@@ -254,7 +256,7 @@ pub mod plain {
         sum
     }
 
-    tile_kernel!("avx2", 4);
+    tile_kernel!("avx2");
 }
 
 macro_rules! vnni_version {
@@ -278,15 +280,15 @@ macro_rules! vnni_version {
             /// Levels are raised by 128, so `bias` is −128·Σ codes of each group.
             #[inline]
             #[target_feature(enable = $features)]
-            fn dot(l: &[V; 8], x: &[u32], bias: &[i32], g: usize) -> V {
-                let mut sum = splat(bias[g]);
+            fn dot(l: &[V; 8], x: &[u32], bias: i32) -> V {
+                let mut sum = splat(bias);
                 for (l, x) in l.iter().zip(x) {
                     sum = $dot(sum, *l, splat(*x as i32));
                 }
                 sum
             }
 
-            tile_kernel!($features, 4);
+            tile_kernel!($features);
         }
     };
 }

@@ -1,13 +1,15 @@
 //! 512-bit vectors: sixteen rows, `vpdpbusd`, look-ups by `vpermb`.
 
-use super::kernel::{join, spread, tile_kernel};
-use super::{Batch, Line, Tile};
+use super::kernel::{fetch, join, spread, tile_kernel};
+use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::{Encoding, TILE_ROWS};
 use std::arch::x86_64::*;
 
 type V = __m512i;
 const LANES: usize = 16;
 const PARTS: usize = 2;
+/// Rows of activations at once: with eight, sums leave the 32 registers.
+pub const BLOCK: usize = 6;
 
 #[inline(always)]
 fn zero() -> V {
@@ -86,8 +88,8 @@ fn high(t: V) -> V {
 /// Levels are raised by 128, so `bias` is −128·Σ codes of each group.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn dot(l: &[V; 8], x: &[u32], bias: &[i32], g: usize) -> V {
-    let mut even = _mm512_set1_epi32(bias[g]);
+fn dot(l: &[V; 8], x: &[u32], bias: i32) -> V {
+    let mut even = splat(bias);
     let mut odd = zero();
     for q in 0..4 {
         even = _mm512_dpbusd_epi32(even, l[2 * q], splat(x[2 * q] as i32));
@@ -235,4 +237,4 @@ fn decode<const CODES: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
     }
 }
 
-tile_kernel!("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni", 8);
+tile_kernel!("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni");

@@ -19,10 +19,42 @@ pub fn spread(encoding: carat_format::Encoding, table: &[u8; 16], bias: u8) -> [
     std::array::from_fn(|i| table[i % n].wrapping_add(bias))
 }
 
-/// Expects in scope: `V`, `LANES`, `PARTS` (vectors of rows per pass of one row of activations), `zero`, `load`,
+/// How far ahead of a cell memory is asked for, in bytes.
+const AHEAD: usize = 4096;
+
+/// Asks for what lies [`AHEAD`] of a cell: weights are read once, and the processor alone does not run far enough ahead.
+#[inline(always)]
+pub fn fetch(cell: &[u8]) {
+    for line in cell.chunks(64) {
+        let place = line.as_ptr().wrapping_add(AHEAD);
+        // SAFETY: a prefetch reads nothing that a program sees and faults nowhere.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
+        }
+    }
+}
+
+/// The body for each index below a constant of at most 8, written out: an array that only constants index stays in
+/// registers.
+macro_rules! unrolled {
+    ($i:ident < $n:ident, $body:block) => {
+        const { assert!($n <= 8) };
+        crate::cpu::simd::kernel::unrolled!(@ $i $n $body 0 1 2 3 4 5 6 7);
+    };
+    (@ $i:ident $n:ident $body:block $($at:literal)*) => {
+        $(if $at < $n {
+            #[allow(non_upper_case_globals)]
+            const $i: usize = $at;
+            $body
+        })*
+    };
+}
+pub(super) use unrolled;
+
+/// Expects in scope: `V`, `LANES`, `BLOCK` (rows of activations at once), `PARTS` (vectors of rows per pass of one row of activations), `zero`, `load`,
 /// `store`, `table`, `order`, `decode`, `scales`, `splat`, `dot`, `mul`, `high` and `add`.
 macro_rules! tile_kernel {
-    ($features:literal, $block:literal) => {
+    ($features:literal) => {
         /// See [`crate::cpu::simd::tile_sums`].
         #[target_feature(enable = $features)]
         pub fn run(
@@ -52,7 +84,11 @@ macro_rules! tile_kernel {
             let len = tile.encoding.cell_bytes();
             if batch.rows == 1 {
                 let source = |part: usize, g: usize| {
-                    decode::<CODES>(&tile.cells[g * len..(g + 1) * len], part, table)
+                    let cell = &tile.cells[g * len..(g + 1) * len];
+                    if part == 0 {
+                        fetch(cell);
+                    }
+                    decode::<CODES>(cell, part, table)
                 };
                 let mut sums = [0i64; TILE_ROWS];
                 for part in (0..TILE_ROWS / LANES).step_by(PARTS) {
@@ -83,9 +119,9 @@ macro_rules! tile_kernel {
             let bytes: &[u8] = bytes;
             let mut first = 0;
             while first < batch.rows {
-                let count = match batch.rows - first {
-                    n if n >= $block => buffered::<CODES, $block>(tile, batch, first, bytes, emit),
-                    n if n >= 2 => buffered::<CODES, 2>(tile, batch, first, bytes, emit),
+                let count = match block_rows(BLOCK, batch.rows - first) {
+                    BLOCK => buffered::<CODES, BLOCK>(tile, batch, first, bytes, emit),
+                    2 => buffered::<CODES, 2>(tile, batch, first, bytes, emit),
                     _ => buffered::<CODES, 1>(tile, batch, first, bytes, emit),
                 };
                 first += count;
@@ -136,26 +172,22 @@ macro_rules! tile_kernel {
         ) {
             let order = order(CODES);
             let groups = tile.groups;
-            let rows: [_; B] = core::array::from_fn(|b| batch.row(first + b));
-            let bias: [&[i32]; B] = core::array::from_fn(|b| match batch.bias {
-                [] => batch.bias,
-                all => &all[(first + b) * groups..(first + b + 1) * groups],
-            });
+            let panel = &batch.panels[first * groups * CELL..][..groups * B * CELL];
             let mut lo = [[zero(); B]; P];
             let mut hi = [[zero(); B]; P];
-            for g in 0..groups {
+            for (g, cells) in panel.chunks_exact(B * CELL).enumerate() {
                 let ws = &tile.scales[(g >> tile.scale_shift) * TILE_ROWS..][..TILE_ROWS];
-                for p in 0..P {
+                crate::cpu::simd::kernel::unrolled!(p < P, {
                     let l = source(part + p, g);
                     let ws = scales(ws, part + p, &order);
-                    for b in 0..B {
-                        let x = &rows[b].words[g * 8..g * 8 + 8];
-                        let t = mul(dot(&l, x, bias[b], g), ws);
-                        let a = splat(i32::from(rows[b].scales[g]));
+                    crate::cpu::simd::kernel::unrolled!(b < B, {
+                        let x = &cells[b * CELL..b * CELL + CELL];
+                        let t = mul(dot(&l, &x[..8], x[9] as i32), ws);
+                        let a = splat(x[8] as i32);
                         lo[p][b] = add(lo[p][b], mul(t, a));
                         hi[p][b] = add(hi[p][b], mul(high(t), a));
-                    }
-                }
+                    });
+                });
             }
             for p in 0..P {
                 for b in 0..B {

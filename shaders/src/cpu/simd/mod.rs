@@ -73,6 +73,19 @@ pub struct Tile<'a> {
     pub scale_shift: u32,
 }
 
+/// Words of a group of activations in a [`Panels`]: eight of codes, the scale, −128·Σ codes.
+const CELL: usize = 10;
+
+/// Rows of activations as the wide versions read them: blocks of rows, in each `[group][row of the block]` of
+/// [`CELL`], so that one address serves a whole step. The memory is kept between calls.
+#[derive(Default)]
+pub struct Panels {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    words: Vec<u32>,
+    /// Mantissa and exponent of each row's scale.
+    units: Vec<(u32, i32)>,
+}
+
 /// Rows of activations of the same length.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
@@ -80,28 +93,56 @@ pub struct Batch<'a> {
     stride: usize,
     groups: usize,
     rows: usize,
-    /// `[row][group]` of −128·Σ codes, empty where [`Isa::biased`] is false.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-    bias: &'a [i32],
+    panels: &'a [u32],
+    units: &'a [(u32, i32)],
+}
+
+/// The rows of the blocks that a batch is cut into, from row `first` of `rows` on.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+const fn block_rows(block: usize, rest: usize) -> usize {
+    if rest >= block {
+        block
+    } else if rest >= 2 {
+        2
+    } else {
+        rest
+    }
 }
 
 impl<'a> Batch<'a> {
-    /// `bias` is room that [`Self::row`]'s users may need; it keeps its memory between calls.
+    /// `rows` of `act`, `stride` words each; `panels` is room that a version may need.
     pub fn new(
         isa: Isa,
         act: &'a [u32],
         stride: usize,
         groups: usize,
         rows: usize,
-        bias: &'a mut Vec<i32>,
+        panels: &'a mut Panels,
     ) -> Self {
         debug_assert!(stride >= act_stride(groups as u32) as usize);
-        bias.clear();
-        if isa.biased() {
-            for row in act.chunks(stride).take(rows) {
-                let codes: &[i8] = bytemuck::cast_slice(&row[..groups * 8]);
-                let sum = |g: &[i8]| -128 * g.iter().map(|c| i32::from(*c)).sum::<i32>();
-                bias.extend(codes.chunks_exact(32).map(sum));
+        let Panels { words, units } = panels;
+        let row = |r: usize| Activations::new(&act[r * stride..(r + 1) * stride], groups);
+        units.clear();
+        units.extend((0..rows).map(row).map(|x| (x.mantissa, x.exponent)));
+        words.clear();
+        if let Some(block) = isa.block() {
+            words.resize(rows * groups * CELL, 0);
+            let mut first = 0;
+            while first < rows {
+                let count = block_rows(block, rows - first);
+                let panel = &mut words[first * groups * CELL..][..count * groups * CELL];
+                for b in 0..count {
+                    let x = row(first + b);
+                    let cells = panel.chunks_exact_mut(CELL).skip(b).step_by(count);
+                    for (g, cell) in cells.enumerate() {
+                        cell[..8].copy_from_slice(&x.words[g * 8..g * 8 + 8]);
+                        cell[8] = u32::from(x.scales[g]);
+                        let sum: i32 = x.codes(g).iter().map(|c| i32::from(*c)).sum();
+                        cell[9] = (-128 * sum) as u32;
+                    }
+                }
+                first += count;
             }
         }
         Self {
@@ -109,8 +150,14 @@ impl<'a> Batch<'a> {
             stride,
             groups,
             rows,
-            bias,
+            panels: words,
+            units,
         }
+    }
+
+    /// Mantissa and exponent of the scale of row `r`.
+    pub fn unit(&self, r: usize) -> (u32, i32) {
+        self.units[r]
     }
 
     /// Row `r`.
@@ -196,12 +243,14 @@ impl Isa {
         }
     }
 
-    /// Whether its dot takes one unsigned side: levels are raised by 128, and 128·Σ codes subtracted.
-    fn biased(self) -> bool {
+    /// Rows of activations that the version takes at once, of those that read [`Panels`].
+    const fn block(self) -> Option<usize> {
         match self {
+            Isa::Portable => None,
             #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni | Isa::Avx512Vl | Isa::Avx512 => true,
-            _ => false,
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vl => Some(avx2::BLOCK),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Some(avx512::BLOCK),
         }
     }
 
@@ -216,6 +265,32 @@ impl Isa {
             wanted.or_else(|| have.next_back()).unwrap_or(Isa::Portable)
         })
     }
+}
+
+/// Runs what is compiled into it for the widest vectors that this processor has: the compiler makes the same integers of
+/// the same plain Rust. For bodies that it sees whole: marked `inline(always)`, without calls to others.
+#[inline(always)]
+pub fn wide<R>(f: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+        fn wide512<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        #[target_feature(enable = "avx2")]
+        fn wide256<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        if Isa::get() == Isa::Avx512 && is_x86_feature_detected!("avx512dq") {
+            // SAFETY: the processor has what `Isa::Avx512` stands for, and the one beside it that was asked for.
+            return unsafe { wide512(f) };
+        }
+        if Isa::get() != Isa::Portable {
+            // SAFETY: every version but the portable one is of a processor with AVX2.
+            return unsafe { wide256(f) };
+        }
+    }
+    f()
 }
 
 /// A cache line of decoded levels.

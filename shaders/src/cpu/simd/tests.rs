@@ -27,8 +27,8 @@ fn defined(tile: &Tile<'_>, batch: &Batch<'_>) -> Vec<[i64; TILE_ROWS]> {
 fn check(tile: &Tile<'_>, act: &[u32], rows: usize) {
     let stride = act_stride(tile.groups as u32) as usize;
     for isa in Isa::ALL.iter().copied().filter(|i| i.supported()) {
-        let mut bias = Vec::new();
-        let batch = Batch::new(isa, act, stride, tile.groups, rows, &mut bias);
+        let mut panels = Panels::default();
+        let batch = Batch::new(isa, act, stride, tile.groups, rows, &mut panels);
         let mut seen = vec![None; rows];
         tile_sums(isa, tile, &batch, |r, sums| {
             assert!(seen[r].replace(*sums).is_none())
