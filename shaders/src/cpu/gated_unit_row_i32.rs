@@ -22,26 +22,32 @@ pub fn run(p: &GatedUnit, gate: &[i32], up: &[i32], out: &mut [i32]) {
     for_chunks(out, TASK, |task, out| {
         let at = task * TASK;
         let (gate, up) = (&gate[at..at + out.len()], &up[at..at + out.len()]);
-        let inputs = gate.iter().zip(up).zip(out);
-        let product = |a: i32, u: i32| sat32(round_shr64(i64::from(a) * i64::from(u), 30));
-        match p.activation {
-            SILU => wide(|| {
-                for ((g, u), o) in inputs {
-                    *o = product(sigmoid_product(*g, silu_rate(*g, p.gate_exponent)), *u);
-                }
-            }),
-            GELU_TANH => wide(|| {
-                for ((g, u), o) in inputs {
-                    *o = product(sigmoid_product(*g, gelu_rate(*g, p.gate_exponent)), *u);
-                }
-            }),
-            _ => wide(|| {
-                for ((g, u), o) in inputs {
-                    *o = relu_squared_product(*g, *u);
-                }
-            }),
-        }
+        wide::gated_unit(p.activation, p.gate_exponent, gate, up, out);
     });
+}
+
+/// `activation(gate)·up` of as many elements of each, the gate's in the unit `2^exponent`.
+#[inline(always)]
+pub(super) fn elements(activation: u32, exponent: i32, gate: &[i32], up: &[i32], out: &mut [i32]) {
+    let inputs = gate.iter().zip(up).zip(out);
+    let product = |a: i32, u: i32| sat32(round_shr64(i64::from(a) * i64::from(u), 30));
+    match activation {
+        SILU => {
+            for ((g, u), o) in inputs {
+                *o = product(sigmoid_product(*g, silu_rate(*g, exponent)), *u);
+            }
+        }
+        GELU_TANH => {
+            for ((g, u), o) in inputs {
+                *o = product(sigmoid_product(*g, gelu_rate(*g, exponent)), *u);
+            }
+        }
+        _ => {
+            for ((g, u), o) in inputs {
+                *o = relu_squared_product(*g, *u);
+            }
+        }
+    }
 }
 
 /// Elements of a task.

@@ -12,6 +12,7 @@ pub mod attention;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
 mod portable;
+pub mod wide;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -265,32 +266,6 @@ impl Isa {
             wanted.or_else(|| have.next_back()).unwrap_or(Isa::Portable)
         })
     }
-}
-
-/// Runs what is compiled into it for the widest vectors that this processor has: the compiler makes the same integers of
-/// the same plain Rust. For bodies that it sees whole: marked `inline(always)`, without calls to others.
-#[inline(always)]
-pub fn wide<R>(f: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-        fn wide512<R>(f: impl FnOnce() -> R) -> R {
-            f()
-        }
-        #[target_feature(enable = "avx2")]
-        fn wide256<R>(f: impl FnOnce() -> R) -> R {
-            f()
-        }
-        if Isa::get() == Isa::Avx512 && is_x86_feature_detected!("avx512dq") {
-            // SAFETY: the processor has what `Isa::Avx512` stands for, and the one beside it that was asked for.
-            return unsafe { wide512(f) };
-        }
-        if Isa::get() != Isa::Portable {
-            // SAFETY: every version but the portable one is of a processor with AVX2.
-            return unsafe { wide256(f) };
-        }
-    }
-    f()
 }
 
 /// A cache line of decoded levels.
