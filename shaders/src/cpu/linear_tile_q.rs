@@ -3,9 +3,9 @@
 //! A row's sum over all its groups is exact before anything is rounded, so no order of summation, tile
 //! or thread shows in the result.
 
-use super::fixed::scale64;
+use super::fixed::{bit_len64, sat32, scale64};
 use super::residual::add_residual;
-use super::simd::{self, Batch, Isa, Tile};
+use super::simd::{self, Batch, Isa, Tile, wide};
 use crate::params::{ACCUMULATE, LinearTile, STORE_RELATIVE};
 use crate::scales_of;
 use carat_format::{Encoding, TILE_ROWS};
@@ -79,18 +79,18 @@ fn run_on(
         groups,
         scale_shift: p.scale_shift,
     };
-    let finish = |n: usize, r: usize, sum: i64| {
-        let scale = weights[p.row_scales as usize + n];
-        let (mantissa, exponent) = (scale & 0xffff, scale as i32 >> 16);
-        let (x_mantissa, x_exponent) = batch.unit(r);
+    // The first values of `out` from the sums of tile `t` with row `r`.
+    let finish = |t: usize, r: usize, sums: &[i64; TILE_ROWS], out: &mut [i32]| {
+        let real = TILE_ROWS.min(part_rows - t * TILE_ROWS).min(out.len());
+        let scales = &weights[p.row_scales as usize + t * TILE_ROWS..][..real];
+        let (mantissa, exponent) = batch.unit(r);
         let unit = if p.mode == STORE_RELATIVE {
             0
         } else {
-            x_exponent
+            exponent
         };
-        let shift = p.exponent.wrapping_sub(exponent).wrapping_sub(unit);
-        // Both mantissas are 16 bits.
-        scale64(sum, mantissa * x_mantissa, shift)
+        let shift = p.exponent.wrapping_sub(unit);
+        wide::epilogue(&sums[..real], scales, mantissa, shift, &mut out[..real]);
     };
     // Tasks count for themselves and add up here: neither a sum nor a maximum has an order.
     let (saturated, largest) = (AtomicU32::new(0), AtomicU32::new(0));
@@ -110,11 +110,9 @@ fn run_on(
         let out = &mut out[start..start + part_rows];
         super::for_chunks(out, TILE_ROWS, |t, out| {
             simd::tile_sums(isa, &tile(t), &batch, |_, sums| {
-                let values = sums.iter().enumerate();
-                store(
-                    out,
-                    &mut values.map(|(i, s)| finish(t * TILE_ROWS + i, 0, *s)),
-                );
+                let mut values = [0; TILE_ROWS];
+                finish(t, 0, sums, &mut values);
+                store(out, &mut values.into_iter());
             });
         });
     } else if rows > 1 {
@@ -124,12 +122,8 @@ fn run_on(
         results.resize(results.len().max(tiles * len), 0);
         let results = &mut results[..tiles * len];
         super::for_chunks(results, len, |t, block| {
-            let real = TILE_ROWS.min(part_rows - t * TILE_ROWS);
             simd::tile_sums(isa, &tile(t), &batch, |r, sums| {
-                let block = &mut block[r * TILE_ROWS..(r + 1) * TILE_ROWS];
-                for (i, (v, s)) in block.iter_mut().zip(sums).enumerate().take(real) {
-                    *v = finish(t * TILE_ROWS + i, r, *s);
-                }
+                finish(t, r, sums, &mut block[r * TILE_ROWS..(r + 1) * TILE_ROWS]);
             });
         });
         let results: &[i32] = results;
@@ -147,6 +141,43 @@ fn run_on(
         stats[1] = stats[1].max(largest.into_inner());
     }
     SCRATCH.set(scratch);
+}
+
+/// The epilogue of rows: each sum times its row's mantissa and that of the activations, `scales` as the file has them,
+/// shifted by `shift` less the row's exponent.
+///
+/// Of a shift in 0..=62 the steps of [`scale64`] are written without a branch; others take it.
+#[inline(always)]
+pub(super) fn epilogue(sums: &[i64], scales: &[u32], mantissa: u32, shift: i32, out: &mut [i32]) {
+    // Both mantissas are 16 bits.
+    let unit = |scale: u32| {
+        (
+            (scale & 0xffff) * mantissa,
+            shift.wrapping_sub(scale as i32 >> 16),
+        )
+    };
+    let drop = |sum: i64| bit_len64(sum.unsigned_abs()).saturating_sub(30);
+    let mut plain = true;
+    for (sum, scale) in sums.iter().zip(scales) {
+        let s = unit(*scale).1.wrapping_sub(drop(*sum) as i32);
+        plain &= (0..=62).contains(&s);
+    }
+    let rows = sums.iter().zip(scales).zip(out);
+    if !plain {
+        for ((sum, scale), out) in rows {
+            let (m, s) = unit(*scale);
+            *out = scale64(*sum, m, s);
+        }
+        return;
+    }
+    // Half of 2^s, none for s = 0.
+    let round = |a: i64, s: u32| (a + ((1i64 << s) >> 1)) >> s;
+    for ((sum, scale), out) in rows {
+        let ((m, s), drop) = (unit(*scale), drop(*sum));
+        let n = round(*sum, drop);
+        let s = s.wrapping_sub(drop as i32) as u32 & 63;
+        *out = sat32(round(n * i64::from(m), s));
+    }
 }
 
 #[cfg(test)]
@@ -215,6 +246,29 @@ mod tests {
                 run_on(*isa, &p, encoding, batch, &act, &weights, &mut out, &mut stats);
                 prop_assert_eq!(&out, &expected, "{:?}", isa);
                 prop_assert_eq!(stats, counted, "{:?}", isa);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_epilogue_is_scale64(
+            sums in prop::collection::vec((-(1i64 << 45)..1 << 45, 0u32..46), 32),
+            scales in prop::collection::vec((any::<u16>(), -20i32..20), 32),
+            mantissa: u16, shift in -40i32..80,
+        ) {
+            let sums: Vec<i64> = sums.into_iter().map(|(s, by)| s >> by).collect();
+            let scales: Vec<u32> = scales.into_iter().map(|(m, e)| u32::from(m) | (e << 16) as u32).collect();
+            let expected: Vec<i32> = sums.iter().zip(&scales).map(|(sum, scale)| {
+                let shift = shift.wrapping_sub(*scale as i32 >> 16);
+                scale64(*sum, (scale & 0xffff) * u32::from(mantissa), shift)
+            }).collect();
+            for n in [1, 7, 32] {
+                let mut out = vec![0; n];
+                wide::epilogue(&sums[..n], &scales[..n], u32::from(mantissa), shift, &mut out);
+                prop_assert_eq!(&out, &expected[..n]);
+                epilogue(&sums[..n], &scales[..n], u32::from(mantissa), shift, &mut out);
+                prop_assert_eq!(&out, &expected[..n]);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Elementwise parts of twins, compiled for wider vectors.
 
 use super::Isa;
-use crate::cpu::gated_unit_row_i32;
+use crate::cpu::{gated_unit_row_i32, linear_tile_q};
 
 /// Defines a function that runs an `inline(always)` function of plain Rust, compiled for the widest vectors that this
 /// processor has: the same integers.
@@ -11,7 +11,7 @@ macro_rules! wide {
         pub fn $name($($arg: $type),*) {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl")]
                 fn wide512($($arg: $type),*) {
                     $body($($arg),*)
                 }
@@ -35,7 +35,11 @@ macro_rules! wide {
 #[cfg(target_arch = "x86_64")]
 fn width() -> u32 {
     match Isa::get() {
-        Isa::Avx512 if is_x86_feature_detected!("avx512dq") => 512,
+        Isa::Avx512
+            if is_x86_feature_detected!("avx512cd") && is_x86_feature_detected!("avx512dq") =>
+        {
+            512
+        }
         Isa::Portable => 0,
         // Every other version is of a processor with AVX2.
         _ => 256,
@@ -46,4 +50,10 @@ wide! {
     /// See [`gated_unit_row_i32::elements`].
     fn gated_unit(activation: u32, exponent: i32, gate: &[i32], up: &[i32], out: &mut [i32]) =
         gated_unit_row_i32::elements
+}
+
+wide! {
+    /// See [`linear_tile_q::epilogue`].
+    fn epilogue(sums: &[i64], scales: &[u32], mantissa: u32, shift: i32, out: &mut [i32]) =
+        linear_tile_q::epilogue
 }
