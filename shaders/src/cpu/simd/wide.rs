@@ -1,5 +1,6 @@
 //! Elementwise parts of twins, compiled for wider vectors.
 
+#[cfg(target_arch = "x86_64")]
 use super::Isa;
 use crate::cpu::{gated_unit_row_i32, linear_tile_q};
 
