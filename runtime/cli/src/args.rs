@@ -274,7 +274,7 @@ pub struct ConvertArgs {
     /// Chooses the chunks of a longer text
     #[arg(long, value_name = "S", default_value_t = 0, requires = "calibrated")]
     pub seed: u64,
-    /// Methods of the fit, see the documentation [default: all]
+    /// Methods of the fit, see the documentation [default: scales,gptq,cd,drift,exponent]
     #[arg(long, value_name = "LIST", requires = "calibrated", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "drift", "exponent", "rotate-heads", "rotate-stream", "awq"])]
     pub method: Vec<String>,
     /// Tokens that the file's quality card is measured on; 0: no card

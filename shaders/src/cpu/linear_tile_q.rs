@@ -94,14 +94,14 @@ fn run_on(
     };
     // Tasks count for themselves and add up here: neither a sum nor a maximum has an order.
     let (saturated, largest) = (AtomicU32::new(0), AtomicU32::new(0));
-    let store = |out: &mut [i32], values: &mut dyn Iterator<Item = i32>| {
+    let store = |out: &mut [i32], values: &[i32]| {
         if p.mode != ACCUMULATE {
-            out.iter_mut().zip(values).for_each(|(o, v)| *o = v);
+            out.iter_mut().zip(values).for_each(|(o, v)| *o = *v);
             return;
         }
         let mut own = [0; 2];
         for (o, v) in out.iter_mut().zip(values) {
-            add_residual(o, v, &mut own);
+            add_residual(o, *v, &mut own);
         }
         saturated.fetch_add(own[0], Ordering::Relaxed);
         largest.fetch_max(own[1], Ordering::Relaxed);
@@ -112,7 +112,7 @@ fn run_on(
             simd::tile_sums(isa, &tile(t), &batch, |_, sums| {
                 let mut values = [0; TILE_ROWS];
                 finish(t, 0, sums, &mut values);
-                store(out, &mut values.into_iter());
+                store(out, &values);
             });
         });
     } else if rows > 1 {
@@ -130,10 +130,10 @@ fn run_on(
         let end = out.len().min(rows * stride);
         super::for_chunks(&mut out[..end], stride, |r, out| {
             let out = &mut out[start..start + part_rows];
-            let mut values = results
-                .chunks_exact(len)
-                .flat_map(|block| &block[r * TILE_ROWS..(r + 1) * TILE_ROWS]);
-            store(out, &mut values.by_ref().copied());
+            let blocks = results.chunks_exact(len);
+            for (out, block) in out.chunks_mut(TILE_ROWS).zip(blocks) {
+                store(out, &block[r * TILE_ROWS..(r + 1) * TILE_ROWS]);
+            }
         });
     }
     if p.mode == ACCUMULATE {
