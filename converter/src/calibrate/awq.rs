@@ -12,7 +12,7 @@ use rayon::prelude::*;
 /// Powers of the inputs' magnitudes that are tried beside 0.
 const TRIED: u32 = 10;
 /// Rows of each matrix that are quantized for a try.
-const ROWS: usize = 16;
+pub const ROWS: u64 = 16;
 
 /// Rows of a matrix that reads the inputs, and its coding.
 pub struct Reader {
@@ -22,12 +22,6 @@ pub struct Reader {
     pub coding: Coding,
     /// Rows of the whole matrix a row of the sample.
     pub weight: f64,
-}
-
-/// Which of `count` rows are tried: the middles of equal parts.
-pub fn sample(count: u64) -> impl Iterator<Item = u64> {
-    let n = (ROWS as u64).min(count);
-    (0..n).map(move |i| (2 * i + 1) * count / (2 * n).max(1))
 }
 
 /// The factors of the columns with the least error of the outputs, `magnitudes^α` for some α, their largest and
@@ -81,8 +75,7 @@ fn error(readers: &[Reader], solver: &Solver, factors: &[f32]) -> f64 {
             .zip(reader.rows.par_chunks(cols))
             .map(|(scaled, original)| {
                 let row = quantizer.row(scaled, &objective);
-                let decoded = quantizer.decode(&row.packed);
-                let mut wrong: Vec<f32> = decoded.into_iter().collect();
+                let mut wrong = quantizer.decode(&row.packed);
                 for ((w, f), o) in wrong.iter_mut().zip(factors).zip(original) {
                     *w = *w / f - o;
                 }

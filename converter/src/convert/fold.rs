@@ -3,6 +3,7 @@
 use super::ConvertError;
 use crate::calibrate::{CalibrationError, Hessian, Methods, awq, rotate};
 use crate::progress::Progress;
+use crate::quantize;
 use crate::reference::{ReferenceError, Stream};
 use crate::source::{Checkpoint, SourceError, Step, Transform};
 use carat_format::{Coding, Tensor};
@@ -126,7 +127,7 @@ impl<'s> Search<'_, 's> {
         let readers = tensors.iter().map(|tensor| {
             let count = hyper.shape(*tensor).0;
             let (mut rows, mut row, mut n) = (Vec::new(), Vec::new(), 0);
-            for r in awq::sample(count) {
+            for r in quantize::spread(awq::ROWS, count) {
                 self.source.read_rows(*tensor, r..r + 1, &mut row)?;
                 rows.extend_from_slice(&row);
                 n += 1;

@@ -11,7 +11,7 @@ mod grid;
 mod power;
 mod scale;
 
-pub use power::{POWERS, choose_power, sample_rows};
+pub use power::{POWERS, choose_power, sample_rows, spread};
 
 use carat_format::{Coding, Encoding, PackedRow, RowScale, ScaleGroup, Table};
 use grid::{Grid, Int8, Power, Ternary};

@@ -13,9 +13,13 @@ const SAMPLE_ROWS: u64 = 16;
 
 /// The rows of the sample of a matrix `[rows, cols]`: evenly spread, in order.
 pub fn sample_rows(rows: u64, cols: u64) -> Vec<u64> {
-    let n = (SAMPLE / cols.max(1)).max(SAMPLE_ROWS).min(rows);
-    // The middles of n equal parts; rows and n are at most 2^32.
-    (0..n).map(|i| (2 * i + 1) * rows / (2 * n)).collect()
+    spread((SAMPLE / cols.max(1)).max(SAMPLE_ROWS), rows).collect()
+}
+
+/// `n` of so many rows, or all: the middles of equal parts. Both are at most 2^32.
+pub fn spread(n: u64, rows: u64) -> impl Iterator<Item = u64> {
+    let n = n.min(rows);
+    (0..n).map(move |i| (2 * i + 1) * rows / (2 * n))
 }
 
 /// Where the descent starts: the best exponent of Gaussian weights.

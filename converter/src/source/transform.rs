@@ -45,28 +45,12 @@ impl Rotation {
         self.block
     }
 
-    /// `x · R` of a row whose first element is a block's first, and which holds whole blocks.
+    /// `x · R` of a row that holds whole blocks: as H is symmetric, `Rᵀ` times the row as a column.
     fn row(&self, x: &mut [f32]) {
-        for (x, sign) in x.iter_mut().zip(self.signs.iter().cycle()) {
-            *x *= sign;
-        }
-        let scale = (1.0 / libm::sqrt(self.block as f64)) as f32;
-        for block in x.chunks_exact_mut(self.block) {
-            let mut half = 1;
-            while half < block.len() {
-                for pair in block.chunks_exact_mut(2 * half) {
-                    let (a, b) = pair.split_at_mut(half);
-                    for (a, b) in a.iter_mut().zip(b) {
-                        (*a, *b) = (*a + *b, *a - *b);
-                    }
-                }
-                half *= 2;
-            }
-            block.iter_mut().for_each(|x| *x *= scale);
-        }
+        self.rows(x, 1, 0);
     }
 
-    /// `Rᵀ · W` of rows from `first` on, a block's first; as H is symmetric, the same sums along the rows.
+    /// `Rᵀ · W` of rows from `first` on, a block's first.
     fn rows(&self, w: &mut [f32], cols: usize, first: u64) {
         let period = self.signs.len().max(1) as u64;
         for (i, row) in w.chunks_exact_mut(cols).enumerate() {
@@ -156,34 +140,53 @@ mod tests {
         )
     }
 
+    /// R from its definition.
+    fn matrix(r: &Rotation, n: usize) -> Vec<Vec<f32>> {
+        let entry = |i: usize, j: usize| {
+            if i / r.block != j / r.block {
+                return 0.0;
+            }
+            // Sylvester's Hadamard matrix: −1 to the number of bits in common.
+            let common = ((i % r.block) & (j % r.block)).count_ones();
+            let sign = r.signs[i % r.signs.len()];
+            let h = if common.is_multiple_of(2) {
+                sign
+            } else {
+                -sign
+            };
+            h / (r.block as f32).sqrt()
+        };
+        (0..n)
+            .map(|i| (0..n).map(|j| entry(i, j)).collect())
+            .collect()
+    }
+
     #[test]
-    fn rotations_are_orthogonal_and_meet_in_a_product() {
-        for (period, block, cols, rows) in [
-            (8, 8, 16, 24),
-            (12, 4, 24, 12),
-            (1, 1, 3, 5),
-            (32, 32, 32, 64),
-        ] {
+    fn rotations_are_products_with_an_orthogonal_matrix() {
+        for (period, block, n) in [(8, 8, 16), (12, 4, 24), (1, 1, 3), (32, 32, 32)] {
             let r = rotation(period);
             assert_eq!(r.block(), block);
-            // x Wᵀ with both rotated along the columns.
-            let value = |i: usize| ((i * 37 + 11) % 101) as f32 / 50.0 - 1.0;
-            let x: Vec<f32> = (0..cols).map(value).collect();
-            let w: Vec<f32> = (5..5 + cols).map(value).collect();
-            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-            let (mut xr, mut wr) = (x.clone(), w.clone());
-            if cols % period == 0 {
-                r.row(&mut xr);
-                r.row(&mut wr);
-                assert!((dot(&x, &w) - dot(&xr, &wr)).abs() < 1e-4);
+            let m = matrix(&r, n);
+            let dot = |f: &dyn Fn(usize) -> f32| (0..n).map(f).sum::<f32>();
+            let near = |a: f32, b: f32| assert!((a - b).abs() < 1e-4, "{a} {b}");
+            for i in 0..n {
+                for j in 0..n {
+                    near(dot(&|k| m[i][k] * m[j][k]), f32::from(u8::from(i == j)));
+                }
             }
-            // The rows of a matrix of one column are a row.
-            let mut column: Vec<f32> = (0..rows).map(value).collect();
-            let mut row = column.clone();
-            if rows % period == 0 {
-                r.rows(&mut column, 1, 0);
-                r.row(&mut row);
-                assert_eq!(column, row);
+            let value = |i: usize| ((i * 37 + 11) % 101) as f32 / 50.0 - 1.0;
+            let x: Vec<f32> = (0..n).map(value).collect();
+            let mut row = x.clone();
+            r.row(&mut row);
+            let cols = 3;
+            let w: Vec<f32> = (0..n * cols).map(value).collect();
+            let mut rows = w.clone();
+            r.rows(&mut rows, cols, 0);
+            for j in 0..n {
+                near(row[j], dot(&|k| x[k] * m[k][j]));
+                for c in 0..cols {
+                    near(rows[j * cols + c], dot(&|k| m[k][j] * w[k * cols + c]));
+                }
             }
         }
     }

@@ -345,6 +345,17 @@ pub struct RunArgs {
     pub json: bool,
 }
 
+/// Which predictions of a text are scored.
+#[derive(Args, Clone, Debug)]
+pub struct ProtocolArgs {
+    /// Tokens of a chunk
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
+    pub ctx: u32,
+    /// Most chunks to score [default: the whole text]
+    #[arg(long, value_name = "N", value_parser = values::positive)]
+    pub chunks: Option<u32>,
+}
+
 /// `carat eval`.
 #[derive(Args, Debug)]
 pub struct EvalArgs {
@@ -357,12 +368,8 @@ pub struct EvalArgs {
     /// alone. Exit code 1 if a digit differs
     #[arg(long, conflicts_with_all = ["text", "ctx", "chunks"])]
     pub card: bool,
-    /// Tokens of a chunk
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
-    pub ctx: u32,
-    /// Most chunks to score [default: the whole text]
-    #[arg(long, value_name = "N", value_parser = values::positive)]
-    pub chunks: Option<u32>,
+    #[command(flatten)]
+    pub protocol: ProtocolArgs,
     /// Compare with this model in f32; of a Carat file, its decoded weights
     #[arg(long, value_name = "SRC")]
     pub reference: Option<PathBuf>,
@@ -382,12 +389,8 @@ pub struct CompareArgs {
     /// Text to score, UTF-8
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,
-    /// Tokens of a chunk
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
-    pub ctx: u32,
-    /// Most chunks to score [default: the whole text]
-    #[arg(long, value_name = "N", value_parser = values::positive)]
-    pub chunks: Option<u32>,
+    #[command(flatten)]
+    pub protocol: ProtocolArgs,
     /// Compare with this model in f32
     #[arg(long, value_name = "SRC")]
     pub reference: Option<PathBuf>,

@@ -10,6 +10,7 @@ use carat::{Model, Session, SessionOptions, Verify};
 use carat_converter::eval;
 use carat_format::{Card, Figures};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Positions computed together.
@@ -23,40 +24,41 @@ pub struct QualityCard {
     pub ctx: u32,
     pub tokens: usize,
     pub predictions: u64,
-    pub ppl: f64,
-    pub reference_ppl: f64,
-    pub kl_mean: f64,
-    pub kl_median: f64,
-    pub kl_p99: f64,
-    pub kl_max: f64,
-    pub top1: f64,
+    #[serde(flatten)]
+    by_name: BTreeMap<&'static str, f64>,
+    /// The same.
+    #[serde(skip)]
+    pub figures: Figures,
 }
 
 impl From<&Card> for QualityCard {
     fn from(card: &Card) -> Self {
-        let f = card.figures;
         Self {
             text: card.text.clone(),
             ctx: card.ctx,
             tokens: card.tokens.len(),
             predictions: card.predictions(),
-            ppl: f.ppl,
-            reference_ppl: f.reference_ppl,
-            kl_mean: f.kl_mean,
-            kl_median: f.kl_median,
-            kl_p99: f.kl_p99,
-            kl_max: f.kl_max,
-            top1: f.top1,
+            by_name: by_name(&card.figures.fields()),
+            figures: card.figures,
         }
     }
+}
+
+/// Figures by the last part of their keys.
+fn by_name(figures: &[(&'static str, f64)]) -> BTreeMap<&'static str, f64> {
+    figures.iter().map(|(key, x)| (name(key), *x)).collect()
+}
+
+fn name(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
 }
 
 /// The JSON object of `carat eval --card`.
 #[derive(Serialize)]
 struct Report {
     stated: QualityCard,
-    /// Key and value of each figure measured again.
-    measured: std::collections::BTreeMap<&'static str, f64>,
+    /// The figures that were measured again.
+    measured: BTreeMap<&'static str, f64>,
     equal: bool,
     device: String,
 }
@@ -103,7 +105,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     if args.json {
         term::print_json(&Report {
             stated: QualityCard::from(&card),
-            measured: measured.iter().copied().collect(),
+            measured: by_name(&measured),
             equal: different.is_none(),
             device,
         })?;
@@ -135,7 +137,7 @@ fn show(card: &Card, measured: &[(&str, f64)], device: &str) -> String {
         let again = measured.iter().find(|m| m.0 == key);
         out += &format!(
             "{:<16}{stated:>24}{:>24}\n",
-            key.rsplit('.').next().unwrap_or(key),
+            name(key),
             again.map_or("-".into(), |m| m.1.to_string())
         );
     }

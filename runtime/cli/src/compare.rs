@@ -1,6 +1,7 @@
 //! `carat compare`: the size and quality of several files on one text.
 
 use crate::args::CompareArgs;
+use crate::eval::{scored, tokenize};
 use crate::failure::Usage;
 use crate::input::{self, Input};
 use crate::inspect;
@@ -70,8 +71,8 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     use_threads(args.place.threads)?;
     let text = input::read_text(&args.text)?;
     let options = Options {
-        ctx: args.ctx as usize,
-        chunks: args.chunks.map(|n| n as usize),
+        ctx: args.protocol.ctx as usize,
+        chunks: args.protocol.chunks.map(|n| n as usize),
         bos: None,
     };
     // Whatever cannot be opened or written shows before the long work.
@@ -83,12 +84,12 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         let opened = match input::kind(path)? {
             Input::Carat => {
                 let model = Model::open(path, Verify::Hashes).with_context(shown)?;
-                if model.spec().context_length < args.ctx {
+                if model.spec().context_length < args.protocol.ctx {
                     let most = model.spec().context_length;
                     bail!(
                         "{}: a context of {most} tokens, --ctx asks for {}",
                         shown(),
-                        args.ctx
+                        args.protocol.ctx
                     );
                 }
                 Opened::Carat(Arc::new(model))
@@ -130,10 +131,11 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         row.best = row.distance() < least;
         least = least.min(row.distance());
     }
-    let scored = (options.ctx - 1 - options.ctx / 2) as u64;
     let report = Report {
         ctx: options.ctx,
-        chunks: rows.first().map_or(0, |r| r.quality.tokens / scored),
+        chunks: rows
+            .first()
+            .map_or(0, |r| r.quality.tokens / scored(options.ctx)),
         reference: args.reference.as_ref().map(|p| p.display().to_string()),
         files: rows,
     };
@@ -170,8 +172,8 @@ fn one_text(
     options: Options,
 ) -> Result<(Vec<u32>, Options)> {
     let cut = |t: &Tokenizer| {
-        let bos = t.bos().filter(|_| t.adds_bos());
-        (t.encode_prompt(text, false), bos)
+        let (tokens, options) = tokenize(t, text, options);
+        (tokens, options.bos)
     };
     let mut all = Vec::new();
     if let Some(c) = reference {

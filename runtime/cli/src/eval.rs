@@ -40,8 +40,8 @@ pub fn run(args: EvalArgs) -> Result<()> {
     };
     let text = input::read_text(text)?;
     let options = Options {
-        ctx: args.ctx as usize,
-        chunks: args.chunks.map(|n| n as usize),
+        ctx: args.protocol.ctx as usize,
+        chunks: args.protocol.chunks.map(|n| n as usize),
         bos: None,
     };
     use_threads(args.place.threads)?;
@@ -88,7 +88,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
 }
 
 /// Predictions scored in a chunk.
-fn scored(ctx: usize) -> u64 {
+pub fn scored(ctx: usize) -> u64 {
     (ctx - 1 - ctx / 2) as u64
 }
 
@@ -151,7 +151,7 @@ fn floats(
 }
 
 /// Tokens of the whole text, BOS in front where the model begins texts with it.
-fn tokenize(tokenizer: &Tokenizer, text: &str, options: Options) -> (Vec<u32>, Options) {
+pub fn tokenize(tokenizer: &Tokenizer, text: &str, options: Options) -> (Vec<u32>, Options) {
     let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
     (
         tokenizer.encode_prompt(text, false),

@@ -351,16 +351,16 @@ fn overview(r: &Report) -> String {
             "quality",
             format!(
                 "KL {:.6} nats, 99 % {:.4}, same top token {:.2} %",
-                c.kl_mean,
-                c.kl_p99,
-                c.top1 * 100.0
+                c.figures.kl_mean,
+                c.figures.kl_p99,
+                c.figures.top1 * 100.0
             ),
         );
         line(
             "",
             format!(
                 "perplexity {:.4} (checkpoint {:.4}), {} tokens of '{}'",
-                c.ppl, c.reference_ppl, c.tokens, c.text
+                c.figures.ppl, c.figures.reference_ppl, c.tokens, c.text
             ),
         );
     }
