@@ -1,6 +1,6 @@
 //! Attention of one head, row and block of 256 positions; twin of `wgsl/attn_block_q8.wgsl`.
 
-use super::fixed::{exp2_neg_q30, requant64, round_shr64};
+use super::fixed::exp2_neg_q30;
 use super::simd::{Isa, attention};
 use super::softcap::Cap;
 use super::{byte, for_chunks};
@@ -107,20 +107,41 @@ pub(super) struct Block<'a> {
 /// 32 elements of a key or value.
 pub(super) type Codes = [i8; 32];
 
-/// Twice [`Codes`] with a weight each.
-pub(super) struct Pair<'a> {
-    pub weights: [u16; 2],
-    pub values: [&'a Codes; 2],
+/// One group of the visible positions' keys or values.
+pub(super) struct Rows<'a> {
+    /// From the first visible position on, `[position][dimension]`.
+    bytes: &'a [i8],
+    /// Dimensions.
+    stride: usize,
+    /// The group's dimensions: 32, fewer in the last group of some.
+    dims: Range<usize>,
+    /// Positions.
+    pub len: usize,
+}
+
+impl Rows<'_> {
+    /// Of position `i`; `filled` is room for a group of fewer than 32, whose rest is zeros.
+    #[inline(always)]
+    pub fn get<'b>(&'b self, i: usize, filled: &'b mut Codes) -> &'b Codes {
+        let bytes = &self.bytes[i * self.stride..][self.dims.clone()];
+        match bytes.try_into() {
+            Ok(whole) => whole,
+            Err(_) => {
+                filled[..bytes.len()].copy_from_slice(bytes);
+                filled
+            }
+        }
+    }
 }
 
 impl Block<'_> {
-    /// The block's part: `dot` multiplies a group of a query with one of a key, `add` adds a pair of weighted values to
-    /// their sums.
+    /// The block's part: `dots` multiplies a group of the query with that of every key, `weigh` adds up a group of
+    /// values by weights, one a position.
     #[inline(always)]
     pub fn attend(
         &self,
-        dot: impl Fn(&[i16; 32], &Codes) -> i32,
-        add: impl Fn(&mut [i32; 32], &Pair<'_>),
+        dots: impl Fn(&[i16; 32], &Rows<'_>, &mut [i32]),
+        weigh: impl Fn(&[u16], &Rows<'_>, &mut [i32; 32]),
         out: &mut [u32],
     ) {
         let p = self.p;
@@ -134,77 +155,72 @@ impl Block<'_> {
             rate_mantissa: p.rate_mantissa,
             rate_shift: p.rate_shift,
         });
-        // The last group of a head whose dimensions are no multiple of 32 is filled up with zeros.
-        let group = |cells: &[u32], t: usize, g: usize| -> Codes {
-            let bytes: &[i8] = bytemuck::cast_slice(&cells[t * words..(t + 1) * words]);
-            let bytes = &bytes[g * 32..(g * 32 + 32).min(dims)];
-            match bytes.try_into() {
-                Ok(whole) => whole,
-                Err(_) => {
-                    let mut filled = [0; 32];
-                    filled[..bytes.len()].copy_from_slice(bytes);
-                    filled
-                }
+        let (first, len) = (self.visible.start, self.visible.len());
+        let rows = |cells, g: usize| {
+            let bytes: &[i8] = bytemuck::cast_slice(cells);
+            Rows {
+                bytes: &bytes[first * dims..(first + len) * dims],
+                stride: dims,
+                dims: g * 32..(g * 32 + 32).min(dims),
+                len,
             }
         };
-        let visible = self.visible.clone();
-        let mut scores = [0i32; PAGE as usize];
-        let scores = &mut scores[..visible.len()];
-        for (t, score) in visible.clone().zip(scores.iter_mut()) {
-            let mut sum = 0i32;
-            for (g, q) in self.q.iter().enumerate().take(groups) {
-                // |q| <= 2047 and |k| <= 127 over 32: |d| < 2^23; times the mantissa < 2^31.
-                let d = dot(q, &group(keys, t, g));
-                let scale = scales[t * groups + g];
-                let shift = -(SCORE_BITS as i32 + self.exponent + i32::from((scale >> 8) as i8));
-                let share = requant64(i64::from(d) * i64::from(scale & 0xff), shift);
-                sum += share.clamp(-SCORE_GROUP_MAX, SCORE_GROUP_MAX);
+        // The group's scales, a word a position.
+        let mut room = [0u32; PAGE as usize];
+        let mut of_group = |g: usize| {
+            let cells = scales[first * groups..(first + len) * groups].chunks_exact(groups);
+            for (scale, cell) in room.iter_mut().zip(cells) {
+                *scale = cell[g];
             }
-            let sum = sum.clamp(-SCORE_MAX, SCORE_MAX);
-            *score = cap.map_or(sum, |c| c.apply(sum));
+            room
+        };
+        let mut scores = [0i32; PAGE as usize];
+        let scores = &mut scores[..len];
+        let mut products = [0i32; PAGE as usize];
+        let products = &mut products[..len];
+        for (g, q) in self.q.iter().enumerate().take(groups) {
+            dots(q, &rows(keys, g), products);
+            let scales = of_group(g);
+            for ((score, d), scale) in scores.iter_mut().zip(&*products).zip(&scales) {
+                *score += share(*d, *scale, self.exponent);
+            }
+        }
+        for score in scores.iter_mut() {
+            *score = (*score).clamp(-SCORE_MAX, SCORE_MAX);
+        }
+        if let Some(cap) = cap {
+            for score in scores.iter_mut() {
+                *score = cap.apply(*score);
+            }
         }
         let max = scores.iter().copied().max().unwrap_or(0);
         // p in Q15: at most 2^15, and the sum over 256 positions at most 2^23.
-        let mut weights = [0u32; PAGE as usize];
-        let weights = &mut weights[..visible.len()];
-        for (w, s) in weights.iter_mut().zip(scores.iter()) {
-            *w = probability_q15(max, *s);
+        let mut probabilities = [0u32; PAGE as usize];
+        let probabilities = &mut probabilities[..len];
+        for (p, s) in probabilities.iter_mut().zip(&*scores) {
+            *p = probability_q15(max, *s);
         }
-        out[dims] = weights.iter().sum();
+        out[dims] = probabilities.iter().sum();
         out[dims + 1] = max as u32;
+        let mut weights = [0u16; PAGE as usize];
+        let weights = &mut weights[..len];
         for g in 0..groups {
-            let scale = |t: usize| scales[t * groups + g] >> 16;
-            let top = visible
-                .clone()
-                .map(|t| i32::from((scale(t) >> 8) as i8))
+            let scales = of_group(g);
+            let exponent = |scale: u32| i32::from((scale >> 24) as i8);
+            let top = scales[..len]
+                .iter()
+                .map(|s| exponent(*s))
                 .max()
                 .unwrap_or(0);
             out[dims + 2 + g] = top as u32;
-            let weight = |i: usize| -> u16 {
-                let (Some(w), t) = (weights.get(i), visible.start + i) else {
-                    return 0;
-                };
-                let s = scale(t);
-                let shift = VALUE_SHIFT + (top - i32::from((s >> 8) as i8)) as u32;
-                // See VALUE_SHIFT for the bound, which is that of 16 bits too.
-                if shift > 31 {
-                    0
-                } else {
-                    round_shr64(i64::from(w * (s & 0xff)), shift) as u16
-                }
-            };
-            let mut sums = [0i32; 32];
-            for i in (0..weights.len()).step_by(2) {
-                let t = visible.start + i;
-                let last = weights.len() - 1 + visible.start;
-                add(
-                    &mut sums,
-                    &Pair {
-                        weights: [weight(i), weight(i + 1)],
-                        values: [&group(values, t, g), &group(values, last.min(t + 1), g)],
-                    },
-                );
+            for ((weight, p), s) in weights.iter_mut().zip(&*probabilities).zip(&scales) {
+                // See VALUE_SHIFT for the bound, which is that of 16 bits too. The product is below 2^23: from a shift of
+                // 31 on nothing is left.
+                let shift = (VALUE_SHIFT + (top - exponent(*s)) as u32).min(31);
+                *weight = ((p * (s >> 16 & 0xff) + (1 << (shift - 1))) >> shift) as u16;
             }
+            let mut sums = [0i32; 32];
+            weigh(weights, &rows(values, g), &mut sums);
             let range = g * 32..(g * 32 + 32).min(dims);
             for (o, s) in out[range].iter_mut().zip(sums) {
                 *o = s as u32;
@@ -213,18 +229,44 @@ impl Block<'_> {
     }
 }
 
-/// A group of a query times one of a key.
+/// A group's share of a score: the product of its codes by the key's scale, in 2^-SCORE_BITS, within ±SCORE_GROUP_MAX.
+///
+/// |q| ≤ 2047 and |k| ≤ 127 over 32: |d| < 2^23, times the mantissa < 2^31. So it is `requant64` without a branch: from a
+/// shift right of 32 on the result is 0; of anything but 0, one left by 31 is beyond the limit.
 #[inline(always)]
-pub(super) fn dot(q: &[i16; 32], k: &Codes) -> i32 {
-    let products = q.iter().zip(k).map(|(q, k)| i32::from(*q) * i32::from(*k));
-    products.sum()
+fn share(d: i32, scale: u32, exponent: i32) -> i32 {
+    let shift = -(SCORE_BITS as i32)
+        .wrapping_add(exponent)
+        .wrapping_add(i32::from((scale >> 8) as i8));
+    let (left, right) = (shift.saturating_neg().clamp(0, 31), shift.clamp(0, 62));
+    let product = (i64::from(d) * i64::from(scale & 0xff)) << left;
+    let rounded = (product + ((1i64 << right) >> 1)) >> right;
+    let limit = i64::from(SCORE_GROUP_MAX);
+    rounded.clamp(-limit, limit) as i32
 }
 
-/// Adds weighted values.
+/// A group of a query times that of each key.
 #[inline(always)]
-pub(super) fn add(sums: &mut [i32; 32], pair: &Pair<'_>) {
-    for (weight, values) in pair.weights.iter().zip(pair.values) {
-        for (sum, v) in sums.iter_mut().zip(values) {
+pub(super) fn dots(q: &[i16; 32], keys: &Rows<'_>, out: &mut [i32]) {
+    debug_assert_eq!(keys.len, out.len());
+    for (i, out) in out.iter_mut().enumerate() {
+        let mut filled = [0; 32];
+        let key = keys.get(i, &mut filled);
+        let products = q
+            .iter()
+            .zip(key)
+            .map(|(q, k)| i32::from(*q) * i32::from(*k));
+        *out = products.sum();
+    }
+}
+
+/// Values by their weights.
+#[inline(always)]
+pub(super) fn weigh(weights: &[u16], values: &Rows<'_>, sums: &mut [i32; 32]) {
+    for (i, weight) in weights.iter().enumerate() {
+        let mut filled = [0; 32];
+        let value = values.get(i, &mut filled);
+        for (sum, v) in sums.iter_mut().zip(value) {
             *sum += i32::from(*weight) * i32::from(*v);
         }
     }
@@ -259,8 +301,53 @@ pub(crate) fn score_distance(max: i32, score: i32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::fixed::requant64;
     use bytemuck::Zeroable;
     use proptest::prelude::*;
+
+    /// What random pages reach only by chance.
+    #[test]
+    fn extremes_are_exact() {
+        let (words, groups) = (8, 1);
+        let mut p = AttnBlock::zeroed();
+        (p.head_words, p.groups) = (words, groups);
+        // A query of ±2047: 32 times the first part, plus the second.
+        for (high, low) in [(63u8, 31u8), (-63i8 as u8, -31i8 as u8)] {
+            let mut query = vec![0; query_stride(words) as usize];
+            query[..8].fill(u32::from_ne_bytes([high; 4]));
+            query[8..16].fill(u32::from_ne_bytes([low; 4]));
+            for (k, v) in [(127i8, 127i8), (-127, 127), (127, -127), (-127, -127)] {
+                for exponent in [-128i8, -20, 0, 100, 127] {
+                    let mut cells = vec![0; kv_page_words(1, words, groups) as usize];
+                    let (codes, scales) = cells.split_at_mut(2 * PAGE as usize * 8);
+                    let (keys, values) = codes.split_at_mut(PAGE as usize * 8);
+                    keys.fill(u32::from_ne_bytes([k as u8; 4]));
+                    values.fill(u32::from_ne_bytes([v as u8; 4]));
+                    scales.fill(u32::from_le_bytes([255, exponent as u8, 255, 0]));
+                    let mut expected = vec![0; partial_stride(words, groups) as usize];
+                    attend(Isa::Portable, &p, &query, &cells, 0..256, &mut expected);
+                    let largest = 256 * i64::from(v) * ((255 << 15) >> VALUE_SHIFT);
+                    assert_eq!(i64::from(expected[0] as i32), largest);
+                    for isa in Isa::ALL.iter().filter(|i| i.supported()) {
+                        let mut found = vec![0; expected.len()];
+                        attend(*isa, &p, &query, &cells, 0..256, &mut found);
+                        assert_eq!(found, expected, "{}", isa.name());
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        /// [`share`] is the shift that the format defines.
+        #[test]
+        fn a_share_is_requant64(d in -(1i32 << 23) + 1..1 << 23, scale: u32, exponent in -300i32..300) {
+            let shift = -(SCORE_BITS as i32 + exponent + i32::from((scale >> 8) as i8));
+            let whole = requant64(i64::from(d) * i64::from(scale & 0xff), shift);
+            let expected = whole.clamp(-SCORE_GROUP_MAX, SCORE_GROUP_MAX);
+            prop_assert_eq!(share(d, scale, exponent), expected);
+        }
+    }
 
     proptest! {
         #[test]

@@ -2,29 +2,39 @@
 //! [`Block::attend`] with plain Rust.
 
 use super::Isa;
-use crate::cpu::attn_block_q8::{Block, add, dot};
+use crate::cpu::attn_block_q8::{Block, dots, weigh};
 
 /// One block of one head by the instructions of `isa`, which the processor has.
 pub fn attend(isa: Isa, block: &Block<'_>, out: &mut [u32]) {
     match isa {
-        Isa::Portable => block.attend(dot, add, out),
+        Isa::Portable => block.attend(dots, weigh, out),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vl | Isa::Avx512 => {
+        Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vl => {
             assert!(is_x86_feature_detected!("avx2"));
             // SAFETY: the processor has AVX2, as was asked just above.
             unsafe { avx2::attend(block, out) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => {
+            assert!(isa.supported());
+            // SAFETY: the processor has the version's instructions, as was asked just above.
+            unsafe { avx512::attend(block, out) }
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use crate::cpu::attn_block_q8::{Block, Codes, Pair};
+    use crate::cpu::attn_block_q8::{Block, Codes, Rows};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx2")]
     pub fn attend(block: &Block<'_>, out: &mut [u32]) {
-        block.attend(|q, k| dot(q, k), |sums, pair| add(sums, pair), out);
+        block.attend(
+            |q, keys, out| dots(q, keys, out),
+            |weights, values, sums| weigh(weights, values, sums),
+            out,
+        );
     }
 
     /// The 32 codes as 16 bits, in order.
@@ -43,7 +53,7 @@ mod avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn dot(q: &[i16; 32], k: &Codes) -> i32 {
+    fn dots(q: &[i16; 32], keys: &Rows<'_>, out: &mut [i32]) {
         // SAFETY: `q` is 64 readable bytes; the loads are unaligned.
         let (a, b) = unsafe {
             (
@@ -51,81 +61,160 @@ mod avx2 {
                 _mm256_loadu_si256(q.as_ptr().add(16).cast()),
             )
         };
-        let [x, y] = widen(k);
-        let sum = _mm256_add_epi32(_mm256_madd_epi16(a, x), _mm256_madd_epi16(b, y));
-        let sum = _mm_add_epi32(
-            _mm256_castsi256_si128(sum),
-            _mm256_extracti128_si256::<1>(sum),
-        );
-        let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b01_00_11_10>(sum));
-        let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b10_11_00_01>(sum));
-        _mm_cvtsi128_si32(sum)
+        for (i, out) in out.iter_mut().enumerate() {
+            let [x, y] = widen(keys.get(i, &mut [0; 32]));
+            let sum = _mm256_add_epi32(_mm256_madd_epi16(a, x), _mm256_madd_epi16(b, y));
+            let sum = _mm_add_epi32(
+                _mm256_castsi256_si128(sum),
+                _mm256_extracti128_si256::<1>(sum),
+            );
+            let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b01_00_11_10>(sum));
+            let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b10_11_00_01>(sum));
+            *out = _mm_cvtsi128_si32(sum);
+        }
     }
 
     /// Weights have 16 bits without a sign, the multiplier's 16 have one: `w = 256·(w >> 8) + (w & 255)`.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn add(sums: &mut [i32; 32], pair: &Pair<'_>) {
-        let both = |f: &dyn Fn(u16) -> u16| {
-            let [a, b] = pair.weights.map(|w| i32::from(f(w)));
-            _mm256_set1_epi32(a | b << 16)
-        };
-        let (high, low) = (both(&|w| w >> 8), both(&|w| w & 255));
-        let [a, b] = pair.values.map(|v| widen(v));
+    fn weigh(weights: &[u16], values: &Rows<'_>, sums: &mut [i32; 32]) {
+        // Of both halves of a weight: elements 0..4 and 8..12 of the first sixteen, then 4..8 and 12..16, and so of the
+        // second, those of two positions side by side.
+        let (mut high, mut low) = ([_mm256_setzero_si256(); 4], [_mm256_setzero_si256(); 4]);
+        for (i, pair) in weights.chunks(2).enumerate() {
+            let last = pair.len() - 1;
+            let w = [pair[0], if last > 0 { pair[1] } else { 0 }].map(i32::from);
+            let both = |f: &dyn Fn(i32) -> i32| _mm256_set1_epi32(f(w[0]) | f(w[1]) << 16);
+            let weight = [both(&|w| w >> 8), both(&|w| w & 255)];
+            let a = widen(values.get(2 * i, &mut [0; 32]));
+            let b = widen(values.get(2 * i + last, &mut [0; 32]));
+            for half in 0..2 {
+                let parts = [
+                    _mm256_unpacklo_epi16(a[half], b[half]),
+                    _mm256_unpackhi_epi16(a[half], b[half]),
+                ];
+                for (j, v) in parts.into_iter().enumerate() {
+                    let at = 2 * half + j;
+                    high[at] = _mm256_add_epi32(high[at], _mm256_madd_epi16(v, weight[0]));
+                    low[at] = _mm256_add_epi32(low[at], _mm256_madd_epi16(v, weight[1]));
+                }
+            }
+        }
         for half in 0..2 {
-            // Elements 0..4 and 8..12 of the sixteen, then 4..8 and 12..16, those of both positions side by side.
-            let first = _mm256_unpacklo_epi16(a[half], b[half]);
-            let second = _mm256_unpackhi_epi16(a[half], b[half]);
-            let weighted = |v: __m256i| {
-                _mm256_add_epi32(
-                    _mm256_slli_epi32::<8>(_mm256_madd_epi16(v, high)),
-                    _mm256_madd_epi16(v, low),
-                )
-            };
-            let (first, second) = (weighted(first), weighted(second));
+            let whole = |at: usize| _mm256_add_epi32(_mm256_slli_epi32::<8>(high[at]), low[at]);
+            let (first, second) = (whole(2 * half), whole(2 * half + 1));
             let ordered = [
                 _mm256_permute2x128_si256::<0x20>(first, second),
                 _mm256_permute2x128_si256::<0x31>(first, second),
             ];
             for (i, v) in ordered.into_iter().enumerate() {
                 let part = &mut sums[half * 16 + i * 8..][..8];
-                // SAFETY: `part` is 32 bytes that may be read and written; both are unaligned.
-                unsafe {
-                    let sum = _mm256_loadu_si256(part.as_ptr().cast());
-                    let sum = _mm256_add_epi32(sum, v);
-                    _mm256_storeu_si256(part.as_mut_ptr().cast(), sum);
-                }
+                // SAFETY: `part` is 32 writable bytes; the store is unaligned.
+                unsafe { _mm256_storeu_si256(part.as_mut_ptr().cast(), v) };
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cpu::attn_block_q8::{Codes, Pair};
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use crate::cpu::attn_block_q8::{Block, Codes, Rows};
+    use std::arch::x86_64::*;
 
-    #[cfg(target_arch = "x86_64")]
-    #[test]
-    fn extremes_are_exact() {
-        // What the tests of the kernel reach only by chance.
-        let all = |v: i8| -> Codes { [v; 32] };
-        for (q, k) in [(2047, 127), (-2047, 127), (2047, -127), (-2047, -127)] {
-            assert_eq!(dot(&[q; 32], &all(k)), 32 * i32::from(q) * i32::from(k));
-        }
-        for w in [[u16::MAX, u16::MAX], [0, u16::MAX], [255, 256], [65_280, 0]] {
-            for (a, b) in [(127, 127), (-127, 127), (-127, -127)] {
-                let mut sums = [0; 32];
-                let (a, b) = (all(a), all(b));
-                let pair = Pair {
-                    weights: w,
-                    values: [&a, &b],
+    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+    pub fn attend(block: &Block<'_>, out: &mut [u32]) {
+        block.attend(
+            |q, keys, out| dots(q, keys, out),
+            |weights, values, sums| weigh(weights, values, sums),
+            out,
+        );
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(codes: &Codes) -> __m256i {
+        // SAFETY: `codes` is 32 readable bytes; the load is unaligned.
+        unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) }
+    }
+
+    /// Sixteen keys at a time: sixteen vectors of partial sums become one of sums.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn dots(q: &[i16; 32], keys: &Rows<'_>, out: &mut [i32]) {
+        // SAFETY: `q` is 64 readable bytes; the load is unaligned.
+        let q = unsafe { _mm512_loadu_si512(q.as_ptr().cast()) };
+        for (i, out) in out.chunks_mut(16).enumerate() {
+            let product = |j: usize| {
+                // Past the end: the last one's again, whose sum is not kept.
+                let key = (i * 16 + j).min(keys.len - 1);
+                let codes = _mm512_cvtepi8_epi16(load(keys.get(key, &mut [0; 32])));
+                _mm512_dpwssd_epi32(_mm512_setzero_si512(), q, codes)
+            };
+            // Lane 4·n + k of `quad(j)` is a part of the sum of key j + k, for each n.
+            let quad = |j: usize| {
+                let pair = |a: __m512i, b: __m512i| {
+                    _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b))
                 };
-                add(&mut sums, &pair);
-                let expected =
-                    i32::from(w[0]) * i32::from(a[0]) + i32::from(w[1]) * i32::from(b[0]);
-                assert_eq!(sums, [expected; 32]);
+                let a = pair(product(j), product(j + 1));
+                let b = pair(product(j + 2), product(j + 3));
+                _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
+            };
+            // The 128-bit parts of four quads, added: first those of two halves, then of two quarters.
+            let halves = |a: __m512i, b: __m512i| {
+                _mm512_add_epi32(
+                    _mm512_shuffle_i64x2::<0x88>(a, b),
+                    _mm512_shuffle_i64x2::<0xdd>(a, b),
+                )
+            };
+            let (a, b) = (halves(quad(0), quad(4)), halves(quad(8), quad(12)));
+            let sums = halves(a, b);
+            let mut all = [0i32; 16];
+            // SAFETY: `all` is 64 writable bytes; the store is unaligned.
+            unsafe { _mm512_storeu_si512(all.as_mut_ptr().cast(), sums) };
+            out.copy_from_slice(&all[..out.len()]);
+        }
+    }
+
+    /// Four positions at a time, weights as two bytes of which `vpdpbusd` takes four.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
+    fn weigh(weights: &[u16], values: &Rows<'_>, sums: &mut [i32; 32]) {
+        // Byte 4·d + t of the result is byte d of position t, of 64 bytes each: positions 0 and 1, then 2 and 3.
+        let index = |first: usize| {
+            let mut index = [0u8; 64];
+            for (i, index) in index.iter_mut().enumerate() {
+                let (d, t) = (first + i / 4, i % 4);
+                *index = (t * 32 + d) as u8;
             }
+            // SAFETY: `index` is 64 readable bytes; the load is unaligned.
+            unsafe { _mm512_loadu_si512(index.as_ptr().cast()) }
+        };
+        let index = [index(0), index(16)];
+        let mut low = [_mm512_setzero_si512(); 2];
+        let mut high = low;
+        for (i, part) in weights.chunks(4).enumerate() {
+            let mut w = [0u16; 4];
+            w[..part.len()].copy_from_slice(part);
+            let bytes = |shift: u32| {
+                let bytes = w.map(|w| (w >> shift) as u8);
+                _mm512_set1_epi32(i32::from_le_bytes(bytes))
+            };
+            let (w_low, w_high) = (bytes(0), bytes(8));
+            // Past the end: the last one's again, by a weight of 0.
+            let at = |t: usize| load(values.get((4 * i + t).min(values.len - 1), &mut [0; 32]));
+            let two = |t: usize| _mm512_inserti64x4::<1>(_mm512_castsi256_si512(at(t)), at(t + 1));
+            let (a, b) = (two(0), two(2));
+            for half in 0..2 {
+                let v = _mm512_permutex2var_epi8(a, index[half], b);
+                low[half] = _mm512_dpbusd_epi32(low[half], w_low, v);
+                high[half] = _mm512_dpbusd_epi32(high[half], w_high, v);
+            }
+        }
+        for half in 0..2 {
+            let sum = _mm512_add_epi32(low[half], _mm512_slli_epi32::<8>(high[half]));
+            let out = &mut sums[half * 16..][..16];
+            // SAFETY: `out` is 64 writable bytes; the store is unaligned.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sum) };
         }
     }
 }

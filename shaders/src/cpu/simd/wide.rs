@@ -36,11 +36,7 @@ macro_rules! wide {
 #[cfg(target_arch = "x86_64")]
 fn width() -> u32 {
     match Isa::get() {
-        Isa::Avx512
-            if is_x86_feature_detected!("avx512cd") && is_x86_feature_detected!("avx512dq") =>
-        {
-            512
-        }
+        Isa::Avx512 => 512,
         Isa::Portable => 0,
         // Every other version is of a processor with AVX2.
         _ => 256,
