@@ -16,6 +16,17 @@ type Result<T> = std::result::Result<T, String>;
 fn main() {
     println!("cargo::rerun-if-changed=wgsl");
     println!("cargo::rerun-if-changed=src/params.rs");
+    // Where products have a version in wide vectors: see src/cpu/simd.
+    println!("cargo::rustc-check-cfg=cfg(wide_isa)");
+    let cfg = |name: &str| env::var(name).unwrap_or_default();
+    let wide = match cfg("CARGO_CFG_TARGET_ARCH").as_str() {
+        "x86_64" | "aarch64" => true,
+        "wasm32" => cfg("CARGO_CFG_TARGET_FEATURE").contains("simd128"),
+        _ => false,
+    };
+    if wide {
+        println!("cargo::rustc-cfg=wide_isa");
+    }
     if let Err(e) = build() {
         // A kernel that does not compile must stop the build, with its own diagnostics.
         eprintln!("{e}");

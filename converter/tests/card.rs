@@ -32,7 +32,7 @@ fn again(path: &Path, source: &Path, batch: u32) -> Quality {
     let options = SessionOptions {
         device: DeviceChoice::Cpu,
         context: card.ctx,
-        batch,
+        batch: Some(batch),
         outputs: batch,
         threads: Some(1),
         ..SessionOptions::default()

@@ -16,7 +16,7 @@ fn embed(model: &Arc<Model>, ids: &[u32], device: &str, batch: u32, pooling: Poo
             name => DeviceChoice::GpuNamed(name.into()),
         },
         context: 512,
-        batch,
+        batch: Some(batch),
         ..Default::default()
     };
     let mut session = pollster::block_on(Session::new(model.clone(), &options)).unwrap();

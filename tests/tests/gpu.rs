@@ -54,7 +54,7 @@ fn session(model: &Arc<Model>, device: DeviceChoice) -> Session {
     let options = SessionOptions {
         device,
         context: 600,
-        batch: 7,
+        batch: Some(7),
         outputs: 3,
         ..Default::default()
     };

@@ -30,7 +30,7 @@ fn drive(bytes: &[u8]) -> End {
     let options = SessionOptions {
         device: DeviceChoice::Cpu,
         context: 256,
-        batch: 3,
+        batch: Some(3),
         threads: Some(1),
         ..Default::default()
     };

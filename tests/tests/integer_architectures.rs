@@ -54,7 +54,7 @@ fn divergence(source: &Path, file: &Path, ids: &[u32]) -> f64 {
     let options = SessionOptions {
         device: DeviceChoice::Cpu,
         context: ids.len() as u32,
-        batch: 16,
+        batch: Some(16),
         outputs: 16,
         ..SessionOptions::default()
     };

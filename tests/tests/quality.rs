@@ -38,7 +38,7 @@ fn measure(bits: u32, text: &str, chunks: Option<usize>, dir: &Path) -> Row {
         let options = SessionOptions {
             device: DeviceChoice::Cpu,
             context: CTX as u32,
-            batch: 64,
+            batch: Some(64),
             outputs: 64,
             ..Default::default()
         };

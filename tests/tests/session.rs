@@ -11,7 +11,7 @@ fn hash(model: &Arc<Model>, tokens: &[u32], batch: u32, threads: usize) -> Strin
     let options = SessionOptions {
         device: DeviceChoice::Cpu,
         context: tokens.len() as u32,
-        batch,
+        batch: Some(batch),
         outputs: batch,
         threads: Some(threads),
         ..Default::default()

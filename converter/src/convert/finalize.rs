@@ -87,10 +87,11 @@ pub(super) fn open(
     let options = SessionOptions {
         device: DeviceChoice::Cpu,
         context: POSITIONS,
-        batch,
+        batch: Some(batch),
         outputs: batch,
         threads,
         release_weights: model.len() > LARGE_FILE,
+        memory_limit: None,
     };
     Ok(pollster::block_on(Session::new(Arc::new(model), &options))?)
 }

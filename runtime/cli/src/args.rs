@@ -169,6 +169,14 @@ pub struct DeviceArgs {
     pub threads: Option<usize>,
 }
 
+/// How much memory there is for it.
+#[derive(Args, Clone, Debug)]
+pub struct MemoryArgs {
+    /// Most memory, weights included, like 900MB or 1.5GiB: the context gets shorter where it must
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub memory_limit: Option<u64>,
+}
+
 /// What to do with a checkpoint where a Carat file is needed.
 #[derive(Args, Clone, Debug)]
 pub struct CacheArgs {
@@ -334,6 +342,8 @@ pub struct RunArgs {
     pub cache: CacheArgs,
     #[command(flatten)]
     pub place: DeviceArgs,
+    #[command(flatten)]
+    pub memory: MemoryArgs,
     /// Go on after a token that ends the text
     #[arg(long)]
     pub ignore_eos: bool,
@@ -436,6 +446,9 @@ pub struct InspectArgs {
     /// Compare every tensor with the hash that the file states (Carat files)
     #[arg(long)]
     pub verify: bool,
+    /// Show what it takes of memory, by the length of the context (Carat files)
+    #[arg(long)]
+    pub memory: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -79,7 +79,7 @@ fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
     let mut rng = Rng(1);
     let vocab = u64::from(model.spec().vocab_size.max(1));
     let prompt: Vec<u32> = (0..args.pp).map(|_| rng.below(vocab) as u32).collect();
-    let batch = options.batch as usize;
+    let batch = session.plan().extent.batch as usize;
     let total = (u64::from(args.pp) + u64::from(args.tg)) * u64::from(args.repetitions);
     let mut run = Run {
         session: &mut session,

@@ -83,7 +83,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let options = SessionOptions {
         device: args.place.device.clone(),
         context: card.ctx,
-        batch: BATCH.min(card.ctx),
+        batch: Some(BATCH.min(card.ctx)),
         outputs: BATCH.min(card.ctx),
         threads: args.place.threads,
         ..SessionOptions::default()

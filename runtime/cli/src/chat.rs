@@ -7,7 +7,7 @@ mod lines;
 use crate::args::ChatArgs;
 use crate::prompt::{self, Template};
 use crate::values::Length;
-use crate::{cache, input, interrupt, sampling, term};
+use crate::{cache, input, interrupt, memory, sampling, term};
 use anyhow::{Context, Result, anyhow};
 use carat::text::StopReason;
 use carat::{Event, GenerateOptions, Session, SessionOptions, Verify, generate};
@@ -80,8 +80,11 @@ pub fn run(args: ChatArgs) -> Result<()> {
         device: args.place.device.clone(),
         context,
         threads: args.place.threads,
+        memory_limit: args.memory.memory_limit,
         ..SessionOptions::default()
     };
+    let session_options = memory::fitted(session_options, &model).with_context(shown)?;
+    let context = session_options.context;
     let session =
         pollster::block_on(Session::new(model.clone(), &session_options)).with_context(shown)?;
     let mut lines = Lines::new()?;

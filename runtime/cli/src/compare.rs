@@ -240,7 +240,7 @@ fn measure(
                 let session_options = SessionOptions {
                     device: args.place.device.clone(),
                     context: ctx,
-                    batch: BATCH.min(ctx),
+                    batch: Some(BATCH.min(ctx)),
                     outputs: BATCH.min(ctx),
                     threads: args.place.threads,
                     ..SessionOptions::default()

@@ -83,7 +83,7 @@ pub fn run(args: EmbedArgs) -> Result<()> {
     let options = SessionOptions {
         device: args.of.place.device.clone(),
         context: u32::try_from(longest)?,
-        batch: BATCH,
+        batch: Some(BATCH),
         threads: args.of.place.threads,
         ..SessionOptions::default()
     };

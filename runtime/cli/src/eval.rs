@@ -115,7 +115,7 @@ pub fn integers(
     let session_options = SessionOptions {
         device: place.device.clone(),
         context: u32::try_from(options.ctx)?,
-        batch: BATCH,
+        batch: Some(BATCH),
         outputs: BATCH,
         threads: place.threads,
         ..SessionOptions::default()

@@ -4,7 +4,7 @@ use crate::args::InspectArgs;
 use crate::card::QualityCard;
 use crate::failure::Usage;
 use crate::input::{self, Input, Start};
-use crate::{chart, term};
+use crate::{chart, memory, term};
 use anyhow::{Context, Result};
 use carat::{Model, Verify};
 use carat_converter::source::{Checkpoint, Hyper};
@@ -35,6 +35,9 @@ pub struct Report {
     card: Option<QualityCard>,
     /// Whether every tensor was compared with its hash.
     verified: bool,
+    /// With --memory: what the model takes, by the length of the context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<Vec<memory::Entry>>,
     tensors: Vec<Row>,
 }
 
@@ -80,11 +83,17 @@ impl Row {
 
 /// Runs the command.
 pub fn run(args: InspectArgs) -> Result<()> {
-    let report = describe(&args.model, args.verify)?;
+    let mut report = describe(&args.model, args.verify)?;
+    if args.memory {
+        report.memory = Some(account(&args.model)?);
+    }
     if args.json {
         return term::print_json(&report);
     }
     term::print(&overview(&report))?;
+    if let Some(entries) = &report.memory {
+        term::print(&memory::table(entries))?;
+    }
     if args.tensors {
         term::print(&table(&report.tensors))?;
     }
@@ -142,9 +151,22 @@ impl Report {
             model: None,
             card: None,
             verified: false,
+            memory: None,
             tensors,
         }
     }
+}
+
+fn account(path: &Path) -> Result<Vec<memory::Entry>> {
+    let shown = || path.display().to_string();
+    if input::kind(path)? != Input::Carat {
+        return Err(Usage(format!(
+            "{}: --memory needs a Carat file: convert it first",
+            path.display()
+        ))
+        .into());
+    }
+    memory::account(&Model::open(path, Verify::Structure).with_context(shown)?).with_context(shown)
 }
 
 fn carat(path: &Path, verify: bool) -> Result<Report> {

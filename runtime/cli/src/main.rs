@@ -22,6 +22,7 @@ mod input;
 mod inspect;
 mod interrupt;
 mod logits;
+mod memory;
 mod metrics;
 mod page;
 mod prompt;

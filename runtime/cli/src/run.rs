@@ -4,7 +4,7 @@ use crate::args::RunArgs;
 use crate::failure::{Interrupted, Usage};
 use crate::metrics::{DEFAULT_TOP, Entry, Lines};
 use crate::values::Length;
-use crate::{cache, follow, input, interrupt, sampling, term};
+use crate::{cache, follow, input, interrupt, memory, sampling, term};
 use anyhow::{Context, Result};
 use carat::sample::{Constraint, TokenMetrics};
 use carat::text::StopReason;
@@ -77,7 +77,15 @@ pub fn run(args: RunArgs) -> Result<()> {
         .tokenizer()
         .with_context(shown)?
         .encode_prompt(&prompt, false);
-    let context = context(&args, &model, prompt_ids.len());
+    let session_options = SessionOptions {
+        device: args.place.device.clone(),
+        context: context(&args, &model, prompt_ids.len()),
+        threads: args.place.threads,
+        memory_limit: args.memory.memory_limit,
+        ..SessionOptions::default()
+    };
+    let session_options = memory::fitted(session_options, &model).with_context(shown)?;
+    let context = session_options.context;
     // The session rounds its context up to whole pages: what was asked for is kept here.
     let free =
         (context as usize)
@@ -93,12 +101,6 @@ pub fn run(args: RunArgs) -> Result<()> {
     // The last token needs no position of its own.
     let fills = options.max_tokens > free.saturating_add(1);
     options.max_tokens = options.max_tokens.min(free.saturating_add(1));
-    let session_options = SessionOptions {
-        device: args.place.device.clone(),
-        context,
-        threads: args.place.threads,
-        ..SessionOptions::default()
-    };
     let mut session =
         pollster::block_on(Session::new(model.clone(), &session_options)).with_context(shown)?;
     let load_ms = term::ms(start);

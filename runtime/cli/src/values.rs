@@ -52,6 +52,28 @@ pub fn length(text: &str) -> Result<Length, String> {
     }
 }
 
+/// Bytes: a number, with a fraction where a unit follows: kB, MB, GB, of 1000, KiB, MiB, GiB, of 1024.
+pub fn size(text: &str) -> Result<u64, String> {
+    const UNITS: &[(&str, u64)] = &[
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+        ("b", 1),
+        ("", 1),
+    ];
+    let lower = text.trim().to_ascii_lowercase();
+    let unit = UNITS.iter().find(|(u, _)| lower.ends_with(u));
+    let number = unit.and_then(|(u, bytes)| {
+        let number: f64 = lower.strip_suffix(u)?.trim().parse().ok()?;
+        let size = number * *bytes as f64;
+        (number.is_finite() && (1.0..=1e18).contains(&size)).then_some(size as u64)
+    });
+    number.ok_or_else(|| "expected a size like 900MB, 1.5GiB or 2000000000".into())
+}
+
 /// `auto`, `cpu`, `gpu`, `gpu:NAME`.
 pub fn device(text: &str) -> Result<DeviceChoice, String> {
     match text {

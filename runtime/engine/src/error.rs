@@ -59,6 +59,21 @@ pub enum Error {
         /// Most positions.
         most: u32,
     },
+    /// The limit on memory is below what the model needs.
+    #[error(
+        "a limit of {limit} bytes is too small: {least} are needed for {context} positions, {weights} of them the weights; \
+         raise --memory-limit or take a file of fewer bits"
+    )]
+    MemoryLimit {
+        /// Bytes allowed.
+        limit: u64,
+        /// Bytes needed.
+        least: u64,
+        /// Bytes of the weights.
+        weights: u64,
+        /// Positions that they would be needed for.
+        context: u32,
+    },
     /// The system does not give the memory.
     #[error("no memory for {bytes} bytes of '{buffer}'; ask for a shorter context with --ctx")]
     Memory {

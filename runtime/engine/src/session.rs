@@ -27,6 +27,11 @@ pub enum DeviceChoice {
     GpuIndex(usize),
 }
 
+/// Positions of a prompt that the CPU computes at once: each weight is decoded once for all of them.
+pub const CPU_BATCH: u32 = 256;
+/// Positions of a prompt that a GPU computes at once: no submission of a slow one takes long.
+pub const GPU_BATCH: u32 = 64;
+
 /// Size and place of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionOptions {
@@ -34,8 +39,8 @@ pub struct SessionOptions {
     pub device: DeviceChoice,
     /// Positions of the KV cache; rounded up to pages of 256.
     pub context: u32,
-    /// Most positions of a prompt computed at once.
-    pub batch: u32,
+    /// Most positions of a prompt computed at once; `None` for [`CPU_BATCH`] or [`GPU_BATCH`]. Results do not depend on it.
+    pub batch: Option<u32>,
     /// Most of them whose logits are wanted at once.
     pub outputs: u32,
     /// Threads of the CPU executor; `None` for every core.
@@ -43,6 +48,8 @@ pub struct SessionOptions {
     /// CPU: give a mapped tensor's pages back to the system after each step that read it, so that resident
     /// memory stays small for a file of any size. Slower.
     pub release_weights: bool,
+    /// Most bytes of memory, weights included: the context becomes as short as that takes.
+    pub memory_limit: Option<u64>,
 }
 
 impl Default for SessionOptions {
@@ -50,11 +57,41 @@ impl Default for SessionOptions {
         Self {
             device: DeviceChoice::Auto,
             context: 4096,
-            batch: 64,
+            batch: None,
             outputs: 1,
             threads: None,
             release_weights: false,
+            memory_limit: None,
         }
+    }
+}
+
+impl SessionOptions {
+    /// The plan of such a session: how long its context is and what it takes is known before anything is allocated.
+    ///
+    /// Errors: a context that cannot be held, a limit on memory that is too small.
+    pub fn plan(&self, model: &Model) -> Result<Plan, Error> {
+        self.plan_by(model, CPU_BATCH)
+    }
+
+    /// The plan, by `batch` positions of a prompt where the options leave that open.
+    fn plan_by(&self, model: &Model, batch: u32) -> Result<Plan, Error> {
+        let extent = Extent {
+            batch: self.batch.unwrap_or(batch),
+            outputs: self.outputs,
+            context: self.context,
+        };
+        let (spec, directory) = (model.spec(), model.directory());
+        match self.memory_limit {
+            Some(limit) => Plan::within(spec, directory, extent, self.cpu_threads(), limit),
+            None => Plan::new(spec, directory, extent),
+        }
+    }
+
+    /// Threads that the CPU executor has.
+    pub fn cpu_threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or_else(all)
     }
 }
 
@@ -121,13 +158,7 @@ impl Session {
     ///
     /// Errors: no such device, a context that cannot be held, a device that refuses.
     pub async fn new(model: Arc<Model>, options: &SessionOptions) -> Result<Self, Error> {
-        let extent = Extent {
-            batch: options.batch,
-            outputs: options.outputs,
-            context: options.context,
-        };
-        let plan = Plan::new(model.spec(), model.directory(), extent)?;
-        let executor = open(&model, &plan, options).await?;
+        let (plan, executor) = open(&model, options).await?;
         Ok(Self {
             model,
             plan,
@@ -292,16 +323,13 @@ impl Session {
     }
 }
 
-async fn open(
-    model: &Arc<Model>,
-    plan: &Plan,
-    options: &SessionOptions,
-) -> Result<Executor, Error> {
+async fn open(model: &Arc<Model>, options: &SessionOptions) -> Result<(Plan, Executor), Error> {
     #[cfg(feature = "gpu")]
     {
         if let Some(gpu) = crate::device::choose(&options.device).await? {
-            match crate::exec::gpu::GpuExecutor::new(model, plan, gpu).await {
-                Ok(executor) => return Ok(Executor::Gpu(Box::new(executor))),
+            let plan = options.plan_by(model, GPU_BATCH)?;
+            match crate::exec::gpu::GpuExecutor::new(model, &plan, gpu).await {
+                Ok(executor) => return Ok((plan, Executor::Gpu(Box::new(executor)))),
                 // Nobody asked for this GPU: the processor gives the same tokens.
                 Err(e) if options.device == DeviceChoice::Auto => {
                     tracing::warn!("the GPU is left aside: {e}");
@@ -319,7 +347,8 @@ async fn open(
             available: "cpu (this build has no GPU support)".into(),
         });
     }
-    let mut cpu = CpuExecutor::new(model.clone(), plan, options.threads)?;
+    let plan = options.plan(model)?;
+    let mut cpu = CpuExecutor::new(model.clone(), &plan, options.threads)?;
     cpu.release_weights(options.release_weights);
-    Ok(Executor::Cpu(Box::new(cpu)))
+    Ok((plan, Executor::Cpu(Box::new(cpu))))
 }

@@ -24,6 +24,16 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
+/// Bytes that a thread keeps for `rows` rows: see [`Scratch`] and [`simd::Panels`].
+pub fn scratch_bytes(p: &LinearTile, rows: u32) -> u64 {
+    let (rows, tiles) = (
+        u64::from(rows),
+        u64::from(p.part_rows).div_ceil(TILE_ROWS as u64),
+    );
+    let results = rows * tiles * TILE_ROWS as u64 * 4;
+    results + simd::scratch_bytes(p.groups as usize, rows)
+}
+
 /// `out[r][row_start + n] (+)= Σ_k w[n][k] · x[r][k]` in the unit `2^exponent`, saturated.
 ///
 /// With [`ACCUMULATE`] the product is added with saturation, `stats[0]` counts saturated elements and

@@ -43,7 +43,7 @@ async fn run(model: &Path, device: &str, batch: u32, count: u32) -> Result<Strin
     let options = SessionOptions {
         device,
         context: count,
-        batch: size,
+        batch: Some(size),
         outputs: size,
         ..Default::default()
     };

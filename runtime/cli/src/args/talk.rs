@@ -1,6 +1,6 @@
 //! Commands about conversations.
 
-use super::{CacheArgs, DeviceArgs, SamplingArgs};
+use super::{CacheArgs, DeviceArgs, MemoryArgs, SamplingArgs};
 use crate::values::{self, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -28,6 +28,8 @@ pub struct ChatArgs {
     pub cache: CacheArgs,
     #[command(flatten)]
     pub place: DeviceArgs,
+    #[command(flatten)]
+    pub memory: MemoryArgs,
 }
 
 /// `carat template`.

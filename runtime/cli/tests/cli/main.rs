@@ -10,6 +10,7 @@ mod diagnose;
 mod embed;
 mod failures;
 mod follow;
+mod memory;
 mod page;
 mod streams;
 mod support;

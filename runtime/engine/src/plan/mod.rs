@@ -5,6 +5,9 @@
 
 mod block;
 mod build;
+mod memory;
+
+pub use memory::Memory;
 
 use crate::error::Error;
 use build::{Builder, Widths, most_context};

@@ -95,7 +95,7 @@ async fn session(model: &Arc<Model>, device: &DeviceChoice) -> Result<Session, E
     let options = SessionOptions {
         device: device.clone(),
         context: 600,
-        batch: 7,
+        batch: Some(7),
         outputs: 3,
         ..SessionOptions::default()
     };

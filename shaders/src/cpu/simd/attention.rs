@@ -20,6 +20,9 @@ pub fn attend(isa: Isa, block: &Block<'_>, out: &mut [u32]) {
             // SAFETY: the processor has the version's instructions, as was asked just above.
             unsafe { avx512::attend(block, out) }
         }
+        // As the compiler makes vectors of it.
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => block.attend(dots, weigh, out),
     }
 }
 

@@ -19,20 +19,23 @@ pub fn spread(encoding: carat_format::Encoding, table: &[u8; 16], bias: u8) -> [
     std::array::from_fn(|i| table[i % n].wrapping_add(bias))
 }
 
-/// How far ahead of a cell memory is asked for, in bytes.
-const AHEAD: usize = 4096;
-
-/// Asks for what lies [`AHEAD`] of a cell: weights are read once, and the processor alone does not run far enough ahead.
+/// Asks for what lies 4 KiB ahead of a cell: weights are read once, and the processor alone does not run far enough ahead.
 #[inline(always)]
+#[cfg(target_arch = "x86_64")]
 pub fn fetch(cell: &[u8]) {
     for line in cell.chunks(64) {
-        let place = line.as_ptr().wrapping_add(AHEAD);
+        let place = line.as_ptr().wrapping_add(4096);
         // SAFETY: a prefetch reads nothing that a program sees and faults nowhere.
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
         }
     }
 }
+
+/// Nothing where it has no stable instruction.
+#[inline(always)]
+#[cfg(not(target_arch = "x86_64"))]
+pub fn fetch(_cell: &[u8]) {}
 
 /// The body for each index below a constant of at most 8, written out: an array that only constants index stays in
 /// registers.

@@ -9,8 +9,10 @@
 #![allow(unsafe_code)]
 
 pub mod attention;
-#[cfg(target_arch = "x86_64")]
+#[cfg(wide_isa)]
 mod kernel;
+#[cfg(all(wide_isa, not(target_arch = "x86_64")))]
+mod lanes4;
 mod portable;
 pub mod wide;
 
@@ -18,8 +20,12 @@ pub mod wide;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(test)]
 mod tests;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 
 use crate::act_stride;
 use carat_format::{Encoding, TILE_ROWS, unpack_group};
@@ -81,10 +87,16 @@ const CELL: usize = 10;
 /// [`CELL`], so that one address serves a whole step. The memory is kept between calls.
 #[derive(Default)]
 pub struct Panels {
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    #[cfg_attr(not(wide_isa), allow(dead_code))]
     words: Vec<u32>,
     /// Mantissa and exponent of each row's scale.
     units: Vec<(u32, i32)>,
+}
+
+/// Bytes that a thread keeps for `rows` rows of `groups` groups: [`Panels`], and a tile's decoded levels.
+pub fn scratch_bytes(groups: usize, rows: u64) -> u64 {
+    let levels = groups * TILE_ROWS * 32;
+    rows * (groups * CELL * 4 + size_of::<(u32, i32)>()) as u64 + levels as u64
 }
 
 /// Rows of activations of the same length.
@@ -94,13 +106,13 @@ pub struct Batch<'a> {
     stride: usize,
     groups: usize,
     rows: usize,
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    #[cfg_attr(not(wide_isa), allow(dead_code))]
     panels: &'a [u32],
     units: &'a [(u32, i32)],
 }
 
 /// The rows of the blocks that a batch is cut into, from row `first` of `rows` on.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[cfg_attr(not(wide_isa), allow(dead_code))]
 const fn block_rows(block: usize, rest: usize) -> usize {
     if rest >= block {
         block
@@ -187,6 +199,15 @@ pub enum Isa {
     /// 512-bit `vpdpbusd` and byte permutations (VNNI and VBMI).
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// 128-bit widening products of ARM.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// 128-bit `sdot` of ARM.
+    #[cfg(target_arch = "aarch64")]
+    Dotprod,
+    /// WebAssembly's 128-bit vectors.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
 }
 
 impl Isa {
@@ -201,6 +222,12 @@ impl Isa {
         Isa::Avx512Vl,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Dotprod,
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Isa::Simd128,
     ];
 
     /// Whether this processor has its instructions.
@@ -228,6 +255,15 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vbmi")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Dotprod => {
+                std::arch::is_aarch64_feature_detected!("neon")
+                    && std::arch::is_aarch64_feature_detected!("dotprod")
+            }
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => true,
         }
     }
 
@@ -243,6 +279,12 @@ impl Isa {
             Isa::Avx512Vl => "avx512vl",
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Isa::Dotprod => "dotprod",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => "simd128",
         }
     }
 
@@ -254,6 +296,10 @@ impl Isa {
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vl => Some(avx2::BLOCK),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Some(avx512::BLOCK),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::Dotprod => Some(neon::BLOCK),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => Some(wasm::BLOCK),
         }
     }
 
@@ -271,12 +317,12 @@ impl Isa {
 }
 
 /// A cache line of decoded levels.
-#[cfg(target_arch = "x86_64")]
+#[cfg(wide_isa)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(wide_isa)]
 thread_local! {
     /// Decoded levels of a tile, kept from call to call.
     static LINES: std::cell::RefCell<Vec<Line>> = const { std::cell::RefCell::new(Vec::new()) };
@@ -295,19 +341,31 @@ pub fn tile_sums(
     assert_eq!(tile.groups, batch.groups);
     assert!(isa.supported());
     let emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]) = &mut emit;
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(wide_isa)]
     if isa != Isa::Portable {
         let mut lines = LINES.take();
         match isa {
             Isa::Portable => {}
             // SAFETY: `supported` found the version's instructions, just above.
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { avx2::plain::run(tile, batch, &mut lines, emit) },
             // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => unsafe { avx2::vnni::run(tile, batch, &mut lines, emit) },
             // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vl => unsafe { avx2::vnni_vl::run(tile, batch, &mut lines, emit) },
             // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => unsafe { avx512::run(tile, batch, &mut lines, emit) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { neon::plain::run(tile, batch, &mut lines, emit) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Dotprod => unsafe { neon::dotprod::run(tile, batch, &mut lines, emit) },
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => wasm::run(tile, batch, &mut lines, emit),
         }
         LINES.set(lines);
         return;

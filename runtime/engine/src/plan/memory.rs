@@ -1,0 +1,106 @@
+//! What a plan takes of memory.
+
+use super::{BufferId, Content, Extent, Op, Plan};
+use crate::error::Error;
+use carat_format::{Directory, ModelSpec};
+use carat_shaders::cpu::linear_tile_q;
+use carat_shaders::params::PAGE;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes that a session allocates, and the file's that it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Of the file: mapped by the CPU, whose system may take them back; copied by a GPU.
+    pub weights: u64,
+    /// Keys and values.
+    pub cache: u64,
+    /// Intermediates, and what the CPU's threads keep for themselves.
+    pub work: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.cache + self.work
+    }
+}
+
+impl Plan {
+    /// What it takes with `threads` of the CPU; 0 of a GPU.
+    pub fn memory(&self, threads: usize) -> Memory {
+        let caches: BTreeSet<BufferId> = self
+            .steps
+            .iter()
+            .filter(|s| matches!(s.op, Op::KvStore(_)))
+            .map(|s| s.bindings[s.result])
+            .collect();
+        // A tensor that two steps read is there once.
+        let mut weights = BTreeMap::new();
+        let (mut cache, mut work) = (0, 0);
+        for (i, buffer) in self.buffers.iter().enumerate() {
+            let bytes = buffer.words * 4;
+            match buffer.content {
+                Content::File { offset } => {
+                    let known = weights.entry(offset).or_insert(0);
+                    *known = bytes.max(*known);
+                }
+                _ if caches.contains(&BufferId(i)) => cache += bytes,
+                _ => work += bytes,
+            }
+        }
+        let scratch = |step: &super::Step| match &step.op {
+            Op::LinearTile(p, _) => linear_tile_q::scratch_bytes(p, self.extent.batch),
+            _ => 0,
+        };
+        let own = self.steps.iter().map(scratch).max().unwrap_or(0);
+        Memory {
+            weights: weights.values().sum(),
+            cache,
+            work: work + own * threads as u64,
+        }
+    }
+
+    /// The plan of the longest context up to the extent's that takes no more than `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Plan::new`]; not even a page of positions is within the limit.
+    pub fn within(
+        spec: &ModelSpec,
+        directory: &Directory,
+        extent: Extent,
+        threads: usize,
+        limit: u64,
+    ) -> Result<Self, Error> {
+        let of = |pages: u32| {
+            let context = pages.saturating_mul(PAGE);
+            Plan::new(spec, directory, Extent { context, ..extent })
+        };
+        let most = extent.context.max(1).div_ceil(PAGE);
+        let whole = of(most)?;
+        if whole.memory(threads).total() <= limit {
+            return Ok(whole);
+        }
+        let mut best = of(1)?;
+        let least = best.memory(threads);
+        if least.total() > limit {
+            return Err(Error::MemoryLimit {
+                limit,
+                least: least.total(),
+                weights: least.weights,
+                context: PAGE,
+            });
+        }
+        // `low` pages are within the limit, `high` are not.
+        let (mut low, mut high) = (1, most);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let plan = of(middle)?;
+            if plan.memory(threads).total() <= limit {
+                (best, low) = (plan, middle);
+            } else {
+                high = middle;
+            }
+        }
+        Ok(best)
+    }
+}
