@@ -21,7 +21,7 @@ impl Carat {
             ..SessionOptions::default()
         };
         let session = pollster::block_on(Session::new(model, &options))?;
-        let batch = options.batch as usize;
+        let batch = session.plan().extent.batch as usize;
         Ok(Self { session, batch })
     }
 }
