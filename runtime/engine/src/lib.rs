@@ -27,5 +27,6 @@ pub use generate::{
 };
 pub use model::{Model, Verify};
 pub use session::{
-    Checksum, DeviceChoice, Embedding, LogitsHash, Output, Pooling, Session, SessionOptions, Want,
+    CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, LogitsHash, Output, Pooling, Session,
+    SessionOptions, Want,
 };

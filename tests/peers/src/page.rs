@@ -254,6 +254,8 @@ fn plot(path: &Path, title: &str, axis: &str, lines: &[Line], bits: bool) -> Res
                         format!("{x:.0}")
                     }
                 })
+                .y_label_formatter(&|y| format!("{y:.0}"))
+                .x_labels(5)
                 .light_line_style(TRANSPARENT)
                 .draw()
                 .map_err(|e| fail(e.to_string()))?;

@@ -104,3 +104,59 @@ impl Plan {
         Ok(best)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::{CPU_BATCH, Model, SessionOptions, Verify, selftest};
+
+    fn models() -> Vec<Model> {
+        let read = |s: selftest::Shape| Model::from_bytes(&s.bytes(), Verify::Structure).unwrap();
+        selftest::shapes().into_iter().map(read).collect()
+    }
+
+    fn options(context: u32) -> SessionOptions {
+        SessionOptions {
+            context,
+            threads: Some(2),
+            ..SessionOptions::default()
+        }
+    }
+
+    #[test]
+    fn every_buffer_is_in_the_account_once() {
+        for model in models() {
+            let plan = options(600).plan(&model).unwrap();
+            let m = plan.memory(0);
+            assert_eq!(m.cache + m.work, plan.work_bytes());
+            assert!(m.cache > 0 && m.weights > 0 && m.weights < model.len());
+            assert_eq!(plan.extent.batch, CPU_BATCH);
+            assert!(plan.memory(2).work > m.work);
+        }
+    }
+
+    #[test]
+    fn a_limit_gives_the_longest_context_within_it() {
+        for model in models() {
+            let total = |context| options(context).plan(&model).unwrap().memory(2).total();
+            for context in [256, 512, 768, 1024] {
+                for spare in [0, 1] {
+                    let limited = SessionOptions {
+                        memory_limit: Some(total(context) + spare),
+                        ..options(2048)
+                    };
+                    assert_eq!(limited.plan(&model).unwrap().extent.context, context);
+                }
+            }
+            let short = SessionOptions {
+                memory_limit: Some(total(1) - 1),
+                ..options(2048)
+            };
+            let Err(Error::MemoryLimit { least, .. }) = short.plan(&model) else {
+                panic!("a limit below the least is refused");
+            };
+            assert_eq!(least, total(1));
+        }
+    }
+}
