@@ -175,6 +175,16 @@ pub struct MemoryArgs {
     /// Most memory, weights included, like 900MB or 1.5GiB: the context gets shorter where it must
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub memory_limit: Option<u64>,
+    #[command(flatten)]
+    pub map: MapArgs,
+}
+
+/// How the file comes to memory.
+#[derive(Args, Clone, Debug)]
+pub struct MapArgs {
+    /// Read the file into memory instead of mapping it: the CPU reads huge pages faster; loading takes longer
+    #[arg(long)]
+    pub no_mmap: bool,
 }
 
 /// What to do with a checkpoint where a Carat file is needed.
@@ -480,6 +490,8 @@ pub struct BenchArgs {
     /// Times that both are done
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repetitions: u32,
+    #[command(flatten)]
+    pub map: MapArgs,
     #[command(flatten)]
     pub of: ModelArgs,
 }

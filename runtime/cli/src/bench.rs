@@ -64,7 +64,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
 fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
     let start = Instant::now();
     let shown = || args.of.model.display().to_string();
-    let model = Arc::new(prepared.open(Verify::Hashes)?);
+    let model = Arc::new(prepared.in_memory(args.map.no_mmap).open(Verify::Hashes)?);
     let options = SessionOptions {
         device: args.of.place.device.clone(),
         context: args.pp.saturating_add(args.tg),

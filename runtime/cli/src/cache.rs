@@ -29,6 +29,8 @@ static LEFT: Mutex<Vec<TempDir>> = Mutex::new(Vec::new());
 pub struct Prepared {
     options: Options,
     place: Place,
+    /// Read it instead of mapping it.
+    copy: bool,
 }
 
 enum Place {
@@ -60,12 +62,17 @@ pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<
         return Ok(Prepared {
             options,
             place: Place::Own,
+            copy: false,
         });
     }
     let checkpoint = input::open_checkpoint(path)?;
     if args.no_cache {
         let place = temporary(&mut options)?;
-        return Ok(Prepared { options, place });
+        return Ok(Prepared {
+            options,
+            place,
+            copy: false,
+        });
     }
     let place = match cached(&checkpoint, &mut options) {
         Ok(place) => place,
@@ -79,19 +86,29 @@ pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<
         }
         Err(e) => return Err(e),
     };
-    Ok(Prepared { options, place })
+    Ok(Prepared {
+        options,
+        place,
+        copy: false,
+    })
 }
 
 impl Prepared {
+    /// The file will be read into memory rather than mapped, if `copy`.
+    pub fn in_memory(self, copy: bool) -> Self {
+        Self { copy, ..self }
+    }
+
     /// Opens the file. One from the cache that is damaged is made anew.
     ///
     /// Errors: as [`Model::open`].
     pub fn open(mut self, verify: Verify) -> Result<Model> {
+        let load = if self.copy { Model::read } else { Model::open };
         match self.place {
-            Place::Own => Model::open(&self.options.source, verify)
+            Place::Own => load(&self.options.source, verify)
                 .with_context(|| self.options.source.display().to_string()),
             Place::Temporary(directory) => {
-                let model = Model::open(&self.options.output, verify)?;
+                let model = load(&self.options.output, verify)?;
                 // Where a file may go while it is mapped, nothing is left behind however the process ends.
                 if cfg!(unix) {
                     drop(directory);
@@ -100,7 +117,7 @@ impl Prepared {
                 }
                 Ok(model)
             }
-            Place::Cached(store, entry) => match Model::open(&self.options.output, verify) {
+            Place::Cached(store, entry) => match load(&self.options.output, verify) {
                 Ok(model) => Ok(model),
                 Err(e) => {
                     term::warn(&format!(
@@ -109,7 +126,7 @@ impl Prepared {
                     ));
                     store.remove(&entry)?;
                     make(&store, &entry, &mut self.options)?;
-                    Ok(Model::open(&self.options.output, verify)?)
+                    Ok(load(&self.options.output, verify)?)
                 }
             },
         }

@@ -43,7 +43,9 @@ struct Chat<'a> {
 pub fn run(args: ChatArgs) -> Result<()> {
     let given = args.template.as_deref().map(Template::open).transpose()?;
     let model = Arc::new(
-        cache::prepare(&args.model, &args.cache, args.place.threads)?.open(Verify::Hashes)?,
+        cache::prepare(&args.model, &args.cache, args.place.threads)?
+            .in_memory(args.memory.map.no_mmap)
+            .open(Verify::Hashes)?,
     );
     let shown = || args.model.display().to_string();
     let tokenizer = model.tokenizer().with_context(shown)?;

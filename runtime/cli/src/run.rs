@@ -70,7 +70,7 @@ pub fn run(args: RunArgs) -> Result<()> {
     } else {
         Verify::Hashes
     };
-    let model = Arc::new(prepared.open(verify)?);
+    let model = Arc::new(prepared.in_memory(args.memory.map.no_mmap).open(verify)?);
     let shown = || args.model.display().to_string();
     // Control tokens are for templates: a user's text cannot spell one.
     let prompt_ids = model

@@ -22,6 +22,9 @@ pub enum Verify {
 enum Bytes {
     #[cfg(feature = "mmap")]
     Mapped(memmap2::Mmap),
+    /// A copy.
+    #[cfg(feature = "mmap")]
+    Read(memmap2::Mmap),
     /// Words, so that tensors can be read as words in place.
     Owned { words: Vec<u64>, len: usize },
 }
@@ -30,7 +33,7 @@ impl Bytes {
     fn get(&self) -> &[u8] {
         match self {
             #[cfg(feature = "mmap")]
-            Bytes::Mapped(map) => map,
+            Bytes::Mapped(map) | Bytes::Read(map) => map,
             Bytes::Owned { words, len } => &bytemuck::cast_slice(words)[..*len],
         }
     }
@@ -44,30 +47,62 @@ pub struct Model {
     tokenizer: OnceLock<Tokenizer>,
 }
 
+#[cfg(feature = "mmap")]
+fn failed(path: &Path, source: std::io::Error) -> Error {
+    Error::Io {
+        path: path.into(),
+        source,
+    }
+}
+
+/// A regular file and its length.
+#[cfg(feature = "mmap")]
+fn regular(path: &Path) -> Result<(std::fs::File, u64), Error> {
+    let io = |e| failed(path, e);
+    let file = std::fs::File::open(path).map_err(io)?;
+    let meta = file.metadata().map_err(io)?;
+    if !meta.is_file() {
+        return Err(io(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "not a regular file; expected a .gguf file (convert a Hugging Face directory with `carat convert`)",
+        )));
+    }
+    Ok((file, meta.len()))
+}
+
 impl Model {
     /// Opens and maps a file.
     ///
     /// Errors: the file cannot be read, is no GGUF, is no Carat model, or is damaged.
     #[cfg(feature = "mmap")]
     pub fn open(path: &Path, verify: Verify) -> Result<Self, Error> {
-        let io = |source| Error::Io {
-            path: path.into(),
-            source,
-        };
-        let file = std::fs::File::open(path).map_err(io)?;
-        let meta = file.metadata().map_err(io)?;
-        if !meta.is_file() {
-            return Err(io(std::io::Error::new(
-                std::io::ErrorKind::InvalidInput,
-                "not a regular file; expected a .gguf file (convert a Hugging Face directory with `carat convert`)",
-            )));
-        }
+        let io = |e| failed(path, e);
+        let (file, _) = regular(path)?;
         // SAFETY: the map is read-only. If another process shortens the file the operating system ends
         // this process with SIGBUS; if it rewrites it, integers change but no invariant of memory rests
         // on the contents: every offset was checked against the length at opening and every kernel is
         // total over its inputs.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
         Self::new(Bytes::Mapped(map), verify)
+    }
+
+    /// Opens a file and reads it into memory, in huge pages where the system has them: from there weights are read faster
+    /// than through a map, whose pages are small. The memory is this process's alone, and not given back while it runs.
+    ///
+    /// Errors: as [`Model::open`]; no memory for the whole file.
+    #[cfg(feature = "mmap")]
+    pub fn read(path: &Path, verify: Verify) -> Result<Self, Error> {
+        use std::io::Read;
+        let io = |e| failed(path, e);
+        let (mut file, len) = regular(path)?;
+        let len = usize::try_from(len).map_err(|e| io(std::io::Error::other(e)))?;
+        // Nothing cannot be mapped; one byte is no model either.
+        let mut memory = memmap2::MmapMut::map_anon(len.max(1)).map_err(io)?;
+        // Without them it is a copy all the same.
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise(memmap2::Advice::HugePage);
+        file.read_exact(&mut memory[..len]).map_err(io)?;
+        Self::new(Bytes::Read(memory.make_read_only().map_err(io)?), verify)
     }
 
     /// Takes a file's bytes.

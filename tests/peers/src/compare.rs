@@ -136,11 +136,9 @@ fn run_group(
     let mut wanted = Vec::new();
     for &(bits, weights) in group.carat {
         let path = files::carat(folder, shape, bits, weights)?;
-        wanted.push((
-            Program::Carat,
-            format!("Carat {bits} bits, groups of {weights}"),
-            path,
-        ));
+        let label = format!("Carat {bits} bits, groups of {weights}");
+        wanted.push((Program::Carat, label.clone(), path.clone()));
+        wanted.push((Program::CaratNoMmap, format!("{label}, not mapped"), path));
     }
     for &(ty, repacked) in group.llama {
         let name = ty.name().context("a type's name")?;

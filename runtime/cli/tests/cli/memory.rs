@@ -39,6 +39,28 @@ fn the_account_grows_with_the_context() {
 }
 
 #[test]
+fn a_copy_gives_the_same_tokens() {
+    let hash = |extra: &[&str]| {
+        let mut command = carat();
+        command.arg("run").arg(model());
+        command.args([
+            "-p",
+            "The old house",
+            "-n",
+            "8",
+            "--device",
+            "cpu",
+            "--json",
+        ]);
+        json(command.args(extra))["logits_hash"].clone()
+    };
+    assert_eq!(hash(&["--no-mmap"]), hash(&[]));
+    let folder = model().parent().unwrap().to_str().unwrap();
+    let wrong = failure(carat().args(["run", folder, "-p", "x", "--no-mmap"]), 1);
+    assert!(wrong.contains(folder), "{wrong}");
+}
+
+#[test]
 fn a_limit_shortens_the_context_or_refuses() {
     let run = |limit: &str| {
         let mut command = carat();

@@ -21,7 +21,7 @@ pub fn attend(isa: Isa, block: &Block<'_>, out: &mut [u32]) {
             unsafe { avx512::attend(block, out) }
         }
         // As the compiler makes vectors of it.
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(all(wide_isa, not(target_arch = "x86_64")))]
         _ => block.attend(dots, weigh, out),
     }
 }

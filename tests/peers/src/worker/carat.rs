@@ -9,8 +9,9 @@ pub struct Carat {
 }
 
 impl Carat {
-    pub fn load(args: &Args) -> Result<Self> {
-        let model = Arc::new(Model::open(&args.model, Verify::Structure)?);
+    pub fn load(args: &Args, mapped: bool) -> Result<Self> {
+        let load = if mapped { Model::open } else { Model::read };
+        let model = Arc::new(load(&args.model, Verify::Structure)?);
         let options = SessionOptions {
             device: match args.device.as_str() {
                 "cpu" => DeviceChoice::Cpu,

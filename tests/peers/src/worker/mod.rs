@@ -16,6 +16,8 @@ use std::time::Instant;
 #[serde(rename_all = "lowercase")]
 pub enum Program {
     Carat,
+    /// Carat with the file read into memory instead of mapped.
+    CaratNoMmap,
     Llama,
     /// llama.cpp without its repacked copies of the weights.
     LlamaNoRepack,
@@ -79,7 +81,8 @@ pub struct Ready {
 pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let mut contestant: Box<dyn Contestant> = match args.program {
-        Program::Carat => Box::new(carat::Carat::load(args)?),
+        Program::Carat => Box::new(carat::Carat::load(args, true)?),
+        Program::CaratNoMmap => Box::new(carat::Carat::load(args, false)?),
         Program::Llama => Box::new(llama::Llama::load(args, true)?),
         Program::LlamaNoRepack => Box::new(llama::Llama::load(args, false)?),
         Program::Candle => Box::new(candle::Candle::load(args)?),
