@@ -1,6 +1,6 @@
 //! What a plan takes of memory.
 
-use super::{BufferId, Content, Extent, Op, Plan};
+use super::{BufferId, Content, Extent, Op, Plan, Rows};
 use crate::error::Error;
 use carat_format::{Directory, ModelSpec};
 use carat_shaders::cpu::linear_tile_q;
@@ -48,9 +48,15 @@ impl Plan {
                 _ => work += bytes,
             }
         }
-        let scratch = |step: &super::Step| match &step.op {
-            Op::LinearTile(p, _) => linear_tile_q::scratch_bytes(p, self.extent.batch),
-            _ => 0,
+        let scratch = |step: &super::Step| {
+            let rows = match step.rows {
+                Rows::Batch => self.extent.batch,
+                Rows::Outputs => self.extent.outputs,
+            };
+            match &step.op {
+                Op::LinearTile(p, _) => linear_tile_q::scratch_bytes(p, rows),
+                _ => 0,
+            }
         };
         let own = self.steps.iter().map(scratch).max().unwrap_or(0);
         Memory {
