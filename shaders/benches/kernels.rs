@@ -36,12 +36,19 @@ fn product(bencher: Bencher<'_, '_>, encoding: Encoding, matrix_rows: u64, batch
     };
     let layout = TensorLayout::new(coding, matrix_rows, COLUMNS).expect("a shape of the format");
     let part = &layout.parts[0];
-    let weights = words((part.end / 4) as usize);
+    let mut weights = words((part.end / 4) as usize);
+    // Mantissas with their first bit, exponents of a real file.
+    for scale in &mut weights[(part.row_scales / 4) as usize..] {
+        *scale = *scale & 0x7fff | 0x8000 | (-30i32 << 16) as u32;
+    }
     let stride = act_stride(layout.groups as u32);
     let mut act = words((batch * stride) as usize);
     for row in act.chunks_mut(stride as usize) {
         let codes: &mut [i8] = bytemuck::cast_slice_mut(&mut row[..layout.groups as usize * 8]);
         codes.iter_mut().for_each(|c| *c = (*c).max(-127));
+        let tail = (layout.groups * 8 + layout.groups.div_ceil(4)) as usize;
+        row[tail] = row[tail] & 0x7fff | 0x8000;
+        row[tail + 1] = -20i32 as u32;
     }
     let p = LinearTile {
         table: [0xf0e0_d0c0, 0xb0a0_9080, 0x7060_5040, 0x3020_1000],
@@ -51,7 +58,7 @@ fn product(bencher: Bencher<'_, '_>, encoding: Encoding, matrix_rows: u64, batch
         row_scales: (part.row_scales / 4) as u32,
         act_stride: stride,
         out_stride: matrix_rows as u32,
-        exponent: 10,
+        exponent: -20,
         mode: STORE,
         ..Default::default()
     };

@@ -1,6 +1,7 @@
 //! Rows of i32 to int8 codes in groups of 32; twin of `wgsl/shared/quantize.wgsl`.
 
 use super::fixed::{bit_len, round_shr64};
+use super::simd::wide;
 use crate::act_stride;
 
 /// The scale of a row: `mantissa · 2^(exponent)` in units of the input, and the shift that normalises
@@ -59,32 +60,39 @@ pub(crate) fn group_divisor(unit: RowUnit, scale: u32) -> (u32, u32) {
 #[inline(always)]
 pub(crate) fn code(x: i32, (reciprocal, shift): (u32, u32)) -> i32 {
     // |x| < 2^31 and reciprocal <= 2^17 + 2: |product| < 2^49; shift is in 2..=41.
-    round_shr64(i64::from(x) * i64::from(reciprocal), shift).clamp(-127, 127) as i32
+    let product = i64::from(x) * i64::from(reciprocal);
+    ((product + (1 << (shift - 1))) >> shift).clamp(-127, 127) as i32
 }
 
 /// Quantizes a row of i32 of unit `2^exponent` into one row of activations (see [`act_stride`]).
 pub fn quantize_row(x: &[i32], exponent: i32, act: &mut [u32]) {
+    wide::quantize_row(x, exponent, act);
+}
+
+/// [`quantize_row`] as plain Rust.
+#[inline(always)]
+pub(super) fn row(x: &[i32], exponent: i32, act: &mut [u32]) {
     let groups = x.len().div_ceil(32);
     debug_assert_eq!(act.len(), act_stride(groups as u32) as usize);
-    act.fill(0);
-    let max = x.iter().map(|v| v.unsigned_abs()).max().unwrap_or(0);
-    let unit = row_unit(max);
-    for (g, chunk) in x.chunks(32).enumerate() {
-        let m = chunk.iter().map(|v| v.unsigned_abs()).max().unwrap_or(0);
-        let scale = group_scale(unit, m);
+    let largest = |x: &[i32]| x.iter().map(|v| v.unsigned_abs()).fold(0, u32::max);
+    let unit = row_unit(largest(x));
+    let (codes, tail) = act.split_at_mut(groups * 8);
+    tail.fill(0);
+    let codes: &mut [i8] = bytemuck::cast_slice_mut(codes);
+    for (g, (chunk, out)) in x.chunks(32).zip(codes.chunks_exact_mut(32)).enumerate() {
+        let scale = group_scale(unit, largest(chunk));
         let divisor = group_divisor(unit, scale);
-        for (w, four) in chunk.chunks(4).enumerate() {
-            let mut word = 0u32;
-            for (b, v) in four.iter().enumerate() {
-                word |= u32::from(code(*v, divisor) as u8) << (8 * b);
-            }
-            act[g * 8 + w] = word;
+        if chunk.len() < 32 {
+            out.fill(0);
         }
-        act[groups * 8 + g / 4] |= scale << (8 * (g % 4));
+        for (out, v) in out.iter_mut().zip(chunk) {
+            *out = code(*v, divisor) as i8;
+        }
+        tail[g / 4] |= scale << (8 * (g % 4));
     }
-    let tail = groups * 8 + groups.div_ceil(4);
-    act[tail] = unit.mantissa;
-    act[tail + 1] = exponent.wrapping_add(unit.exponent) as u32;
+    let words = groups.div_ceil(4);
+    tail[words] = unit.mantissa;
+    tail[words + 1] = exponent.wrapping_add(unit.exponent) as u32;
 }
 
 /// The unit of a group of keys or values: (mantissa 128..=255, exponent relative to the input);

@@ -2,6 +2,7 @@
 
 use super::fixed::round_shr64;
 use super::norm::InverseNorm;
+use super::simd::wide;
 use super::{for_chunks, quantize_row};
 use crate::params::{ROW_WORDS, RmsnormRow};
 
@@ -25,14 +26,17 @@ pub fn run(
         };
         let h = &h[source * cols..(source + 1) * cols];
         let inverse = InverseNorm::new(h, p.eps_mantissa, p.eps_exponent);
-        let y: Vec<i32> = h
-            .iter()
-            .zip(gains)
-            .map(|(v, gain)| {
-                let n = i64::from(inverse.normalised(*v));
-                round_shr64(n * i64::from(*gain), 30).clamp(-0x7fff_ffff, 0x7fff_ffff) as i32
-            })
-            .collect();
+        let mut y = vec![0; cols];
+        wide::normalise(inverse, h, gains, &mut y);
         quantize_row(&y, p.gain_exponent, act);
     });
+}
+
+/// The normalised row times its gains.
+#[inline(always)]
+pub(super) fn normalise(inverse: InverseNorm, h: &[i32], gains: &[i32], out: &mut [i32]) {
+    for ((out, v), gain) in out.iter_mut().zip(h).zip(gains) {
+        let n = i64::from(inverse.normalised(*v));
+        *out = round_shr64(n * i64::from(*gain), 30).clamp(-0x7fff_ffff, 0x7fff_ffff) as i32;
+    }
 }

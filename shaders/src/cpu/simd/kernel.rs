@@ -52,7 +52,7 @@ macro_rules! unrolled {
         })*
     };
 }
-pub(super) use unrolled;
+pub(in crate::cpu) use unrolled;
 
 /// Expects in scope: `V`, `LANES`, `BLOCK` (rows of activations at once), `PARTS` (vectors of rows per pass of one row of activations), `zero`, `load`,
 /// `store`, `table`, `order`, `decode`, `scales`, `splat`, `dot`, `mul`, `high` and `add`.

@@ -13,6 +13,7 @@ pub mod attention;
 mod kernel;
 #[cfg(all(wide_isa, not(target_arch = "x86_64")))]
 mod lanes4;
+mod panels;
 mod portable;
 pub mod wide;
 
@@ -27,8 +28,10 @@ mod tests;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 
-use crate::act_stride;
 use carat_format::{Encoding, TILE_ROWS, unpack_group};
+pub use panels::{Batch, Panels, scratch_bytes};
+#[cfg(wide_isa)]
+use panels::{CELL, block_rows};
 use std::sync::OnceLock;
 
 /// One row of activations taken apart.
@@ -78,108 +81,6 @@ pub struct Tile<'a> {
     pub groups: usize,
     /// The scale of group `g` is scale `g >> scale_shift`.
     pub scale_shift: u32,
-}
-
-/// Words of a group of activations in a [`Panels`]: eight of codes, the scale, −128·Σ codes.
-const CELL: usize = 10;
-
-/// Rows of activations as the wide versions read them: blocks of rows, in each `[group][row of the block]` of
-/// [`CELL`], so that one address serves a whole step. The memory is kept between calls.
-#[derive(Default)]
-pub struct Panels {
-    #[cfg_attr(not(wide_isa), allow(dead_code))]
-    words: Vec<u32>,
-    /// Mantissa and exponent of each row's scale.
-    units: Vec<(u32, i32)>,
-}
-
-/// Bytes that a thread keeps for `rows` rows of `groups` groups: [`Panels`], and a tile's decoded levels.
-pub fn scratch_bytes(groups: usize, rows: u64) -> u64 {
-    let levels = groups * TILE_ROWS * 32;
-    rows * (groups * CELL * 4 + size_of::<(u32, i32)>()) as u64 + levels as u64
-}
-
-/// Rows of activations of the same length.
-#[derive(Clone, Copy)]
-pub struct Batch<'a> {
-    act: &'a [u32],
-    stride: usize,
-    groups: usize,
-    rows: usize,
-    #[cfg_attr(not(wide_isa), allow(dead_code))]
-    panels: &'a [u32],
-    units: &'a [(u32, i32)],
-}
-
-/// The rows of the blocks that a batch is cut into, from row `first` of `rows` on.
-#[cfg_attr(not(wide_isa), allow(dead_code))]
-const fn block_rows(block: usize, rest: usize) -> usize {
-    if rest >= block {
-        block
-    } else if rest >= 2 {
-        2
-    } else {
-        rest
-    }
-}
-
-impl<'a> Batch<'a> {
-    /// `rows` of `act`, `stride` words each; `panels` is room that a version may need.
-    pub fn new(
-        isa: Isa,
-        act: &'a [u32],
-        stride: usize,
-        groups: usize,
-        rows: usize,
-        panels: &'a mut Panels,
-    ) -> Self {
-        debug_assert!(stride >= act_stride(groups as u32) as usize);
-        let Panels { words, units } = panels;
-        let row = |r: usize| Activations::new(&act[r * stride..(r + 1) * stride], groups);
-        units.clear();
-        units.extend((0..rows).map(row).map(|x| (x.mantissa, x.exponent)));
-        words.clear();
-        if let Some(block) = isa.block() {
-            words.resize(rows * groups * CELL, 0);
-            let mut first = 0;
-            while first < rows {
-                let count = block_rows(block, rows - first);
-                let panel = &mut words[first * groups * CELL..][..count * groups * CELL];
-                for b in 0..count {
-                    let x = row(first + b);
-                    let cells = panel.chunks_exact_mut(CELL).skip(b).step_by(count);
-                    for (g, cell) in cells.enumerate() {
-                        cell[..8].copy_from_slice(&x.words[g * 8..g * 8 + 8]);
-                        cell[8] = u32::from(x.scales[g]);
-                        let sum: i32 = x.codes(g).iter().map(|c| i32::from(*c)).sum();
-                        cell[9] = (-128 * sum) as u32;
-                    }
-                }
-                first += count;
-            }
-        }
-        Self {
-            act,
-            stride,
-            groups,
-            rows,
-            panels: words,
-            units,
-        }
-    }
-
-    /// Mantissa and exponent of the scale of row `r`.
-    pub fn unit(&self, r: usize) -> (u32, i32) {
-        self.units[r]
-    }
-
-    /// Row `r`.
-    pub fn row(&self, r: usize) -> Activations<'a> {
-        Activations::new(
-            &self.act[r * self.stride..(r + 1) * self.stride],
-            self.groups,
-        )
-    }
 }
 
 /// Version of the inner loops.
@@ -288,18 +189,22 @@ impl Isa {
         }
     }
 
-    /// Rows of activations that the version takes at once, of those that read [`Panels`].
-    const fn block(self) -> Option<usize> {
+    /// The panels that the version reads `rows` rows of activations from.
+    const fn panels(self, rows: usize) -> panels::Shape {
+        use panels::Shape;
+        let _ = rows;
         match self {
-            Isa::Portable => None,
+            Isa::Portable => Shape::None,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vl => Some(avx2::BLOCK),
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vl => Shape::Cells(avx2::BLOCK),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Some(avx512::BLOCK),
+            Isa::Avx512 if rows > 1 => Shape::Pairs(avx512::batch::BLOCK),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Shape::Cells(avx512::BLOCK),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon | Isa::Dotprod => Some(neon::BLOCK),
+            Isa::Neon | Isa::Dotprod => Shape::Cells(neon::BLOCK),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Isa::Simd128 => Some(wasm::BLOCK),
+            Isa::Simd128 => Shape::Cells(wasm::BLOCK),
         }
     }
 
@@ -355,6 +260,11 @@ pub fn tile_sums(
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vl => unsafe { avx2::vnni_vl::run(tile, batch, &mut lines, emit) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 if batch.rows > 1 => unsafe {
+                avx512::batch::run(tile, batch, &mut lines, emit)
+            },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => unsafe { avx512::run(tile, batch, &mut lines, emit) },

@@ -1,6 +1,7 @@
 //! Every version against the definition.
 
 use super::*;
+use crate::act_stride;
 use carat_format::ScaleGroup;
 use proptest::prelude::*;
 use proptest::sample::select;

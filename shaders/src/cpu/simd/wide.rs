@@ -2,7 +2,9 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::Isa;
-use crate::cpu::{gated_unit_row_i32, linear_tile_q};
+use super::{Activations, panels};
+use crate::cpu::norm::InverseNorm;
+use crate::cpu::{gated_unit_row_i32, linear_tile_q, quantize, rmsnorm_row_q8};
 
 /// Defines a function that runs an `inline(always)` function of plain Rust, compiled for the widest vectors that this
 /// processor has: the same integers.
@@ -51,6 +53,37 @@ wide! {
 
 wide! {
     /// See [`linear_tile_q::epilogue`].
-    fn epilogue(sums: &[i64], scales: &[u32], mantissa: u32, shift: i32, out: &mut [i32]) =
+    fn compiled_epilogue(sums: &[i64], scales: &[u32], mantissa: u32, shift: i32, out: &mut [i32]) =
         linear_tile_q::epilogue
+}
+
+/// See [`linear_tile_q::epilogue`].
+pub fn epilogue(sums: &[i64], scales: &[u32], mantissa: u32, shift: i32, out: &mut [i32]) {
+    #[cfg(target_arch = "x86_64")]
+    if width() == 512 {
+        // SAFETY: the processor has these instructions.
+        return unsafe { super::avx512::epilogue::epilogue(sums, scales, mantissa, shift, out) };
+    }
+    compiled_epilogue(sums, scales, mantissa, shift, out);
+}
+
+wide! {
+    /// See [`panels::pairs`].
+    fn pairs(x: Activations<'_>, panel: &mut [u32], row: usize, rows: usize) = panels::pairs
+}
+
+wide! {
+    /// See [`panels::cells`].
+    fn cells(x: Activations<'_>, panel: &mut [u32], row: usize, rows: usize) = panels::cells
+}
+
+wide! {
+    /// See [`quantize::quantize_row`].
+    fn quantize_row(x: &[i32], exponent: i32, act: &mut [u32]) = quantize::row
+}
+
+wide! {
+    /// See [`rmsnorm_row_q8::normalise`].
+    fn normalise(inverse: InverseNorm, h: &[i32], gains: &[i32], out: &mut [i32]) =
+        rmsnorm_row_q8::normalise
 }

@@ -1,5 +1,8 @@
 //! 512-bit vectors: sixteen rows, `vpdpbusd`, look-ups by `vpermb`.
 
+pub mod batch;
+pub mod epilogue;
+
 use super::kernel::{fetch, join, spread, tile_kernel};
 use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::{Encoding, TILE_ROWS};

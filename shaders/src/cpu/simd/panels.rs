@@ -1,0 +1,172 @@
+//! Rows of activations as the wide versions read them: blocks of rows side by side, so that one address serves a step.
+
+use super::{Activations, Isa, wide};
+use crate::act_stride;
+use crate::cpu::for_chunks;
+use carat_format::TILE_ROWS;
+
+/// Words of a group of a row among [`Shape::Cells`]: eight of codes, the scale, −128·Σ codes.
+pub const CELL: usize = 10;
+/// Words of two groups of a row among [`Shape::Pairs`]: the codes of both, −128·Σ codes of each, their scales in 16 bits
+/// each.
+pub const PAIR: usize = 19;
+
+/// How rows lie in [`Panels`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(wide_isa), allow(dead_code))]
+pub enum Shape {
+    /// Nothing is rearranged.
+    None,
+    /// Blocks of so many rows ([`block_rows`]), in each `[group][row of the block]` of [`CELL`].
+    Cells(usize),
+    /// Blocks of so many rows, the last of what is left, in each `[pair of groups][row of the block]` of [`PAIR`]; a last
+    /// group without a second has zeros there.
+    Pairs(usize),
+}
+
+/// Memory that is kept between calls.
+#[derive(Default)]
+pub struct Panels {
+    #[cfg_attr(not(wide_isa), allow(dead_code))]
+    words: Vec<u32>,
+    /// Mantissa and exponent of each row's scale.
+    units: Vec<(u32, i32)>,
+}
+
+/// Bytes that a thread keeps for `rows` rows of `groups` groups: [`Panels`], a tile's decoded levels and its sums.
+pub fn scratch_bytes(groups: usize, rows: u64) -> u64 {
+    let levels = groups * TILE_ROWS * 32;
+    let sums = 8 * TILE_ROWS as u64;
+    rows * ((groups * CELL * 4 + size_of::<(u32, i32)>()) as u64 + sums) + levels as u64
+}
+
+/// Rows of activations of the same length.
+#[derive(Clone, Copy)]
+pub struct Batch<'a> {
+    act: &'a [u32],
+    stride: usize,
+    pub(super) groups: usize,
+    pub(super) rows: usize,
+    #[cfg_attr(not(wide_isa), allow(dead_code))]
+    pub(super) panels: &'a [u32],
+    units: &'a [(u32, i32)],
+}
+
+/// The rows of the blocks that a batch is cut into, `rest` rows from its end.
+#[cfg_attr(not(wide_isa), allow(dead_code))]
+pub const fn block_rows(block: usize, rest: usize) -> usize {
+    if rest >= block {
+        block
+    } else if rest >= 2 {
+        2
+    } else {
+        rest
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// `rows` of `act`, `stride` words each; `panels` is room that a version may need.
+    pub fn new(
+        isa: Isa,
+        act: &'a [u32],
+        stride: usize,
+        groups: usize,
+        rows: usize,
+        panels: &'a mut Panels,
+    ) -> Self {
+        debug_assert!(stride >= act_stride(groups as u32) as usize);
+        let Panels { words, units } = panels;
+        let row = |r: usize| Activations::new(&act[r * stride..(r + 1) * stride], groups);
+        units.clear();
+        units.extend((0..rows).map(row).map(|x| (x.mantissa, x.exponent)));
+        let shape = isa.panels(rows);
+        let len = match shape {
+            Shape::None => 0,
+            Shape::Cells(_) => rows * groups * CELL,
+            Shape::Pairs(_) => rows * groups.div_ceil(2) * PAIR,
+        };
+        words.resize(len.max(words.len()), 0);
+        let panels = &mut words[..len];
+        match shape {
+            Shape::None => {}
+            Shape::Cells(block) => {
+                let mut first = 0;
+                while first < rows {
+                    let count = block_rows(block, rows - first);
+                    let panel = &mut panels[first * groups * CELL..][..count * groups * CELL];
+                    for b in 0..count {
+                        wide::cells(row(first + b), panel, b, count);
+                    }
+                    first += count;
+                }
+            }
+            Shape::Pairs(block) => {
+                let pairs = groups.div_ceil(2) * PAIR;
+                for_chunks(panels, block * pairs, |i, panel| {
+                    let count = panel.len() / pairs;
+                    for b in 0..count {
+                        wide::pairs(row(i * block + b), panel, b, count);
+                    }
+                });
+            }
+        }
+        Self {
+            act,
+            stride,
+            groups,
+            rows,
+            panels,
+            units,
+        }
+    }
+
+    /// Mantissa and exponent of the scale of row `r`.
+    pub fn unit(&self, r: usize) -> (u32, i32) {
+        self.units[r]
+    }
+
+    /// Row `r`.
+    pub fn row(&self, r: usize) -> Activations<'a> {
+        Activations::new(
+            &self.act[r * self.stride..(r + 1) * self.stride],
+            self.groups,
+        )
+    }
+}
+
+/// −128·Σ of a group's codes: what levels raised by 128 add too much.
+#[inline(always)]
+fn bias(x: Activations<'_>, g: usize) -> u32 {
+    let sum: i32 = x.codes(g).iter().map(|c| i32::from(*c)).sum();
+    (-128 * sum) as u32
+}
+
+/// Row `row` of `rows` into their block of [`Shape::Cells`].
+#[inline(always)]
+pub fn cells(x: Activations<'_>, panel: &mut [u32], row: usize, rows: usize) {
+    let cells = panel.chunks_exact_mut(CELL).skip(row).step_by(rows);
+    for (g, cell) in cells.enumerate() {
+        cell[..8].copy_from_slice(&x.words[g * 8..g * 8 + 8]);
+        cell[8] = u32::from(x.scales[g]);
+        cell[9] = bias(x, g);
+    }
+}
+
+/// Row `row` of `rows` into their block of [`Shape::Pairs`].
+#[inline(always)]
+pub fn pairs(x: Activations<'_>, panel: &mut [u32], row: usize, rows: usize) {
+    let cells = panel.chunks_exact_mut(PAIR).skip(row).step_by(rows);
+    for (i, cell) in cells.enumerate() {
+        let g = 2 * i;
+        if g + 1 < x.scales.len() {
+            cell[..16].copy_from_slice(&x.words[g * 8..g * 8 + 16]);
+            cell[17] = bias(x, g + 1);
+            cell[18] = u32::from(x.scales[g]) | u32::from(x.scales[g + 1]) << 16;
+        } else {
+            cell[..8].copy_from_slice(&x.words[g * 8..g * 8 + 8]);
+            cell[8..].fill(0);
+            cell[18] = u32::from(x.scales[g]);
+        }
+        cell[16] = bias(x, g);
+    }
+}
