@@ -166,24 +166,22 @@ impl Block<'_> {
             }
         };
         // The group's scales, a word a position.
-        let mut room = [0u32; PAGE as usize];
-        let mut of_group = |g: usize| {
-            let cells = scales[first * groups..(first + len) * groups].chunks_exact(groups);
-            for (scale, cell) in room.iter_mut().zip(cells) {
+        let scales = &scales[first * groups..(first + len) * groups];
+        let of_group = |g: usize, room: &mut [u32]| {
+            for (scale, cell) in room.iter_mut().zip(scales.chunks_exact(groups)) {
                 *scale = cell[g];
             }
-            room
         };
+        let mut scales = [0u32; PAGE as usize];
+        let scales = &mut scales[..len];
         let mut scores = [0i32; PAGE as usize];
         let scores = &mut scores[..len];
         let mut products = [0i32; PAGE as usize];
         let products = &mut products[..len];
         for (g, q) in self.q.iter().enumerate().take(groups) {
             dots(q, &rows(keys, g), products);
-            let scales = of_group(g);
-            for ((score, d), scale) in scores.iter_mut().zip(&*products).zip(&scales) {
-                *score += share(*d, *scale, self.exponent);
-            }
+            of_group(g, scales);
+            shares(products, scales, self.exponent, scores);
         }
         for score in scores.iter_mut() {
             *score = (*score).clamp(-SCORE_MAX, SCORE_MAX);
@@ -205,15 +203,11 @@ impl Block<'_> {
         let mut weights = [0u16; PAGE as usize];
         let weights = &mut weights[..len];
         for g in 0..groups {
-            let scales = of_group(g);
+            of_group(g, scales);
             let exponent = |scale: u32| i32::from((scale >> 24) as i8);
-            let top = scales[..len]
-                .iter()
-                .map(|s| exponent(*s))
-                .max()
-                .unwrap_or(0);
+            let top = scales.iter().map(|s| exponent(*s)).max().unwrap_or(0);
             out[dims + 2 + g] = top as u32;
-            for ((weight, p), s) in weights.iter_mut().zip(&*probabilities).zip(&scales) {
+            for ((weight, p), s) in weights.iter_mut().zip(&*probabilities).zip(&*scales) {
                 // See VALUE_SHIFT for the bound, which is that of 16 bits too. The product is below 2^23: from a shift of
                 // 31 on nothing is left.
                 let shift = (VALUE_SHIFT + (top - exponent(*s)) as u32).min(31);
@@ -226,6 +220,31 @@ impl Block<'_> {
                 *o = s as u32;
             }
         }
+    }
+}
+
+/// A group's shares of the scores, added: [`share`] in 32 bits where every shift is one to the right by 1 to 31, as in
+/// all but odd files.
+#[inline(always)]
+fn shares(products: &[i32], scales: &[u32], exponent: i32, scores: &mut [i32]) {
+    let base = -(SCORE_BITS as i32).wrapping_add(exponent);
+    let shift = |scale: u32| base.wrapping_sub(i32::from((scale >> 8) as i8));
+    let mut plain = true;
+    for scale in scales {
+        plain &= (1..=31).contains(&shift(*scale));
+    }
+    let all = scores.iter_mut().zip(products).zip(scales);
+    if !plain {
+        for ((score, d), scale) in all {
+            *score += share(*d, *scale, exponent);
+        }
+        return;
+    }
+    for ((score, d), scale) in all {
+        // Below 2^31; half up by two shifts, so that no sum leaves 32 bits.
+        let product = d * (scale & 0xff) as i32;
+        let rounded = ((product >> ((shift(*scale) - 1) & 31)) + 1) >> 1;
+        *score += rounded.clamp(-SCORE_GROUP_MAX, SCORE_GROUP_MAX);
     }
 }
 
@@ -346,6 +365,9 @@ mod tests {
             let whole = requant64(i64::from(d) * i64::from(scale & 0xff), shift);
             let expected = whole.clamp(-SCORE_GROUP_MAX, SCORE_GROUP_MAX);
             prop_assert_eq!(share(d, scale, exponent), expected);
+            let mut score = [3];
+            shares(&[d], &[scale], exponent, &mut score);
+            prop_assert_eq!(score[0], 3 + expected);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Keys rotated, keys and values quantized, both stored in their page; twin of `wgsl/kv_store_q8.wgsl`.
 
 use super::quantize::{kv_code, kv_unit};
-use super::rope_query_q12::rotate;
+use super::rope_query_q12::Head;
+use super::simd::wide;
 use crate::kv_page_words;
 use crate::params::{KvStore, PAGE, ROW_WORDS};
 
@@ -33,45 +34,48 @@ pub fn run(
         let angles = &angles[r * pairs * 2..(r + 1) * pairs * 2];
         for head in 0..heads {
             let at = (r * heads + head) * dim;
-            let key = rotate(&k[at..at + dim], angles);
+            let mut room = Head::default();
+            let key = room.rotate(&k[at..at + dim], angles);
             let base = (page * heads + head) * head_stride;
             let cells = &mut cache[base..base + head_stride];
             let (keys, rest) = cells.split_at_mut(page_len * words);
             let (values, scales) = rest.split_at_mut(page_len * words);
-            let ks = store(
-                &key,
+            let scales = &mut scales[slot * groups..(slot + 1) * groups];
+            scales.fill(0);
+            wide::store_head(
+                key,
                 &mut keys[slot * words..(slot + 1) * words],
                 p.key_exponent,
+                0,
+                scales,
             );
-            let vs = store(
+            wide::store_head(
                 &v[at..at + dim],
                 &mut values[slot * words..(slot + 1) * words],
                 p.value_exponent,
+                16,
+                scales,
             );
-            for g in 0..groups {
-                scales[slot * groups + g] = ks[g] | vs[g] << 16;
-            }
         }
     }
 }
 
-/// Packs a head's codes; the scale of each group as `mantissa | exponent << 8`.
-fn store(x: &[i32], out: &mut [u32], exponent: i32) -> Vec<u32> {
-    out.fill(0);
-    x.chunks(32)
-        .enumerate()
-        .map(|(g, group)| {
-            let max = group.iter().map(|v| v.unsigned_abs()).max().unwrap_or(0);
-            let (mantissa, e) = kv_unit(max);
-            if let Some(e) = e {
-                for (d, v) in group.iter().enumerate() {
-                    out[g * 8 + d / 4] |=
-                        u32::from(kv_code(*v, mantissa, e) as u8) << (8 * (d % 4));
-                }
+/// Packs a head's codes, and the scale of each group as `mantissa | exponent << 8` into the scales' bits from `bit` on.
+#[inline(always)]
+pub(super) fn store(x: &[i32], out: &mut [u32], exponent: i32, bit: u32, scales: &mut [u32]) {
+    let codes: &mut [i8] = bytemuck::cast_slice_mut(out);
+    let groups = x.chunks(32).zip(codes.chunks_mut(32)).zip(scales);
+    for ((group, codes), scale) in groups {
+        let max = group.iter().map(|v| v.unsigned_abs()).fold(0, u32::max);
+        let (mantissa, e) = kv_unit(max);
+        codes.fill(0);
+        if let Some(e) = e {
+            for (code, v) in codes.iter_mut().zip(group) {
+                *code = kv_code(*v, mantissa, e) as i8;
             }
-            // Exponents of keys and values are in -64..=32 by the file's check, e in -14..=17.
-            let e = e.map_or(-128, |e| (e + exponent).clamp(-127, 127));
-            mantissa | u32::from(e as u8) << 8
-        })
-        .collect()
+        }
+        // Exponents of keys and values are in -64..=32 by the file's check, e in -14..=17.
+        let e = e.map_or(-128, |e| (e + exponent).clamp(-127, 127));
+        *scale |= (mantissa | u32::from(e as u8) << 8) << bit;
+    }
 }

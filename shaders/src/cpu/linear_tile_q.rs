@@ -12,26 +12,17 @@ use carat_format::{Encoding, TILE_ROWS};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Memory kept from call to call.
-#[derive(Default)]
-struct Scratch {
-    panels: simd::Panels,
-    /// `[tile][batch row][32]`.
-    results: Vec<i32>,
-}
-
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    /// Memory kept from call to call.
+    static PANELS: RefCell<simd::Panels> = RefCell::default();
 }
 
-/// Bytes that a thread keeps for `rows` rows: see [`Scratch`] and [`simd::Panels`].
+/// Tiles of a task that has many rows.
+const BAND: usize = 4;
+
+/// Bytes that a thread keeps for `rows` rows: see [`simd::Panels`].
 pub fn scratch_bytes(p: &LinearTile, rows: u32) -> u64 {
-    let (rows, tiles) = (
-        u64::from(rows),
-        u64::from(p.part_rows).div_ceil(TILE_ROWS as u64),
-    );
-    let results = rows * tiles * TILE_ROWS as u64 * 4;
-    results + simd::scratch_bytes(p.groups as usize, rows)
+    simd::scratch_bytes(p.groups as usize, u64::from(rows))
 }
 
 /// `out[r][row_start + n] (+)= Σ_k w[n][k] · x[r][k]` in the unit `2^exponent`, saturated.
@@ -68,15 +59,8 @@ fn run_on(
 ) {
     let (rows, part_rows, groups) = (rows as usize, p.part_rows as usize, p.groups as usize);
     let (start, stride) = (p.row_start as usize, p.out_stride as usize);
-    let mut scratch = SCRATCH.take();
-    let batch = Batch::new(
-        isa,
-        act,
-        p.act_stride as usize,
-        groups,
-        rows,
-        &mut scratch.panels,
-    );
+    let mut panels = PANELS.take();
+    let batch = Batch::new(isa, act, p.act_stride as usize, groups, rows, &mut panels);
     let bytes: &[u8] = bytemuck::cast_slice(weights);
     let table = simd::table_bytes(&p.table);
     let cells = encoding.cell_bytes() * groups;
@@ -126,23 +110,28 @@ fn run_on(
             });
         });
     } else if rows > 1 {
-        let len = rows * TILE_ROWS;
-        let tiles = part_rows.div_ceil(TILE_ROWS);
-        let results = &mut scratch.results;
-        results.resize(results.len().max(tiles * len), 0);
-        let results = &mut results[..tiles * len];
-        super::for_chunks(results, len, |t, block| {
-            simd::tile_sums(isa, &tile(t), &batch, |r, sums| {
-                finish(t, r, sums, &mut block[r * TILE_ROWS..(r + 1) * TILE_ROWS]);
-            });
-        });
-        let results: &[i32] = results;
         let end = out.len().min(rows * stride);
-        super::for_chunks(&mut out[..end], stride, |r, out| {
-            let out = &mut out[start..start + part_rows];
-            let blocks = results.chunks_exact(len);
-            for (out, block) in out.chunks_mut(TILE_ROWS).zip(blocks) {
-                store(out, &block[r * TILE_ROWS..(r + 1) * TILE_ROWS]);
+        let tiles = part_rows.div_ceil(TILE_ROWS);
+        // Each task has its columns of every row.
+        let mut bands: Vec<Vec<&mut [i32]>> = Vec::new();
+        bands.resize_with(tiles.div_ceil(BAND), || Vec::with_capacity(rows));
+        for row in out[..end].chunks_mut(stride) {
+            let columns = row[start..start + part_rows].chunks_mut(BAND * TILE_ROWS);
+            bands.iter_mut().zip(columns).for_each(|(b, c)| b.push(c));
+        }
+        super::for_chunks(&mut bands, 1, |i, bands| {
+            let band = &mut bands[0];
+            for t in i * BAND..tiles.min((i + 1) * BAND) {
+                simd::tile_sums(isa, &tile(t), &batch, |r, sums| {
+                    let columns = &mut band[r][(t - i * BAND) * TILE_ROWS..];
+                    let columns = &mut columns[..TILE_ROWS.min(part_rows - t * TILE_ROWS)];
+                    if p.mode != ACCUMULATE {
+                        return finish(t, r, sums, columns);
+                    }
+                    let mut values = [0; TILE_ROWS];
+                    finish(t, r, sums, &mut values);
+                    store(columns, &values);
+                });
             }
         });
     }
@@ -150,7 +139,7 @@ fn run_on(
         stats[0] = stats[0].wrapping_add(saturated.into_inner());
         stats[1] = stats[1].max(largest.into_inner());
     }
-    SCRATCH.set(scratch);
+    PANELS.set(panels);
 }
 
 /// The epilogue of rows: each sum times its row's mantissa and that of the activations, `scales` as the file has them,

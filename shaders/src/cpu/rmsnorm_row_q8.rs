@@ -5,6 +5,12 @@ use super::norm::InverseNorm;
 use super::simd::wide;
 use super::{for_chunks, quantize_row};
 use crate::params::{ROW_WORDS, RmsnormRow};
+use std::cell::Cell;
+
+thread_local! {
+    /// A normalised row, kept from call to call.
+    static ROW: Cell<Vec<i32>> = const { Cell::new(Vec::new()) };
+}
 
 /// `act[i] = quantize(h[s] / √(Σh² + D·ε) · gains)` with `s = rows[i].w` if `gather`, else `i`.
 ///
@@ -26,9 +32,11 @@ pub fn run(
         };
         let h = &h[source * cols..(source + 1) * cols];
         let inverse = InverseNorm::new(h, p.eps_mantissa, p.eps_exponent);
-        let mut y = vec![0; cols];
+        let mut y = ROW.take();
+        y.resize(cols, 0);
         wide::normalise(inverse, h, gains, &mut y);
         quantize_row(&y, p.gain_exponent, act);
+        ROW.set(y);
     });
 }
 

@@ -122,6 +122,7 @@ mod avx2 {
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use crate::cpu::attn_block_q8::{Block, Codes, Rows};
+    use crate::params::PAGE;
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
@@ -193,18 +194,22 @@ mod avx512 {
             unsafe { _mm512_loadu_si512(index.as_ptr().cast()) }
         };
         let index = [index(0), index(16)];
+        // Both bytes of the weights apart; those past the end are 0.
+        let mut bytes = [[0u8; PAGE as usize + 4]; 2];
+        let [lows, highs] = &mut bytes;
+        for ((low, high), w) in lows.iter_mut().zip(highs).zip(weights) {
+            (*low, *high) = (*w as u8, (*w >> 8) as u8);
+        }
         let mut low = [_mm512_setzero_si512(); 2];
         let mut high = low;
-        for (i, part) in weights.chunks(4).enumerate() {
-            let mut w = [0u16; 4];
-            w[..part.len()].copy_from_slice(part);
-            let bytes = |shift: u32| {
-                let bytes = w.map(|w| (w >> shift) as u8);
-                _mm512_set1_epi32(i32::from_le_bytes(bytes))
+        for first in (0..weights.len()).step_by(4) {
+            let of = |b: &[u8]| {
+                let four = [b[first], b[first + 1], b[first + 2], b[first + 3]];
+                _mm512_set1_epi32(i32::from_le_bytes(four))
             };
-            let (w_low, w_high) = (bytes(0), bytes(8));
+            let (w_low, w_high) = (of(&bytes[0]), of(&bytes[1]));
             // Past the end: the last one's again, by a weight of 0.
-            let at = |t: usize| load(values.get((4 * i + t).min(values.len - 1), &mut [0; 32]));
+            let at = |t: usize| load(values.get((first + t).min(values.len - 1), &mut [0; 32]));
             let two = |t: usize| _mm512_inserti64x4::<1>(_mm512_castsi256_si512(at(t)), at(t + 1));
             let (a, b) = (two(0), two(2));
             for half in 0..2 {

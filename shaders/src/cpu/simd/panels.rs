@@ -10,6 +10,9 @@ pub const CELL: usize = 10;
 /// Words of two groups of a row among [`Shape::Pairs`]: the codes of both, −128·Σ codes of each, their scales in 16 bits
 /// each.
 pub const PAIR: usize = 19;
+/// Groups whose activations lie together among [`Shape::Pairs`], an even number: levels of as many of a tile fill half of a
+/// first cache of 32 KiB.
+pub const CHUNK: usize = 16;
 
 /// How rows lie in [`Panels`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +22,8 @@ pub enum Shape {
     None,
     /// Blocks of so many rows ([`block_rows`]), in each `[group][row of the block]` of [`CELL`].
     Cells(usize),
-    /// Blocks of so many rows, the last of what is left, in each `[pair of groups][row of the block]` of [`PAIR`]; a last
-    /// group without a second has zeros there.
+    /// By [`CHUNK`] groups; in each, blocks of so many rows, the last of what is left; in each,
+    /// `[pair of groups][row of the block]` of [`PAIR`]. A last group without a second has zeros there.
     Pairs(usize),
 }
 
@@ -101,11 +104,14 @@ impl<'a> Batch<'a> {
                 }
             }
             Shape::Pairs(block) => {
-                let pairs = groups.div_ceil(2) * PAIR;
-                for_chunks(panels, block * pairs, |i, panel| {
-                    let count = panel.len() / pairs;
-                    for b in 0..count {
-                        wide::pairs(row(i * block + b), panel, b, count);
+                for_chunks(panels, CHUNK / 2 * rows * PAIR, |chunk, panel| {
+                    let pairs = panel.len() / (rows * PAIR);
+                    let blocks = panel.chunks_mut(block * pairs * PAIR);
+                    for (i, panel) in blocks.enumerate() {
+                        let count = panel.len() / (pairs * PAIR);
+                        for b in 0..count {
+                            wide::pairs(row(i * block + b), chunk * CHUNK, panel, b, count);
+                        }
                     }
                 });
             }
@@ -152,12 +158,12 @@ pub fn cells(x: Activations<'_>, panel: &mut [u32], row: usize, rows: usize) {
     }
 }
 
-/// Row `row` of `rows` into their block of [`Shape::Pairs`].
+/// Groups of row `row` of `rows`, from `first` on, into their block of [`Shape::Pairs`].
 #[inline(always)]
-pub fn pairs(x: Activations<'_>, panel: &mut [u32], row: usize, rows: usize) {
+pub fn pairs(x: Activations<'_>, first: usize, panel: &mut [u32], row: usize, rows: usize) {
     let cells = panel.chunks_exact_mut(PAIR).skip(row).step_by(rows);
     for (i, cell) in cells.enumerate() {
-        let g = 2 * i;
+        let g = first + 2 * i;
         if g + 1 < x.scales.len() {
             cell[..16].copy_from_slice(&x.words[g * 8..g * 8 + 16]);
             cell[17] = bias(x, g + 1);

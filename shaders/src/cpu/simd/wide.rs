@@ -4,7 +4,11 @@
 use super::Isa;
 use super::{Activations, panels};
 use crate::cpu::norm::InverseNorm;
-use crate::cpu::{gated_unit_row_i32, linear_tile_q, quantize, rmsnorm_row_q8};
+use crate::cpu::{
+    attn_merge_i32, gated_unit_row_i32, kv_store_q8, linear_tile_q, quantize, rmsnorm_row_q8,
+    rope_query_q12,
+};
+use crate::params::{AttnMerge, RopeQuery};
 
 /// Defines a function that runs an `inline(always)` function of plain Rust, compiled for the widest vectors that this
 /// processor has: the same integers.
@@ -69,7 +73,8 @@ pub fn epilogue(sums: &[i64], scales: &[u32], mantissa: u32, shift: i32, out: &m
 
 wide! {
     /// See [`panels::pairs`].
-    fn pairs(x: Activations<'_>, panel: &mut [u32], row: usize, rows: usize) = panels::pairs
+    fn pairs(x: Activations<'_>, first: usize, panel: &mut [u32], row: usize, rows: usize) =
+        panels::pairs
 }
 
 wide! {
@@ -86,4 +91,21 @@ wide! {
     /// See [`rmsnorm_row_q8::normalise`].
     fn normalise(inverse: InverseNorm, h: &[i32], gains: &[i32], out: &mut [i32]) =
         rmsnorm_row_q8::normalise
+}
+
+wide! {
+    /// See [`attn_merge_i32::head`].
+    fn merge_head(p: &AttnMerge, partials: &[u32], out: &mut [i32]) = attn_merge_i32::head
+}
+
+wide! {
+    /// See [`rope_query_q12::head`].
+    fn query_head(p: &RopeQuery, angles: &[i32], q: &[i32], words: usize, out: &mut [u32]) =
+        rope_query_q12::head
+}
+
+wide! {
+    /// See [`kv_store_q8::store`].
+    fn store_head(x: &[i32], out: &mut [u32], exponent: i32, bit: u32, scales: &mut [u32]) =
+        kv_store_q8::store
 }

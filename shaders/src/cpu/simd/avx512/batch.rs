@@ -9,14 +9,12 @@
 use super::{Line, Tile, V, decode, order, scales, splat, store, table, zero};
 use crate::cpu::simd::Batch;
 use crate::cpu::simd::kernel::unrolled;
-use crate::cpu::simd::panels::PAIR;
+use crate::cpu::simd::panels::{CHUNK, PAIR};
 use carat_format::{Encoding, TILE_ROWS};
 use std::arch::x86_64::*;
 
 /// Rows of activations at once: twelve sums and six dots in registers.
 pub const BLOCK: usize = 6;
-/// Groups decoded at once: their levels fill half of a first cache of 32 KiB.
-const CHUNK: usize = 16;
 /// Vectors of sixteen weight rows in a tile.
 const PARTS: usize = TILE_ROWS / 16;
 
@@ -78,14 +76,13 @@ fn with_codes<const CODES: usize>(
     let (groups, rows) = (tile.groups, batch.rows);
     let mut room = Room::new(lines, rows);
     let panels: &[[u32; PAIR]] = bytemuck::cast_slice(batch.panels);
-    let pairs = groups.div_ceil(2);
     for first in (0..groups).step_by(CHUNK) {
         let count = CHUNK.min(groups - first);
         fill::<CODES>(tile, first, count, &mut room);
         let here = count.div_ceil(2);
         for block in (0..rows).step_by(BLOCK) {
             let size = BLOCK.min(rows - block);
-            let panel = &panels[block * pairs + first / 2 * size..][..here * size];
+            let panel = &panels[first / 2 * rows + block * here..][..here * size];
             let sums = &mut room.sums[block * PARTS..(block + size) * PARTS];
             for part in 0..PARTS {
                 let levels = &room.levels[part * CHUNK..][..here * 2];
