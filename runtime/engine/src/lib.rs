@@ -23,9 +23,10 @@ pub mod text;
 
 pub use error::Error;
 pub use generate::{
-    Event, GenerateError, GenerateOptions, Generation, generate, generate_constrained,
+    Event, GenerateError, GenerateOptions, Generation, Generator, Step, generate,
+    generate_constrained,
 };
-pub use model::{Model, Verify};
+pub use model::{Head, Model, Segments, Verify};
 pub use session::{
     CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, LogitsHash, Output, Pooling, Session,
     SessionOptions, Want,
