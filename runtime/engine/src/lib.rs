@@ -27,6 +27,8 @@ pub use generate::{
     generate_constrained,
 };
 pub use model::{Head, Model, Segments, Verify};
+#[cfg(feature = "gpu")]
+pub use session::Delivery;
 pub use session::{
     CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, LogitsHash, Output, Pooling, Session,
     SessionOptions, Want,
