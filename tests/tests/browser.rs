@@ -97,12 +97,16 @@ fn present() -> bool {
         ("Node.js", node.is_ok(), "apt-get install nodejs npm"),
         (
             "playwright-core",
-            root().join("tests/browser/node_modules/playwright-core").exists(),
+            root()
+                .join("tests/browser/node_modules/playwright-core")
+                .exists(),
             "npm ci --prefix tests/browser",
         ),
         (
             "the module for browsers",
-            root().join("runtime/web/npm/dist/carat_web_bg.wasm").exists(),
+            root()
+                .join("runtime/web/npm/dist/carat_web_bg.wasm")
+                .exists(),
             "runtime/web/build.sh",
         ),
     ];
