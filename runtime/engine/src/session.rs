@@ -1,7 +1,12 @@
 //! A sequence of tokens in the KV cache of one executor.
 
+mod cut;
+#[cfg(feature = "gpu")]
+mod delivery;
 mod embed;
 
+#[cfg(feature = "gpu")]
+pub use delivery::Delivery;
 pub use embed::{Embedding, Pooling};
 
 use crate::error::Error;
@@ -151,6 +156,7 @@ pub struct Session {
     plan: Plan,
     executor: Executor,
     tokens: Vec<u32>,
+    submissions: cut::Submissions,
 }
 
 impl Session {
@@ -164,6 +170,7 @@ impl Session {
             plan,
             executor,
             tokens: Vec::new(),
+            submissions: cut::Submissions::default(),
         })
     }
 
@@ -213,6 +220,14 @@ impl Session {
         self.tokens.truncate(len);
     }
 
+    /// Brings a session with no tokens to the state of one that holds `tokens`.
+    ///
+    /// Errors: as for [`Session::forward`].
+    pub async fn replay(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        let none = Want::From(tokens.len());
+        self.forward(tokens, none, &mut |_| ()).await
+    }
+
     /// Appends `tokens` and gives `sink` the wanted outputs in order of position.
     ///
     /// Errors: a token outside the vocabulary, a full context, a device's failure. After an error the
@@ -249,9 +264,9 @@ impl Session {
                 rows: &rows,
                 outputs: &wanted,
             };
-            self.executor
-                .run(&self.plan, batch, 0..self.plan.steps.len())
-                .await?;
+            for range in self.submissions.cut(&self.plan, rows.len()) {
+                self.executor.run(&self.plan, batch, range).await?;
+            }
             self.emit(&rows, &wanted, want, sink).await?;
             self.tokens.extend(&tokens[at..end]);
             at = end;
