@@ -7,7 +7,7 @@ import { Same, device as deviceName } from './same.js';
 import { View, fit } from './view.js';
 import { announce } from './announce.js';
 import { bytes, plural, rate } from './format.js';
-import { notice, describe } from './errors.js';
+import { notice } from './errors.js';
 import * as models from './models.js';
 import * as settingsOf from './settings.js';
 import * as stored from './stored.js';
@@ -17,7 +17,7 @@ import * as theme from './theme.js';
 performance.mark('carat:page');
 
 const settings = settingsOf.read();
-const state = { models: [], passages: [], mode: 'continue', running: null, first: true };
+const state = { models: [], passages: [], mode: 'continue', running: null, gpu: false };
 
 const engine = new Engine({
   progress: (choice, p) => {
@@ -50,8 +50,11 @@ async function open(choice, { restore = true } = {}) {
   stop();
   clearNotices('.bad, .device-note');
   loading.begin(choice);
+  const opened = engine.open(choice, settings);
+  // What can be said before the file is here.
+  if (choice.mode) setMode(choice.mode);
   try {
-    await engine.open(choice, settings);
+    await opened;
   } catch (error) {
     if (engine.opening) return;
     loading.end();
@@ -104,7 +107,7 @@ async function deviceChanged(device, why) {
 }
 
 function clearNotices(which) {
-  for (const node of $('notices').querySelectorAll(which)) node.remove();
+  for (const node of document.querySelectorAll('.notices > .notice')) if (node.matches(which)) node.remove();
 }
 
 /** The device that did not compute this answer, if there is one and the same model is still open. */
@@ -121,6 +124,7 @@ function draw() {
   const text = state.mode === 'continue' ? 'Continue' : 'Send';
   $('send-text').textContent = text;
   const begun = state.passages.length > 0;
+  $('new-talk').hidden = !begun;
   $('prompt-label').textContent = state.mode === 'chat' ? 'Your message' : begun ? 'More text of yours, or nothing' : 'Text to continue';
   $('prompt').placeholder = state.mode === 'chat' ? 'Write a message' : begun ? 'Add a passage, or continue as it is' : 'Write a beginning; the model continues it';
 }
@@ -129,9 +133,10 @@ function setMode(mode) {
   if (mode !== state.mode && state.running) stop();
   state.mode = mode;
   for (const radio of document.getElementsByName('mode')) radio.checked = radio.value === mode;
-  const starters = engine.choice?.starters ?? [];
+  const choice = engine.choice ?? engine.opening;
+  const starters = choice?.starters ?? [];
   $('starters').replaceChildren(...(mode === 'continue' ? starters : []).map((text) => el('li', {}, el('button', { type: 'button', class: 'starter', on: { click: () => submit(text) } }, text))));
-  const note = engine.choice?.note;
+  const note = choice?.note;
   $('empty-note').hidden = !note;
   $('empty-note').textContent = note ?? '';
   draw();
@@ -177,10 +182,8 @@ async function answer(variant) {
   if (p.text === '' && !p.run?.result?.generatedTokens) state.passages = state.passages.filter((q) => q !== p);
   draw();
   if (failure && !aborted(failure)) {
-    const { title } = describe(failure);
-    $('notices').append(notice(failure, { again: () => retry(before, variant), closed: () => $('prompt').focus() }));
-    $('notices').lastChild.scrollIntoView({ block: 'nearest' });
-    $('meter').textContent = title;
+    $('failures').append(notice(failure, { again: () => retry(before, variant), closed: () => $('prompt').focus() }));
+    view.toEnd();
     return;
   }
   if (p.run?.result) same.show(p.run);

@@ -1,6 +1,7 @@
 // The settings: their ranges, where they are kept, and their dialog.
 
 import { $, el, button, dialogHead, openDialog } from './dom.js';
+import * as theme from './theme.js';
 
 /** Every setting: its range is what the command line takes. */
 const FIELDS = [
@@ -55,12 +56,8 @@ export function show(settings, info, changed) {
     changed(settings, key);
   };
   const rows = FIELDS.map((field) => row(field, settings, set));
-  const device = el(
-    'select',
-    { id: 'set-device', 'aria-describedby': 'help-device', on: { change: (e) => set('device', e.target.value) } },
-    ...[['auto', 'Automatic'], ['webgpu', 'WebGPU'], ['cpu', 'CPU']].map(([value, text]) => el('option', { value }, text)),
-  );
-  device.value = settings.device;
+  const device = select('device', 'Computes on', [['auto', 'Automatic'], ['webgpu', 'WebGPU'], ['cpu', 'CPU']], settings.device, (v) => set('device', v), 'The tokens are the same on each.');
+  const colours = select('theme', 'Colours', [['system', 'As the system'], ['light', 'Light'], ['dark', 'Dark']], theme.chosen(), theme.choose, 'Of this page.');
   const system = el('textarea', { id: 'set-system', rows: 3, value: settings.system, 'aria-describedby': 'help-system', on: { input: (e) => set('system', e.target.value) } });
   dialog.replaceChildren(
     dialogHead(dialog, 'settings-title', 'Settings'),
@@ -68,7 +65,8 @@ export function show(settings, info, changed) {
       'div',
       { class: 'dialog-body settings' },
       ...rows,
-      el('div', { class: 'field' }, el('label', { htmlFor: 'set-device' }, 'Computes on'), device, el('p', { id: 'help-device', class: 'help' }, 'The tokens are the same on each.')),
+      device,
+      colours,
       el(
         'div',
         { class: 'field' },
@@ -93,6 +91,16 @@ export function show(settings, info, changed) {
   );
   if (info) dialog.querySelector('#help-context').append(` This model was made for ${info.contextLength.toLocaleString('en')}.`);
   openDialog(dialog);
+}
+
+function select(key, label, choices, value, chosen, help) {
+  const field = el(
+    'select',
+    { id: `set-${key}`, 'aria-describedby': `help-${key}`, on: { change: (e) => chosen(e.target.value) } },
+    ...choices.map(([of, text]) => el('option', { value: of }, text)),
+  );
+  field.value = value;
+  return el('div', { class: 'field' }, el('label', { htmlFor: `set-${key}` }, label), field, el('p', { id: `help-${key}`, class: 'help' }, help));
 }
 
 function row(field, settings, set) {

@@ -2,9 +2,26 @@
 
 import { $ } from './dom.js';
 
+const PLACE = 'carat.theme';
 const system = matchMedia('(prefers-color-scheme: dark)');
 
-const dark = () => (document.documentElement.dataset.theme ?? (system.matches ? 'dark' : 'light')) === 'dark';
+/** 'light', 'dark', or 'system'. */
+export const chosen = () => document.documentElement.dataset.theme ?? 'system';
+
+const dark = () => (chosen() === 'system' ? system.matches : chosen() === 'dark');
+
+/** Takes one of them and keeps it. */
+export function choose(theme) {
+  if (theme === 'system') delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  try {
+    if (theme === 'system') localStorage.removeItem(PLACE);
+    else localStorage.setItem(PLACE, theme);
+  } catch {
+    // It holds until the page is closed.
+  }
+  label();
+}
 
 function label() {
   const text = dark() ? 'Light colours' : 'Dark colours';
@@ -12,17 +29,9 @@ function label() {
   $('theme').title = text;
 }
 
+/** Wires the button of the bar, which takes the other one. */
 export function start() {
   label();
   system.addEventListener('change', label);
-  $('theme').addEventListener('click', () => {
-    const next = dark() ? 'light' : 'dark';
-    document.documentElement.dataset.theme = next;
-    try {
-      localStorage.setItem('carat.theme', next);
-    } catch {
-      // It holds until the page is closed.
-    }
-    label();
-  });
+  $('theme').addEventListener('click', () => choose(dark() ? 'light' : 'dark'));
 }

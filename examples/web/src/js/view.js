@@ -66,8 +66,10 @@ export class View {
   }
 
   text(p, node) {
-    if (node.markdown) node.markdown.show(p.text);
-    else if (node.body.textContent !== p.text) node.body.textContent = p.text;
+    // A continuation begins with the space after the word before it; a paragraph on the page does not.
+    const text = p.role === 'assistant' ? p.text.replace(/^ /, '') : p.text;
+    if (node.markdown) node.markdown.show(text);
+    else if (node.body.textContent !== text) node.body.textContent = text;
     node.shown = performance.now();
   }
 
