@@ -48,7 +48,7 @@ function mark(name) {
 async function open(choice, { restore = true } = {}) {
   const before = engine.choice;
   stop();
-  clearNotices('.bad, .device-note');
+  if (restore) clearNotices('.bad, .device-note');
   loading.begin(choice);
   const opened = engine.open(choice, settings);
   // What can be said before the file is here.
@@ -60,7 +60,7 @@ async function open(choice, { restore = true } = {}) {
     loading.end();
     if (!aborted(error)) $('notices').prepend(notice(error, { again: () => open(choice) }));
     // What worked before is opened again: it is stored, or was given as a file.
-    if (restore && before && before.source !== choice.source) await open(before, { restore: false }).catch(() => {});
+    if (restore && before && before.source !== choice.source) await open(before, { restore: false });
     return;
   }
   loading.end();

@@ -25,21 +25,15 @@ marked.use({
     html: ({ text }) => escaped(text),
     // An image would tell its host that the answer was read.
     image: ({ href, text }) => `${escaped(text || 'image')} (${escaped(href)})`,
-    // The page's own headings are h1 and h2.
-    heading({ tokens, depth }) {
-      const tag = `h${Math.min(depth + 2, 6)}`;
-      return `<${tag}>${this.parser.parseInline(tokens)}</${tag}>`;
-    },
     // No boxes to tick in an answer.
     checkbox: ({ checked }) => (checked ? '☑ ' : '☐ '),
   },
 });
 
 /** One block, ready to be put in. */
-function block(token) {
-  const fragment = clean(marked.parser([token]));
-  for (const link of fragment.querySelectorAll('a')) {
-    if (!link.hasAttribute('href')) continue;
+function block(html) {
+  const fragment = clean(html);
+  for (const link of fragment.querySelectorAll('a[href]')) {
     link.target = '_blank';
     link.rel = 'noopener noreferrer nofollow';
   }
@@ -55,27 +49,37 @@ function block(token) {
   return holder;
 }
 
+/** Headings below the page's own, which are h1 and h2, and none that leaves out a level. */
+function levels(tokens) {
+  let above = 2;
+  for (const token of tokens) {
+    if (token.type !== 'heading') continue;
+    token.depth = Math.min(token.depth + 2, above + 1, 6);
+    above = token.depth;
+  }
+}
+
 /**
- * Shows Markdown in an element, again and again while it grows: only blocks whose source changed are made anew.
+ * Shows Markdown in an element, again and again while it grows. Blocks are sanitised and made anew only where
+ * their HTML changed, which a later definition of a link can do to an earlier block.
  */
 export class Markdown {
   constructor(element) {
     this.element = element;
-    this.raws = [];
+    this.made = [];
   }
 
   show(text) {
     const tokens = marked.lexer(text).filter((t) => t.type !== 'space' && t.type !== 'def');
-    tokens.forEach((token, i) => {
-      if (this.raws[i] === token.raw && i < tokens.length - 1) return;
-      if (this.raws[i] === token.raw && this.element.children[i]) return;
-      const made = block(token);
+    levels(tokens);
+    const html = tokens.map((t) => marked.parser([t]));
+    html.forEach((source, i) => {
+      if (this.made[i] === source) return;
       const old = this.element.children[i];
-      if (old) old.replaceWith(made);
-      else this.element.append(made);
-      this.raws[i] = token.raw;
+      if (old) old.replaceWith(block(source));
+      else this.element.append(block(source));
     });
-    while (this.element.children.length > tokens.length) this.element.lastChild.remove();
-    this.raws.length = tokens.length;
+    while (this.element.children.length > html.length) this.element.lastChild.remove();
+    this.made = html;
   }
 }

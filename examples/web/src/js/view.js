@@ -29,6 +29,7 @@ export class View {
     }
     this.list.classList.toggle('prose', mode === 'continue');
     $('empty').hidden = passages.length > 0;
+    $('talk-title').hidden = passages.length === 0;
     const keep = new Set(passages.map((p) => p.id));
     for (const [id, node] of this.nodes) {
       if (keep.has(id)) continue;
