@@ -64,7 +64,7 @@ export class Engine {
         await old?.close();
         const carat = await Carat.load(choice.source, {
           device: settings.device,
-          context: settings.context,
+          context: settings.context ?? undefined,
           signal: controller.signal,
           onProgress: (p) => turn === this.turn && this.events.progress(choice, p),
         });
@@ -95,7 +95,7 @@ export class Engine {
 
   /** Makes an answer again with a second engine on the other device; resolves to its result. */
   async again(run, device, signal) {
-    const carat = await Carat.load(this.choice.source, { device, context: run.context, signal });
+    const carat = await Carat.load(this.choice.source, { device, context: run.context ?? undefined, signal });
     try {
       const sampling = { ...run.sampling, maxTokens: run.result.generatedTokens, signal };
       const generation = run.mode === 'chat' ? carat.chat(run.messages, sampling) : carat.generate(run.prompt, sampling);

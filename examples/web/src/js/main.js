@@ -390,7 +390,7 @@ async function start() {
   } catch {
     // The first one listed opens.
   }
-  const choice = state.models.find((m) => m.source === last) ?? state.models[0];
+  const choice = state.models.find((m) => m.source === last) ?? (last && (await models.stored(state.models)).find((m) => m.source === last && m.complete)) ?? state.models[0];
   if (choice) open(choice);
 }
 

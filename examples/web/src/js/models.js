@@ -23,7 +23,7 @@ function facts(model) {
 }
 
 /** Stored models that can be opened by an address and are not listed; none where storage is forbidden. */
-async function stored(known) {
+export async function stored(known) {
   try {
     const all = await storage.list();
     const open = all.filter((m) => m.url && !known.some((k) => k.source === m.url));

@@ -9,15 +9,16 @@ const FIELDS = [
   { key: 'topP', label: 'Top-p', min: 0, max: 1, step: 0.01, slider: true, help: 'Chooses among the likeliest tokens that together reach this share.' },
   { key: 'seed', label: 'Seed', min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, help: 'One seed, one text. Another variant of an answer takes the next seed.' },
   { key: 'maxTokens', label: 'Longest answer', unit: 'tokens', min: 1, max: 32768, step: 1, help: 'An answer ends here at the latest.' },
-  { key: 'context', label: 'Context', unit: 'positions', min: 64, max: 131072, step: 1, help: 'How much text the model sees at once. More takes more memory; a change opens the model again.' },
+  { key: 'context', label: 'Context', unit: 'positions', min: 64, max: 131072, step: 1, optional: true, help: 'How much text the model sees at once; empty: the model’s own, 4,096 at most. A change opens the model again.' },
 ];
 
-export const DEFAULTS = { temperature: 0.8, topP: 0.95, seed: 3, maxTokens: 160, context: 1024, device: 'auto', system: '' };
+export const DEFAULTS = { temperature: 0.8, topP: 0.95, seed: 3, maxTokens: 160, context: null, device: 'auto', system: '' };
 
 const PLACE = 'carat.settings';
 
-/** What is wrong with a number for a field, or null. */
+/** What is wrong with a number for a field, or null. An optional one may be null: as the model says. */
 export function problem(field, value) {
+  if (value === null && field.optional) return null;
   if (!Number.isFinite(value)) return 'Give a number.';
   if (value < field.min || value > field.max) return `Give a number from ${field.min} to ${field.max}.`;
   if (field.step === 1 && !Number.isInteger(value)) return 'Give a whole number.';
@@ -33,7 +34,7 @@ export function read() {
   } catch {
     // Unreadable or forbidden: the defaults hold.
   }
-  for (const field of FIELDS) if (typeof kept[field.key] === 'number' && !problem(field, kept[field.key])) settings[field.key] = kept[field.key];
+  for (const field of FIELDS) if (field.key in kept && !problem(field, kept[field.key])) settings[field.key] = kept[field.key];
   if (['auto', 'webgpu', 'cpu'].includes(kept.device)) settings.device = kept.device;
   if (typeof kept.system === 'string') settings.system = kept.system;
   return settings;
@@ -106,24 +107,25 @@ function select(key, label, choices, value, chosen, help) {
 function row(field, settings, set) {
   const id = `set-${field.key}`;
   const wrong = el('p', { id: `wrong-${field.key}`, class: 'wrong', role: 'alert' });
-  const shared = { min: field.min, max: field.max, step: field.step, value: settings[field.key] };
+  const shared = { min: field.min, max: field.max, step: field.step, value: settings[field.key] ?? '' };
   const take = (value, from) => {
     const message = problem(field, value);
     wrong.textContent = message ?? '';
     number.setAttribute('aria-invalid', message ? 'true' : 'false');
     if (message) return;
     if (slider && from !== slider) slider.value = value;
-    if (from !== number) number.value = value;
+    if (from !== number) number.value = value ?? '';
     set(field.key, value);
   };
   const number = el('input', {
     type: 'number',
     id,
+    placeholder: field.optional ? 'automatic' : '',
     inputMode: field.step === 1 ? 'numeric' : 'decimal',
     'aria-describedby': `help-${field.key} wrong-${field.key}`,
     ...shared,
     // A context is taken when it is written out: each change opens the model again.
-    on: { [field.key === 'context' ? 'change' : 'input']: () => take(number.value === '' ? NaN : Number(number.value), number) },
+    on: { [field.key === 'context' ? 'change' : 'input']: () => take(number.value !== '' ? Number(number.value) : field.optional && !number.validity.badInput ? null : NaN, number) },
   });
   const slider = field.slider
     ? el('input', { type: 'range', 'aria-label': `${field.label}, slider`, ...shared, on: { input: () => take(Number(slider.value), slider) } })

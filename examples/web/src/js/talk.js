@@ -7,7 +7,7 @@
 /**
  * How an answer was made and what came out: enough to make it again anywhere.
  * @typedef {{ mode: 'chat' | 'continue', prompt: string | null, messages: object[] | null, sampling: object,
- *   context: number, file: string, device: string, result: object | null, left: number }} Run
+ *   context: number | null, file: string, device: string, result: object | null, left: number }} Run
  */
 
 let ids = 0;
@@ -62,8 +62,10 @@ export function command(run) {
     `--temp ${sampling.temperature}`,
     `--top-p ${sampling.topP}`,
     `--seed ${sampling.seed}`,
-    `--ctx ${run.context}`,
-  ].join(' ');
+    run.context === null ? null : `--ctx ${run.context}`,
+  ]
+    .filter(Boolean)
+    .join(' ');
   if (run.mode === 'chat') {
     const talk = quoted(JSON.stringify({ messages: run.messages }));
     return `printf '%s' ${talk} | carat run ${word(run.file)} --messages - ${flags}`;
