@@ -1,7 +1,9 @@
 // The page's plain parts, without a browser: prompts, commands, numbers.
 
 import { execFileSync } from 'node:child_process';
-import { check, equal, ok } from './harness.mjs';
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT, check, equal, ok } from './harness.mjs';
 import * as talk from '../../../examples/web/src/js/talk.js';
 import * as format from '../../../examples/web/src/js/format.js';
 
@@ -38,5 +40,17 @@ export default async function parts() {
     equal(format.many(5770496), '5.8 million');
     equal(format.milliseconds(999.6), '1000 ms');
     ok(format.quality(null) === null, 'no card is no quality');
+  });
+  await check('the page’s policy is strict, and its sources keep it', () => {
+    const src = join(ROOT, 'examples/web/src');
+    const html = readFileSync(join(src, 'index.html'), 'utf8');
+    const policy = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(html)[1];
+    for (const part of ["default-src 'none'", "script-src 'self' 'wasm-unsafe-eval';", "style-src 'self'", "base-uri 'none'", "require-trusted-types-for 'script'"]) ok(policy.includes(part), `${part} is missing`);
+    ok(!/unsafe-inline|'unsafe-eval'/.test(policy), policy);
+    ok(!/<script(?![^>]* src=)|<style| style=| on[a-z]+=|(?:src|href)="(?:https?:)?\/\//.test(html), 'index.html has scripts or styles of its own, or loads from elsewhere');
+    for (const file of readdirSync(join(src, 'js'))) {
+      const bad = /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/.exec(readFileSync(join(src, 'js', file), 'utf8'));
+      ok(!bad, `${file}: ${bad}`);
+    }
   });
 }

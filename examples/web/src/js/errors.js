@@ -12,7 +12,7 @@ const KNOWN = {
   memory: ['There is not enough memory', 'Close other tabs, choose a smaller context in the settings, or a smaller model.'],
   context: ['The text is longer than the context', 'Raise the context in the settings, shorten the text, or begin a new conversation.'],
   parameter: ['A setting is out of its range', 'Open the settings and correct it.'],
-  template: ['The model’s chat template failed', 'Choose “Continue”, which needs no template, or change the message.'],
+  template: ['The model’s chat template failed', 'Choose “Text”, which needs no template, or change the message.'],
   storage: ['The browser’s storage failed', 'Free space under “Stored models”. In a private window models may not be stored; they work all the same, and are fetched again.'],
   internal: ['Something failed inside', 'Try again. If it stays, tell the project what the message says.'],
 };
