@@ -164,6 +164,29 @@ export default async function states() {
     await send(page, 'Still there?');
     await page.waitForSelector('.stats');
   });
+  await checked('a first model that fails to open is named once; what waits for it is answered after another try', {}, async () => {
+    const page = await opened(b, server.url, { load: [{ phase: 'download', loaded: 1, total: 2, wait: 500 }], failLoad: { code: 'network', message: 'HTTP 503', once: true } }, false);
+    await page.check('input[value=chat]');
+    await send(page, 'Early');
+    await page.waitForSelector('.notice.bad[data-code=network]');
+    await idle(page);
+    equal(await page.locator('.notice.bad').count(), 1, 'notices');
+    equal(await page.textContent('.passage.user .body'), 'Early');
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.waitForSelector('#device:not([hidden])');
+    await page.check('input[value=chat]');
+    await page.press('#prompt', 'Enter');
+    await page.waitForSelector('.stats');
+    equal(await page.evaluate(() => globalThis.seen.calls[0].messages[0].content), 'Early');
+    await page.click('#open-settings');
+    await page.fill('#set-context', '300');
+    await page.getByRole('button', { name: 'Done' }).click();
+    await page.waitForFunction(() => globalThis.seen.closed === 1);
+    await page.waitForSelector('#device:not([hidden])');
+    ok(await page.isChecked('input[value=chat]'), 'the mode that was chosen is lost with the context');
+    await page.evaluate(() => localStorage.clear());
+    await page.close();
+  });
   await checked('a chat without room for its oldest messages goes on without them', { pieceDelay: 0 }, async (page) => {
     await page.check('input[value=chat]');
     await send(page, 'one');

@@ -17,7 +17,7 @@ import * as theme from './theme.js';
 performance.mark('carat:page');
 
 const settings = settingsOf.read();
-const state = { models: [], passages: [], mode: 'continue', running: null, gpu: false };
+const state = { models: [], passages: [], mode: 'continue', running: null, gpu: false, chosenFor: null };
 
 const engine = new Engine({
   progress: (choice, p) => {
@@ -51,8 +51,9 @@ async function open(choice, { restore = true } = {}) {
   if (restore) clearNotices('.bad, .device-note');
   loading.begin(choice);
   const opened = engine.open(choice, settings);
-  // What can be said before the file is here.
-  if (choice.mode) setMode(choice.mode);
+  // Its mode is chosen once, before the file is here where that can be said; after that it is the user's.
+  const fresh = state.chosenFor !== choice.source;
+  if (fresh && choice.mode) setMode(choice.mode);
   try {
     await opened;
   } catch (error) {
@@ -69,7 +70,8 @@ async function open(choice, { restore = true } = {}) {
   announce(`${choice.name} is ready.`);
   const template = engine.info.hasTemplate;
   $('modes').hidden = !template;
-  setMode(!template ? 'continue' : (choice.mode ?? 'chat'));
+  setMode(!template ? 'continue' : fresh && !choice.mode ? 'chat' : state.mode);
+  state.chosenFor = choice.source;
 }
 
 function drawModel() {
@@ -146,7 +148,8 @@ function setMode(mode) {
 function submit(text) {
   if (state.running) return;
   const empty = text.trim() === '';
-  if (empty && (state.mode === 'chat' || state.passages.length === 0)) {
+  // Nothing more is needed to continue a text, or to answer a message that has no answer yet.
+  if (empty && (state.mode === 'chat' ? state.passages.at(-1)?.role !== 'user' : state.passages.length === 0)) {
     $('prompt').focus();
     return;
   }
@@ -204,7 +207,12 @@ async function untilOpen(signal) {
   stopped.catch(() => {});
   for (;;) {
     const { ready } = engine;
-    await Promise.race([ready, stopped]);
+    try {
+      await Promise.race([ready, stopped]);
+    } catch {
+      // Whoever opened the model has said why it failed.
+      throw new DOMException('No model is open.', 'AbortError');
+    }
     if (ready === engine.ready) break;
   }
   if (!engine.carat) throw Object.assign(new Error('No model is open. Choose one.'), { code: 'parameter' });

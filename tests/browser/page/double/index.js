@@ -40,6 +40,7 @@ export class Carat {
       stopped(options.signal);
     }
     const fail = wish.failLoad;
+    if (fail?.once) wish.failLoad = null;
     if (fail && (!fail.for || seen.loads.at(-1).source.includes(fail.for))) throw new CaratError(fail.code, fail.message);
     const carat = new Carat();
     carat.device = options.device && options.device !== 'auto' ? options.device : (wish.device ?? (wish.gpu ? 'webgpu' : 'cpu'));
