@@ -30,7 +30,11 @@ rm -rf "$out/js" "$out/css"
 cp -R "$here/src/." "$out/"
 
 echo "package"
-"$here/package.sh" "$out/carat-web"
+"$root/runtime/web/build.sh"
+rm -rf "$out/carat-web"
+mkdir -p "$out/carat-web/dist"
+cp "$root"/runtime/web/npm/*.js "$out/carat-web/"
+cp "$root"/runtime/web/npm/dist/carat_web.js "$root"/runtime/web/npm/dist/carat_web_bg.wasm "$out/carat-web/dist/"
 
 echo "model"
 carat() { cargo run --release --quiet --manifest-path "$root/Cargo.toml" -p carat-cli -- "$@"; }

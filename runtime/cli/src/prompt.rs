@@ -2,9 +2,8 @@
 
 use crate::input::{self, Input, Start};
 use anyhow::{Context, Result, anyhow, bail};
-use carat::template::{self, Clock, Limits, TemplateError, Value};
+use carat::template::{self, ChatTemplate, Clock, Limits, TemplateError, Value};
 use carat_converter::hf_tokenizer::HfTemplate;
-use carat_format::keys;
 use carat_gguf::Header;
 use std::io::Read;
 use std::path::Path;
@@ -62,22 +61,11 @@ impl Template {
     ///
     /// Errors: a key of another type.
     pub fn of_header(header: &Header<'_>) -> Result<Option<Self>> {
-        use carat::text::keys as text;
-        let Some(source) = header.str_opt(keys::CHAT_TEMPLATE)? else {
-            return Ok(None);
-        };
-        let token = |key: &str| -> Result<String> {
-            let Some(id) = header.u32_opt(key)? else {
-                return Ok(String::new());
-            };
-            let tokens = header.str_array_opt(text::TOKENS)?;
-            let found = tokens.and_then(|mut t| t.nth(id as usize));
-            Ok(found.unwrap_or_default().to_owned())
-        };
-        Ok(Some(Self {
-            source: source.to_owned(),
-            bos: token(text::BOS)?,
-            eos: token(text::EOS)?,
+        let found = ChatTemplate::of_header(header)?;
+        Ok(found.map(|t| Self {
+            source: t.source,
+            bos: t.bos,
+            eos: t.eos,
         }))
     }
 
@@ -102,7 +90,8 @@ fn is_text(path: &Path) -> bool {
         && !path.is_dir()
 }
 
-fn advice(error: &TemplateError) -> &'static str {
+/// What to try, to be put behind the error.
+pub fn advice(error: &TemplateError) -> &'static str {
     match error {
         TemplateError::Refused { .. } => "; change the messages",
         TemplateError::Failed { .. } => {

@@ -39,6 +39,23 @@ pub enum Error {
         /// Hash found.
         found: String,
     },
+    /// A segment's bytes do not have the hash that the file states.
+    #[error(
+        "bytes {start} to {end} (segment {index}) are damaged: their blake3 is {found}, the file states {expected}; \
+         fetch them again"
+    )]
+    Segment {
+        /// Its index.
+        index: usize,
+        /// Its first byte in the file.
+        start: u64,
+        /// The byte after its last.
+        end: u64,
+        /// Hash stated.
+        expected: String,
+        /// Hash found.
+        found: String,
+    },
     /// Tensor data does not start at a multiple of 256 bytes.
     #[error(
         "tensor '{tensor}' starts at byte {offset}, which is no multiple of 256; convert the checkpoint again"

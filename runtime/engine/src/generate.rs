@@ -1,12 +1,14 @@
 //! Tokens one after another: session → sampler → text, with stop strings, a constraint on the text and a
 //! way to cancel.
 
+mod generator;
+
+pub use generator::{Generator, Step};
+
 use crate::error::Error;
-use crate::sample::{
-    Constraint, ConstraintError, ParamError, Params, SampleError, Sampler, TokenMetrics,
-};
-use crate::session::{LogitsHash, Session, Want};
-use crate::text::{StopError, StopReason, StopStrings, Utf8Stream};
+use crate::sample::{Constraint, ConstraintError, ParamError, Params, SampleError, TokenMetrics};
+use crate::session::Session;
+use crate::text::{StopError, StopReason};
 use std::ops::ControlFlow;
 
 /// What to generate.
@@ -36,7 +38,7 @@ pub struct Generation {
     /// Under a constraint: whether it accepts the text as whole. A stop string cuts the text, which then
     /// counts as incomplete.
     pub complete: Option<bool>,
-    /// Hash over the logits of every sampled row: see [`LogitsHash`].
+    /// Hash over the logits of every sampled row: see [`LogitsHash`](crate::LogitsHash).
     pub logits_hash: String,
 }
 
@@ -115,132 +117,29 @@ pub async fn generate_constrained(
     mut constraint: Option<&mut dyn Constraint>,
     watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Generation, GenerateError> {
-    let model = session.model().clone();
-    let tokenizer = model.tokenizer()?;
-    let mut sampler = Sampler::new(options.sampling.clone())?;
-    let mut stops = StopStrings::new(options.stops.clone())?;
-    let exponent = session.logits_exponent();
-    let mut hash = LogitsHash::new(exponent);
-    let mut utf8 = Utf8Stream::new();
-    let (mut ids, mut text) = (Vec::new(), String::new());
-    if prompt.is_empty() {
-        return Err(GenerateError::EmptyPrompt);
-    }
-    let free = session.context() as usize - session.tokens().len();
-    if prompt.len() > free {
-        let (used, context) = (session.tokens().len(), session.context());
-        return Err(Error::ContextFull {
-            asked: prompt.len(),
-            used,
-            context,
-        }
-        .into());
-    }
-    // Greedy choice among all tokens needs the arg-max alone, which the device finds.
-    let argmax_only = options.sampling.temperature == 0.0
-        && !options.sampling.penalizes()
-        && options.sampling.logit_bias.is_empty()
-        && options.metrics.is_none()
-        && constraint.is_none();
-    let want = if argmax_only {
-        Want::LastResult
-    } else {
-        Want::Last
-    };
-
-    let mut reason = None;
-    let batch = session.plan().extent.batch as usize;
-    let (body, last) = prompt.split_at((prompt.len() - 1) / batch * batch);
-    for (i, chunk) in body.chunks(batch).enumerate() {
-        session
-            .forward(chunk, Want::From(chunk.len()), &mut |_| ())
-            .await?;
-        let event = Event::Prompt {
-            done: i * batch + chunk.len(),
-            total: prompt.len(),
+    let mut generator = Generator::new(session, prompt, options, constraint.is_some())?;
+    loop {
+        let constraint = match &mut constraint {
+            Some(c) => Some(&mut **c),
+            None => None,
         };
-        if watch(event).is_break() {
-            reason = Some(StopReason::Cancelled);
-            break;
+        let event = match generator.step(session, constraint).await? {
+            Step::Prompt { done, total } => watch(Event::Prompt { done, total }),
+            Step::Token { id, text, metrics } => watch(Event::Token {
+                id,
+                text: &text,
+                metrics: metrics.as_ref(),
+            }),
+            Step::End => break,
+        };
+        if event.is_break() {
+            generator.cancel();
         }
     }
-    let mut next: Vec<u32> = last.to_vec();
-    while reason.is_none() {
-        if ids.len() >= options.max_tokens {
-            reason = Some(StopReason::Length);
-            break;
-        }
-        if next.len() > session.context() as usize - session.tokens().len() {
-            reason = Some(StopReason::Context);
-            break;
-        }
-        let mut mask = None;
-        if let Some(constraint) = constraint.as_deref_mut() {
-            mask = constraint.mask()?;
-            if let Some(mask) = mask.as_mut().filter(|_| options.ignore_end) {
-                tokenizer.ends().for_each(|id| mask.remove(id));
-            }
-            if mask.as_ref().is_none_or(|m| m.is_empty()) {
-                reason = Some(StopReason::Complete);
-                break;
-            }
-        }
-        let mut output = None;
-        session
-            .forward(&next, want, &mut |o| output = Some(o))
-            .await?;
-        let Some(output) = output else { break };
-        hash.push(output.checksum);
-        let id = if argmax_only {
-            output.argmax
-        } else {
-            // The history is the whole session, so a penalty sees the prompt too.
-            sampler.sample_among(&output.logits, exponent, session.tokens(), mask.as_ref())?
-        };
-        ids.push(id);
-        if let Some(constraint) = constraint.as_deref_mut() {
-            constraint.accept(id)?;
-        }
-        let metrics = options.metrics.and_then(|top| {
-            TokenMetrics::new(output.position + 1, id, &output.logits, exponent, top)
-        });
-        let ends = !options.ignore_end && tokenizer.is_end(id);
-        let piece = if ends {
-            String::new()
-        } else {
-            stops.push(&utf8.push(tokenizer.decode_bytes(id, false)))
-        };
-        text.push_str(&piece);
-        let watched = watch(Event::Token {
-            id,
-            text: &piece,
-            metrics: metrics.as_ref(),
-        });
-        reason = if ends {
-            Some(StopReason::End { id })
-        } else if let Some(index) = stops.hit() {
-            Some(StopReason::StopString { index })
-        } else if watched.is_break() {
-            Some(StopReason::Cancelled)
-        } else {
-            None
-        };
-        next = vec![id];
-    }
-    let mut tail = stops.push(&utf8.flush());
-    tail.push_str(&stops.flush());
+    let (generation, tail) = generator.finish(constraint);
     if !tail.is_empty() {
-        text.push_str(&tail);
         // The generation has ended: there is nothing left to stop.
         let _ = watch(Event::Tail { text: &tail });
     }
-    let reason = reason.unwrap_or(StopReason::Cancelled);
-    let cut = matches!(reason, StopReason::StopString { .. });
-    Ok(Generation {
-        ids,
-        text,
-        complete: constraint.map(|c| !cut && c.is_complete()),
-        reason,
-        logits_hash: hash.hex(),
-    })
+    Ok(generation)
 }

@@ -23,9 +23,12 @@ pub mod text;
 
 pub use error::Error;
 pub use generate::{
-    Event, GenerateError, GenerateOptions, Generation, generate, generate_constrained,
+    Event, GenerateError, GenerateOptions, Generation, Generator, Step, generate,
+    generate_constrained,
 };
-pub use model::{Model, Verify};
+pub use model::{Head, Model, Segments, Verify};
+#[cfg(feature = "gpu")]
+pub use session::Delivery;
 pub use session::{
     CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, LogitsHash, Output, Pooling, Session,
     SessionOptions, Want,

@@ -1,6 +1,10 @@
 //! A Carat file in memory: mapped or owned bytes, checked metadata, tensors in place.
 #![cfg_attr(feature = "mmap", allow(unsafe_code))]
 
+mod stream;
+
+pub use stream::{Head, Segments};
+
 use crate::error::Error;
 use crate::golden::Golden;
 use crate::text::{Tokenizer, TokenizerData};
@@ -27,6 +31,8 @@ enum Bytes {
     Read(memmap2::Mmap),
     /// Words, so that tensors can be read as words in place.
     Owned { words: Vec<u64>, len: usize },
+    /// The header alone, of a file of `len` bytes.
+    Head { bytes: Vec<u8>, len: u64 },
 }
 
 impl Bytes {
@@ -35,7 +41,20 @@ impl Bytes {
             #[cfg(feature = "mmap")]
             Bytes::Mapped(map) | Bytes::Read(map) => map,
             Bytes::Owned { words, len } => &bytemuck::cast_slice(words)[..*len],
+            Bytes::Head { bytes, .. } => bytes,
         }
+    }
+
+    /// Bytes of the whole file.
+    fn len(&self) -> u64 {
+        match self {
+            Bytes::Head { len, .. } => *len,
+            _ => self.get().len() as u64,
+        }
+    }
+
+    fn header(&self) -> Result<Header<'_>, Error> {
+        parse(self.get(), self.len())
     }
 }
 
@@ -121,7 +140,7 @@ impl Model {
     }
 
     fn new(bytes: Bytes, verify: Verify) -> Result<Self, Error> {
-        let header = parse(bytes.get())?;
+        let header = bytes.header()?;
         let spec = ModelSpec::from_header(&header)?;
         let directory = Directory::from_header(&header, &spec)?;
         drop(header);
@@ -195,7 +214,7 @@ impl Model {
 
     /// Bytes of the whole file.
     pub fn len(&self) -> u64 {
-        self.bytes.get().len() as u64
+        self.bytes.len()
     }
 
     /// Never: a file of no bytes does not open.
@@ -205,7 +224,7 @@ impl Model {
 
     /// The container's header. Errors: none for a model that opened.
     pub fn header(&self) -> Result<Header<'_>, Error> {
-        parse(self.bytes.get())
+        self.bytes.header()
     }
 
     /// The tokenizer, built at the first call. Errors: keys missing, damaged or of an unknown kind.
@@ -254,7 +273,7 @@ impl Model {
         Ok(card?)
     }
 
-    /// `len` bytes at `offset`, empty where that is outside the file.
+    /// `len` bytes at `offset`, empty where that is outside the file or not in memory.
     pub fn slice(&self, offset: u64, len: u64) -> &[u8] {
         let bytes = self.bytes.get();
         let range = usize::try_from(offset).ok().zip(
@@ -299,11 +318,10 @@ impl Model {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Header<'_>, Error> {
-    let len = bytes.len() as u64;
+fn parse(bytes: &[u8], len: u64) -> Result<Header<'_>, Error> {
     match carat_gguf::parse(bytes, len)? {
         Parse::Complete(header) => Ok(header),
-        // With the whole file as prefix the parser never asks for more.
+        // With the whole header as prefix the parser never asks for more.
         Parse::NeedMore(needed) => Err(Error::Format(FormatError::Range {
             field: "the header's length".into(),
             found: needed.to_string(),

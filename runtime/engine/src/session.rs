@@ -1,7 +1,11 @@
 //! A sequence of tokens in the KV cache of one executor.
 
+#[cfg(feature = "gpu")]
+mod delivery;
 mod embed;
 
+#[cfg(feature = "gpu")]
+pub use delivery::Delivery;
 pub use embed::{Embedding, Pooling};
 
 use crate::error::Error;
@@ -211,6 +215,14 @@ impl Session {
     /// tokens: attention reads only positions before its own, and those of forgotten ones are written anew.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
+    }
+
+    /// Brings a session with no tokens to the state of one that holds `tokens`.
+    ///
+    /// Errors: as for [`Session::forward`].
+    pub async fn replay(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        let none = Want::From(tokens.len());
+        self.forward(tokens, none, &mut |_| ()).await
     }
 
     /// Appends `tokens` and gives `sink` the wanted outputs in order of position.

@@ -22,12 +22,19 @@ function facts(model) {
   return parts.join(' · ');
 }
 
-/** Stored models that can be opened by an address and are not listed; none where storage is forbidden. */
+/** Stored models that are not listed; none where storage is forbidden. One that was a file opens by its key. */
 export async function stored(known) {
   try {
     const all = await storage.list();
-    const open = all.filter((m) => m.url && !known.some((k) => k.source === m.url));
-    return open.map((m) => ({ ...fromAddress(m.url), name: m.name || fileName(m.url), bytes: m.bytes, complete: m.complete, storedBytes: m.storedBytes }));
+    // The rest of a file that was not whole can only come from an address.
+    const open = all.filter((m) => (m.url ? !known.some((k) => k.source === m.url) : m.complete));
+    return open.map(({ key, url, name, bytes, complete, storedBytes }) => ({
+      ...(url ? fromAddress(url) : { source: key, file: name || 'model.gguf' }),
+      name: name || fileName(url ?? key),
+      bytes,
+      complete,
+      storedBytes,
+    }));
   } catch {
     return [];
   }

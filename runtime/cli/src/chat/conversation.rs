@@ -1,10 +1,10 @@
 //! What was said, and the tokens that a model is sent of it.
 
-use crate::prompt::{self, Template};
-use anyhow::{Context, Result, anyhow, bail};
+use crate::prompt::{self, Template, advice};
+use anyhow::{Result, anyhow, bail};
 use carat::Model;
-use carat::template::{self, Clock, Value};
-use carat::text::{Tokenizer, free_mark};
+use carat::template::{self, ChatError, ChatTemplate, Clock, Value};
+use carat::text::Tokenizer;
 use serde::Serialize;
 
 /// One message and its answer.
@@ -166,41 +166,25 @@ impl<'a> Prompter<'a> {
     /// Errors: those of the template.
     pub fn ids(&self, conversation: &Conversation, from: usize) -> Result<Vec<u32>> {
         let messages = conversation.messages(from);
-        let Some(template) = &self.template else {
-            return Ok(self.tokenizer.encode_prompt(&plain(&messages), false));
-        };
-        let texts = messages.iter().map(|m| m.content);
-        let mark = free_mark(texts.chain([template.source.as_str()]))
-            .context("the conversation uses every private character of Unicode; remove some")?;
-        let dict = |m: &Message<'_>| {
-            let masked = self.tokenizer.mask(m.content, mark);
-            let pairs = [("role", m.role), ("content", &masked)];
-            Value::map(pairs.map(|(k, v)| (k.into(), v.into()))).unwrap_or_default()
-        };
-        let prompt = template.render(&template::Input {
-            messages: messages.iter().map(dict).collect::<Vec<_>>().into(),
-            add_generation_prompt: true,
-            bos_token: template.bos.clone(),
-            eos_token: template.eos.clone(),
-            clock: self.clock.clone(),
-            ..template::Input::default()
-        })?;
-        Ok(self.tokenizer.encode_masked(&prompt, mark))
+        let messages: Vec<template::Message<'_>> = messages
+            .iter()
+            .map(|m| template::Message {
+                role: m.role,
+                content: m.content,
+            })
+            .collect();
+        let own = self.template.as_ref().map(|t| ChatTemplate {
+            source: t.source.clone(),
+            bos: t.bos.clone(),
+            eos: t.eos.clone(),
+        });
+        template::chat_ids(self.tokenizer, own.as_ref(), &messages, self.clock.clone()).map_err(
+            |e| match e {
+                ChatError::Template(e) => anyhow!("{e}{}", advice(&e)),
+                e => e.into(),
+            },
+        )
     }
-}
-
-/// A conversation for a model without a template: one text that goes on.
-fn plain(messages: &[Message<'_>]) -> String {
-    let mut out = String::new();
-    for m in messages {
-        out.push_str(m.content);
-        match m.role {
-            "system" => out.push_str("\n\n"),
-            "assistant" => out.push('\n'),
-            _ => {}
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -254,13 +238,6 @@ mod tests {
             let messages: Value = serde_json::from_str(bad).unwrap();
             assert!(Conversation::of_messages(&messages).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn without_a_template_one_text_goes_on() {
-        let c = conversation();
-        assert_eq!(plain(&c.messages(0)), "Be brief.\n\nHiHello\nBye");
-        assert_eq!(plain(&c.messages(1)), "Be brief.\n\nBye");
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! The wgpu executor: buffers, pipelines and bind groups are made once; a pass is one submission.
 
+mod upload;
+
+pub use upload::Upload;
+
 use super::Batch;
 use crate::device::Gpu;
 use crate::error::Error;
 use crate::model::Model;
-use crate::plan::{BufferId, Content, Op, Plan, Rows, Step};
+use crate::plan::{BufferId, Op, Plan, Rows, Step};
 use carat_format::Encoding;
 use carat_shaders::{Access, Kernel, grid, kernel};
 use std::collections::HashMap;
@@ -12,10 +16,6 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes of one write to the device.
-const WRITE_BYTES: usize = 16 << 20;
-/// Bytes of writes that may be under way, which the driver holds a second time.
-const PENDING_BYTES: usize = 64 << 20;
 /// Distance of the steps' parameters in the uniform buffer: WebGPU's default offset alignment.
 const UNIFORM_STEP: u64 = 256;
 /// Lanes of `linear_tile_q` that share a row. A rasteriser is fastest without a barrier; a GPU needs
@@ -53,6 +53,13 @@ impl GpuExecutor {
     ///
     /// Errors: the device refuses an allocation or a kernel, a tensor lies outside the file.
     pub async fn new(model: &Arc<Model>, plan: &Plan, gpu: Gpu) -> Result<Self, Error> {
+        let mut upload = Upload::begin(plan, gpu).await?;
+        upload.put_all(model).await?;
+        upload.finish(plan).await
+    }
+
+    /// The buffers of a plan, not yet filled.
+    async fn with_buffers(plan: &Plan, gpu: Gpu) -> Result<Self, Error> {
         let mut this = Self {
             gpu,
             buffers: Vec::with_capacity(plan.buffers.len()),
@@ -68,11 +75,15 @@ impl GpuExecutor {
             let buffer = this.allocate(&b.name, b.words * 4, usage).await?;
             this.buffers.push(buffer);
         }
-        this.upload(model, plan).await?;
-        this.prepare(plan).await?;
-        this.warm(plan).await?;
-        this.gpu.check()?;
         Ok(this)
+    }
+
+    /// Compiles what the plan's steps need and runs each kernel once.
+    async fn ready(mut self, plan: &Plan) -> Result<Self, Error> {
+        self.prepare(plan).await?;
+        self.warm(plan).await?;
+        self.gpu.check()?;
+        Ok(self)
     }
 
     async fn allocate(
@@ -99,44 +110,6 @@ impl GpuExecutor {
             .await?;
         self.allocated += size;
         Ok(buffer)
-    }
-
-    async fn upload(&self, model: &Model, plan: &Plan) -> Result<(), Error> {
-        let mut pending = 0;
-        for (declared, buffer) in plan.buffers.iter().zip(&self.buffers) {
-            let pages: Vec<u32>;
-            let words: &[u32] = match &declared.content {
-                Content::Work | Content::RowTable => continue,
-                Content::PageTable => {
-                    pages = (0..declared.words as u32).collect();
-                    &pages
-                }
-                Content::Constant(words) => words,
-                Content::File { offset } => model.words(*offset, declared.words),
-            };
-            if words.len() as u64 != declared.words {
-                return Err(Error::MissingTensor(declared.name.clone()));
-            }
-            let bytes: &[u8] = bytemuck::cast_slice(words);
-            for (i, chunk) in bytes.chunks(WRITE_BYTES).enumerate() {
-                self.gpu
-                    .queue
-                    .write_buffer(buffer, (i * WRITE_BYTES) as u64, chunk);
-                pending += chunk.len();
-                if pending >= PENDING_BYTES {
-                    self.gpu.queue.submit([]);
-                    self.gpu.idle().await?;
-                    pending = 0;
-                }
-            }
-            if let Content::File { offset } = declared.content {
-                // The device has its copy; the file's pages need not stay in memory.
-                model.release(offset, bytes.len() as u64);
-            }
-        }
-        self.gpu.queue.submit([]);
-        self.gpu.idle().await?;
-        self.gpu.check()
     }
 
     /// Uniforms, pipelines and bind groups.

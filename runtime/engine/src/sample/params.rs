@@ -88,6 +88,35 @@ impl Params {
         }
     }
 
+    /// What a file says about sampling, under llama.cpp's keys; the defaults where it is silent. Values that are
+    /// out of range or of another type are advice that cannot be taken.
+    pub fn of_header(header: &carat_gguf::Header<'_>) -> Self {
+        let number = |key: &str| header.f64_opt(key).ok().flatten().map(|x| x as f32);
+        let default = Self::default();
+        let stated = |key: &str, default: f32, ok: fn(f32) -> bool| {
+            number(key).filter(|x| ok(*x)).unwrap_or(default)
+        };
+        let share = |x: f32| (0.0..=1.0).contains(&x);
+        Self {
+            temperature: stated("general.sampling.temp", default.temperature, |x| {
+                x.is_finite() && x >= 0.0
+            }),
+            top_k: header
+                .u32_opt("general.sampling.top_k")
+                .ok()
+                .flatten()
+                .unwrap_or(default.top_k),
+            top_p: stated("general.sampling.top_p", default.top_p, share),
+            min_p: stated("general.sampling.min_p", default.min_p, share),
+            repeat_penalty: stated(
+                "general.sampling.penalty_repeat",
+                default.repeat_penalty,
+                |x| x.is_finite() && x > 0.0,
+            ),
+            ..default
+        }
+    }
+
     /// Checks every range.
     ///
     /// # Errors

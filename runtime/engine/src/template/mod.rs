@@ -17,6 +17,7 @@
 //!   source is checked for expressions of more than [`MAX_TOKENS`] tokens, whose trees could be deeper;
 //! * no text that is collected is longer than [`Limits::output`].
 
+mod chat;
 mod checks;
 mod error;
 mod eval;
@@ -32,6 +33,7 @@ mod sequences;
 mod source;
 mod value;
 
+pub use chat::{ChatError, ChatTemplate, Message, chat_ids};
 pub use error::TemplateError;
 pub use value::Value;
 

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Builds the npm package's `dist`: the engine as wasm, its bindings, and a table of what weighs how much.
+#
+# Needs the target wasm32-unknown-unknown, wasm-bindgen-cli at the version of Cargo.lock (taken from
+# target/web-tools/bin, PATH, or installed there) and Node.js; npm gives wasm-opt.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+out=runtime/web/npm/dist
+tools=target/web-tools
+version=$(grep -A1 '^name = "wasm-bindgen"$' Cargo.lock | sed -n 's/^version = "\(.*\)"/\1/p')
+export PATH="$PWD/$tools/bin:$PATH"
+if [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
+    cargo install --quiet --root "$tools" --version "$version" wasm-bindgen-cli
+fi
+if [ ! -x "$tools/npm/node_modules/.bin/wasm-opt" ]; then
+    npm install --silent --no-fund --no-audit --prefix "$tools/npm" binaryen@132.0.0
+fi
+
+# Processors without 128-bit vectors are refused by the browser as a whole; every browser with WebGPU has them.
+RUSTFLAGS="-C target-feature=+simd128" \
+    cargo build --quiet --profile web --target wasm32-unknown-unknown -p carat-web "$@"
+wasm=target/wasm32-unknown-unknown/web/carat_web.wasm
+mkdir -p "$out"
+wasm-bindgen --target web --no-typescript --keep-debug --out-dir "$tools/bindings" "$wasm"
+wasm-bindgen --target web --no-typescript --out-dir "$out" "$wasm"
+opt="$tools/npm/node_modules/.bin/wasm-opt"
+features="--enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals --enable-nontrapping-float-to-int --enable-reference-types --enable-multivalue"
+$opt $features -Os --strip-debug --strip-producers --strip-target-features "$out/carat_web_bg.wasm" -o "$out/carat_web_bg.wasm.new"
+mv "$out/carat_web_bg.wasm.new" "$out/carat_web_bg.wasm"
+# The same with names, for the table.
+$opt $features -Os -g "$tools/bindings/carat_web_bg.wasm" -o "$tools/named.wasm"
+node runtime/web/weigh.mjs "$out/carat_web_bg.wasm" "$tools/named.wasm"

@@ -1,0 +1,39 @@
+// The interface of the npm package `carat-web` (ES module; everything heavy runs in a worker that the package starts itself).
+export type Device = 'webgpu' | 'cpu';
+export type Phase = 'header' | 'download' | 'verify' | 'upload' | 'compile' | 'ready';
+export interface Progress { phase: Phase; loaded: number; total: number; bytesPerSecond: number; secondsLeft: number | null; fromCache: boolean }
+export interface LoadOptions {
+  device?: 'auto' | Device;          // auto: WebGPU if there is an adapter, else the CPU executor
+  context?: number;                  // positions of the KV cache
+  cache?: 'opfs' | 'none';           // default opfs
+  signal?: AbortSignal;
+  onProgress?: (p: Progress) => void;
+  worker?: Worker | URL | string;    // to replace the worker script
+}
+export interface Card { tokens: number; perplexity: number; referencePerplexity: number; meanKl: number; p99Kl: number; sameTop: number; text?: string }
+export interface ModelInfo {
+  name: string; architecture: string; parameters: number; bytes: number; bitsPerWeight: number;
+  contextLength: number; vocabSize: number; card: Card | null; hasTemplate: boolean;
+}
+export interface SamplingOptions { temperature?: number; topK?: number; topP?: number; minP?: number; repeatPenalty?: number; seed?: number | bigint; maxTokens?: number; stop?: string[]; jsonSchema?: unknown; grammar?: string; signal?: AbortSignal }
+export interface Piece { text: string; id: number | null }
+export interface Result { ids: number[]; text: string; reason: 'end' | 'length' | 'context' | 'stop' | 'complete' | 'cancelled'; logitsHash: string;
+  promptTokens: number; generatedTokens: number; msToFirstToken: number; tokensPerSecond: number; device: Device }
+export interface Generation extends AsyncIterable<Piece> { readonly result: Promise<Result> }   // breaking out of the loop cancels
+export interface Message { role: 'system' | 'user' | 'assistant'; content: string }
+export type ErrorCode = 'network' | 'hash' | 'format' | 'webgpu' | 'device-lost' | 'aborted' | 'memory' | 'context' | 'parameter' | 'template' | 'storage' | 'internal';
+export class CaratError extends Error { readonly code: ErrorCode; }
+export class Carat {
+  static load(source: string | URL | Blob, options?: LoadOptions): Promise<Carat>;
+  readonly info: ModelInfo;
+  readonly device: Device;                    // may change from cpu to webgpu when pipelines are ready, and after a loss
+  onDevice?: (device: Device, why: string) => void;
+  tokenize(text: string, options?: { special?: boolean }): Promise<number[]>;
+  detokenize(ids: number[]): Promise<string>;
+  generate(prompt: string | number[], options?: SamplingOptions): Generation;   // fresh sequence; common prefix with the cache is reused
+  chat(messages: Message[], options?: SamplingOptions): Generation;             // with the file's template
+  close(): Promise<void>;
+}
+export interface StoredModel { key: string; url: string | null; name: string; bytes: number; complete: boolean; storedBytes: number }
+export const storage: { list(): Promise<StoredModel[]>; remove(key: string): Promise<void>; estimate(): Promise<{ usage: number; quota: number }> };
+export const webgpu: { available(): Promise<boolean> };

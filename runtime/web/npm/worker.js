@@ -1,0 +1,252 @@
+// The worker: owns the module, the device and the files, and answers the page.
+import init, { File as Head } from "./dist/carat_web.js";
+import { CaratError } from "./error.js";
+import { Origin } from "./stream.js";
+
+/** Files up to this size stay in the module's memory too: the CPU answers while the GPU's kernels compile. */
+const KEEP = 64 << 20;
+/** Positions of the cache where nobody asks for another number. */
+const CONTEXT = 4096;
+/** Milliseconds of work between two looks at the page's messages. */
+const SLICE = 8;
+/** Times that a lost device is built again without a token in between. */
+const REBUILDS = 3;
+
+const module = init();
+// An error is answered to whoever waits for the module.
+module.catch(() => {});
+
+const cancelled = new Map();
+let model = null;
+let queue = Promise.resolve();
+
+const send = (id, event, value) => postMessage({ id, event, value });
+
+/** A task later: messages that have arrived are handled before. */
+const turn = (() => {
+  const { port1, port2 } = new MessageChannel();
+  let wake = null;
+  port1.onmessage = () => wake?.();
+  return () =>
+    new Promise((resolve) => {
+      wake = resolve;
+      port2.postMessage(0);
+    });
+})();
+
+async function adapter() {
+  try {
+    return Boolean(await navigator.gpu?.requestAdapter());
+  } catch {
+    return false;
+  }
+}
+
+/** Progress at most ten times a second, and whenever the phase changes. */
+function reporter(id) {
+  let last = { phase: "", at: 0 };
+  const begun = performance.now();
+  return (phase, reader) => {
+    const now = performance.now();
+    if (phase === last.phase && now - last.at < 100) return;
+    last = { phase, at: now };
+    const loaded = reader?.offset ?? 0;
+    const total = reader?.total ?? 0;
+    const bytesPerSecond = reader ? (loaded - reader.begun) / Math.max(0.001, (now - begun) / 1000) : 0;
+    const secondsLeft = bytesPerSecond > 0 ? (total - loaded) / bytesPerSecond : null;
+    send(id, "progress", { phase, loaded, total, bytesPerSecond, secondsLeft, fromCache: reader?.fromCache ?? false });
+  };
+}
+
+class Model {
+  /** Reads all of the file into `weights` and `upload`, which `place(head)` makes once the header is there. */
+  async read(signal, report, place) {
+    return this.origin.bytes(signal, async (reader) => {
+      reader.begun = reader.disk;
+      report("header", reader);
+      const head = await reader.head((prefix, total) => new Head(prefix, total));
+      const { weights, upload } = await place(head, reader);
+      reader.onbytes = () => report(reader.fromCache ? "verify" : "download", reader);
+      await reader.segments(head, async (start, bytes) => {
+        weights?.put(start, bytes);
+        await upload?.put(start, bytes);
+      });
+      report(upload ? "upload" : "verify", reader);
+      return { head, weights, upload };
+    });
+  }
+
+  static async load({ source, device, context, cache }, signal, id) {
+    const model = new Model();
+    const report = reporter(id);
+    const [origin, present] = await Promise.all([Origin.of(source, cache), device === "cpu" ? false : adapter(), module]);
+    model.origin = origin;
+    model.wanted = device;
+    if (device === "webgpu" && !present) throw new CaratError("webgpu", "the browser offers no WebGPU adapter; take the device auto or cpu");
+    const { head, weights, upload } = await model.read(signal, report, async (head, reader) => {
+      model.info = head.info();
+      model.context = context ?? Math.min(CONTEXT, model.info.contextLength);
+      if (reader.total <= KEEP || !present) return { weights: head.weights() };
+      try {
+        return { upload: await head.upload(model.context) };
+      } catch (e) {
+        if (device !== "auto") throw e;
+        console.warn(`carat: the CPU is used: ${e.message}`);
+        return { weights: head.weights() };
+      }
+    });
+    model.head = head;
+    model.weights = weights;
+    if (upload) {
+      report("compile");
+      model.engine = await upload.finish();
+    } else if (device === "webgpu") {
+      report("compile");
+      model.engine = await model.uploaded();
+    } else {
+      model.engine = await weights.engine(model.context);
+      if (present && weights) model.upgrade();
+    }
+    if (signal.aborted) throw new CaratError("aborted", "aborted");
+    report("ready", { offset: model.info.bytes, total: model.info.bytes, begun: 0, fromCache: false });
+    return model;
+  }
+
+  get device() {
+    return this.engine.gpu ? "webgpu" : "cpu";
+  }
+
+  /** An engine on the GPU, from the weights in memory or read again. */
+  async uploaded() {
+    let upload;
+    if (this.weights) {
+      upload = await this.head.upload(this.context);
+      await upload.put_all(this.weights);
+    } else {
+      ({ upload } = await this.read(undefined, () => {}, async () => ({ upload: await this.head.upload(this.context) })));
+    }
+    return upload.finish();
+  }
+
+  /** Builds the GPU's engine beside the CPU's; the next step, or this, moves there. */
+  upgrade() {
+    this.next = null;
+    this.uploaded().then(
+      (engine) => {
+        this.next = engine;
+        queue = queue.then(() => this.move("the kernels are compiled"));
+      },
+      (e) => console.warn(`carat: the CPU is used: ${e.message}`),
+    );
+  }
+
+  /** Moves to the engine that is ready, if one is. */
+  async move(why) {
+    const next = this.next;
+    if (!next) return;
+    this.next = null;
+    try {
+      await this.engine.move_to(next);
+      send(0, "device", { device: this.device, why });
+    } catch (e) {
+      console.warn(`carat: ${this.device} is kept: ${e.message}`);
+    }
+  }
+
+  /** After a device failed: the tokens go on elsewhere, or the error comes out. */
+  async recover(error, attempts) {
+    if (error.code !== "device-lost" && error.code !== "webgpu") throw error;
+    if (!this.engine.gpu || attempts > REBUILDS) throw error;
+    const cpu = this.weights && this.wanted === "auto";
+    if (!cpu && error.code !== "device-lost") throw error;
+    this.next = cpu ? await this.weights.engine(this.context) : await this.uploaded();
+    await this.move(error.message);
+    if (cpu && error.code === "device-lost") this.upgrade();
+  }
+
+  async generate(id, prompt, options) {
+    const begun = performance.now();
+    let first = 0;
+    let attempts = 0;
+    let count = 0;
+    this.engine.start(prompt, options);
+    for (let slice = begun; ; ) {
+      await this.move("the kernels are compiled");
+      if (cancelled.get(id)) this.engine.cancel();
+      let step;
+      try {
+        step = await this.engine.step();
+        attempts = 0;
+      } catch (e) {
+        await this.recover(e, ++attempts);
+        continue;
+      }
+      if (step === null) break;
+      if (step.id !== undefined) {
+        count++;
+        first ||= performance.now();
+        send(id, "piece", { text: step.text, id: step.id });
+      }
+      if (performance.now() - slice >= SLICE) {
+        await turn();
+        slice = performance.now();
+      }
+    }
+    const end = performance.now();
+    const { ids, text, tail, reason, logitsHash } = this.engine.finish();
+    if (tail) send(id, "piece", { text: tail, id: null });
+    return {
+      ids: Array.from(ids),
+      text,
+      reason,
+      logitsHash,
+      promptTokens: prompt.length,
+      generatedTokens: count,
+      msToFirstToken: first ? first - begun : 0,
+      tokensPerSecond: count > 1 ? ((count - 1) * 1000) / (end - first) : 0,
+      device: this.device,
+    };
+  }
+}
+
+const operations = {
+  async load(value, id) {
+    const abort = new AbortController();
+    cancelled.set(id, () => abort.abort());
+    model = await Model.load(value, abort.signal, id);
+    return { info: model.info, device: model.device };
+  },
+  tokenize: ({ text, special }) => Array.from(model.head.tokenize(String(text), Boolean(special))),
+  detokenize: ({ ids }) => model.head.detokenize(Uint32Array.from(ids)),
+  generate: ({ prompt, options }, id) =>
+    alone(() => model.generate(id, typeof prompt === "string" ? model.head.prompt(prompt) : Uint32Array.from(prompt), options)),
+  chat: ({ messages, options }, id) => alone(() => model.generate(id, model.head.chat(messages, Date.now() / 1000), options)),
+};
+
+/** One generation at a time. */
+function alone(work) {
+  const done = queue.then(work);
+  queue = done.then(
+    () => {},
+    () => {},
+  );
+  return done;
+}
+
+onmessage = async ({ data: { id, op, value } }) => {
+  if (op === "cancel") {
+    const call = cancelled.get(id);
+    if (typeof call === "function") call();
+    else if (call === false) cancelled.set(id, true);
+    return;
+  }
+  cancelled.set(id, false);
+  try {
+    postMessage({ id, value: await operations[op](value, id) });
+  } catch (e) {
+    const { code, message } = CaratError.of(e);
+    postMessage({ id, error: { code, message } });
+  } finally {
+    cancelled.delete(id);
+  }
+};

@@ -1,0 +1,264 @@
+//! A Carat file on its way in: header, segments, and where their bytes go.
+
+use crate::engine::Engine;
+use crate::error::{self, coded};
+use crate::options;
+use carat::template::{ChatTemplate, Clock, Message, chat_ids};
+use carat::{Delivery, DeviceChoice, Head, Model, Segments, Session, SessionOptions};
+use js_sys::{Array, Object, Reflect};
+use std::sync::Arc;
+use wasm_bindgen::prelude::*;
+
+/// Positions of a prompt that the CPU computes between two looks at the worker's messages.
+const CPU_BATCH: u32 = 32;
+
+struct Inner {
+    model: Arc<Model>,
+    segments: Segments,
+    template: Option<ChatTemplate>,
+}
+
+/// The header of a file, or how much of it is missing.
+#[wasm_bindgen]
+pub struct File {
+    need: u64,
+    inner: Option<Inner>,
+}
+
+fn field(object: &Object, name: &str, value: impl Into<JsValue>) {
+    // A fresh object takes any property.
+    let _ = Reflect::set(object, &name.into(), &value.into());
+}
+
+#[wasm_bindgen]
+impl File {
+    /// Reads the first bytes of a file of `total` bytes.
+    #[wasm_bindgen(constructor)]
+    pub fn new(prefix: &[u8], total: f64) -> Result<File, JsValue> {
+        match Model::head(prefix, total as u64).map_err(error::engine)? {
+            Head::NeedMore(need) => Ok(Self { need, inner: None }),
+            Head::Whole(model) => {
+                let model = Arc::new(*model);
+                let header = model.header().map_err(error::engine)?;
+                let template = ChatTemplate::of_header(&header);
+                Ok(Self {
+                    need: 0,
+                    inner: Some(Inner {
+                        segments: model.segments().map_err(error::engine)?,
+                        template: template.map_err(|e| coded("format", e))?,
+                        model: model.clone(),
+                    }),
+                })
+            }
+        }
+    }
+
+    fn inner(&self) -> Result<&Inner, JsValue> {
+        let missing = || coded("internal", "the header has not arrived");
+        self.inner.as_ref().ok_or_else(missing)
+    }
+
+    /// Bytes from the start that are needed; 0 when the header is here.
+    #[wasm_bindgen(getter)]
+    pub fn need(&self) -> f64 {
+        self.need as f64
+    }
+
+    /// Number of segments.
+    #[wasm_bindgen(getter)]
+    pub fn segments(&self) -> Result<u32, JsValue> {
+        Ok(self.inner()?.segments.count() as u32)
+    }
+
+    /// First byte of a segment; past the last one the file's length.
+    pub fn start(&self, segment: u32) -> Result<f64, JsValue> {
+        Ok(self.inner()?.segments.range(segment as usize).start as f64)
+    }
+
+    /// Compares a segment's bytes with their hash.
+    pub fn check(&self, segment: u32, bytes: &[u8]) -> Result<(), JsValue> {
+        let segments = &self.inner()?.segments;
+        segments
+            .check(segment as usize, bytes)
+            .map_err(error::engine)
+    }
+
+    /// The package's `ModelInfo`.
+    pub fn info(&self) -> Result<JsValue, JsValue> {
+        let Inner {
+            model, template, ..
+        } = self.inner()?;
+        let header = model.header().map_err(error::engine)?;
+        let (spec, directory) = (model.spec(), model.directory());
+        let mut weights = 0u64;
+        let mut stored = 0u64;
+        for m in &directory.matrices {
+            weights += m.layout.rows * m.layout.cols;
+            stored += m.layout.payload_bytes();
+        }
+        let vectors: u64 = directory.vectors.iter().map(|v| v.len).sum();
+        let out = Object::new();
+        let name = header.str_opt(carat_format::keys::NAME).ok().flatten();
+        field(&out, "name", name.unwrap_or_default());
+        let architecture = header.str_opt(carat_format::keys::SOURCE_ARCHITECTURE);
+        field(
+            &out,
+            "architecture",
+            architecture.ok().flatten().unwrap_or_default(),
+        );
+        field(&out, "parameters", (weights + vectors) as f64);
+        field(&out, "bytes", model.len() as f64);
+        field(
+            &out,
+            "bitsPerWeight",
+            stored as f64 * 8.0 / weights.max(1) as f64,
+        );
+        field(&out, "contextLength", spec.context_length);
+        field(&out, "vocabSize", spec.vocab_size);
+        field(&out, "hasTemplate", template.is_some());
+        // A file with a damaged card runs all the same.
+        let card = model.card().ok().flatten().map(|card| {
+            let out = Object::new();
+            field(&out, "tokens", card.predictions() as f64);
+            field(&out, "perplexity", card.figures.ppl);
+            field(&out, "referencePerplexity", card.figures.reference_ppl);
+            field(&out, "meanKl", card.figures.kl_mean);
+            field(&out, "p99Kl", card.figures.kl_p99);
+            field(&out, "sameTop", card.figures.top1);
+            field(&out, "text", card.text.as_str());
+            JsValue::from(out)
+        });
+        field(&out, "card", card.unwrap_or(JsValue::NULL));
+        Ok(out.into())
+    }
+
+    /// Token ids of a text.
+    pub fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>, JsValue> {
+        let tokenizer = self.inner()?.model.tokenizer().map_err(error::engine)?;
+        Ok(tokenizer.encode(text, special))
+    }
+
+    /// Token ids of a prompt, whose text spells no control token.
+    pub fn prompt(&self, text: &str) -> Result<Vec<u32>, JsValue> {
+        let tokenizer = self.inner()?.model.tokenizer().map_err(error::engine)?;
+        Ok(tokenizer.encode_prompt(text, false))
+    }
+
+    /// The text of token ids.
+    pub fn detokenize(&self, ids: &[u32]) -> Result<String, JsValue> {
+        let model = &self.inner()?.model;
+        let tokenizer = model.tokenizer().map_err(error::engine)?;
+        let vocab = model.spec().vocab_size;
+        if let Some(id) = ids.iter().copied().find(|id| *id >= vocab) {
+            return Err(error::engine(carat::Error::Token { id, vocab }));
+        }
+        let bytes: Vec<u8> = ids
+            .iter()
+            .flat_map(|id| tokenizer.decode_bytes(*id, true))
+            .copied()
+            .collect();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Token ids of a conversation, whose `messages` are objects with `role` and `content`; `seconds` is the time since 1970.
+    pub fn chat(&self, messages: &Array, seconds: f64) -> Result<Vec<u32>, JsValue> {
+        let Inner {
+            model, template, ..
+        } = self.inner()?;
+        let mut owned = Vec::new();
+        for (i, m) in messages.iter().enumerate() {
+            let text = |name: &str| {
+                let missing = || coded("parameter", format!("message {} has no '{name}'", i + 1));
+                options::text(&m, name)?.ok_or_else(missing)
+            };
+            owned.push((text("role")?, text("content")?));
+        }
+        let messages: Vec<Message<'_>> = owned
+            .iter()
+            .map(|(role, content)| Message { role, content })
+            .collect();
+        let tokenizer = model.tokenizer().map_err(error::engine)?;
+        let clock = Clock::Unix(seconds as i64);
+        chat_ids(tokenizer, template.as_ref(), &messages, clock).map_err(error::chat)
+    }
+
+    /// Memory for the whole file, for the CPU.
+    pub fn weights(&self) -> Result<Weights, JsValue> {
+        let model = self.inner()?.model.hold().map_err(error::engine)?;
+        Ok(Weights {
+            model: Arc::new(model),
+        })
+    }
+
+    /// Buffers on the GPU for the whole file and a cache of `context` positions.
+    pub async fn upload(&self, context: u32) -> Result<Upload, JsValue> {
+        let model = self.inner()?.model.clone();
+        let options = SessionOptions {
+            device: DeviceChoice::GpuIndex(0),
+            context,
+            ..SessionOptions::default()
+        };
+        let delivery = Delivery::begin(model, &options).await;
+        Ok(Upload {
+            delivery: delivery.map_err(error::engine)?,
+            context,
+        })
+    }
+}
+
+/// A file in the module's memory.
+#[wasm_bindgen]
+pub struct Weights {
+    model: Arc<Model>,
+}
+
+#[wasm_bindgen]
+impl Weights {
+    /// Puts bytes that have arrived at `offset`. Errors: an engine reads them already.
+    pub fn put(&mut self, offset: f64, bytes: &[u8]) -> Result<(), JsValue> {
+        let shared = || coded("internal", "weights are in use");
+        let model = Arc::get_mut(&mut self.model).ok_or_else(shared)?;
+        model.fill(offset as u64, bytes);
+        Ok(())
+    }
+
+    /// An engine on the CPU; the weights can be uploaded from here as long as this lives.
+    pub async fn engine(&self, context: u32) -> Result<Engine, JsValue> {
+        let options = SessionOptions {
+            device: DeviceChoice::Cpu,
+            context,
+            batch: Some(CPU_BATCH),
+            ..SessionOptions::default()
+        };
+        let session = Session::new(self.model.clone(), &options).await;
+        Ok(Engine::new(session.map_err(error::engine)?, context, false))
+    }
+}
+
+/// Weights on their way to the GPU.
+#[wasm_bindgen]
+pub struct Upload {
+    delivery: Delivery,
+    context: u32,
+}
+
+#[wasm_bindgen]
+impl Upload {
+    /// Copies bytes of the file that have arrived at `offset`, each once.
+    pub async fn put(&mut self, offset: f64, bytes: Vec<u8>) -> Result<(), JsValue> {
+        let put = self.delivery.put(offset as u64, &bytes).await;
+        put.map_err(error::engine)
+    }
+
+    /// Copies a file in memory.
+    pub async fn put_all(&mut self, weights: &Weights) -> Result<(), JsValue> {
+        let model = weights.model.clone();
+        self.delivery.put_all(&model).await.map_err(error::engine)
+    }
+
+    /// Compiles the kernels.
+    pub async fn finish(self) -> Result<Engine, JsValue> {
+        let session = self.delivery.finish().await.map_err(error::engine)?;
+        Ok(Engine::new(session, self.context, true))
+    }
+}
