@@ -49,6 +49,7 @@ export default async function parts() {
     ok(!/unsafe-inline|'unsafe-eval'/.test(policy), policy);
     ok(!/<script(?![^>]* src=)|<style| style=| on[a-z]+=|(?:src|href)="(?:https?:)?\/\//.test(html), 'index.html has scripts or styles of its own, or loads from elsewhere');
     for (const file of readdirSync(join(src, 'js'))) {
+      ok(['early.js', 'main.js'].includes(file) || html.includes(`"modulepreload" href="js/${file}"`), `js/${file} is not preloaded`);
       const bad = /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/.exec(readFileSync(join(src, 'js', file), 'utf8'));
       ok(!bad, `${file}: ${bad}`);
     }
