@@ -41,8 +41,8 @@ carat() { cargo run --release --quiet --manifest-path "$root/Cargo.toml" -p cara
 model="$out/models/facet-6m-4bit.gguf"
 if [ -n "${CARAT_MODEL:-}" ]; then
     cp "$CARAT_MODEL" "$model"
-elif [ ! -f "$model" ]; then
-    carat convert "$root/examples/models/facet-6m" -o "$model" --bits 4
+else
+    carat convert "$root/examples/models/facet-6m" -o "$model" --bits 4 --force
 fi
 carat inspect "$model" --json | node "$here/list.mjs" models/facet-6m-4bit.gguf >"$out/models.json.partial"
 mv "$out/models.json.partial" "$out/models.json"

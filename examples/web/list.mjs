@@ -12,7 +12,8 @@ const model = {
   bytes: said.bytes,
   parameters: said.weights,
   card: card && {
-    tokens: card.tokens,
+    // The package counts what was predicted, not what was read.
+    tokens: card.predictions,
     perplexity: card.ppl,
     referencePerplexity: card.reference_ppl,
     meanKl: card.kl_mean,

@@ -80,6 +80,18 @@ export default async function states() {
     ok((await page.textContent('#command')).includes(`-n ${n} `), 'the command has another length');
     ok((await page.textContent('.stats')).includes('stopped'), 'it does not say so');
   });
+  await checked('who reads the end goes on seeing it, who reads elsewhere is left there', { answer: 'word '.repeat(600), pieceDelay: 10 }, async (page) => {
+    const left = () => page.evaluate(() => document.scrollingElement.scrollHeight - innerHeight - scrollY);
+    await page.setViewportSize({ width: 390, height: 700 });
+    await send(page, 'Go on');
+    await page.waitForSelector('.stats');
+    ok((await left()) < 3, `${await left()} px below the screen`);
+    await page.click('[data-action=again]');
+    await page.waitForFunction(() => document.querySelector('.passage.assistant .body')?.textContent.length > 500);
+    await page.evaluate(() => scrollTo(0, 0));
+    await page.waitForFunction(() => document.activeElement.dataset.action === 'again');
+    equal(await page.evaluate(() => scrollY), 0, 'scroll position');
+  });
   await checked('Escape stops too', { answer: 'word '.repeat(400), pieceDelay: 10 }, async (page) => {
     await send(page, 'Go on');
     await page.waitForSelector('#stop:not([hidden])');

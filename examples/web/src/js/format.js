@@ -48,6 +48,6 @@ export function quality(card) {
     full:
       `Perplexity ${card.perplexity.toFixed(2)}, the original's ${card.referencePerplexity.toFixed(2)} ` +
       `(${more >= 0 ? '+' : '−'}${Math.abs(more).toFixed(1)} %). Divergence ${card.meanKl.toFixed(4)} nats on average, ` +
-      `99 % below ${card.p99Kl.toFixed(3)}. Measured on ${plural(card.tokens, 'token')}.`,
+      `99 % below ${card.p99Kl.toFixed(3)}. Measured on ${plural(card.tokens, 'prediction')}.`,
   };
 }

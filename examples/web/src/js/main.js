@@ -183,7 +183,7 @@ async function answer(variant) {
   }
   // Nothing came: the passage goes, what the user wrote stays.
   if (p.text === '' && !p.run?.result?.generatedTokens) state.passages = state.passages.filter((q) => q !== p);
-  draw();
+  view.keepEnd(draw);
   if (failure && !aborted(failure)) {
     $('failures').append(notice(failure, { again: () => retry(before, variant), closed: () => $('prompt').focus() }));
     view.toEnd();
@@ -287,7 +287,7 @@ function busy(is) {
   $('stop').hidden = !is;
   $('meter').textContent = '';
   // The button under the focus went; its successor takes it.
-  if (focused) (is ? $('stop') : $('send')).focus();
+  if (focused) (is ? $('stop') : $('send')).focus({ preventScroll: true });
 }
 
 function stop() {
@@ -297,8 +297,9 @@ function stop() {
 function regenerate(p) {
   if (state.running) return;
   state.passages = state.passages.filter((q) => q !== p);
-  answer(p.variant + 1).then(() => view.focusLast('again'));
-  $('stop').focus();
+  // Back to where it was asked for, unless the user has gone elsewhere.
+  answer(p.variant + 1).then(() => document.activeElement === $('send') && view.focusLast('again'));
+  $('stop').focus({ preventScroll: true });
 }
 
 function edit(p, text) {

@@ -77,9 +77,9 @@ export function command(run) {
 export function ending(reason) {
   return {
     end: 'the model ended it',
-    length: 'the limit of tokens ended it',
+    length: 'longest answer reached',
     context: 'the context is full',
-    stop: 'a stop text ended it',
+    stop: 'a stop text came',
     complete: 'it is complete',
     cancelled: 'stopped',
   }[reason] ?? reason;

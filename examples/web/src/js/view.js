@@ -169,7 +169,7 @@ export class View {
 
   focusLast(action) {
     const buttons = this.list.querySelectorAll(`[data-action=${action}]`);
-    buttons[buttons.length - 1]?.focus();
+    buttons[buttons.length - 1]?.focus({ preventScroll: true });
   }
 }
 
