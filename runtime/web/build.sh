@@ -26,8 +26,8 @@ wasm-bindgen --target web --no-typescript --keep-debug --out-dir "$tools/binding
 wasm-bindgen --target web --no-typescript --out-dir "$out" "$wasm"
 opt="$tools/npm/node_modules/.bin/wasm-opt"
 features="--enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals --enable-nontrapping-float-to-int --enable-reference-types --enable-multivalue"
-$opt $features -Os --strip-debug --strip-producers --strip-target-features "$out/carat_web_bg.wasm" -o "$out/carat_web_bg.wasm.new"
+$opt $features -Oz --converge --strip-debug --strip-producers --strip-target-features "$out/carat_web_bg.wasm" -o "$out/carat_web_bg.wasm.new"
 mv "$out/carat_web_bg.wasm.new" "$out/carat_web_bg.wasm"
 # The same with names, for the table.
-$opt $features -Os -g "$tools/bindings/carat_web_bg.wasm" -o "$tools/named.wasm"
+$opt $features -Oz --converge -g "$tools/bindings/carat_web_bg.wasm" -o "$tools/named.wasm"
 node runtime/web/weigh.mjs "$out/carat_web_bg.wasm" "$tools/named.wasm"

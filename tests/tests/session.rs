@@ -99,3 +99,31 @@ fn a_rewound_session_is_as_new() {
     assert_eq!(rewound, checksums(&mut fresh, &second));
     assert_ne!(rewound[0], before[0]);
 }
+
+/// A pass in many submissions is the same pass.
+#[test]
+fn cut_submissions_do_not_show() {
+    let shape = Shape {
+        seed: 13,
+        ..Default::default()
+    };
+    let model = Arc::new(Model::from_bytes(&shape.bytes(), Verify::Hashes).unwrap());
+    let options = SessionOptions {
+        device: DeviceChoice::Cpu,
+        context: 256,
+        outputs: 40,
+        ..Default::default()
+    };
+    let tokens: Vec<u32> = (0..40).collect();
+    let mut found = Vec::new();
+    for most in [u64::MAX, 5_000, 1] {
+        let mut session = pollster::block_on(Session::new(model.clone(), &options)).unwrap();
+        session.limit_submissions(most);
+        let mut sums = Vec::new();
+        let mut sink = |o: carat::Output| sums.push(o.checksum);
+        pollster::block_on(session.forward(&tokens, Want::From(0), &mut sink)).unwrap();
+        assert!(session.work() > 5_000);
+        found.push(sums);
+    }
+    assert!(found.iter().all(|f| *f == found[0] && f.len() == 40));
+}

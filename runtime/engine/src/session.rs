@@ -1,5 +1,6 @@
 //! A sequence of tokens in the KV cache of one executor.
 
+mod cut;
 #[cfg(feature = "gpu")]
 mod delivery;
 mod embed;
@@ -155,6 +156,7 @@ pub struct Session {
     plan: Plan,
     executor: Executor,
     tokens: Vec<u32>,
+    submissions: cut::Submissions,
 }
 
 impl Session {
@@ -168,6 +170,7 @@ impl Session {
             plan,
             executor,
             tokens: Vec::new(),
+            submissions: cut::Submissions::default(),
         })
     }
 
@@ -261,9 +264,9 @@ impl Session {
                 rows: &rows,
                 outputs: &wanted,
             };
-            self.executor
-                .run(&self.plan, batch, 0..self.plan.steps.len())
-                .await?;
+            for range in self.submissions.cut(&self.plan, rows.len()) {
+                self.executor.run(&self.plan, batch, range).await?;
+            }
             self.emit(&rows, &wanted, want, sink).await?;
             self.tokens.extend(&tokens[at..end]);
             at = end;

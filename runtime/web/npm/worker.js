@@ -9,7 +9,7 @@ const KEEP = 64 << 20;
 const CONTEXT = 4096;
 /** Milliseconds of work between two looks at the page's messages. */
 const SLICE = 8;
-/** Times that a lost device is built again without a token in between. */
+/** Times that a lost device is built again: without a token in between, or beside the CPU. */
 const REBUILDS = 3;
 
 const module = init();
@@ -155,13 +155,14 @@ class Model {
 
   /** After a device failed: the tokens go on elsewhere, or the error comes out. */
   async recover(error, attempts) {
+    // What a lost device is asked for may fail before its loss is told.
     if (error.code !== "device-lost" && error.code !== "webgpu") throw error;
     if (!this.engine.gpu || attempts > REBUILDS) throw error;
     const cpu = this.weights && this.wanted === "auto";
-    if (!cpu && error.code !== "device-lost") throw error;
     this.next = cpu ? await this.weights.engine(this.context) : await this.uploaded();
     await this.move(error.message);
-    if (cpu && error.code === "device-lost") this.upgrade();
+    this.losses = (this.losses ?? 0) + 1;
+    if (cpu && this.losses <= REBUILDS) this.upgrade();
   }
 
   async generate(id, prompt, options) {

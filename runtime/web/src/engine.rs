@@ -25,8 +25,16 @@ pub struct Engine {
     run: Option<Run>,
 }
 
+/// Work of a submission before a device's speed is known: a pass of one row over 256 MB.
+const FIRST_WORK: u64 = 1 << 26;
+/// Milliseconds that a submission may take; drivers wait about two seconds.
+const SUBMISSION_MS: f64 = 250.0;
+
 impl Engine {
-    pub(crate) fn new(session: Session, context: u32, gpu: bool) -> Self {
+    pub(crate) fn new(mut session: Session, context: u32, gpu: bool) -> Self {
+        if gpu {
+            session.limit_submissions(FIRST_WORK);
+        }
         Self {
             session,
             context,
@@ -98,7 +106,15 @@ impl Engine {
             Some(c) => Some(&mut **c),
             None => None,
         };
+        let (work, begun) = (self.session.work(), js_sys::Date::now());
         let step = run.generator.step(&mut self.session, constraint).await;
+        let took = js_sys::Date::now() - begun;
+        // A step of a token waits for its result, so it tells the device's speed.
+        if self.gpu && took >= 1.0 && matches!(step, Ok(Step::Token { .. })) {
+            let rate = (self.session.work() - work) as f64 / took;
+            self.session
+                .limit_submissions((rate * SUBMISSION_MS) as u64);
+        }
         Ok(match step.map_err(error::generate)? {
             Step::Prompt { done, total } => object(&[
                 ("done", (done as f64).into()),

@@ -1,5 +1,6 @@
 //! A session on a GPU whose weights arrive while it is opened.
 
+use super::cut::Submissions;
 use super::{GPU_BATCH, Session, SessionOptions};
 use crate::device;
 use crate::error::Error;
@@ -60,6 +61,7 @@ impl Delivery {
             plan: self.plan,
             executor: Executor::Gpu(Box::new(executor)),
             tokens: Vec::new(),
+            submissions: Submissions::default(),
         })
     }
 }

@@ -1,0 +1,56 @@
+//! A pass in several submissions, so that none of them keeps a slow device longer than its driver waits.
+
+use super::Session;
+use crate::plan::{Content, Plan};
+use std::ops::Range;
+
+/// Most work of a submission, and the work done so far. Work is words of weights times rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Submissions {
+    most: u64,
+    done: u64,
+}
+
+impl Default for Submissions {
+    fn default() -> Self {
+        Self {
+            most: u64::MAX,
+            done: 0,
+        }
+    }
+}
+
+impl Submissions {
+    /// The ranges of steps that a pass of so many rows is submitted by: one, unless it is more work than allowed. A step is
+    /// never cut.
+    pub(super) fn cut(&mut self, plan: &Plan, rows: usize) -> Vec<Range<usize>> {
+        let mut ranges = Vec::new();
+        let (mut start, mut sum) = (0, 0u64);
+        for (i, step) in plan.steps.iter().enumerate() {
+            let weights = step.bindings.iter().map(|b| &plan.buffers[b.0]);
+            let weights = weights.filter(|b| matches!(b.content, Content::File { .. }));
+            let words: u64 = weights.map(|b| b.words).sum();
+            let work = words.saturating_mul(rows as u64);
+            self.done = self.done.saturating_add(work);
+            if i > start && sum.saturating_add(work) > self.most {
+                ranges.push(start..i);
+                (start, sum) = (i, 0);
+            }
+            sum = sum.saturating_add(work);
+        }
+        ranges.push(start..plan.steps.len());
+        ranges
+    }
+}
+
+impl Session {
+    /// Limits the work of one submission, in words of weights times rows of the pass. Results do not depend on it.
+    pub fn limit_submissions(&mut self, work: u64) {
+        self.submissions.most = work.max(1);
+    }
+
+    /// Work submitted so far, in the same unit.
+    pub fn work(&self) -> u64 {
+        self.submissions.done
+    }
+}

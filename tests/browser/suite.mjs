@@ -1,0 +1,273 @@
+// The package in headless Chromium: `suite.mjs NPM_DIRECTORY EXPECTED.json [cpu|gpu]`, where the JSON has the path of a Carat file and
+// what the native engine gives for it. Prints a line a check; ends with 1 if one fails.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { launch } from "./launch.mjs";
+import { serve } from "./server.mjs";
+
+const [npm, expectedFile] = process.argv.slice(2).map((p) => path.resolve(p));
+const expected = JSON.parse(readFileSync(expectedFile, "utf8"));
+const here = path.dirname(new URL(import.meta.url).pathname);
+const server = await serve({ "/npm/": npm, "/models/": path.dirname(expected.file), "/": here });
+const url = (query = "") => `${server.origin}/models/${path.basename(expected.file)}${query}`;
+const requests = (mark) => server.log.filter((r) => r.url.includes(mark));
+let failed = 0;
+
+async function check(name, work) {
+  const start = Date.now();
+  try {
+    const note = await work();
+    console.log(`ok    ${name} (${Date.now() - start} ms)${note ? `: ${note}` : ""}`);
+  } catch (e) {
+    failed++;
+    console.log(`FAIL  ${name}: ${e.stack ?? e}`);
+  }
+}
+
+/** What a page's loads share. */
+function helpers() {
+  globalThis.load = async (source, options = {}) => (globalThis.model = await carat.Carat.load(source, { context: 512, ...options }));
+  globalThis.error = async (work) => {
+    try {
+      await work();
+    } catch (e) {
+      return e instanceof carat.CaratError ? e.code : `${e}`;
+    }
+    return "none";
+  };
+  globalThis.ask = (text, options) => model.generate(text, { maxTokens: 64, ...options }).result;
+}
+
+/** One generation against the native engine's. */
+function same(result, native) {
+  assert.deepEqual(result.ids, native.ids);
+  assert.equal(result.logitsHash, native.hash);
+}
+
+async function processor() {
+  const browser = await launch({ gpu: false });
+  const page = await browser.page(`${server.origin}/blank.html`);
+  await page.evaluate(helpers);
+
+  await check("without WebGPU the CPU runs the file, with progress", async () => {
+    const found = await page.evaluate(async (url) => {
+      const phases = [];
+      let last;
+      await load(url, { onProgress: (p) => { last = p; if (phases.at(-1) !== p.phase) phases.push(p.phase); } });
+      return { webgpu: await carat.webgpu.available(), device: model.device, phases, last, info: model.info };
+    }, url());
+    assert.equal(found.webgpu, false);
+    assert.equal(found.device, "cpu");
+    assert.deepEqual([found.phases[0], found.phases.at(-1)], ["header", "ready"]);
+    assert.ok(found.phases.includes("download"), `${found.phases}`);
+    assert.equal(found.last.loaded, found.info.bytes);
+    assert.equal(found.info.name, "facet-6m");
+    assert.ok(found.info.card.perplexity > 1 && found.info.hasTemplate);
+  });
+
+  await check("64 tokens as the native engine: greedy, seeded", async () => {
+    same(await page.evaluate((t) => ask(t, { temperature: 0 }), expected.prompt), expected.greedy);
+    const seeded = await page.evaluate(([t, o]) => ask(t, o), [expected.prompt, expected.sampling]);
+    same(seeded, expected.seeded);
+    return `${seeded.tokensPerSecond.toFixed(0)} tokens/s`;
+  });
+
+  await check("chat by the template, tokens and back", async () => {
+    const found = await page.evaluate(async () => {
+      const ids = await model.tokenize("Hello there");
+      const chat = model.chat([{ role: "user", content: "Hello" }], { temperature: 0, maxTokens: 8 });
+      let pieces = "";
+      for await (const p of chat) pieces += p.text;
+      return { ids, back: await model.detokenize(ids), chat: await chat.result, pieces };
+    });
+    assert.deepEqual(found.ids, expected.hello);
+    assert.equal(found.back, "Hello there");
+    assert.equal(found.pieces, found.chat.text);
+    assert.deepEqual(found.chat.ids, expected.chat.ids);
+    assert.equal(found.chat.logitsHash, expected.chat.hash);
+  });
+
+  await check("stop strings, abort mid-answer, leaving the loop", async () => {
+    const found = await page.evaluate(async (text) => {
+      const stop = await ask(text, { temperature: 0, stop: [" the"] });
+      const abort = new AbortController();
+      const run = model.generate(text, { temperature: 0.9, seed: 3, maxTokens: 400, signal: abort.signal });
+      let n = 0;
+      for await (const _ of run) if (++n === 3) abort.abort();
+      const left = model.generate(text, { temperature: 0.9, seed: 3, maxTokens: 400 });
+      for await (const _ of left) break;
+      return { stop, cancelled: await run.result, left: await left.result };
+    }, expected.prompt);
+    assert.equal(found.stop.reason, "stop");
+    assert.ok(!found.stop.text.includes(" the"));
+    for (const r of [found.cancelled, found.left]) {
+      assert.equal(r.reason, "cancelled");
+      assert.ok(r.generatedTokens < 400);
+    }
+  });
+
+  await check("typed errors", async () => {
+    const found = await page.evaluate(async ([origin, url]) => ({
+      missing: await error(() => load(`${origin}/models/none.gguf`, { cache: "none" })),
+      format: await error(() => load(`${origin}/blank.html`, { cache: "none" })),
+      aborted: await error(() => load(url, { signal: AbortSignal.abort() })),
+      context: await error(() => model.generate(Array(600).fill(5)).result),
+      parameter: await error(() => ask("a", { temperature: -1 })),
+      seed: await error(() => ask("a", { seed: "x" })),
+      webgpu: await error(() => load(url, { device: "webgpu" })),
+      key: await error(() => load("opfs:00000000000000000000000000000000")),
+    }), [server.origin, url()]);
+    assert.deepEqual(found, { missing: "network", format: "format", aborted: "aborted", context: "context", parameter: "parameter", seed: "parameter", webgpu: "webgpu", key: "storage" });
+  });
+
+  await check("opens from the cache without the network; a key; a removal", async () => {
+    const before = server.log.length;
+    const found = await page.evaluate(async (url) => {
+      const { key } = (await carat.storage.list())[0];
+      const urls = [];
+      for (const source of [url, key]) {
+        await load(source, { onProgress: (p) => p.phase === "verify" && urls.push(p.fromCache) });
+        await ask("a", { maxTokens: 1 });
+      }
+      await carat.storage.remove(key);
+      return { cached: urls.every(Boolean), left: (await carat.storage.list()).length };
+    }, url());
+    assert.ok(found.cached);
+    assert.equal(found.left, 0);
+    assert.deepEqual(server.log.slice(before).filter((r) => r.url.includes(".gguf")), []);
+  });
+
+  await check("connections cut at a random byte", async () => {
+    const cut = 300_000 + Math.floor(Math.random() * 1_500_000);
+    const result = await page.evaluate(async ([u, t]) => (await load(u), ask(t, { temperature: 0 })), [url(`?cut=${cut}`), expected.prompt]);
+    same(result, expected.greedy);
+    const starts = requests(`?cut=${cut}`).map((r) => r.start);
+    assert.ok(starts.length > 2 && starts.every((s, i) => s === i * cut), `${cut}: ${starts}`);
+    return `${starts.length} connections of ${cut} bytes`;
+  });
+
+  await check("a load that was given up goes on where it stopped", async () => {
+    const broken = await page.evaluate(async (u) => {
+      const abort = new AbortController();
+      return error(() => load(u, { signal: abort.signal, onProgress: (p) => p.loaded > 200_000 && abort.abort() }));
+    }, url("?cut=1500000&once"));
+    assert.equal(broken, "aborted");
+    const stored = await page.evaluate(async () => (await carat.storage.list()).find((m) => !m.complete));
+    assert.ok(stored.storedBytes > 0, "nothing was kept");
+    const before = server.log.length;
+    const result = await page.evaluate(async ([u, t]) => (await load(u), ask(t, { temperature: 0 })), [url("?cut=1500000&once"), expected.prompt]);
+    same(result, expected.greedy);
+    const first = server.log.slice(before).find((r) => r.url.includes("once"));
+    assert.equal(first.start, stored.storedBytes);
+    return `from byte ${first.start}`;
+  });
+
+  await check("a damaged range is fetched again alone; one damaged for good is an error", async () => {
+    const flip = expected.bytes - 1000;
+    const result = await page.evaluate(async ([u, t]) => (await load(u), ask(t, { temperature: 0 })), [url(`?flip=${flip}`), expected.prompt]);
+    same(result, expected.greedy);
+    const [whole, repair] = requests(`?flip=${flip}`);
+    assert.equal(whole.start, 0);
+    assert.ok(repair.start > 0 && repair.end - repair.start < 4 << 20);
+    const code = await page.evaluate((u) => error(() => load(u)), url(`?flip=${flip}&always=1`));
+    assert.equal(code, "hash");
+    assert.equal(requests("always=1").length, 3);
+  });
+
+  await check("a server without ranges, a File, and no cache", async () => {
+    for (const source of ["plain", "file"]) {
+      const result = await page.evaluate(async ([u, source, t]) => {
+        const from = source === "file" ? new File([await (await fetch(u)).blob()], "facet.gguf") : u;
+        await load(from, { cache: source === "file" ? "opfs" : "none" });
+        return ask(t, { temperature: 0 });
+      }, [url("?plain=1"), source, expected.prompt]);
+      same(result, expected.greedy);
+    }
+  });
+
+  await check("two tabs, one download", async () => {
+    const other = await browser.page(`${server.origin}/blank.html`);
+    await other.evaluate(helpers);
+    const both = [page, other].map((p) => p.evaluate(async ([u, t]) => (await load(u), ask(t, { temperature: 0 })), [url("?tabs"), expected.prompt]));
+    for (const result of await Promise.all(both)) same(result, expected.greedy);
+    assert.equal(requests("?tabs").length, 1);
+  });
+  await browser.close();
+}
+
+async function graphics() {
+  const browser = await launch({ gpu: true });
+  const page = await browser.page(`${server.origin}/blank.html`);
+  await page.evaluate(helpers);
+
+  if (!(await page.evaluate(() => carat.webgpu.available()))) {
+    console.log("ABSENT: WebGPU in this Chromium");
+    failed += process.env.CARAT_REQUIRE_DRIVERS === "1" ? 1 : 0;
+    return browser.close();
+  }
+
+  await check("the CPU answers while the GPU's kernels compile, and the GPU takes over", async () => {
+    const found = await page.evaluate(async ([u, t]) => {
+      const start = performance.now();
+      await load(u, { worker: "/lossy-worker.js", cache: "none" });
+      const moved = new Promise((done) => (model.onDevice = (device) => done([device, performance.now() - start])));
+      const first = await ask(t, { temperature: 0, maxTokens: 1 });
+      const answered = performance.now() - start;
+      return { answered, device: first.device, moved: await moved };
+    }, [url(), expected.prompt]);
+    assert.equal(found.device, "cpu");
+    assert.equal(found.moved[0], "webgpu");
+    return `first token after ${found.answered.toFixed(0)} ms, GPU after ${found.moved[1].toFixed(0)} ms`;
+  });
+
+  await check("64 tokens on WebGPU as the native engine: greedy, seeded", async () => {
+    const greedy = await page.evaluate((t) => ask(t, { temperature: 0 }), expected.prompt);
+    assert.equal(greedy.device, "webgpu");
+    same(greedy, expected.greedy);
+    same(await page.evaluate(([t, o]) => ask(t, o), [expected.prompt, expected.sampling]), expected.seeded);
+    return `${greedy.tokensPerSecond.toFixed(0)} tokens/s`;
+  });
+
+  await check("a device lost mid-answer: the CPU goes on, then a new device", async () => {
+    const found = await page.evaluate(async (t) => {
+      const devices = [];
+      let back;
+      const rebuilt = new Promise((done) => (back = done));
+      model.onDevice = (d) => (devices.push(d), d === "webgpu" && back());
+      const run = model.generate(t, { temperature: 0, maxTokens: 64 });
+      const channel = new BroadcastChannel("carat-test");
+      let n = 0;
+      for await (const _ of run) if (++n === 5) channel.postMessage("lose");
+      const result = await run.result;
+      await rebuilt;
+      return { result, devices };
+    }, expected.prompt);
+    same(found.result, expected.greedy);
+    assert.deepEqual(found.devices.slice(0, 2), ["cpu", "webgpu"]);
+  });
+
+  await check("WebGPU alone: lost and built again, the conversation goes on", async () => {
+    const found = await page.evaluate(async ([u, t]) => {
+      await model.close();
+      await load(u, { device: "webgpu", worker: "/lossy-worker.js" });
+      const devices = [];
+      model.onDevice = (d) => devices.push(d);
+      const run = model.generate(t, { temperature: 0, maxTokens: 64 });
+      const channel = new BroadcastChannel("carat-test");
+      let n = 0;
+      for await (const _ of run) if (++n === 30) channel.postMessage("lose");
+      return { result: await run.result, devices };
+    }, [url(), expected.prompt]);
+    same(found.result, expected.greedy);
+    assert.deepEqual(found.devices, ["webgpu"]);
+  });
+  await browser.close();
+}
+
+const only = process.argv[4];
+if (only !== "gpu") await processor();
+if (only !== "cpu") await graphics();
+server.close();
+console.log(failed ? `${failed} failed` : "all passed");
+process.exit(failed ? 1 : 0);
