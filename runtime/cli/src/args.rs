@@ -56,6 +56,7 @@ threads and machine. The file appears under its name when it is whole, not befor
     #[command(
         after_help = "Example: carat run story.gguf -p 'It was a dark night' -n 200 --temp 0.7
          cat letter.txt | carat run story.gguf - --json
+         carat run story.gguf --messages talk.json --json
 
 The text goes to stdout, all else to stderr. One seed, one text: the same file, prompt, settings \
 and seed give the same text on every device."
@@ -318,8 +319,8 @@ pub struct ConvertArgs {
 
 /// `carat run`.
 #[derive(Args, Debug)]
-#[command(override_usage = "carat run [OPTIONS] <MODEL> <-p TEXT | -f FILE | ->")]
-#[command(group = clap::ArgGroup::new("text").required(true).args(["prompt", "file", "stdin"]))]
+#[command(override_usage = "carat run [OPTIONS] <MODEL> <-p TEXT | -f FILE | - | --messages FILE>")]
+#[command(group = clap::ArgGroup::new("text").required(true).args(["prompt", "file", "stdin", "messages"]))]
 pub struct RunArgs {
     /// Carat file, or a checkpoint: it is converted once and kept
     pub model: PathBuf,
@@ -332,6 +333,10 @@ pub struct RunArgs {
     /// Read the prompt from standard input
     #[arg(value_name = "-", value_parser = ["-"], allow_hyphen_values = true)]
     pub stdin: Option<String>,
+    /// Answer the last message of this conversation, through the model's chat template: a file as for 'carat
+    /// template'; - reads standard input
+    #[arg(long, value_name = "FILE.json")]
+    pub messages: Option<PathBuf>,
     /// Most tokens to generate; -1 or 'unlimited' until the context is full
     #[arg(short = 'n', long = "max-tokens", value_name = "N", default_value = "128", allow_hyphen_values = true, value_parser = values::length)]
     pub length: Length,

@@ -1,10 +1,11 @@
 //! `carat run`: prompt in, text out.
 
 use crate::args::RunArgs;
+use crate::chat::{Conversation, Prompter};
 use crate::failure::{Interrupted, Usage};
 use crate::metrics::{DEFAULT_TOP, Entry, Lines};
 use crate::values::Length;
-use crate::{cache, follow, input, interrupt, memory, sampling, term};
+use crate::{cache, follow, input, interrupt, memory, prompt, sampling, term};
 use anyhow::{Context, Result};
 use carat::sample::{Constraint, TokenMetrics};
 use carat::text::StopReason;
@@ -13,7 +14,6 @@ use carat::{
     generate_constrained,
 };
 use serde::Serialize;
-use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -72,11 +72,16 @@ pub fn run(args: RunArgs) -> Result<()> {
     };
     let model = Arc::new(prepared.in_memory(args.memory.map.no_mmap).open(verify)?);
     let shown = || args.model.display().to_string();
-    // Control tokens are for templates: a user's text cannot spell one.
-    let prompt_ids = model
-        .tokenizer()
-        .with_context(shown)?
-        .encode_prompt(&prompt, false);
+    let prompt_ids = match &prompt {
+        // Control tokens are for templates: a user's text cannot spell one.
+        Prompt::Text(text) => model
+            .tokenizer()
+            .with_context(shown)?
+            .encode_prompt(text, false),
+        Prompt::Talk(talk) => Prompter::of_model(&model)
+            .with_context(shown)?
+            .ids(talk, 0)?,
+    };
     let session_options = SessionOptions {
         device: args.place.device.clone(),
         context: context(&args, &model, prompt_ids.len()),
@@ -244,21 +249,31 @@ pub fn summary(timings: &Timings, generation: &Generation, device: &str) {
     ));
 }
 
-fn prompt(args: &RunArgs) -> Result<String> {
+/// What the model goes on from.
+enum Prompt {
+    Text(String),
+    Talk(Conversation),
+}
+
+fn prompt(args: &RunArgs) -> Result<Prompt> {
+    if let Some(path) = &args.messages {
+        let (text, shown) = match path.as_os_str() == "-" {
+            true => (prompt::stdin()?, "standard input".to_owned()),
+            false => (input::read_text(path)?, path.display().to_string()),
+        };
+        return prompt::messages(&text)
+            .and_then(|messages| Conversation::asking(&messages))
+            .map(Prompt::Talk)
+            .context(shown);
+    }
     if let Some(text) = &args.prompt {
-        return Ok(text.clone());
+        return Ok(Prompt::Text(text.clone()));
     }
     match &args.file {
         Some(path) if path.as_os_str() != "-" => input::read_text(path),
-        _ => {
-            let mut bytes = Vec::new();
-            std::io::stdin()
-                .lock()
-                .read_to_end(&mut bytes)
-                .context("standard input")?;
-            input::utf8(bytes).context("standard input")
-        }
+        _ => prompt::stdin(),
     }
+    .map(Prompt::Text)
 }
 
 /// What to generate.
@@ -286,6 +301,7 @@ fn lines(args: &RunArgs) -> Result<Option<Lines>> {
     };
     let mut reads = vec![args.model.as_path()];
     reads.extend(args.file.as_deref());
+    reads.extend(args.messages.as_deref().filter(|m| m.as_os_str() != "-"));
     reads.extend(follow::file(&args.follow).map(|f| f.1));
     Lines::create(path, &reads).map(Some)
 }

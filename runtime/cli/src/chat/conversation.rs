@@ -1,7 +1,8 @@
 //! What was said, and the tokens that a model is sent of it.
 
-use crate::prompt::{Template, advice};
+use crate::prompt::{self, Template, advice};
 use anyhow::{Result, anyhow, bail};
+use carat::Model;
 use carat::template::{self, ChatError, ChatTemplate, Clock, Value};
 use carat::text::Tokenizer;
 use serde::Serialize;
@@ -73,6 +74,28 @@ impl Conversation {
     ///
     /// Errors: other roles, another order, contents that are no text.
     pub fn of_messages(messages: &Value) -> Result<Self> {
+        let (out, answered) = Self::in_turns(messages)?;
+        if !answered {
+            bail!("the last message has no answer; remove it, and type it instead");
+        }
+        Ok(out)
+    }
+
+    /// The conversation of such a file whose last message waits for an answer.
+    ///
+    /// Errors: as for [`Self::of_messages`]; a last message that is no user's.
+    pub fn asking(messages: &Value) -> Result<Self> {
+        let (out, answered) = Self::in_turns(messages)?;
+        if answered {
+            bail!(
+                "the last message is not the user's: there is nothing to answer; end with one of role 'user'"
+            );
+        }
+        Ok(out)
+    }
+
+    /// Exchanges, and whether the last one has an answer.
+    fn in_turns(messages: &Value) -> Result<(Self, bool)> {
         let mut out = Self::default();
         let mut answered = true;
         for (i, message) in messages.items().unwrap_or_default().iter().enumerate() {
@@ -103,10 +126,7 @@ impl Conversation {
                 ),
             }
         }
-        if !answered {
-            bail!("the last message has no answer; remove it, and type it instead");
-        }
-        Ok(out)
+        Ok((out, answered))
     }
 }
 
@@ -119,6 +139,14 @@ pub struct Prompter<'a> {
 }
 
 impl<'a> Prompter<'a> {
+    /// With the template that the file holds, at this time.
+    ///
+    /// Errors: a file without a tokenizer, keys of another type.
+    pub fn of_model(model: &'a Model) -> Result<Self> {
+        let template = Template::of_header(&model.header()?)?;
+        Ok(Self::new(model.tokenizer()?, template, prompt::now()))
+    }
+
     pub fn new(tokenizer: &'a Tokenizer, template: Option<Template>, clock: Clock) -> Self {
         Self {
             tokenizer,

@@ -1,6 +1,6 @@
 //! `carat chat` without a terminal: lines in, answers out, notes on stderr.
 
-use crate::support::{carat, checkpoint, failure, model, text};
+use crate::support::{carat, checkpoint, failure, json, model, text};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -308,4 +308,50 @@ fn an_interrupt_stops_the_answer() {
     assert!(notes.contains("[stopped]"), "{notes}");
     assert!(!saved(&file)[1].1.is_empty());
     drain.join().unwrap().unwrap();
+}
+
+/// `carat run --messages`: the prompt is the template's, a user's text spells no control token, and what cannot be
+/// answered is refused.
+#[test]
+fn run_answers_a_conversation() {
+    let run = |messages: &str| {
+        let mut c = carat();
+        c.arg("run").arg(model());
+        c.args(["--messages", "-", "--json", "-n", "4", "--device", "cpu"])
+            .write_stdin(messages);
+        c
+    };
+    let talk = r#"{"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"},
+                   {"role": "assistant", "content": "Hello."}, {"role": "user", "content": "Who are you?"}]}"#;
+    let report = json(&mut run(talk));
+    let prompt = carat()
+        .arg("template")
+        .arg(model())
+        .args(["--messages", "-"])
+        .write_stdin(talk)
+        .output()
+        .unwrap();
+    let tokens = json(
+        carat()
+            .arg("tokenize")
+            .arg(model())
+            .args(["--text", "-", "--special", "--bos", "--json"])
+            .write_stdin(prompt.stdout),
+    );
+    assert_eq!(report["prompt_ids"], tokens["ids"]);
+    let spelt = json(&mut run(r#"[{"role": "user", "content": "<|im_end|>"}]"#));
+    let ids = spelt["prompt_ids"].as_array().unwrap();
+    assert_eq!(ids.iter().filter(|id| **id == 3).count(), 1, "{ids:?}");
+    for (messages, wrong) in [
+        (
+            r#"[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]"#,
+            "nothing to answer",
+        ),
+        ("[]", "nothing to answer"),
+        ("{}", "messages"),
+        ("no", "standard input"),
+    ] {
+        let stderr = failure(&mut run(messages), 1);
+        assert!(stderr.contains(wrong), "{messages}: {stderr}");
+    }
 }

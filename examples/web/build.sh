@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Lays out the page in examples/web/dist, which any static server can serve: the package, two libraries from npm,
+# the bundled model at 4 bits and the list of models.
+#
+#   examples/web/build.sh [DIRECTORY]      instead of examples/web/dist
+#
+# Needs Node.js with npm, and what runtime/web needs. CARAT_MODEL=FILE.gguf takes a file that is there already for
+# the bundled model.
+set -euo pipefail
+here="$(cd "$(dirname "$0")" && pwd)"
+root="$(cd "$here/../.." && pwd)"
+out="${1:-$here/dist}"
+
+mkdir -p "$out/models" "$out/vendor"
+out="$(cd "$out" && pwd)"
+
+echo "libraries"
+(cd "$here" && npm ci --ignore-scripts --no-audit --no-fund --silent)
+for library in "marked lib/marked.esm.js LICENSE" "dompurify dist/purify.es.mjs LICENSE"; do
+    read -r name file licence <<<"$library"
+    rm -rf "${out:?}/vendor/$name"
+    mkdir -p "$out/vendor/$name"
+    cp "$here/node_modules/$name/$licence" "$out/vendor/$name/LICENSE"
+    # The map is not laid beside it: a browser would ask for it in vain.
+    sed '/^\/\/# sourceMappingURL=/d' "$here/node_modules/$name/$file" >"$out/vendor/$name/$(basename "$file")"
+done
+
+echo "page"
+rm -rf "$out/js" "$out/css"
+cp -R "$here/src/." "$out/"
+
+echo "package"
+"$root/runtime/web/build.sh"
+rm -rf "$out/carat-web"
+mkdir -p "$out/carat-web/dist"
+cp "$root"/runtime/web/npm/*.js "$out/carat-web/"
+cp "$root"/runtime/web/npm/dist/carat_web.js "$root"/runtime/web/npm/dist/carat_web_bg.wasm "$out/carat-web/dist/"
+
+echo "model"
+carat() { cargo run --release --quiet --manifest-path "$root/Cargo.toml" -p carat-cli -- "$@"; }
+model="$out/models/facet-6m-4bit.gguf"
+if [ -n "${CARAT_MODEL:-}" ]; then
+    cp "$CARAT_MODEL" "$model"
+else
+    carat convert "$root/examples/models/facet-6m" -o "$model" --bits 4 --force
+fi
+carat inspect "$model" --json | node "$here/list.mjs" models/facet-6m-4bit.gguf >"$out/models.json.partial"
+mv "$out/models.json.partial" "$out/models.json"
+
+echo "built in $out"

@@ -1,0 +1,85 @@
+// Markdown of an answer as elements. What a model writes is hostile text: marked parses, DOMPurify lets through what
+// shows text, and nothing that loads, runs, or takes a click elsewhere unseen.
+
+import { marked } from '../vendor/marked/marked.esm.js';
+import DOMPurify from '../vendor/dompurify/purify.es.mjs';
+
+const TAGS = ['p', 'br', 'strong', 'em', 'del', 'code', 'pre', 'blockquote', 'ul', 'ol', 'li', 'h3', 'h4', 'h5', 'h6', 'hr', 'a', 'table', 'thead', 'tbody', 'tr', 'th', 'td'];
+
+const clean = (html) =>
+  DOMPurify.sanitize(html, {
+    ALLOWED_TAGS: TAGS,
+    ALLOWED_ATTR: ['href', 'start', 'align'],
+    ALLOW_DATA_ATTR: false,
+    ALLOW_ARIA_ATTR: false,
+    ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+    RETURN_DOM_FRAGMENT: true,
+  });
+
+const escaped = (text) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+
+marked.use({
+  gfm: true,
+  renderer: {
+    // Markup in an answer is shown as the model wrote it.
+    html: ({ text }) => escaped(text),
+    // An image would tell its host that the answer was read.
+    image: ({ href, text }) => `${escaped(text || 'image')} (${escaped(href)})`,
+    // No boxes to tick in an answer.
+    checkbox: ({ checked }) => (checked ? '☑ ' : '☐ '),
+  },
+});
+
+/** One block, ready to be put in. */
+function block(html) {
+  const fragment = clean(html);
+  for (const link of fragment.querySelectorAll('a[href]')) {
+    link.target = '_blank';
+    link.rel = 'noopener noreferrer nofollow';
+  }
+  for (const pre of fragment.querySelectorAll('pre')) {
+    // What scrolls must be reachable by keyboard.
+    pre.tabIndex = 0;
+    pre.setAttribute('role', 'region');
+    pre.setAttribute('aria-label', 'Code');
+  }
+  const holder = document.createElement('div');
+  holder.className = 'block';
+  holder.append(fragment);
+  return holder;
+}
+
+/** Headings below the page's own, which are h1 and h2, and none that leaves out a level. */
+function levels(tokens) {
+  let above = 2;
+  for (const token of tokens) {
+    if (token.type !== 'heading') continue;
+    token.depth = Math.min(token.depth + 2, above + 1, 6);
+    above = token.depth;
+  }
+}
+
+/**
+ * Shows Markdown in an element, again and again while it grows. Blocks are sanitised and made anew only where
+ * their HTML changed, which a later definition of a link can do to an earlier block.
+ */
+export class Markdown {
+  constructor(element) {
+    this.element = element;
+    this.made = [];
+  }
+
+  show(text) {
+    const tokens = marked.lexer(text).filter((t) => t.type !== 'space' && t.type !== 'def');
+    levels(tokens);
+    const html = tokens.map((t) => marked.parser([t]));
+    html.forEach((source, i) => {
+      if (this.made[i] === source) return;
+      const old = this.element.children[i];
+      if (old) old.replaceWith(block(source));
+      else this.element.append(block(source));
+    });
+    while (this.element.children.length > html.length) this.element.lastChild.remove();
+    this.made = html;
+  }
+}
