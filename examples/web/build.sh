@@ -4,8 +4,8 @@
 #
 #   examples/web/build.sh [DIRECTORY]      instead of examples/web/dist
 #
-# Needs Node.js with npm, and what runtime/web needs. CARAT_MODEL=FILE.gguf takes a file that is there already for
-# the bundled model.
+# Needs Node.js with npm, and what runtime/web/build.sh needs. CARAT_PACKAGE=runtime/web/npm takes a package that is
+# built already, CARAT_MODEL=FILE.gguf a file that is there already for the bundled model.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
@@ -30,11 +30,15 @@ rm -rf "$out/js" "$out/css"
 cp -R "$here/src/." "$out/"
 
 echo "package"
-"$root/runtime/web/build.sh"
+package="${CARAT_PACKAGE:-}"
+if [ -z "$package" ]; then
+    "$root/runtime/web/build.sh"
+    package="$root/runtime/web/npm"
+fi
 rm -rf "$out/carat-web"
 mkdir -p "$out/carat-web/dist"
-cp "$root"/runtime/web/npm/*.js "$out/carat-web/"
-cp "$root"/runtime/web/npm/dist/carat_web.js "$root"/runtime/web/npm/dist/carat_web_bg.wasm "$out/carat-web/dist/"
+cp "$package"/*.js "$out/carat-web/"
+cp "$package"/dist/carat_web.js "$package"/dist/carat_web_bg.wasm "$out/carat-web/dist/"
 
 echo "model"
 carat() { cargo run --release --quiet --manifest-path "$root/Cargo.toml" -p carat-cli -- "$@"; }

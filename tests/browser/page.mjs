@@ -1,6 +1,7 @@
 // The page's tests: node tests/browser/page.mjs. One line a check, a closing line, a status of 1 if any failed.
 //
-// CARAT_PAGE names a directory that examples/web/build.sh wrote; without it that script runs first.
+// CARAT_PAGE names a directory that examples/web/build.sh wrote; without it that script runs first, and its CARAT_PACKAGE
+// holds here too.
 // CARAT_REQUIRE_DRIVERS=1 fails where Chromium is absent.
 
 import { execFileSync } from 'node:child_process';
