@@ -82,9 +82,9 @@ pub const fn softcap_row_i32(p: &Softcap) -> u32 {
     if groups > 1024 { 1024 } else { groups }
 }
 
-/// One invocation 16 loads of four words.
-pub const fn read_words_u32(p: &ReadWords) -> u32 {
-    p.quads.div_ceil(LANES * 16)
+/// One invocation 32 times 16 words, in workgroups of `lanes`.
+pub const fn read_words_u32(p: &ReadWords, lanes: u32) -> u32 {
+    p.quads.div_ceil(lanes * 128)
 }
 
 /// One workgroup a row.

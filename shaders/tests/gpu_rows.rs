@@ -217,7 +217,7 @@ fn logits_stats_i32() {
 fn read_words_u32() {
     on_each_driver("read_words_u32", |gpu| {
         let mut random = Random(12);
-        for quads in [1u32, 63, 1024, 1025, 70_001] {
+        for (quads, lanes) in [(1u32, 8u32), (63, 64), (1024, 8), (1027, 8), (70_001, 64)] {
             let mut words = random.words(quads as usize * 4 + 4);
             let p = ReadWords {
                 quads,
@@ -227,10 +227,10 @@ fn read_words_u32() {
             cpu::read_words_u32::run(&p, &words, &mut twin);
             gpu.kernel(
                 "read_words_u32",
-                &[],
+                &[("LANES", lanes.into())],
                 bytemuck::bytes_of(&p),
                 &mut [&mut words, &mut device],
-                [grid::read_words_u32(&p), 1, 1],
+                [grid::read_words_u32(&p, lanes), 1, 1],
             );
             same(&format!("{quads} quads"), &device, &twin);
         }

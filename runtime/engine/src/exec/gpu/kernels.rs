@@ -1,6 +1,7 @@
 //! Single kernels of a plan and a plain read of its weights, run for measuring them.
 
 use super::{GpuExecutor, UNIFORM_STEP, compile};
+use crate::device::Tuning;
 use crate::error::Error;
 use crate::plan::{Content, Op, Plan};
 use carat_shaders::params::ReadWords;
@@ -32,9 +33,11 @@ impl GpuExecutor {
                 .gpu
                 .error(format!("kernel '{READ}' is not in this build")));
         };
+        let lanes = Tuning::of(self.gpu.adapter().kind).read_lanes;
+        let constants = [("LANES", f64::from(lanes))];
         let built = self
             .gpu
-            .scoped(READ, || compile(&self.gpu.device, read, &[]))
+            .scoped(READ, || compile(&self.gpu.device, read, &constants))
             .await?;
         let weights: Vec<usize> = plan
             .buffers
@@ -89,7 +92,7 @@ impl GpuExecutor {
                 .gpu
                 .scoped(READ, || self.gpu.device.create_bind_group(&descriptor))
                 .await?;
-            groups.push((group, grid::read_words_u32(p)));
+            groups.push((group, grid::read_words_u32(p, lanes)));
         }
         Ok(PlainRead {
             pipeline: built.pipeline,
