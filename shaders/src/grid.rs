@@ -2,7 +2,7 @@
 
 use crate::params::{
     AttnBlock, AttnMerge, Bias, EmbedRow, GatedUnit, KvStore, LinearTile, LogitsStats, QuantizeRow,
-    RmsnormAdd, RmsnormHead, RmsnormRow, RopeAngles, RopeQuery, Softcap,
+    ReadWords, RmsnormAdd, RmsnormHead, RmsnormRow, RopeAngles, RopeQuery, Softcap,
 };
 use carat_format::TILE_ROWS;
 
@@ -80,6 +80,11 @@ pub const fn rmsnorm_add_row_i32(_: &RmsnormAdd) -> u32 {
 pub const fn softcap_row_i32(p: &Softcap) -> u32 {
     let groups = p.cols.div_ceil(LANES);
     if groups > 1024 { 1024 } else { groups }
+}
+
+/// One invocation 32 times 16 words, in workgroups of `lanes`.
+pub const fn read_words_u32(p: &ReadWords, lanes: u32) -> u32 {
+    p.quads.div_ceil(lanes * 128)
 }
 
 /// One workgroup a row.

@@ -52,6 +52,9 @@ pub fn kernel(name: &str) -> Option<&'static Kernel> {
     KERNELS.iter().find(|k| k.name == name)
 }
 
+/// The kernel that only reads: no plan has it, others are measured beside it.
+pub const READ: &str = "read_words_u32";
+
 /// Words of one row of activations with `groups` groups:
 /// `codes [groups·8] | scales [ceil(groups/4)] | mantissa | exponent | zeros up to a multiple of 4 words`.
 ///

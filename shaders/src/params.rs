@@ -302,6 +302,17 @@ params! {
         /// Padding to 16 bytes.
         pad0: u32,
     }
+    /// A buffer that is only read.
+    ReadWords for ["read_words_u32"] => {
+        /// Its length in groups of four words.
+        quads: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+        /// Padding to 16 bytes.
+        pad1: u32,
+        /// Padding to 16 bytes.
+        pad2: u32,
+    }
     /// RMSNorm of each head, in place.
     RmsnormHead for ["rmsnorm_head_i32"] => {
         /// Heads of a row.

@@ -5,7 +5,8 @@ mod common;
 
 use carat_format::{Coding, Encoding, ScaleGroup, TensorLayout};
 use carat_shaders::params::{
-    EmbedRow, GELU_TANH, GatedUnit, LogitsStats, QuantizeRow, RELU_SQUARED, RmsnormRow, SILU,
+    EmbedRow, GELU_TANH, GatedUnit, LogitsStats, QuantizeRow, RELU_SQUARED, ReadWords, RmsnormRow,
+    SILU,
 };
 use carat_shaders::{act_stride, cpu, grid, groups_of};
 use common::{EPSILONS, FLAVOURS, Random, on_each_driver, same, signed};
@@ -208,6 +209,30 @@ fn logits_stats_i32() {
                 [grid::logits_stats_i32(&p), rows, 1],
             );
             same(&format!("{cols} columns"), &device, &twin);
+        }
+    });
+}
+
+#[test]
+fn read_words_u32() {
+    on_each_driver("read_words_u32", |gpu| {
+        let mut random = Random(12);
+        for (quads, lanes) in [(1u32, 8u32), (63, 64), (1024, 8), (1027, 8), (70_001, 64)] {
+            let mut words = random.words(quads as usize * 4 + 4);
+            let p = ReadWords {
+                quads,
+                ..Default::default()
+            };
+            let (mut device, mut twin) = ([7; 4], [7; 4]);
+            cpu::read_words_u32::run(&p, &words, &mut twin);
+            gpu.kernel(
+                "read_words_u32",
+                &[("LANES", lanes.into())],
+                bytemuck::bytes_of(&p),
+                &mut [&mut words, &mut device],
+                [grid::read_words_u32(&p, lanes), 1, 1],
+            );
+            same(&format!("{quads} quads"), &device, &twin);
         }
     });
 }

@@ -495,6 +495,9 @@ pub struct BenchArgs {
     /// Times that both are done
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repetitions: u32,
+    /// On a GPU: measure every kernel of a generated token alone, by shape, beside a kernel that only reads
+    #[arg(long)]
+    pub kernels: bool,
     #[command(flatten)]
     pub map: MapArgs,
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! `carat bench`: how fast a model runs here, and how much of the memory's speed it uses.
 
+mod kernels;
 mod memory;
 
 use crate::args::BenchArgs;
@@ -51,6 +52,9 @@ struct Report {
 /// Runs the command.
 pub fn run(args: BenchArgs) -> Result<()> {
     let prepared = cache::prepare(&args.of.model, &args.of.cache, args.of.place.threads)?;
+    if args.kernels {
+        return kernels::run(&args, prepared);
+    }
     let bar = Bar::new("bench");
     let report = interrupted(measure(&args, prepared, &bar));
     bar.clear();

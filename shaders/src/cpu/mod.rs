@@ -15,6 +15,7 @@ pub mod logits_stats_i32;
 mod norm;
 mod quantize;
 pub mod quantize_row_q8;
+pub mod read_words_u32;
 mod residual;
 pub mod rmsnorm_add_row_i32;
 pub mod rmsnorm_head_i32;

@@ -1,9 +1,11 @@
 //! GPU adapters: what there is, which one to take, and an opened device.
 
 mod limits;
+mod tuning;
 mod wait;
 
 pub use limits::{Limit, limits};
+pub(crate) use tuning::Tuning;
 
 use crate::error::Error;
 use crate::session::DeviceChoice;

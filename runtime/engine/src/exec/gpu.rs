@@ -1,11 +1,12 @@
 //! The wgpu executor: buffers, pipelines and bind groups are made once; a pass is one submission.
 
+mod kernels;
 mod upload;
 
 pub use upload::Upload;
 
 use super::Batch;
-use crate::device::Gpu;
+use crate::device::{Gpu, Tuning};
 use crate::error::Error;
 use crate::model::Model;
 use crate::plan::{BufferId, Op, Plan, Rows, Step};
@@ -18,9 +19,6 @@ use std::sync::Arc;
 
 /// Distance of the steps' parameters in the uniform buffer: WebGPU's default offset alignment.
 const UNIFORM_STEP: u64 = 256;
-/// Lanes of `linear_tile_q` that share a row. A rasteriser is fastest without a barrier; a GPU needs
-/// more lanes than a decoded token has rows.
-const SLICES: (u32, u32) = (1, 8);
 
 /// A dispatch without the numbers that change from pass to pass.
 struct Dispatch {
@@ -43,6 +41,11 @@ pub struct GpuExecutor {
     steps: Vec<Dispatch>,
     /// Kept between reads; taken while one is under way, so that a read given up leaves no mapped buffer.
     staging: Option<wgpu::Buffer>,
+    results: BufferId,
+    /// A copy of the results that a pass makes in its own submission; taken while it is mapped.
+    answer: Option<wgpu::Buffer>,
+    /// Whether it is of the last pass.
+    answered: bool,
     allocated: u64,
     dispatches: u64,
 }
@@ -66,6 +69,9 @@ impl GpuExecutor {
             pipelines: Vec::new(),
             steps: Vec::with_capacity(plan.steps.len()),
             staging: None,
+            results: plan.results,
+            answer: None,
+            answered: false,
             allocated: 0,
             dispatches: 0,
         };
@@ -200,8 +206,8 @@ impl GpuExecutor {
             constants.push(("CODES", encoding.codes().into()));
         }
         if let Op::LinearTile(..) = op {
-            let hardware = self.gpu.adapter().kind.is_hardware();
-            constants.push(("SLICES", if hardware { SLICES.1 } else { SLICES.0 }.into()));
+            let tuning = Tuning::of(self.gpu.adapter().kind);
+            constants.push(("SLICES", tuning.slices.into()));
         }
         let what = format!("compiling kernel '{name}'");
         self.gpu
@@ -243,6 +249,7 @@ impl GpuExecutor {
         self.gpu
             .queue
             .write_buffer(rows_buffer, 0, bytemuck::cast_slice(&table));
+        let mut dispatches = 0;
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -259,14 +266,39 @@ impl GpuExecutor {
                     Op::AttnBlock(_) => batch.blocks(),
                     _ => 1,
                 };
-                pass.set_pipeline(&self.pipelines[dispatch.pipeline].pipeline);
-                pass.set_bind_group(0, &dispatch.group, &[]);
-                pass.dispatch_workgroups(dispatch.x, rows, blocks);
-                self.dispatches += 1;
+                self.encode(&mut pass, dispatch, rows, blocks);
+                dispatches += 1;
             }
+        }
+        self.dispatches += dispatches;
+        self.answered = range.end >= plan.steps.len() && !batch.outputs.is_empty();
+        if self.answered {
+            let results = self.buffers[self.results.0].clone();
+            let answer = match self.answer.take() {
+                Some(answer) => answer,
+                None => {
+                    use wgpu::BufferUsages as U;
+                    self.allocate("answer", results.size(), U::MAP_READ | U::COPY_DST)
+                        .await?
+                }
+            };
+            encoder.copy_buffer_to_buffer(&results, 0, &answer, 0, results.size());
+            self.answer = Some(answer);
         }
         self.gpu.queue.submit([encoder.finish()]);
         self.gpu.check()
+    }
+
+    fn encode(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        dispatch: &Dispatch,
+        rows: u32,
+        blocks: u32,
+    ) {
+        pass.set_pipeline(&self.pipelines[dispatch.pipeline].pipeline);
+        pass.set_bind_group(0, &dispatch.group, &[]);
+        pass.dispatch_workgroups(dispatch.x, rows, blocks);
     }
 
     /// The first `words` words of a buffer, after everything submitted before.
@@ -277,6 +309,14 @@ impl GpuExecutor {
         let bytes = (words * 4).min(source.size());
         if bytes == 0 {
             return Ok(Vec::new());
+        }
+        if buffer == self.results
+            && self.answered
+            && let Some(answer) = self.answer.take()
+        {
+            let result = self.mapped(&answer, bytes).await?;
+            self.answer = Some(answer);
+            return Ok(result);
         }
         let staging = match self.staging.take().filter(|s| s.size() >= bytes) {
             Some(staging) => staging,
@@ -289,15 +329,21 @@ impl GpuExecutor {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&source, 0, &staging, 0, bytes);
         self.gpu.queue.submit([encoder.finish()]);
-        self.gpu.map(&staging, bytes).await?;
+        let result = self.mapped(&staging, bytes).await?;
+        self.staging = Some(staging);
+        Ok(result)
+    }
+
+    /// The first `bytes` bytes of a buffer that can be mapped.
+    async fn mapped(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u32>, Error> {
+        self.gpu.map(buffer, bytes).await?;
         let result = {
-            let view = staging
+            let view = buffer
                 .get_mapped_range(0..bytes)
                 .map_err(|e| self.gpu.error(e))?;
             bytemuck::pod_collect_to_vec(&view[..])
         };
-        staging.unmap();
-        self.staging = Some(staging);
+        buffer.unmap();
         self.gpu.check()?;
         Ok(result)
     }

@@ -12,7 +12,8 @@ pub use memory::Memory;
 use crate::error::Error;
 use build::{Builder, Widths, most_context};
 use carat_format::{Directory, Encoding, ModelSpec, TILE_ROWS};
-use carat_shaders::params::{self, PAGE};
+use carat_shaders::params;
+pub use carat_shaders::params::PAGE;
 use carat_shaders::scales_of;
 
 /// Index of a buffer in [`Plan::buffers`].
@@ -252,15 +253,23 @@ impl Plan {
     /// matrix without padding, the gains of the norms, and of the embedding one row. A tensor that two steps
     /// read counts twice, as a tied head does beside the embedding's row.
     pub fn decode_weight_bytes(&self) -> u64 {
+        let mut embedded = false;
+        let bytes = |step: &Step| match &step.op {
+            // Of an embedding in parts only one holds the token's row.
+            Op::EmbedRow(..) if std::mem::replace(&mut embedded, true) => 0,
+            _ => self.weight_bytes(step),
+        };
+        self.steps.iter().map(bytes).sum()
+    }
+
+    /// Bytes of weights that a step reads for one row, counted as [`Plan::decode_weight_bytes`] does.
+    pub fn weight_bytes(&self, step: &Step) -> u64 {
         let row = |groups: u32, shift: u32, e: &Encoding| {
             // A tile's share: ternary cells have half a byte a row that is not whole.
             let codes = u64::from(groups) * e.cell_bytes() as u64 / TILE_ROWS as u64;
             codes + u64::from(scales_of(groups, shift)) + 4
         };
-        let mut embedded = false;
-        let bytes = |step: &Step| match &step.op {
-            // Of an embedding in parts only one holds the token's row.
-            Op::EmbedRow(..) if std::mem::replace(&mut embedded, true) => 0,
+        match &step.op {
             Op::EmbedRow(p, e) => row(p.groups, p.scale_shift, e),
             Op::LinearTile(p, e) => u64::from(p.part_rows) * row(p.groups, p.scale_shift, e),
             _ => {
@@ -269,8 +278,7 @@ impl Plan {
                 let read = step.bindings.iter().filter(in_file);
                 read.map(|b| self.buffers[b.0].words * 4).sum()
             }
-        };
-        self.steps.iter().map(bytes).sum()
+        }
     }
 
     /// Bytes of all buffers that a device allocates beside the weights.
