@@ -65,7 +65,8 @@ async function processor() {
     assert.ok(found.phases.includes("download"), `${found.phases}`);
     assert.equal(found.last.loaded, found.info.bytes);
     assert.equal(found.info.name, "facet-6m");
-    assert.ok(found.info.card.perplexity > 1 && found.info.hasTemplate);
+    assert.ok(found.info.hasTemplate);
+    assert.equal(found.info.card?.perplexity ?? null, expected.perplexity);
   });
 
   await check("64 tokens as the native engine: greedy, seeded", async () => {
@@ -145,7 +146,11 @@ async function processor() {
     const result = await page.evaluate(async ([u, t]) => (await load(u), ask(t, { temperature: 0 })), [url(`?cut=${cut}`), expected.prompt]);
     same(result, expected.greedy);
     const starts = requests(`?cut=${cut}`).map((r) => r.start);
-    assert.ok(starts.length > 2 && starts.every((s, i) => s === i * cut), `${cut}: ${starts}`);
+    // What was on its way when the connection ended is lost with it; nothing that arrived is asked for again.
+    const goes = (s, i) => i === 0 || (s >= starts[i - 1] && s <= starts[i - 1] + cut);
+    assert.ok(starts.length > 2 && starts[0] === 0 && starts.every(goes), `${cut}: ${starts}`);
+    const asked = new Set(starts).size;
+    assert.ok(asked > 2 && starts.length - asked < asked, `${cut}: ${starts}`);
     return `${starts.length} connections of ${cut} bytes`;
   });
 

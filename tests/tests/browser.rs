@@ -70,6 +70,7 @@ fn expected(file: &Path) -> Value {
         "file": file,
         "bytes": model.len(),
         "prompt": PROMPT,
+        "perplexity": model.card().unwrap().map(|c| c.figures.ppl),
         "hello": tokenizer.encode("Hello there", false),
         "greedy": native(&model, &prompt, greedy.clone(), 64),
         "chat": native(&model, &chat, greedy, 8),
