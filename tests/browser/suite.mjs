@@ -1,7 +1,9 @@
 // The package in headless Chromium: `suite.mjs NPM_DIRECTORY EXPECTED.json [cpu|gpu]`, where the JSON has the path of a Carat file and
 // what the native engine gives for it. Prints a line a check; ends with 1 if one fails.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { launch } from "./launch.mjs";
 import { serve } from "./server.mjs";
@@ -63,7 +65,8 @@ async function processor() {
     assert.ok(found.phases.includes("download"), `${found.phases}`);
     assert.equal(found.last.loaded, found.info.bytes);
     assert.equal(found.info.name, "facet-6m");
-    assert.ok(found.info.card.perplexity > 1 && found.info.hasTemplate);
+    assert.ok(found.info.hasTemplate);
+    assert.equal(found.info.card?.perplexity ?? null, expected.perplexity);
   });
 
   await check("64 tokens as the native engine: greedy, seeded", async () => {
@@ -143,7 +146,11 @@ async function processor() {
     const result = await page.evaluate(async ([u, t]) => (await load(u), ask(t, { temperature: 0 })), [url(`?cut=${cut}`), expected.prompt]);
     same(result, expected.greedy);
     const starts = requests(`?cut=${cut}`).map((r) => r.start);
-    assert.ok(starts.length > 2 && starts.every((s, i) => s === i * cut), `${cut}: ${starts}`);
+    // What was on its way when the connection ended is lost with it; nothing that arrived is asked for again.
+    const goes = (s, i) => i === 0 || (s >= starts[i - 1] && s <= starts[i - 1] + cut);
+    assert.ok(starts.length > 2 && starts[0] === 0 && starts.every(goes), `${cut}: ${starts}`);
+    const asked = new Set(starts).size;
+    assert.ok(asked > 2 && starts.length - asked < asked, `${cut}: ${starts}`);
     return `${starts.length} connections of ${cut} bytes`;
   });
 
@@ -192,6 +199,31 @@ async function processor() {
     const both = [page, other].map((p) => p.evaluate(async ([u, t]) => (await load(u), ask(t, { temperature: 0 })), [url("?tabs"), expected.prompt]));
     for (const result of await Promise.all(both)) same(result, expected.greedy);
     assert.equal(requests("?tabs").length, 1);
+  });
+
+  await check("the packed package in an empty project runs ten lines", async () => {
+    const project = mkdtempSync(path.join(os.tmpdir(), "carat-pack-"));
+    try {
+      const [{ filename }] = JSON.parse(execFileSync("npm", ["pack", "--json", "--pack-destination", project, npm], { stdio: ["ignore", "pipe", "ignore"] }));
+      writeFileSync(path.join(project, "package.json"), "{}");
+      execFileSync("npm", ["install", "--offline", "--no-fund", "--no-audit", `./${filename}`], { cwd: project, stdio: "ignore" });
+      writeFileSync(path.join(project, "index.html"), `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><pre id="out"></pre>
+<script type="module">
+import { Carat } from "./node_modules/carat-web/index.js";
+const model = await Carat.load("/models/${path.basename(expected.file)}", { device: "cpu", cache: "none" });
+const answer = model.generate(${JSON.stringify(expected.prompt)}, { temperature: 0, maxTokens: 64 });
+for await (const { text } of answer) out.append(text);
+globalThis.result = await answer.result;
+globalThis.ready = true;
+</script>`);
+      const site = await serve({ "/": project, "/models/": path.dirname(expected.file) });
+      const example = await browser.page(`${site.origin}/index.html`);
+      same(await example.evaluate(() => globalThis.result), expected.greedy);
+      site.close();
+      return filename;
+    } finally {
+      rmSync(project, { recursive: true, force: true });
+    }
   });
   await browser.close();
 }

@@ -4,7 +4,8 @@
 use carat::sample::Params;
 use carat::template::{ChatTemplate, Clock, Message, chat_ids};
 use carat::{
-    DeviceChoice, GenerateOptions, Generation, Model, Session, SessionOptions, Verify, generate,
+    DeviceChoice, Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify,
+    generate,
 };
 use carat_tests::drivers;
 use carat_tests::facet;
@@ -32,9 +33,8 @@ fn native(model: &Arc<Model>, prompt: &[u32], sampling: Params, max_tokens: usiz
         sampling,
         ..GenerateOptions::default()
     };
-    let run = generate(&mut session, prompt, &options, &mut |_| {
-        ControlFlow::Continue(())
-    });
+    let mut watch = |_: Event<'_>| ControlFlow::Continue(());
+    let run = generate(&mut session, prompt, &options, &mut watch);
     let Generation {
         ids, logits_hash, ..
     } = pollster::block_on(run).unwrap();
@@ -70,6 +70,7 @@ fn expected(file: &Path) -> Value {
         "file": file,
         "bytes": model.len(),
         "prompt": PROMPT,
+        "perplexity": model.card().unwrap().map(|c| c.figures.ppl),
         "hello": tokenizer.encode("Hello there", false),
         "greedy": native(&model, &prompt, greedy.clone(), 64),
         "chat": native(&model, &chat, greedy, 8),

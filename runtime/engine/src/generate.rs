@@ -119,11 +119,8 @@ pub async fn generate_constrained(
 ) -> Result<Generation, GenerateError> {
     let mut generator = Generator::new(session, prompt, options, constraint.is_some())?;
     loop {
-        let constraint = match &mut constraint {
-            Some(c) => Some(&mut **c),
-            None => None,
-        };
-        let event = match generator.step(session, constraint).await? {
+        let follow = constraint.as_deref_mut();
+        let event = match generator.step(session, follow).await? {
             Step::Prompt { done, total } => watch(Event::Prompt { done, total }),
             Step::Token { id, text, metrics } => watch(Event::Token {
                 id,

@@ -102,10 +102,7 @@ impl Engine {
     /// can be taken again: see [`Engine::move_to`].
     pub async fn step(&mut self) -> Result<JsValue, JsValue> {
         let run = self.run.as_mut().ok_or_else(no_run)?;
-        let constraint = match &mut run.constraint {
-            Some(c) => Some(&mut **c),
-            None => None,
-        };
+        let constraint = run.constraint.as_deref_mut();
         let (work, begun) = (self.session.work(), js_sys::Date::now());
         let step = run.generator.step(&mut self.session, constraint).await;
         let took = js_sys::Date::now() - begun;
@@ -135,10 +132,7 @@ impl Engine {
     /// The generation that has ended.
     pub fn finish(&mut self) -> Result<JsValue, JsValue> {
         let mut run = self.run.take().ok_or_else(no_run)?;
-        let constraint = match &mut run.constraint {
-            Some(c) => Some(&mut **c),
-            None => None,
-        };
+        let constraint = run.constraint.as_deref_mut();
         let (mut generation, tail) = run.generator.finish(constraint);
         if run.fills && generation.reason == StopReason::Length {
             generation.reason = StopReason::Context;
