@@ -73,6 +73,8 @@ export async function browser({ flags = GPU, ...context } = {}) {
     permissions: ['clipboard-read', 'clipboard-write'],
     ...context,
   });
+  // A machine that builds beside the tests is slow; what hangs still fails.
+  opened.setDefaultTimeout(120_000);
   const problems = [];
   opened.on('weberror', (e) => problems.push(`error: ${e.error().stack}`));
   opened.on('console', (m) => m.type() === 'error' && problems.push(`console: ${m.text()}`));
