@@ -34,11 +34,21 @@ async function fresh(b, url) {
   return page;
 }
 
-/** Sends a text and waits for the end of the answer. */
+/** Sends a text and waits for the end of the answer, which may be over between two looks at the page: it is watched. */
 async function told(page, text) {
+  await page.evaluate(() => {
+    const stop = document.querySelector('#stop');
+    let begun = false;
+    window.answered = new Promise((resolve, reject) => {
+      setTimeout(() => reject(new Error('no answer has ended')), 120_000);
+      new MutationObserver(() => {
+        if (!stop.hidden) begun = true;
+        else if (begun) resolve();
+      }).observe(stop, { attributes: true, attributeFilter: ['hidden'] });
+    });
+  });
   await send(page, text);
-  await page.waitForSelector('#stop:not([hidden])');
-  await page.waitForSelector('#stop', { state: 'hidden', ...SLOW });
+  await page.evaluate(() => window.answered);
   const bad = page.locator('.notice.bad');
   if ((await bad.count()) > 0) throw new Error(await bad.first().textContent());
 }
