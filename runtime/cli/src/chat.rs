@@ -6,11 +6,12 @@ mod lines;
 
 use crate::args::ChatArgs;
 use crate::prompt::{self, Template};
+use crate::relay::Relay;
 use crate::values::Length;
 use crate::{cache, input, interrupt, memory, sampling, term};
 use anyhow::{Context, Result, anyhow};
 use carat::text::StopReason;
-use carat::{Event, GenerateOptions, Session, SessionOptions, Verify, generate};
+use carat::{Event, GenerateOptions, SessionOptions, Verify};
 use command::{HELP, Line};
 use conversation::Exchange;
 pub use conversation::{Conversation, Prompter};
@@ -28,7 +29,7 @@ const PLAIN_LENGTH: usize = 128;
 
 /// A running chat.
 struct Chat<'a> {
-    session: Session,
+    relay: Relay,
     prompter: Prompter<'a>,
     options: GenerateOptions,
     /// Positions; the session's are whole pages.
@@ -88,8 +89,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
     };
     let session_options = memory::fitted(session_options, &model).with_context(shown)?;
     let context = session_options.context;
-    let session =
-        pollster::block_on(Session::new(model.clone(), &session_options)).with_context(shown)?;
+    let relay = Relay::open(model.clone(), &session_options).with_context(shown)?;
     let mut lines = Lines::new()?;
     if !prompter.has_template() {
         term::note(
@@ -100,11 +100,11 @@ pub fn run(args: ChatArgs) -> Result<()> {
     if lines.interactive() {
         term::note(&format!(
             "[{}, {context} positions; /help lists commands, Ctrl-C stops an answer]",
-            term::clip(&session.device(), 40)
+            term::clip(&relay.device(), 60)
         ));
     }
     let mut chat = Chat {
-        session,
+        relay,
         prompter,
         options,
         context: context as usize,
@@ -200,10 +200,11 @@ impl Chat<'_> {
     fn answer(&mut self) -> Result<()> {
         let ids = self.prompt()?;
         // The cache holds what was computed already, as far as it is the same.
-        let cached = self.session.tokens();
+        let session = self.relay.session();
+        let cached = session.tokens();
         let same = cached.iter().zip(&ids).take_while(|(a, b)| a == b).count();
         let kept = same.min(ids.len().saturating_sub(1));
-        self.session.truncate(kept);
+        session.truncate(kept);
         let free = self.context.saturating_sub(ids.len());
         let mut options = self.options.clone();
         // The last token needs no position of its own.
@@ -223,12 +224,9 @@ impl Chat<'_> {
             }
             ControlFlow::Continue(())
         };
-        let done = pollster::block_on(generate(
-            &mut self.session,
-            &ids[kept..],
-            &options,
-            &mut watch,
-        ));
+        let done = self
+            .relay
+            .generate(&ids[kept..], &options, None, &mut watch);
         if let Some(e) = failed {
             return Err(e);
         }
@@ -252,6 +250,9 @@ impl Chat<'_> {
                 ));
             }
             _ => {}
+        }
+        if let Some(news) = self.relay.take_news() {
+            term::note(&format!("[{news}]"));
         }
         if let Some(last) = self.talk.exchanges.last_mut() {
             last.answer = done.text;

@@ -2,11 +2,12 @@
 
 use crate::args::DemoArgs;
 use crate::failure::Interrupted;
+use crate::relay::Relay;
 use crate::term::{self, Bar};
 use crate::{chart, convert, eval, interrupt, logits, run};
 use anyhow::{Context, Result, bail};
 use carat::sample::Params;
-use carat::{GenerateOptions, Model, Session, SessionOptions, Verify};
+use carat::{GenerateOptions, Model, SessionOptions, Verify};
 use carat_converter::convert::{Options, Summary};
 use carat_converter::eval::Quality;
 use carat_converter::source::Checkpoint;
@@ -120,7 +121,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         threads: args.place.threads,
         ..SessionOptions::default()
     };
-    let mut session = pollster::block_on(Session::new(model, &session_options))?;
+    let mut relay = Relay::open(model, &session_options)?;
     show(format!(
         "\n{} in integers, seed {SEED}\n\n{}",
         term::paint("1", "A story"),
@@ -134,7 +135,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         },
         ..GenerateOptions::default()
     };
-    let (generation, timings) = run::stream(&mut session, &ids, &options, !args.json)?;
+    let (generation, timings) = run::stream(&mut relay, &ids, &options, !args.json)?;
     if args.json {
         term::print_json(&Report {
             source_bytes: whole,
@@ -143,11 +144,11 @@ pub fn run(args: DemoArgs) -> Result<()> {
             prompt: PROMPT,
             text: &generation.text,
             logits_hash: &generation.logits_hash,
-            device: session.device(),
+            device: relay.session().device(),
             total_seconds: term::ms(start) / 1e3,
         })?;
     } else {
-        run::summary(&timings, &generation, &session.device());
+        run::summary(&timings, &generation, &mut relay);
         term::note(&format!(
             "[demo took {:.1} s] Now your own: carat convert CHECKPOINT -o model.gguf",
             term::ms(start) / 1e3

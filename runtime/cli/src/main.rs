@@ -26,6 +26,7 @@ mod memory;
 mod metrics;
 mod page;
 mod prompt;
+mod relay;
 mod run;
 mod sampling;
 mod svg;

@@ -39,6 +39,8 @@ pub struct Entry {
     cache: u64,
     work: u64,
     total: u64,
+    /// While the CPU answers and a GPU is made ready: what both take.
+    beside_gpu: u64,
 }
 
 /// What the model takes by the length of the context, with the options of `carat run` and every core.
@@ -62,12 +64,14 @@ pub fn account(model: &Model) -> Result<Vec<Entry>> {
             Err(e) => return Err(anyhow!(e)),
         };
         let m: Memory = plan.memory(options.cpu_threads());
+        let gpu = options.gpu_memory(model).map_err(|e| anyhow!(e))?;
         entries.push(Entry {
             context: plan.extent.context,
             weights: m.weights,
             cache: m.cache,
             work: m.work,
             total: m.total(),
+            beside_gpu: m.total() + gpu.total(),
         });
     }
     Ok(entries)
@@ -76,15 +80,14 @@ pub fn account(model: &Model) -> Result<Vec<Entry>> {
 /// The account for a person.
 pub fn table(entries: &[Entry]) -> String {
     let mut out = format!(
-        "\n  {:>8}  {:>11}  {:>11}  {:>11}  {:>11}\n",
-        "context", "weights", "KV cache", "work", "in all"
+        "\n  {:>8}  {:>11}  {:>11}  {:>11}  {:>11}  {:>11}\n",
+        "context", "weights", "KV cache", "work", "in all", "and a GPU"
     );
     for e in entries {
-        let [weights, cache, work, total] = [e.weights, e.cache, e.work, e.total].map(term::bytes);
-        out += &format!(
-            "  {:>8}  {weights:>11}  {cache:>11}  {work:>11}  {total:>11}\n",
-            e.context
-        );
+        let columns = [e.weights, e.cache, e.work, e.total, e.beside_gpu].map(term::bytes);
+        let columns = columns.map(|c| format!("  {c:>11}"));
+        out += &format!("  {:>8}{}\n", e.context, columns.concat());
     }
-    out + "\n  weights are the file's: mapped on the CPU, copied by a GPU\n"
+    out + "\n  weights are the file's: mapped on the CPU, copied by a GPU. The last column is what both\n  \
+           take while the CPU answers and a GPU is made ready; a limit below it has one at a time.\n"
 }

@@ -4,15 +4,13 @@ use crate::args::RunArgs;
 use crate::chat::{Conversation, Prompter};
 use crate::failure::{Interrupted, Usage};
 use crate::metrics::{DEFAULT_TOP, Entry, Lines};
+use crate::relay::{Relay, Share};
 use crate::values::Length;
 use crate::{cache, follow, input, interrupt, memory, prompt, sampling, term};
 use anyhow::{Context, Result};
 use carat::sample::{Constraint, TokenMetrics};
 use carat::text::StopReason;
-use carat::{
-    Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify,
-    generate_constrained,
-};
+use carat::{Event, GenerateOptions, Generation, Model, SessionOptions, Verify};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -36,7 +34,12 @@ struct Report<'a> {
     logprobs: Option<&'a [Entry]>,
     logits_hash: &'a str,
     timings: &'a Timings,
+    /// The device that would choose the next token.
     device: String,
+    /// How many tokens each chose, in order.
+    devices: Vec<Share>,
+    /// Why the last of them.
+    device_reason: &'a str,
     seed: u64,
     /// Elements of the residual stream that left its range; 0 for a sound model.
     saturations: u32,
@@ -106,8 +109,7 @@ pub fn run(args: RunArgs) -> Result<()> {
     // The last token needs no position of its own.
     let fills = options.max_tokens > free.saturating_add(1);
     options.max_tokens = options.max_tokens.min(free.saturating_add(1));
-    let mut session =
-        pollster::block_on(Session::new(model.clone(), &session_options)).with_context(shown)?;
+    let mut relay = Relay::open(model.clone(), &session_options).with_context(shown)?;
     let load_ms = term::ms(start);
 
     interrupt::install();
@@ -125,7 +127,7 @@ pub fn run(args: RunArgs) -> Result<()> {
     };
     let follow = guide.as_mut().map(|g| g as &mut dyn Constraint);
     let (mut generation, mut timings) = stream_constrained(
-        &mut session,
+        &mut relay,
         &prompt_ids,
         &options,
         follow,
@@ -137,13 +139,14 @@ pub fn run(args: RunArgs) -> Result<()> {
     }
     follow::warn_incomplete(&generation);
     timings.load_ms = load_ms;
-    let (saturations, _) = pollster::block_on(session.residual_stats())?;
+    let (saturations, _) = pollster::block_on(relay.session().residual_stats())?;
     if saturations > 0 {
         term::warn(&format!(
             "{saturations} sums left the range of the residual stream; the text may suffer"
         ));
     }
     if args.json {
+        let devices = relay.take_shares();
         term::print_json(&Report {
             prompt_ids: &prompt_ids,
             ids: &generation.ids,
@@ -153,12 +156,14 @@ pub fn run(args: RunArgs) -> Result<()> {
             logprobs: args.logprobs.is_some().then_some(&entries),
             logits_hash: &generation.logits_hash,
             timings: &timings,
-            device: session.device(),
+            device: relay.session().device(),
+            devices,
+            device_reason: relay.reason(),
             seed: args.sampling.seed,
             saturations,
         })?;
     } else {
-        summary(&timings, &generation, &session.device());
+        summary(&timings, &generation, &mut relay);
     }
     if interrupt::requested() {
         return Err(Interrupted("; the text above is what there is".into()).into());
@@ -168,18 +173,18 @@ pub fn run(args: RunArgs) -> Result<()> {
 
 /// Generates; shows the text while it comes where `show` is set, and ends it with a line break.
 pub fn stream(
-    session: &mut Session,
+    relay: &mut Relay,
     prompt: &[u32],
     options: &GenerateOptions,
     show: bool,
 ) -> Result<(Generation, Timings)> {
-    stream_constrained(session, prompt, options, None, &mut |_| Ok(()), show)
+    stream_constrained(relay, prompt, options, None, &mut |_| Ok(()), show)
 }
 
 /// [`stream`] under a constraint; `record` gets the metrics, if the options ask for some, and ends the
 /// generation by failing.
 pub fn stream_constrained(
-    session: &mut Session,
+    relay: &mut Relay,
     prompt: &[u32],
     options: &GenerateOptions,
     constraint: Option<&mut dyn Constraint>,
@@ -208,9 +213,7 @@ pub fn stream_constrained(
         }
         ControlFlow::Continue(())
     };
-    let generation = pollster::block_on(generate_constrained(
-        session, prompt, options, constraint, &mut watch,
-    ))?;
+    let generation = relay.generate(prompt, options, constraint, &mut watch)?;
     if let Some(e) = failed {
         return Err(e);
     }
@@ -235,18 +238,26 @@ pub fn stream_constrained(
     Ok((generation, timings))
 }
 
-/// One or two lines about what happened, on stderr.
-pub fn summary(timings: &Timings, generation: &Generation, device: &str) {
+/// A line or two about what happened, on stderr.
+pub fn summary(timings: &Timings, generation: &Generation, relay: &mut Relay) {
     let rate = |r: Option<f64>| r.map_or(String::new(), |r| format!(" at {r:.1}/s"));
+    let shares = relay.take_shares();
+    let devices: Vec<String> = match &shares[..] {
+        [] | [_] => vec![term::clip(&relay.session().device(), 32)],
+        several => several.iter().map(Share::show).collect(),
+    };
     term::note(&format!(
         "\n[{}] prompt {} tokens{}, text {} tokens{}, ended by {}",
-        term::clip(device, 32),
+        devices.join(", "),
         timings.prompt_tokens,
         rate(timings.prompt_tps),
         timings.generated_tokens,
         rate(timings.generate_tps),
         generation.reason.name(),
     ));
+    if relay.had_a_choice() {
+        term::note(&format!("[{}]", relay.reason()));
+    }
 }
 
 /// What the model goes on from.

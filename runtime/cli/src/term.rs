@@ -3,12 +3,14 @@
 use crate::failure::OutputClosed;
 use crate::interrupt;
 use anyhow::Context;
+use carat::Loading;
 use carat_converter::progress::Progress;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
@@ -149,6 +151,18 @@ impl Bar {
         Self::styled(title, parts, false)
     }
 
+    /// A bar for a GPU that is made ready, which reads its counters by itself.
+    pub fn loading(device: &str, loading: Arc<Loading>) -> Self {
+        let this = Self::styled(&format!("{device} is made ready"), Vec::new(), false);
+        let counters = move |_: &ProgressState, to: &mut dyn std::fmt::Write| {
+            let _ = write!(to, "{}", counted(&loading));
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {counters}  {wide_msg}") {
+            this.bar.set_style(style.with_key("counters", counters));
+        }
+        this
+    }
+
     fn styled(title: &str, stages: Vec<(u64, String)>, speed: bool) -> Self {
         interrupt::install();
         let bar = ProgressBar::new(1);
@@ -201,6 +215,16 @@ impl Progress for Bar {
 
     fn cancelled(&self) -> bool {
         interrupt::requested()
+    }
+}
+
+/// How far a GPU is.
+fn counted(loading: &Loading) -> String {
+    let ((uploaded, of), (ready, pipelines)) = (loading.bytes(), loading.pipelines());
+    let uploaded = format!("{} of {} uploaded", bytes(uploaded), bytes(of));
+    match ready {
+        0 => uploaded,
+        n => format!("{uploaded}, {n} of {pipelines} kernels compiled"),
     }
 }
 

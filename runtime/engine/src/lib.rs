@@ -22,6 +22,8 @@ pub mod template;
 pub mod text;
 
 pub use error::Error;
+#[cfg(feature = "gpu")]
+pub use exec::gpu::Loading;
 pub use generate::{
     Event, GenerateError, GenerateOptions, Generation, Generator, Step, generate,
     generate_constrained,

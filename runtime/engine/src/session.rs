@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::exec::cpu::CpuExecutor;
 use crate::exec::{Batch, Executor};
 use crate::model::Model;
-use crate::plan::{Extent, Plan, Row};
-use carat_shaders::params::RESULT_WORDS;
+use crate::plan::{Extent, Memory, Plan, Row};
+use carat_shaders::params::{RESULT_WORDS, STATS_WORDS};
 use std::sync::Arc;
 
 /// Where to run.
@@ -91,6 +91,23 @@ impl SessionOptions {
             Some(limit) => Plan::within(spec, directory, extent, self.cpu_threads(), limit),
             None => Plan::new(spec, directory, extent),
         }
+    }
+
+    /// What such a session takes on the CPU.
+    ///
+    /// Errors: as [`SessionOptions::plan`].
+    pub fn memory(&self, model: &Model) -> Result<Memory, Error> {
+        Ok(self.plan(model)?.memory(self.cpu_threads()))
+    }
+
+    /// What it takes on a GPU: the device's, and the system's while it is filled.
+    ///
+    /// Errors: as [`SessionOptions::plan`].
+    #[cfg(feature = "gpu")]
+    pub fn gpu_memory(&self, model: &Model) -> Result<Memory, Error> {
+        let mut memory = self.plan_by(model, GPU_BATCH)?.memory(0);
+        memory.work += crate::exec::gpu::STAGED_BYTES;
+        Ok(memory)
     }
 
     /// Threads that the CPU executor has.
@@ -228,6 +245,38 @@ impl Session {
         self.forward(tokens, none, &mut |_| ()).await
     }
 
+    /// Runs the pass of one more token, as many positions after the cache's start as if it held `used`, and forgets it:
+    /// for measuring how long a token takes there. No later result depends on it.
+    ///
+    /// Errors: a device's failure.
+    pub async fn rehearse(&mut self, used: usize) -> Result<(), Error> {
+        let last = self.context().saturating_sub(1) as usize;
+        let row = Row {
+            token: 0,
+            // Behind what the cache holds: a token there writes it anew before it reads it.
+            position: used.max(self.tokens.len()).min(last) as u32,
+            sequence: 0,
+        };
+        let batch = Batch {
+            rows: &[row],
+            outputs: &[0],
+        };
+        if self.tokens.len() > last {
+            return Ok(());
+        }
+        let stats = self
+            .executor
+            .read(self.plan.stats, STATS_WORDS.into())
+            .await?;
+        for range in self.submissions.cut(&self.plan, 1) {
+            self.executor.run(&self.plan, batch, range).await?;
+        }
+        self.executor
+            .read(self.plan.results, RESULT_WORDS.into())
+            .await?;
+        self.executor.write(self.plan.stats, &stats)
+    }
+
     /// Appends `tokens` and gives `sink` the wanted outputs in order of position.
     ///
     /// Errors: a token outside the vocabulary, a full context, a device's failure. After an error the
@@ -330,7 +379,10 @@ impl Session {
 
     /// (saturated elements of the residual stream, its largest magnitude in units of the stream).
     pub async fn residual_stats(&mut self) -> Result<(u32, u32), Error> {
-        let stats = self.executor.read(self.plan.stats, 2).await?;
+        let stats = self
+            .executor
+            .read(self.plan.stats, STATS_WORDS.into())
+            .await?;
         Ok((
             stats.first().copied().unwrap_or(0),
             stats.get(1).copied().unwrap_or(0),

@@ -253,7 +253,10 @@ impl Upload {
     /// Copies a file in memory.
     pub async fn put_all(&mut self, weights: &Weights) -> Result<(), JsValue> {
         let model = weights.model.clone();
-        self.delivery.put_all(&model).await.map_err(error::engine)
+        self.delivery
+            .put_all(&model, false)
+            .await
+            .map_err(error::engine)
     }
 
     /// Compiles the kernels.

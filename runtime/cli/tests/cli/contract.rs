@@ -47,6 +47,13 @@ fn run_reports() {
     assert_eq!(a["seed"], 0);
     assert_eq!(a["saturations"], 0);
     assert!(a["device"].as_str().unwrap().contains("cpu"));
+    let shares = a["devices"].as_array().unwrap();
+    assert_eq!(shares.len(), 1);
+    assert_eq!(
+        (&shares[0]["device"], &shares[0]["tokens"]),
+        (&a["device"], &Value::from(8))
+    );
+    assert_eq!(a["device_reason"], "it was asked for");
     for key in [
         "load_ms",
         "prompt_ms",

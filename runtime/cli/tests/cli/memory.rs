@@ -29,6 +29,12 @@ fn the_account_grows_with_the_context() {
     }
     let parts = ["weights", "cache", "work"].map(|k| of(&entries[0], k));
     assert_eq!(parts.iter().sum::<u64>(), of(&entries[0], "total"));
+    for entry in &entries {
+        // A GPU has its own weights and cache, and smaller batches.
+        let [own, all] = ["total", "beside_gpu"].map(|k| of(entry, k));
+        let second = of(entry, "weights") + of(entry, "cache");
+        assert!(all > own + second, "{entry}");
+    }
     let size = std::fs::metadata(model()).unwrap().len();
     assert!(of(&entries[0], "weights") < size);
     let text = carat().arg("inspect").arg(model()).arg("--memory").output();

@@ -254,6 +254,13 @@ impl CpuExecutor {
             .collect()
     }
 
+    /// Writes the first words of a buffer that is not in the file.
+    pub(super) fn write(&mut self, buffer: BufferId, words: &[u32]) {
+        let memory = &mut self.memory[buffer.0];
+        let n = words.len().min(memory.len());
+        memory[..n].copy_from_slice(&words[..n]);
+    }
+
     /// What runs the twins.
     pub fn device(&self) -> String {
         #[cfg(feature = "threads")]

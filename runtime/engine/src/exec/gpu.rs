@@ -1,17 +1,19 @@
 //! The wgpu executor: buffers, pipelines and bind groups are made once; a pass is one submission.
 
 mod kernels;
+mod loading;
 mod upload;
 
-pub use upload::Upload;
+pub use loading::Loading;
+pub use upload::{STAGED_BYTES, Upload};
 
 use super::Batch;
 use crate::device::{Gpu, Tuning};
 use crate::error::Error;
 use crate::model::Model;
 use crate::plan::{BufferId, Op, Plan, Rows, Step};
-use carat_format::Encoding;
 use carat_shaders::{Access, Kernel, grid, kernel};
+use loading::pipeline_key;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -36,6 +38,7 @@ struct Pipeline {
 /// Everything that a plan needs on one device.
 pub struct GpuExecutor {
     gpu: Gpu,
+    loading: Arc<Loading>,
     buffers: Vec<wgpu::Buffer>,
     pipelines: Vec<Pipeline>,
     steps: Vec<Dispatch>,
@@ -56,15 +59,17 @@ impl GpuExecutor {
     ///
     /// Errors: the device refuses an allocation or a kernel, a tensor lies outside the file.
     pub async fn new(model: &Arc<Model>, plan: &Plan, gpu: Gpu) -> Result<Self, Error> {
-        let mut upload = Upload::begin(plan, gpu).await?;
-        upload.put_all(model).await?;
+        let mut upload = Upload::begin(plan, gpu, Arc::default()).await?;
+        // The device has its copy, and nobody else reads the file.
+        upload.put_all(model, true).await?;
         upload.finish(plan).await
     }
 
     /// The buffers of a plan, not yet filled.
-    async fn with_buffers(plan: &Plan, gpu: Gpu) -> Result<Self, Error> {
+    async fn with_buffers(plan: &Plan, gpu: Gpu, loading: Arc<Loading>) -> Result<Self, Error> {
         let mut this = Self {
             gpu,
+            loading,
             buffers: Vec::with_capacity(plan.buffers.len()),
             pipelines: Vec::new(),
             steps: Vec::with_capacity(plan.steps.len()),
@@ -87,7 +92,7 @@ impl GpuExecutor {
     /// Compiles what the plan's steps need and runs each kernel once.
     async fn ready(mut self, plan: &Plan) -> Result<Self, Error> {
         self.prepare(plan).await?;
-        self.warm(plan).await?;
+        self.gpu.idle().await?;
         self.gpu.check()?;
         Ok(self)
     }
@@ -132,7 +137,7 @@ impl GpuExecutor {
             .await?;
         self.gpu.queue.write_buffer(&uniforms, 0, &bytes);
 
-        let mut known: HashMap<(&str, Option<Encoding>), usize> = HashMap::new();
+        let mut known = HashMap::new();
         for (i, step) in plan.steps.iter().enumerate() {
             let x = groups_x(&step.op);
             if x > grid::MAX_GROUPS {
@@ -142,14 +147,15 @@ impl GpuExecutor {
                     grid::MAX_GROUPS
                 )));
             }
-            let key = (step.op.kernel(), step.op.encoding());
-            let pipeline = match known.get(&key) {
-                Some(p) => *p,
+            let key = pipeline_key(&step.op);
+            let (pipeline, first) = match known.get(&key) {
+                Some(p) => (*p, false),
                 None => {
+                    self.loading.check()?;
                     let built = self.compile(&step.op).await?;
                     self.pipelines.push(built);
                     known.insert(key, self.pipelines.len() - 1);
-                    self.pipelines.len() - 1
+                    (self.pipelines.len() - 1, true)
                 }
             };
             let layout = &self.pipelines[pipeline].layout;
@@ -157,7 +163,31 @@ impl GpuExecutor {
             let bind = || self.bind(layout, step, &uniforms, offset);
             let group = self.gpu.scoped(&step.label, bind).await?;
             self.steps.push(Dispatch { pipeline, group, x });
+            if first {
+                self.warm(i).await?;
+            }
         }
+        // Warming wrote to the statistics, which start at zero.
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.clear_buffer(&self.buffers[plan.stats.0], 0, None);
+        self.gpu.queue.submit([encoder.finish()]);
+        Ok(())
+    }
+
+    /// Drivers compile at the first dispatch: runs one row of a step. But for the statistics, what it writes is written
+    /// again before it is read.
+    async fn warm(&self, step: usize) -> Result<(), Error> {
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            let step = &self.steps[step];
+            pass.set_pipeline(&self.pipelines[step.pipeline].pipeline);
+            pass.set_bind_group(0, &step.group, &[]);
+            pass.dispatch_workgroups(1, 1, 1);
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.idle().await?;
+        self.loading.pipeline_ready();
         Ok(())
     }
 
@@ -213,25 +243,6 @@ impl GpuExecutor {
         self.gpu
             .scoped(&what, || compile(&self.gpu.device, kernel, &constants))
             .await
-    }
-
-    /// Drivers compile at the first dispatch: one row through each pipeline. What it writes is written
-    /// again before it is read, except for the statistics, which start at zero.
-    async fn warm(&mut self, plan: &Plan) -> Result<(), Error> {
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            for (i, pipeline) in self.pipelines.iter().enumerate() {
-                if let Some(step) = self.steps.iter().find(|s| s.pipeline == i) {
-                    pass.set_pipeline(&pipeline.pipeline);
-                    pass.set_bind_group(0, &step.group, &[]);
-                    pass.dispatch_workgroups(1, 1, 1);
-                }
-            }
-        }
-        encoder.clear_buffer(&self.buffers[plan.stats.0], 0, None);
-        self.gpu.queue.submit([encoder.finish()]);
-        self.gpu.idle().await
     }
 
     /// Runs the steps of `range`; their results are ready for a later [`GpuExecutor::read`].
@@ -346,6 +357,17 @@ impl GpuExecutor {
         buffer.unmap();
         self.gpu.check()?;
         Ok(result)
+    }
+
+    /// Writes the first words of a buffer, before whatever is submitted next.
+    ///
+    /// Errors: the device was lost or reported an error.
+    pub(super) fn write(&mut self, buffer: BufferId, words: &[u32]) -> Result<(), Error> {
+        let bytes = bytemuck::cast_slice(words);
+        self.gpu
+            .queue
+            .write_buffer(&self.buffers[buffer.0], 0, bytes);
+        self.gpu.check()
     }
 
     /// The device's name.

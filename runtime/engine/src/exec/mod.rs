@@ -75,6 +75,20 @@ impl Executor {
         }
     }
 
+    /// Writes the first words of a buffer that steps write.
+    ///
+    /// Errors: a lost device.
+    pub(crate) fn write(&mut self, buffer: BufferId, words: &[u32]) -> Result<(), Error> {
+        match self {
+            Executor::Cpu(e) => {
+                e.write(buffer, words);
+                Ok(())
+            }
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(e) => e.write(buffer, words),
+        }
+    }
+
     /// The device's name.
     pub fn device(&self) -> String {
         match self {

@@ -2,10 +2,10 @@
 
 use super::cut::Submissions;
 use super::{GPU_BATCH, Session, SessionOptions};
-use crate::device;
+use crate::device::{self, Gpu};
 use crate::error::Error;
 use crate::exec::Executor;
-use crate::exec::gpu::Upload;
+use crate::exec::gpu::{Loading, Upload};
 use crate::model::Model;
 use crate::plan::Plan;
 use std::sync::Arc;
@@ -28,8 +28,20 @@ impl Delivery {
                 available: "cpu".into(),
             });
         };
+        Self::on(model, options, gpu, Arc::default()).await
+    }
+
+    /// The same on a device that is open already; `loading` tells another thread how far it is, and takes its wish to end it.
+    ///
+    /// Errors: a context that cannot be held, a device that refuses; cancelled, as all that follows.
+    pub async fn on(
+        model: Arc<Model>,
+        options: &SessionOptions,
+        gpu: Gpu,
+        loading: Arc<Loading>,
+    ) -> Result<Self, Error> {
         let plan = options.plan_by(&model, GPU_BATCH)?;
-        let upload = Upload::begin(&plan, gpu).await?;
+        let upload = Upload::begin(&plan, gpu, loading).await?;
         Ok(Self {
             model,
             plan,
@@ -44,11 +56,12 @@ impl Delivery {
         self.upload.put(offset, bytes).await
     }
 
-    /// Copies all of a file in memory to the device.
+    /// Copies all of a file in memory to the device. With `release` a mapped file's pages are given back: nobody reads
+    /// them beside.
     ///
     /// Errors: a tensor that is not there, a lost device.
-    pub async fn put_all(&mut self, model: &Model) -> Result<(), Error> {
-        self.upload.put_all(model).await
+    pub async fn put_all(&mut self, model: &Model, release: bool) -> Result<(), Error> {
+        self.upload.put_all(model, release).await
     }
 
     /// Compiles the kernels and opens the session.

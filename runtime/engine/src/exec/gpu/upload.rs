@@ -1,15 +1,16 @@
 //! Weights on their way to the device: a whole file at once, or its bytes as they arrive.
 
-use super::GpuExecutor;
+use super::{GpuExecutor, Loading};
 use crate::device::Gpu;
 use crate::error::Error;
 use crate::model::Model;
 use crate::plan::{Content, Plan};
+use std::sync::Arc;
 
 /// Bytes of one write to the device.
 const WRITE_BYTES: usize = 16 << 20;
-/// Bytes of writes that may be under way, which the driver holds a second time.
-const PENDING_BYTES: usize = 64 << 20;
+/// Bytes of writes that may be under way, which the system's memory holds meanwhile.
+pub const STAGED_BYTES: u64 = 64 << 20;
 
 /// A buffer whose content is in the file.
 struct Part {
@@ -29,12 +30,14 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Allocates the plan's buffers and writes those that do not come from the file.
+    /// Allocates the plan's buffers and writes those that do not come from the file. `loading` tells how far it is, and
+    /// ends it.
     ///
-    /// Errors: the device refuses an allocation.
-    pub async fn begin(plan: &Plan, gpu: Gpu) -> Result<Self, Error> {
+    /// Errors: the device refuses an allocation; cancelled.
+    pub async fn begin(plan: &Plan, gpu: Gpu, loading: Arc<Loading>) -> Result<Self, Error> {
+        loading.start(plan);
         let mut this = Self {
-            executor: GpuExecutor::with_buffers(plan, gpu).await?,
+            executor: GpuExecutor::with_buffers(plan, gpu, loading).await?,
             parts: Vec::new(),
             pending: 0,
         };
@@ -65,9 +68,10 @@ impl Upload {
         let target = &self.executor.buffers[buffer];
         for (i, chunk) in bytes.chunks(WRITE_BYTES).enumerate() {
             let at = at + (i * WRITE_BYTES) as u64;
+            self.executor.loading.check()?;
             gpu.queue.write_buffer(target, at, chunk);
             self.pending += chunk.len();
-            if self.pending >= PENDING_BYTES {
+            if self.pending as u64 >= STAGED_BYTES {
                 gpu.queue.submit([]);
                 gpu.idle().await?;
                 self.pending = 0;
@@ -76,10 +80,10 @@ impl Upload {
         Ok(())
     }
 
-    /// Copies every part from a file in memory.
+    /// Copies every part from a file in memory. With `release` a mapped file's pages need not stay there.
     ///
-    /// Errors: a tensor that is not there, a lost device.
-    pub async fn put_all(&mut self, model: &Model) -> Result<(), Error> {
+    /// Errors: a tensor that is not there, a lost device; cancelled.
+    pub async fn put_all(&mut self, model: &Model, release: bool) -> Result<(), Error> {
         for i in 0..self.parts.len() {
             let Part {
                 buffer,
@@ -90,8 +94,10 @@ impl Upload {
             let words = model.words(offset, bytes / 4);
             self.parts[i].arrived = words.len() as u64 * 4;
             self.write(buffer, 0, bytemuck::cast_slice(words)).await?;
-            // The device has its copy; the file's pages need not stay in memory.
-            model.release(offset, bytes);
+            self.executor.loading.uploaded(words.len() as u64 * 4);
+            if release {
+                model.release(offset, bytes);
+            }
         }
         Ok(())
     }
@@ -117,6 +123,7 @@ impl Upload {
             let (buffer, at) = (part.buffer, from - part.offset);
             let range = (from - offset) as usize..(to - offset) as usize;
             self.write(buffer, at, &bytes[range]).await?;
+            self.executor.loading.uploaded(to - from);
         }
         Ok(())
     }

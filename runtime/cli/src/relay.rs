@@ -1,0 +1,519 @@
+//! Which device answers: the CPU while a GPU is made ready, then the GPU, from one step of a generation to the next.
+//! Every device gives the same tokens, so the change does not show in a text.
+
+mod opening;
+
+use crate::interrupt;
+use crate::term::{self, Bar};
+use anyhow::Result;
+use carat::device::{self, Gpu};
+use carat::sample::Constraint;
+use carat::{
+    DeviceChoice, Error, Event, GenerateOptions, Generation, Generator, Model, Session,
+    SessionOptions, Step,
+};
+use opening::Opening;
+use pollster::block_on;
+use serde::Serialize;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Passes of each device that are timed before one is left aside; the least time of each counts.
+const TRIALS: usize = 3;
+
+/// Tokens that one device chose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Share {
+    device: String,
+    tokens: usize,
+}
+
+impl Share {
+    /// For a person.
+    pub fn show(&self) -> String {
+        let name = term::clip(&self.device, 32);
+        format!("{name}: {}", counted(self.tokens))
+    }
+}
+
+/// A GPU that does not answer yet.
+enum Waiting {
+    Opening(Opening),
+    /// Decided for; it holds some of the tokens.
+    Ready(Box<Session>),
+}
+
+/// The session that answers, and a GPU's that may go on from it.
+pub struct Relay {
+    session: Session,
+    waiting: Option<Waiting>,
+    /// The user named a GPU: it is not compared with the CPU.
+    asked: bool,
+    reason: String,
+    /// The reason compares devices, and has not been told yet.
+    decided: bool,
+    news: bool,
+    shares: Vec<Share>,
+}
+
+impl Relay {
+    /// Opens a session on the CPU and, where `options` ask for a GPU or leave that open and there is one, begins to make
+    /// the GPU's ready beside it. Where memory's limit does not allow both, only one is open at a time.
+    ///
+    /// Errors: as [`Session::new`].
+    pub fn open(model: Arc<Model>, options: &SessionOptions) -> Result<Self, Error> {
+        let Some(gpu) = block_on(device::choose(&options.device))? else {
+            let reason = match options.device {
+                DeviceChoice::Auto => "there is no GPU that can be used",
+                _ => "it was asked for",
+            };
+            return Self::on_cpu(model, options, reason.into());
+        };
+        let asked = options.device != DeviceChoice::Auto;
+        Self::beside(model, options, gpu, asked)
+    }
+
+    fn beside(
+        model: Arc<Model>,
+        options: &SessionOptions,
+        gpu: Gpu,
+        asked: bool,
+    ) -> Result<Self, Error> {
+        if let Some(limit) = options.memory_limit {
+            let both = options.memory(&model)?.total() + options.gpu_memory(&model)?.total();
+            if both > limit {
+                return Self::one_at_a_time(model, options, gpu, asked);
+            }
+        }
+        let reason = format!("{} was not ready before the end", gpu.adapter().name);
+        let mut relay = Self::on_cpu(model.clone(), options, reason)?;
+        let opening = Opening::start(model, options, gpu, false)?;
+        relay.waiting = Some(Waiting::Opening(opening));
+        relay.asked = asked;
+        Ok(relay)
+    }
+
+    fn on_cpu(model: Arc<Model>, options: &SessionOptions, reason: String) -> Result<Self, Error> {
+        Ok(Self::with(cpu(model, options)?, reason))
+    }
+
+    fn with(session: Session, reason: String) -> Self {
+        Self {
+            session,
+            waiting: None,
+            asked: true,
+            reason,
+            decided: false,
+            news: false,
+            shares: Vec::new(),
+        }
+    }
+
+    /// Measures the CPU, closes it and waits for the GPU.
+    fn one_at_a_time(
+        model: Arc<Model>,
+        options: &SessionOptions,
+        gpu: Gpu,
+        asked: bool,
+    ) -> Result<Self, Error> {
+        let name = gpu.adapter().name.clone();
+        let here = match asked {
+            true => None,
+            false => Some(trial(&mut cpu(model.clone(), options)?, 0)?),
+        };
+        let opened = Opening::start(model.clone(), options, gpu, true).and_then(Opening::wait);
+        let measured = opened.and_then(|mut gpu| {
+            let there = here.map(|_| trial(&mut gpu, 0)).transpose()?;
+            Ok((gpu, there))
+        });
+        let mut relay = match (measured, here) {
+            (Ok((gpu, there)), here) if there.zip(here).is_none_or(|(t, h)| t < h) => {
+                let reason = match there.zip(here) {
+                    Some((there, here)) => compared(&name, there, here),
+                    None => "the limit on memory does not allow the CPU beside it".into(),
+                };
+                Self::with(gpu, reason)
+            }
+            (Ok((gpu, there)), here) => {
+                drop(gpu);
+                let [there, here] = [there, here].map(Option::unwrap_or_default);
+                Self::on_cpu(model, options, compared(&name, there, here))?
+            }
+            (Err(e), Some(_)) if !matches!(e, Error::Cancelled) => {
+                Self::on_cpu(model, options, left_aside(&name, &e))?
+            }
+            (Err(e), _) => return Err(e),
+        };
+        relay.decided = true;
+        Ok(relay)
+    }
+
+    /// The session that answers.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// What answers, and what is made ready beside it.
+    pub fn device(&self) -> String {
+        match &self.waiting {
+            Some(Waiting::Opening(opening)) => {
+                format!(
+                    "{} until {} is ready",
+                    self.session.device(),
+                    opening.name()
+                )
+            }
+            _ => self.session.device(),
+        }
+    }
+
+    /// The tokens that each device chose since the last call, in order.
+    pub fn take_shares(&mut self) -> Vec<Share> {
+        std::mem::take(&mut self.shares)
+    }
+
+    /// Why the device that answers does.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Whether more than one device could answer.
+    pub fn had_a_choice(&self) -> bool {
+        self.waiting.is_some() || self.decided
+    }
+
+    /// What was decided since the last call.
+    pub fn take_news(&mut self) -> Option<&str> {
+        std::mem::take(&mut self.news).then_some(&self.reason)
+    }
+
+    fn decided(&mut self, reason: String) {
+        self.reason = reason;
+        (self.decided, self.news) = (true, true);
+    }
+
+    /// Continues the session with `prompt` and then with chosen tokens: see [`carat::generate_constrained`].
+    ///
+    /// Errors: as there; a GPU that was asked for cannot be used.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        options: &GenerateOptions,
+        mut constraint: Option<&mut dyn Constraint>,
+        watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Generation> {
+        let mut bar = self.bar();
+        let mut generator = Generator::new(&self.session, prompt, options, constraint.is_some())?;
+        loop {
+            self.hand_over()?;
+            let follow = constraint.as_deref_mut();
+            let event = match block_on(generator.step(&mut self.session, follow))? {
+                Step::Prompt { done, total } => watch(Event::Prompt { done, total }),
+                Step::Token { id, text, metrics } => {
+                    // A bar and the text may share a terminal.
+                    bar = None;
+                    self.count();
+                    watch(Event::Token {
+                        id,
+                        text: &text,
+                        metrics: metrics.as_ref(),
+                    })
+                }
+                Step::End => break,
+            };
+            if event.is_break() {
+                generator.cancel();
+            }
+        }
+        drop(bar);
+        let (generation, tail) = generator.finish(constraint);
+        if !tail.is_empty() {
+            // The generation has ended: there is nothing left to stop.
+            let _ = watch(Event::Tail { text: &tail });
+        }
+        Ok(generation)
+    }
+
+    fn bar(&self) -> Option<Bar> {
+        match &self.waiting {
+            Some(Waiting::Opening(opening)) => Some(opening.bar()),
+            _ => None,
+        }
+    }
+
+    fn count(&mut self) {
+        let device = self.session.device();
+        match self.shares.last_mut().filter(|s| s.device == device) {
+            Some(share) => share.tokens += 1,
+            None => self.shares.push(Share { device, tokens: 1 }),
+        }
+    }
+
+    /// Goes on with the GPU if it is ready and, unasked, faster.
+    fn hand_over(&mut self) -> Result<(), Error> {
+        let finished = |w: &mut Waiting| match w {
+            Waiting::Opening(opening) => opening.is_finished(),
+            Waiting::Ready(_) => true,
+        };
+        let result = match self.waiting.take_if(finished) {
+            None => return Ok(()),
+            Some(Waiting::Ready(gpu)) => self.move_to(gpu),
+            Some(Waiting::Opening(opening)) => {
+                let name = opening.name().to_owned();
+                let decided = opening.wait().and_then(|gpu| self.decide(&name, gpu));
+                match decided {
+                    Ok(Some(gpu)) => self.move_to(gpu),
+                    Ok(None) => Ok(()),
+                    Err(e) => Err(e),
+                }
+            }
+        };
+        match result {
+            // Nobody asked for this GPU: the processor gives the same tokens.
+            Err(e) if !self.asked => {
+                self.decided(left_aside("the GPU", &e));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// The GPU, if it was asked for or is faster with as many tokens in the cache.
+    fn decide(&mut self, name: &str, mut gpu: Session) -> Result<Option<Box<Session>>, Error> {
+        let used = self.session.tokens().len();
+        if self.asked {
+            let before = self.shares.iter().map(|s| s.tokens).sum();
+            self.decided(format!("{name} was ready after {}", counted(before)));
+            return Ok(Some(Box::new(gpu)));
+        }
+        let mut least = [Duration::MAX; 2];
+        for _ in 0..TRIALS {
+            // In turn: whatever else the machine does, both meet it.
+            least[0] = least[0].min(trial(&mut self.session, used)?);
+            least[1] = least[1].min(trial(&mut gpu, used)?);
+        }
+        let [here, there] = least;
+        self.decided(compared(name, there, here));
+        Ok((there < here).then(|| Box::new(gpu)))
+    }
+
+    /// Brings the GPU's session to the tokens of the one that answers, and takes its place.
+    fn move_to(&mut self, mut gpu: Box<Session>) -> Result<(), Error> {
+        let held = self.session.tokens();
+        let same = held.iter().zip(gpu.tokens()).take_while(|(a, b)| a == b);
+        let same = same.count();
+        gpu.truncate(same);
+        let batch = gpu.plan().extent.batch as usize;
+        for part in held[same..].chunks(batch) {
+            if interrupt::requested() {
+                // The generation ends; the next one goes on here.
+                self.waiting = Some(Waiting::Ready(gpu));
+                return Ok(());
+            }
+            block_on(gpu.replay(part))?;
+        }
+        let model = self.session.model().clone();
+        self.session = *gpu;
+        // The GPU has its copy, and the CPU reads the file no more.
+        model.release(0, model.len());
+        Ok(())
+    }
+}
+
+fn cpu(model: Arc<Model>, options: &SessionOptions) -> Result<Session, Error> {
+    let options = SessionOptions {
+        device: DeviceChoice::Cpu,
+        ..options.clone()
+    };
+    block_on(Session::new(model, &options))
+}
+
+/// How long the pass of a token takes after `used` others. It decides where a text is computed, never what it says.
+fn trial(session: &mut Session, used: usize) -> Result<Duration, Error> {
+    let start = Instant::now();
+    block_on(session.rehearse(used))?;
+    Ok(start.elapsed())
+}
+
+fn compared(name: &str, there: Duration, here: Duration) -> String {
+    let ms = |t: Duration| t.as_secs_f64() * 1e3;
+    format!(
+        "{name} takes {:.2} ms for a token, the CPU {:.2} ms",
+        ms(there),
+        ms(here)
+    )
+}
+
+fn left_aside(name: &str, error: &Error) -> String {
+    let reason = format!("{name} is left aside: {error}");
+    term::warn(&reason);
+    reason
+}
+
+fn counted(tokens: usize) -> String {
+    match tokens {
+        1 => "1 token".into(),
+        n => format!("{n} tokens"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carat::sample::Params;
+    use carat::{Verify, generate};
+    use std::path::Path;
+    use std::sync::{OnceLock, Weak};
+
+    const TOKENS: usize = 40;
+    const PROMPT: [u32; 5] = [3, 1, 4, 1, 5];
+
+    /// The bundled checkpoint, converted once.
+    fn model() -> Arc<Model> {
+        static MODEL: OnceLock<Arc<Model>> = OnceLock::new();
+        let convert = || {
+            let directory = tempfile::tempdir().unwrap();
+            let output = directory.path().join("facet.gguf");
+            let source =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/facet-6m");
+            let options = carat_converter::convert::Options {
+                source,
+                output: output.clone(),
+                ..Default::default()
+            };
+            carat_converter::convert::convert(&options, &carat_converter::progress::Silent)
+                .unwrap();
+            let bytes = std::fs::read(output).unwrap();
+            Arc::new(Model::from_bytes(&bytes, Verify::Hashes).unwrap())
+        };
+        MODEL.get_or_init(convert).clone()
+    }
+
+    fn options(memory_limit: Option<u64>) -> SessionOptions {
+        SessionOptions {
+            device: DeviceChoice::Cpu,
+            context: 256,
+            threads: Some(1),
+            memory_limit,
+            ..SessionOptions::default()
+        }
+    }
+
+    fn sampled() -> GenerateOptions {
+        GenerateOptions {
+            max_tokens: TOKENS,
+            sampling: Params {
+                temperature: 1.0,
+                seed: 5,
+                ..Params::default()
+            },
+            ignore_end: true,
+            ..GenerateOptions::default()
+        }
+    }
+
+    fn rasteriser() -> Option<Gpu> {
+        let any = DeviceChoice::GpuNamed(String::new());
+        let found = block_on(device::choose(&any));
+        if found.is_err() {
+            eprintln!("ABSENT: any Vulkan driver (apt-get install libvulkan1 mesa-vulkan-drivers)");
+        }
+        found.ok().flatten()
+    }
+
+    fn alone() -> Generation {
+        let mut session = cpu(model(), &options(None)).unwrap();
+        let mut watch = |_: Event<'_>| ControlFlow::Continue(());
+        block_on(generate(&mut session, &PROMPT, &sampled(), &mut watch)).unwrap()
+    }
+
+    /// The thread that makes the GPU ready, while it runs.
+    fn running(relay: &Relay) -> Weak<()> {
+        match &relay.waiting {
+            Some(Waiting::Opening(opening)) => opening.running.clone(),
+            _ => Weak::new(),
+        }
+    }
+
+    /// A generation in which the GPU is ready from token `at` on.
+    fn relayed(relay: &mut Relay, at: usize) -> Generation {
+        let mut seen = 0;
+        let running = running(relay);
+        let mut watch = |event: Event<'_>| {
+            seen += usize::from(matches!(event, Event::Token { .. }));
+            while seen == at && running.strong_count() > 0 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            ControlFlow::Continue(())
+        };
+        relay
+            .generate(&PROMPT, &sampled(), None, &mut watch)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_gpu_that_was_asked_for_goes_on_with_the_same_text() {
+        let expected = alone();
+        assert_eq!(expected.ids.len(), TOKENS);
+        for at in [1, 17] {
+            let Some(gpu) = rasteriser() else { return };
+            let mut relay = Relay::beside(model(), &options(None), gpu, true).unwrap();
+            assert_eq!(relayed(&mut relay, at), expected);
+            let shares = relay.take_shares();
+            let tokens: Vec<usize> = shares.iter().map(|s| s.tokens).collect();
+            assert!(tokens[0] <= at && tokens.iter().sum::<usize>() == TOKENS);
+            assert_eq!(shares.len(), 2, "{shares:?}");
+            assert!(shares[0].device.starts_with("cpu") && !shares[1].device.starts_with("cpu"));
+            assert!(relay.session().dispatches() > 0 && relay.reason().contains("was ready after"));
+            assert_eq!(relay.session().tokens().len(), PROMPT.len() + TOKENS - 1);
+        }
+    }
+
+    #[test]
+    fn a_slower_gpu_is_left_aside_unless_it_was_asked_for() {
+        let Some(gpu) = rasteriser() else { return };
+        let mut relay = Relay::beside(model(), &options(None), gpu, false).unwrap();
+        assert_eq!(relayed(&mut relay, 3), alone());
+        let shares = relay.take_shares();
+        let [here, there] = [0, 1].map(|i| shares.get(i).map_or(0, |s| s.tokens));
+        // A pass of this model is a few microseconds of work; a submission takes longer.
+        assert_eq!((here, there), (TOKENS, 0), "{}", relay.reason());
+        assert!(
+            relay.reason().contains("ms for a token, the CPU"),
+            "{}",
+            relay.reason()
+        );
+        assert!(relay.had_a_choice() && relay.take_news().is_some() && relay.take_news().is_none());
+    }
+
+    #[test]
+    fn a_limit_that_holds_one_device_never_holds_two() {
+        let expected = alone();
+        let one = options(None).memory(&model()).unwrap().total();
+        for asked in [true, false] {
+            let Some(gpu) = rasteriser() else { return };
+            let limited = options(Some(one));
+            let mut relay = Relay::beside(model(), &limited, gpu, asked).unwrap();
+            assert!(relay.waiting.is_none() && relay.had_a_choice());
+            assert_eq!(relayed(&mut relay, 1), expected);
+            assert_eq!(
+                relay.session().dispatches() > 0,
+                asked,
+                "{}",
+                relay.reason()
+            );
+        }
+    }
+
+    #[test]
+    fn one_that_is_not_ready_is_given_up() {
+        let Some(gpu) = rasteriser() else { return };
+        let mut relay = Relay::beside(model(), &options(None), gpu, true).unwrap();
+        let running = running(&relay);
+        let done = relayed(&mut relay, usize::MAX);
+        assert_eq!(done, alone());
+        drop(relay);
+        assert_eq!(running.strong_count(), 0, "no thread is left");
+    }
+}
