@@ -136,6 +136,70 @@ fn logits_are_the_same() {
     });
 }
 
+/// Likeliest tokens, each pass begun before the result of the one before is read: the same outputs and statistics, also
+/// where a pass is forgotten.
+#[test]
+fn passes_that_run_ahead_do_not_show() {
+    on_each_driver("passes_that_run_ahead_do_not_show", |adapter| {
+        // Weights too large for the residual stream: a pass too many would show in the statistics.
+        let shape = Shape {
+            gain: 12,
+            seed: 21,
+            ..Default::default()
+        };
+        let (mut cpu, mut gpu) = pair(&shape, adapter);
+        let run = |s: &mut Session| {
+            let mut outputs = Vec::new();
+            let mut next = vec![5, 3, 1];
+            for i in 0..40 {
+                let want = match i {
+                    20 => Want::Last,
+                    30 => Want::LastResult,
+                    _ => Want::Greedy,
+                };
+                block_on(s.forward(&next, want, &mut |o| outputs.push(o))).unwrap();
+                next = vec![outputs.last().unwrap().argmax];
+                match i {
+                    // Another token than the likeliest; more than one; fewer positions, and the same.
+                    7 => next = vec![(next[0] + 1) % shape.vocab],
+                    12 => next.extend([9, 8]),
+                    16 => s.truncate(10),
+                    25 => s.truncate(s.tokens().len()),
+                    35 => {
+                        let stats = block_on(s.residual_stats()).unwrap();
+                        assert!(stats.0 > 0, "nothing is saturated");
+                    }
+                    _ => {}
+                }
+            }
+            let stats = block_on(s.residual_stats()).unwrap();
+            (outputs, s.tokens().to_vec(), stats)
+        };
+        let expected = run(&mut cpu);
+        assert_eq!(run(&mut gpu), expected);
+        // Passes were begun ahead, six of them for nothing.
+        let steps = gpu.plan().steps.len() as u64;
+        assert_eq!(gpu.dispatches(), (40 + 6) * steps);
+
+        // To the last position of the context, after which nothing is begun.
+        let fill = |s: &mut Session| {
+            s.truncate(0);
+            let mut outputs = Vec::new();
+            let left = s.context() as usize - 2;
+            let tokens: Vec<u32> = (0..left as u32).map(|t| t % shape.vocab).collect();
+            block_on(s.forward(&tokens, Want::Greedy, &mut |o| outputs.push(o))).unwrap();
+            for _ in 0..2 {
+                let next = outputs.last().unwrap().argmax;
+                block_on(s.forward(&[next], Want::Greedy, &mut |o| outputs.push(o))).unwrap();
+            }
+            assert!(block_on(s.forward(&[1], Want::Greedy, &mut |_| ())).is_err());
+            outputs
+        };
+        assert_eq!(fill(&mut gpu), fill(&mut cpu));
+        gpu.dispatches()
+    });
+}
+
 #[test]
 fn a_rasteriser_is_never_taken_unasked() {
     // Software drivers are named to the loader; `auto` must still take the CPU executor.

@@ -165,8 +165,13 @@ impl Run<'_> {
         }
         let pp = prompt.len() as f64 / start.elapsed().as_secs_f64();
         let start = Instant::now();
-        for _ in 0..tg {
-            self.forward(&[next], Want::LastResult, &mut next)?;
+        for i in 0..tg {
+            let want = if i + 1 < tg {
+                Want::Greedy
+            } else {
+                Want::LastResult
+            };
+            self.forward(&[next], want, &mut next)?;
         }
         Ok((pp, f64::from(tg) / start.elapsed().as_secs_f64()))
     }

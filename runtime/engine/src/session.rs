@@ -11,7 +11,7 @@ pub use embed::{Embedding, Pooling};
 
 use crate::error::Error;
 use crate::exec::cpu::CpuExecutor;
-use crate::exec::{Batch, Executor};
+use crate::exec::{ARGMAX, Batch, Executor};
 use crate::model::Model;
 use crate::plan::{Extent, Memory, Plan, Row};
 use carat_shaders::params::{RESULT_WORDS, STATS_WORDS};
@@ -129,6 +129,8 @@ pub enum Want {
     From(usize),
     /// The last token's checksum and arg-max, not its logits.
     LastResult,
+    /// The same, where the next token will be that arg-max: a GPU begins its pass before the host has read the result.
+    Greedy,
 }
 
 /// Logits of one position.
@@ -174,6 +176,13 @@ pub struct Session {
     executor: Executor,
     tokens: Vec<u32>,
     submissions: cut::Submissions,
+    ahead: Option<Ahead>,
+}
+
+/// A pass that a GPU was given for the token after the last, before anybody knew it.
+struct Ahead {
+    /// Its token, once the result before it has been read; `None` also where the cache was cut since.
+    token: Option<u32>,
 }
 
 impl Session {
@@ -188,6 +197,7 @@ impl Session {
             executor,
             tokens: Vec::new(),
             submissions: cut::Submissions::default(),
+            ahead: None,
         })
     }
 
@@ -203,6 +213,8 @@ impl Session {
 
     /// The executor, for tests that look at intermediates.
     pub fn executor(&mut self) -> (&mut Executor, &Plan) {
+        // A lost device says so again at whatever is done with it.
+        let _ = self.forget_ahead();
         (&mut self.executor, &self.plan)
     }
 
@@ -234,7 +246,18 @@ impl Session {
     /// Forgets every token from position `len` on. What follows is computed as in a new session with the same
     /// tokens: attention reads only positions before its own, and those of forgotten ones are written anew.
     pub fn truncate(&mut self, len: usize) {
+        if let Some(ahead) = self.ahead.as_mut().filter(|_| len < self.tokens.len()) {
+            ahead.token = None;
+        }
         self.tokens.truncate(len);
+    }
+
+    /// Takes back a pass that ran ahead.
+    fn forget_ahead(&mut self) -> Result<(), Error> {
+        match self.ahead.take() {
+            Some(_) => self.executor.forget_next(&self.plan),
+            None => Ok(()),
+        }
     }
 
     /// Brings a session with no tokens to the state of one that holds `tokens`.
@@ -264,6 +287,7 @@ impl Session {
         if self.tokens.len() > last {
             return Ok(());
         }
+        self.forget_ahead()?;
         let stats = self
             .executor
             .read(self.plan.stats, STATS_WORDS.into())
@@ -288,9 +312,18 @@ impl Session {
         sink: &mut dyn FnMut(Output),
     ) -> Result<(), Error> {
         self.check(tokens)?;
+        // A pass that ran ahead counts if it is this one.
+        let under_way = match (&self.ahead, want) {
+            (Some(Ahead { token: Some(id) }), Want::Greedy | Want::LastResult) => tokens == [*id],
+            _ => false,
+        };
+        if !under_way {
+            self.forget_ahead()?;
+        }
+        self.ahead = None;
         let used = self.tokens.len();
         let first = match want {
-            Want::Last | Want::LastResult => tokens.len().saturating_sub(1),
+            Want::Last | Want::LastResult | Want::Greedy => tokens.len().saturating_sub(1),
             Want::From(i) => i,
         };
         let Extent { batch, outputs, .. } = self.plan.extent;
@@ -313,12 +346,33 @@ impl Session {
                 rows: &rows,
                 outputs: &wanted,
             };
-            for range in self.submissions.cut(&self.plan, rows.len()) {
-                self.executor.run(&self.plan, batch, range).await?;
+            if !under_way {
+                for range in self.submissions.cut(&self.plan, rows.len()) {
+                    self.executor.run(&self.plan, batch, range).await?;
+                }
             }
-            self.emit(&rows, &wanted, want, sink).await?;
+            self.submissions.count(&self.plan, rows.len());
+            if want == Want::Greedy && end == tokens.len() {
+                self.run_ahead((used + end) as u32).await?;
+            }
+            let argmax = self.emit(&rows, &wanted, want, sink).await?;
+            if let Some(ahead) = &mut self.ahead {
+                ahead.token = argmax;
+            }
             self.tokens.extend(&tokens[at..end]);
             at = end;
+        }
+        Ok(())
+    }
+
+    /// Begins the pass of the next token at `position`, if there is one.
+    async fn run_ahead(&mut self, position: u32) -> Result<(), Error> {
+        if !self.executor.runs_ahead() || position >= self.context() {
+            return Ok(());
+        }
+        self.ahead = Some(Ahead { token: None });
+        for range in self.submissions.cut(&self.plan, 1) {
+            self.executor.run_next(&self.plan, position, range).await?;
         }
         Ok(())
     }
@@ -340,15 +394,16 @@ impl Session {
         Ok(())
     }
 
+    /// Reads the wanted outputs; the last one's arg-max.
     async fn emit(
         &mut self,
         rows: &[Row],
         wanted: &[u32],
         want: Want,
         sink: &mut dyn FnMut(Output),
-    ) -> Result<(), Error> {
+    ) -> Result<Option<u32>, Error> {
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let n = wanted.len() as u64;
         let vocab = u64::from(self.model.spec().vocab_size);
@@ -357,9 +412,10 @@ impl Session {
             .read(self.plan.results, n * u64::from(RESULT_WORDS))
             .await?;
         let logits = match want {
-            Want::LastResult => Vec::new(),
+            Want::LastResult | Want::Greedy => Vec::new(),
             _ => self.executor.read(self.plan.logits, n * vocab).await?,
         };
+        let mut last = None;
         for (i, (row, result)) in wanted
             .iter()
             .zip(results.chunks_exact(RESULT_WORDS as usize))
@@ -367,18 +423,20 @@ impl Session {
         {
             let at = i * vocab as usize;
             let logits = logits.get(at..at + vocab as usize).unwrap_or(&[]);
+            last = Some(result[ARGMAX]);
             sink(Output {
                 position: rows[*row as usize].position,
                 logits: logits.iter().map(|z| *z as i32).collect(),
                 checksum: u64::from(result[0]) | u64::from(result[1]) << 32,
-                argmax: result[2],
+                argmax: result[ARGMAX],
             });
         }
-        Ok(())
+        Ok(last)
     }
 
     /// (saturated elements of the residual stream, its largest magnitude in units of the stream).
     pub async fn residual_stats(&mut self) -> Result<(u32, u32), Error> {
+        self.forget_ahead()?;
         let stats = self
             .executor
             .read(self.plan.stats, STATS_WORDS.into())

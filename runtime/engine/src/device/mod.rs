@@ -269,14 +269,21 @@ impl Gpu {
 
     /// Waits until everything submitted is done. Errors: the device was lost.
     pub(crate) async fn idle(&self) -> Result<(), Error> {
-        let (sender, wait) = wait::signal(self);
+        let (sender, wait) = wait::signal(self, None);
         self.queue.on_submitted_work_done(move || sender.send(()));
         wait.await
     }
 
-    /// Maps the first `bytes` bytes of a buffer for reading. Errors: lost, or refused.
-    pub(crate) async fn map(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<(), Error> {
-        let (sender, wait) = wait::signal(self);
+    /// Maps the first `bytes` bytes of a buffer for reading; `submission` is the last that uses it, `None` for any.
+    ///
+    /// Errors: lost, or refused.
+    pub(crate) async fn map(
+        &self,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+        submission: Option<wgpu::SubmissionIndex>,
+    ) -> Result<(), Error> {
+        let (sender, wait) = wait::signal(self, submission);
         buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |r| sender.send(r));
         wait.await?.map_err(|e| self.error(e))
     }

@@ -19,15 +19,26 @@ pub(super) struct Sender<T>(Arc<Mutex<Slot<T>>>);
 /// The future's end; fails if the device is lost.
 pub(super) struct Wait<'a, T> {
     gpu: &'a Gpu,
+    /// What it waits for; `None` for everything.
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
+    submission: Option<wgpu::SubmissionIndex>,
     slot: Arc<Mutex<Slot<T>>>,
 }
 
-pub(super) fn signal<T>(gpu: &Gpu) -> (Sender<T>, Wait<'_, T>) {
+pub(super) fn signal<T>(
+    gpu: &Gpu,
+    submission: Option<wgpu::SubmissionIndex>,
+) -> (Sender<T>, Wait<'_, T>) {
     let slot = Arc::new(Mutex::new(Slot {
         value: None,
         waker: None,
     }));
-    (Sender(slot.clone()), Wait { gpu, slot })
+    let wait = Wait {
+        gpu,
+        submission,
+        slot: slot.clone(),
+    };
+    (Sender(slot), wait)
 }
 
 impl<T> Sender<T> {
@@ -61,7 +72,7 @@ impl<T> Future for Wait<'_, T> {
             // takes no processor time and yet yields to other tasks. A timeout is no error here.
             let slice = std::time::Duration::from_millis(5);
             let _ = self.gpu.device.poll(wgpu::PollType::Wait {
-                submission_index: None,
+                submission_index: self.submission.clone(),
                 timeout: Some(slice),
             });
             if let Some(value) = self.take(Some(context.waker())) {

@@ -1,5 +1,6 @@
 //! The wgpu executor: buffers, pipelines and bind groups are made once; a pass is one submission.
 
+mod answers;
 mod kernels;
 mod loading;
 mod upload;
@@ -7,11 +8,12 @@ mod upload;
 pub use loading::Loading;
 pub use upload::{STAGED_BYTES, Upload};
 
-use super::Batch;
+use super::{ARGMAX, Batch};
 use crate::device::{Gpu, Tuning};
 use crate::error::Error;
 use crate::model::Model;
-use crate::plan::{BufferId, Op, Plan, Rows, Step};
+use crate::plan::{BufferId, Op, Plan, Row, Rows, Step};
+use answers::Answers;
 use carat_shaders::{Access, Kernel, grid, kernel};
 use loading::pipeline_key;
 use std::collections::HashMap;
@@ -45,10 +47,9 @@ pub struct GpuExecutor {
     /// Kept between reads; taken while one is under way, so that a read given up leaves no mapped buffer.
     staging: Option<wgpu::Buffer>,
     results: BufferId,
-    /// A copy of the results that a pass makes in its own submission; taken while it is mapped.
-    answer: Option<wgpu::Buffer>,
-    /// Whether it is of the last pass.
-    answered: bool,
+    answers: Answers,
+    /// The statistics before a pass that may be forgotten.
+    held: Option<wgpu::Buffer>,
     allocated: u64,
     dispatches: u64,
 }
@@ -75,8 +76,8 @@ impl GpuExecutor {
             steps: Vec::with_capacity(plan.steps.len()),
             staging: None,
             results: plan.results,
-            answer: None,
-            answered: false,
+            answers: Answers::default(),
+            held: None,
             allocated: 0,
             dispatches: 0,
         };
@@ -254,14 +255,89 @@ impl GpuExecutor {
         batch: Batch<'_>,
         range: Range<usize>,
     ) -> Result<(), Error> {
+        self.answers.forget();
+        self.submit(plan, batch, range, false).await
+    }
+
+    /// Runs the steps of `range` over one token: the arg-max of the pass before, which the device itself puts in the row
+    /// table.
+    ///
+    /// Errors: the device was lost or reported an error.
+    pub(super) async fn run_next(
+        &mut self,
+        plan: &Plan,
+        position: u32,
+        range: Range<usize>,
+    ) -> Result<(), Error> {
+        let row = Row {
+            token: 0,
+            position,
+            sequence: 0,
+        };
+        let batch = Batch {
+            rows: &[row],
+            outputs: &[0],
+        };
+        self.submit(plan, batch, range, true).await
+    }
+
+    /// Forgets the passes whose results have not been read. What [`GpuExecutor::run_next`] added to the statistics is
+    /// taken back; what it wrote to the cache is written again before it is read.
+    ///
+    /// Errors: the device was lost or reported an error.
+    pub(super) fn forget_next(&mut self, plan: &Plan) -> Result<(), Error> {
+        self.answers.forget();
+        if let Some(held) = &self.held {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            let stats = &self.buffers[plan.stats.0];
+            encoder.copy_buffer_to_buffer(held, 0, stats, 0, held.size());
+            self.gpu.queue.submit([encoder.finish()]);
+        }
+        self.gpu.check()
+    }
+
+    /// Submits the steps of `range`, of a pass over `batch` or, with `next`, over the token that the pass before found.
+    async fn submit(
+        &mut self,
+        plan: &Plan,
+        batch: Batch<'_>,
+        range: Range<usize>,
+        next: bool,
+    ) -> Result<(), Error> {
+        use wgpu::BufferUsages as U;
         self.gpu.check()?;
-        let table = batch.row_table();
+        let begins_next = next && range.start == 0;
+        let answers = range.end >= plan.steps.len() && !batch.outputs.is_empty();
+        let results = self.buffers[self.results.0].clone();
+        let stats = self.buffers[plan.stats.0].clone();
+        if begins_next && self.held.is_none() {
+            let usage = U::COPY_SRC | U::COPY_DST;
+            self.held = Some(
+                self.allocate("held statistics", stats.size(), usage)
+                    .await?,
+            );
+        }
+        let mut answer = None;
+        if answers {
+            answer = self.answers.unused();
+            if answer.is_none() {
+                let usage = U::MAP_READ | U::COPY_DST;
+                answer = Some(self.allocate("answer", results.size(), usage).await?);
+            }
+        }
         let rows_buffer = &self.buffers[plan.row_table.0];
-        self.gpu
-            .queue
-            .write_buffer(rows_buffer, 0, bytemuck::cast_slice(&table));
-        let mut dispatches = 0;
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        if !next || begins_next {
+            let table = batch.row_table();
+            let bytes = bytemuck::cast_slice(&table);
+            self.gpu.queue.write_buffer(rows_buffer, 0, bytes);
+        }
+        if let Some(held) = self.held.as_ref().filter(|_| begins_next) {
+            encoder.copy_buffer_to_buffer(&stats, 0, held, 0, held.size());
+            let argmax = ARGMAX as u64 * 4;
+            encoder.copy_buffer_to_buffer(&results, argmax, rows_buffer, 0, 4);
+        }
+        let mut dispatches = 0;
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             let steps = plan.steps.iter().zip(&self.steps);
@@ -282,21 +358,13 @@ impl GpuExecutor {
             }
         }
         self.dispatches += dispatches;
-        self.answered = range.end >= plan.steps.len() && !batch.outputs.is_empty();
-        if self.answered {
-            let results = self.buffers[self.results.0].clone();
-            let answer = match self.answer.take() {
-                Some(answer) => answer,
-                None => {
-                    use wgpu::BufferUsages as U;
-                    self.allocate("answer", results.size(), U::MAP_READ | U::COPY_DST)
-                        .await?
-                }
-            };
-            encoder.copy_buffer_to_buffer(&results, 0, &answer, 0, results.size());
-            self.answer = Some(answer);
+        if let Some(answer) = &answer {
+            encoder.copy_buffer_to_buffer(&results, 0, answer, 0, results.size());
         }
-        self.gpu.queue.submit([encoder.finish()]);
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        if let Some(answer) = answer {
+            self.answers.push(answer, submission);
+        }
         self.gpu.check()
     }
 
@@ -322,11 +390,10 @@ impl GpuExecutor {
             return Ok(Vec::new());
         }
         if buffer == self.results
-            && self.answered
-            && let Some(answer) = self.answer.take()
+            && let Some((answer, submission)) = self.answers.oldest()
         {
-            let result = self.mapped(&answer, bytes).await?;
-            self.answer = Some(answer);
+            let result = self.mapped(&answer, bytes, Some(submission)).await?;
+            self.answers.give_back(answer);
             return Ok(result);
         }
         let staging = match self.staging.take().filter(|s| s.size() >= bytes) {
@@ -340,14 +407,19 @@ impl GpuExecutor {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&source, 0, &staging, 0, bytes);
         self.gpu.queue.submit([encoder.finish()]);
-        let result = self.mapped(&staging, bytes).await?;
+        let result = self.mapped(&staging, bytes, None).await?;
         self.staging = Some(staging);
         Ok(result)
     }
 
     /// The first `bytes` bytes of a buffer that can be mapped.
-    async fn mapped(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u32>, Error> {
-        self.gpu.map(buffer, bytes).await?;
+    async fn mapped(
+        &self,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+        submission: Option<wgpu::SubmissionIndex>,
+    ) -> Result<Vec<u32>, Error> {
+        self.gpu.map(buffer, bytes, submission).await?;
         let result = {
             let view = buffer
                 .get_mapped_range(0..bytes)

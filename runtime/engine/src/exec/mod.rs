@@ -9,6 +9,9 @@ use crate::plan::{BufferId, Plan, Row};
 use carat_shaders::params::ROW_WORDS;
 use std::ops::Range;
 
+/// Index of the arg-max in a row of results: see the kernel `logits_stats_i32`.
+pub(crate) const ARGMAX: usize = 2;
+
 /// What one pass computes.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
@@ -63,6 +66,39 @@ impl Executor {
             }
             #[cfg(feature = "gpu")]
             Executor::Gpu(e) => e.run(plan, batch, range).await,
+        }
+    }
+
+    /// Whether it computes while the host does something else, so that [`Executor::run_next`] gains time.
+    pub(crate) fn runs_ahead(&self) -> bool {
+        match self {
+            Executor::Cpu(_) => false,
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(_) => true,
+        }
+    }
+
+    /// Runs the steps of `range` over one token, the arg-max of the pass before, which the host need not know yet: it reads
+    /// the results of both passes afterwards, in order. Nothing where [`Executor::runs_ahead`] is false.
+    pub(crate) async fn run_next(
+        &mut self,
+        plan: &Plan,
+        position: u32,
+        range: Range<usize>,
+    ) -> Result<(), Error> {
+        match self {
+            Executor::Cpu(_) => Ok(()),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(e) => e.run_next(plan, position, range).await,
+        }
+    }
+
+    /// Forgets the pass of [`Executor::run_next`] whose results have not been read.
+    pub(crate) fn forget_next(&mut self, plan: &Plan) -> Result<(), Error> {
+        match self {
+            Executor::Cpu(_) => Ok(()),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(e) => e.forget_next(plan),
         }
     }
 

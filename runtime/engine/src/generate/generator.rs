@@ -87,7 +87,7 @@ impl Generator {
             hash: LogitsHash::new(exponent),
             exponent,
             want: if argmax_only {
-                Want::LastResult
+                Want::Greedy
             } else {
                 Want::Last
             },
@@ -141,12 +141,17 @@ impl Generator {
         }
         let mut output = None;
         let sink = &mut |o: Output| output = Some(o);
-        session.forward(&self.pending, self.want, sink).await?;
+        // After the last token no pass is needed.
+        let want = match self.want {
+            Want::Greedy if self.ids.len() + 1 >= self.options.max_tokens => Want::LastResult,
+            want => want,
+        };
+        session.forward(&self.pending, want, sink).await?;
         let Some(output) = output else {
             return Ok(self.end(StopReason::Cancelled));
         };
         self.hash.push(output.checksum);
-        let id = if self.want == Want::LastResult {
+        let id = if self.want == Want::Greedy {
             output.argmax
         } else {
             // The history is the whole session, so a penalty sees the prompt too.

@@ -1,7 +1,7 @@
 //! A pass in several submissions, so that none of them keeps a slow device longer than its driver waits.
 
 use super::Session;
-use crate::plan::{Content, Plan};
+use crate::plan::{Content, Plan, Step};
 use std::ops::Range;
 
 /// Most work of a submission, and the work done so far. Work is words of weights times rows.
@@ -23,15 +23,11 @@ impl Default for Submissions {
 impl Submissions {
     /// The ranges of steps that a pass of so many rows is submitted by: one, unless it is more work than allowed. A step is
     /// never cut.
-    pub(super) fn cut(&mut self, plan: &Plan, rows: usize) -> Vec<Range<usize>> {
+    pub(super) fn cut(&self, plan: &Plan, rows: usize) -> Vec<Range<usize>> {
         let mut ranges = Vec::new();
         let (mut start, mut sum) = (0, 0u64);
         for (i, step) in plan.steps.iter().enumerate() {
-            let weights = step.bindings.iter().map(|b| &plan.buffers[b.0]);
-            let weights = weights.filter(|b| matches!(b.content, Content::File { .. }));
-            let words: u64 = weights.map(|b| b.words).sum();
-            let work = words.saturating_mul(rows as u64);
-            self.done = self.done.saturating_add(work);
+            let work = work(plan, step, rows);
             if i > start && sum.saturating_add(work) > self.most {
                 ranges.push(start..i);
                 (start, sum) = (i, 0);
@@ -41,6 +37,20 @@ impl Submissions {
         ranges.push(start..plan.steps.len());
         ranges
     }
+
+    /// Counts a pass of so many rows.
+    pub(super) fn count(&mut self, plan: &Plan, rows: usize) {
+        let all = plan.steps.iter().map(|s| work(plan, s, rows));
+        self.done = all.fold(self.done, u64::saturating_add);
+    }
+}
+
+/// Words of a step's weights times rows.
+fn work(plan: &Plan, step: &Step, rows: usize) -> u64 {
+    let weights = step.bindings.iter().map(|b| &plan.buffers[b.0]);
+    let weights = weights.filter(|b| matches!(b.content, Content::File { .. }));
+    let words: u64 = weights.map(|b| b.words).sum();
+    words.saturating_mul(rows as u64)
 }
 
 impl Session {

@@ -75,6 +75,7 @@ impl Delivery {
             executor: Executor::Gpu(Box::new(executor)),
             tokens: Vec::new(),
             submissions: Submissions::default(),
+            ahead: None,
         })
     }
 }

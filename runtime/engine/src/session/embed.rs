@@ -58,6 +58,7 @@ impl Session {
     pub async fn embed(&mut self, tokens: &[u32], pooling: Pooling) -> Result<Embedding, Error> {
         self.truncate(0);
         self.check(tokens)?;
+        self.forget_ahead()?;
         if tokens.is_empty() {
             return Err(Error::NoTokens);
         }

@@ -128,7 +128,7 @@ impl GpuExecutor {
         rows: u32,
         blocks: u32,
     ) -> Result<(), Error> {
-        self.answered = false;
+        self.answers.forget();
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
