@@ -252,22 +252,25 @@ impl Session {
             if end > first {
                 end = end.min(at.max(first) + outputs as usize);
             }
-            let rows: Vec<Row> = (at..end)
+            // Those whose logits are wanted come first.
+            let wanted = at.max(first).min(end)..end;
+            let rows: Vec<Row> = wanted
+                .clone()
+                .chain(at..wanted.start)
                 .map(|i| Row {
                     token: tokens[i],
                     position: (used + i) as u32,
                     sequence: 0,
                 })
                 .collect();
-            let wanted: Vec<u32> = (at.max(first)..end).map(|i| (i - at) as u32).collect();
             let batch = Batch {
                 rows: &rows,
-                outputs: &wanted,
+                outputs: wanted.len(),
             };
             for range in self.submissions.cut(&self.plan, rows.len()) {
                 self.executor.run(&self.plan, batch, range).await?;
             }
-            self.emit(&rows, &wanted, want, sink).await?;
+            self.emit(&rows[..wanted.len()], want, sink).await?;
             self.tokens.extend(&tokens[at..end]);
             at = end;
         }
@@ -293,8 +296,7 @@ impl Session {
 
     async fn emit(
         &mut self,
-        rows: &[Row],
-        wanted: &[u32],
+        wanted: &[Row],
         want: Want,
         sink: &mut dyn FnMut(Output),
     ) -> Result<(), Error> {
@@ -319,7 +321,7 @@ impl Session {
             let at = i * vocab as usize;
             let logits = logits.get(at..at + vocab as usize).unwrap_or(&[]);
             sink(Output {
-                position: rows[*row as usize].position,
+                position: row.position,
                 logits: logits.iter().map(|z| *z as i32).collect(),
                 checksum: u64::from(result[0]) | u64::from(result[1]) << 32,
                 argmax: result[2],

@@ -9,7 +9,7 @@ use super::Batch;
 use crate::device::{Gpu, Tuning};
 use crate::error::Error;
 use crate::model::Model;
-use crate::plan::{BufferId, Op, Plan, Rows, Step};
+use crate::plan::{BufferId, Op, Plan, Step};
 use carat_format::Encoding;
 use carat_shaders::{Access, Kernel, grid, kernel};
 use std::collections::HashMap;
@@ -255,10 +255,7 @@ impl GpuExecutor {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             let steps = plan.steps.iter().zip(&self.steps);
             for (step, dispatch) in steps.take(range.end).skip(range.start) {
-                let rows = match step.rows {
-                    Rows::Batch => batch.rows.len() as u32,
-                    Rows::Outputs => batch.outputs.len() as u32,
-                };
+                let rows = batch.rows_of(step.rows) as u32;
                 if rows == 0 {
                     continue;
                 }
@@ -271,7 +268,7 @@ impl GpuExecutor {
             }
         }
         self.dispatches += dispatches;
-        self.answered = range.end >= plan.steps.len() && !batch.outputs.is_empty();
+        self.answered = range.end >= plan.steps.len() && batch.outputs > 0;
         if self.answered {
             let results = self.buffers[self.results.0].clone();
             let answer = match self.answer.take() {

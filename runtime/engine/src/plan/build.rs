@@ -310,20 +310,12 @@ impl Builder<'_> {
         let op = Op::RmsnormRow(params::RmsnormRow {
             cols,
             act_stride: stride,
-            gather: u32::from(rows == Rows::Outputs),
             eps_mantissa: epsilon.mantissa,
             eps_exponent: epsilon.exponent - 2 * exponent,
             gain_exponent: gains.exponent,
             ..Default::default()
         });
-        self.step(
-            label,
-            op,
-            &[work.row_table, x, buffer, work.act],
-            3,
-            stride.into(),
-            rows,
-        );
+        self.step(label, op, &[x, buffer, work.act], 2, stride.into(), rows);
         Ok(())
     }
 
@@ -334,6 +326,7 @@ impl Builder<'_> {
         x: BufferId,
         cols: u32,
         exponent: i32,
+        rows: Rows,
     ) {
         let stride = act_stride(groups_of(cols));
         let op = Op::QuantizeRow(params::QuantizeRow {
@@ -342,7 +335,7 @@ impl Builder<'_> {
             exponent,
             ..Default::default()
         });
-        self.step(label, op, &[x, work.act], 1, stride.into(), Rows::Batch);
+        self.step(label, op, &[x, work.act], 1, stride.into(), rows);
     }
 
     /// `out (+)= W · act (+ bias)`; returns the exponent of the result.

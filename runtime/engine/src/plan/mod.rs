@@ -1,7 +1,7 @@
 //! The program of a forward pass as plain data: buffers and steps. Executors run it; it names no device.
 //!
 //! A plan is a function of the model, the batch size and the context alone. Whatever changes from one
-//! forward pass to the next (tokens, positions, which rows give logits) is in the row table.
+//! forward pass to the next (tokens, positions) is in the row table, and how many rows give logits is given with it.
 
 mod block;
 mod build;
@@ -137,7 +137,7 @@ impl Op {
 pub enum Rows {
     /// Every row of the batch.
     Batch,
-    /// The rows whose logits are wanted; the step is left out where there are none.
+    /// The rows whose logits are wanted, which are the first; the step is left out where there are none.
     Outputs,
 }
 
