@@ -185,6 +185,37 @@ params! {
         /// Padding to 16 bytes.
         pad1: u32,
     }
+    /// activation(gate)·up of the products of two matrices of one layout with activations.
+    LinearGated for ["linear_gated_tile_q"] => {
+        /// Levels of the gate's codes.
+        gate_table: [u32; 4],
+        /// Levels of the up projection's codes.
+        up_table: [u32; 4],
+        /// Rows of each matrix.
+        part_rows: u32,
+        /// Groups of a row.
+        groups: u32,
+        /// Word offset of the scales in each matrix.
+        scales: u32,
+        /// Word offset of the row scales in each matrix.
+        row_scales: u32,
+        /// Words of a row of activations.
+        act_stride: u32,
+        /// Exponent of the gate.
+        gate_exponent: i32,
+        /// Exponent of the up projection.
+        up_exponent: i32,
+        /// [`SILU`], [`GELU_TANH`] or [`RELU_SQUARED`].
+        activation: u32,
+        /// The scale of group `g` is scale `g >> scale_shift` of its row; 0 to 2.
+        scale_shift: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+        /// Padding to 16 bytes.
+        pad1: u32,
+        /// Padding to 16 bytes.
+        pad2: u32,
+    }
     /// cos and sin of every pair at every row's position.
     RopeAngles for ["rope_angles_q30"] => {
         /// Rotated pairs, head_dim/2.

@@ -161,6 +161,11 @@ impl CpuExecutor {
                     stats,
                 );
             }
+            Op::LinearGated(p, e) => {
+                let (act, gate, up) = (self.words(b[0]), self.words(b[1]), self.words(b[2]));
+                let out = bytemuck::cast_slice_mut(out);
+                cpu::linear_gated_tile_q::run(p, *e, rows, act, gate, up, out);
+            }
             Op::RopeAngles(p) => {
                 cpu::rope_angles_q30::run(
                     p,

@@ -3,7 +3,7 @@
 use super::build::{Builder, Out, Widths, Work, capped};
 use super::{BufferId, Content, Op, Rows};
 use crate::error::Error;
-use carat_format::{Activation, Tensor};
+use carat_format::{Activation, Tensor, TensorEntry};
 use carat_shaders::cpu::gated_unit_row_i32;
 use carat_shaders::params::{self, SCORE_BITS};
 use carat_shaders::{act_stride, kv_page_words};
@@ -155,39 +155,15 @@ impl Builder<'_> {
         let rows = self.rows_after_cache(block);
         let cols = self.spec.feed_forward_length;
         self.norm(work, Tensor::FfnNorm(block), name("ffn_norm"), rows)?;
-        let gate = self.linear(
-            work,
-            Tensor::FfnGate(block),
-            name("ffn_gate"),
-            Out::Buffer(work.gate),
-            rows,
-        )?;
-        let up = self.linear(
-            work,
-            Tensor::FfnUp(block),
-            name("ffn_up"),
-            Out::Buffer(work.up),
-            rows,
-        )?;
         let activation = match self.spec.activation {
             Activation::Silu => params::SILU,
             Activation::GeluTanh => params::GELU_TANH,
             Activation::ReluSquared => params::RELU_SQUARED,
         };
-        let op = Op::GatedUnit(params::GatedUnit {
-            cols,
-            gate_exponent: gate,
-            activation,
-            ..Default::default()
-        });
-        self.step(
-            name("ffn_mid"),
-            op,
-            &[work.gate, work.up, work.mid],
-            2,
-            cols.into(),
-            rows,
-        );
+        let (gate, up) = match self.gated_matrices(block)? {
+            Some(matrices) => self.linear_gated(work, matrices, activation, name("ffn_mid"), rows),
+            None => self.linear_then_gated(work, block, activation, rows)?,
+        };
         let exponent = gated_unit_row_i32::exponent(activation, gate, up);
         self.activations(
             work,
@@ -198,6 +174,80 @@ impl Builder<'_> {
         )?;
         let (matrix, norm) = (Tensor::FfnDown(block), Tensor::FfnPostNorm(block));
         self.add_branch(work, matrix, norm, name("ffn_down"), rows)
+    }
+
+    /// Gate and up projection where one step may compute both and their unit: one layout and part each, no biases.
+    fn gated_matrices(&self, block: u32) -> Result<Option<[TensorEntry; 2]>, Error> {
+        let tensors = [Tensor::FfnGate(block), Tensor::FfnUp(block)];
+        let biased = |t: &Tensor| t.bias().is_some_and(|b| self.directory.vector(b).is_some());
+        let [gate, up] = [self.matrix(tensors[0])?, self.matrix(tensors[1])?];
+        let one = gate.layout == up.layout && gate.layout.parts.len() == 1;
+        let fused = one && self.fuses_gates && !tensors.iter().any(biased);
+        Ok(fused.then_some([gate, up]))
+    }
+
+    /// Both products and their unit in one step; returns the products' exponents.
+    fn linear_gated(
+        &mut self,
+        work: &Work,
+        [gate, up]: [TensorEntry; 2],
+        activation: u32,
+        label: String,
+        rows: Rows,
+    ) -> (i32, i32) {
+        let part = gate.layout.parts[0];
+        let (rows_of_part, groups) = (part.rows as u32, gate.layout.groups as u32);
+        let op = Op::LinearGated(
+            params::LinearGated {
+                gate_table: gate.table.words(),
+                up_table: up.table.words(),
+                part_rows: rows_of_part,
+                groups,
+                scales: ((part.scales - part.codes) / 4) as u32,
+                row_scales: ((part.row_scales - part.codes) / 4) as u32,
+                act_stride: act_stride(groups),
+                gate_exponent: gate.exponent,
+                up_exponent: up.exponent,
+                activation,
+                scale_shift: gate.layout.group.shift(),
+                ..Default::default()
+            },
+            gate.layout.encoding,
+        );
+        let words = [self.part(&gate, &part), self.part(&up, &part)];
+        let bindings = [work.act, words[0], words[1], work.mid];
+        self.step(label, op, &bindings, 3, part.rows, rows);
+        (gate.exponent, up.exponent)
+    }
+
+    /// A step for each product and one for their unit; returns the products' exponents.
+    fn linear_then_gated(
+        &mut self,
+        work: &Work,
+        block: u32,
+        activation: u32,
+        rows: Rows,
+    ) -> Result<(i32, i32), Error> {
+        let name = |part: &str| format!("blk.{block}.{part}");
+        let (to_gate, to_up) = (Out::Buffer(work.gate), Out::Buffer(work.up));
+        let gate = self.linear(
+            work,
+            Tensor::FfnGate(block),
+            name("ffn_gate"),
+            to_gate,
+            rows,
+        )?;
+        let up = self.linear(work, Tensor::FfnUp(block), name("ffn_up"), to_up, rows)?;
+        let cols = self.spec.feed_forward_length;
+        let op = Op::GatedUnit(params::GatedUnit {
+            cols,
+            gate_exponent: gate,
+            activation,
+            ..Default::default()
+        });
+        let bindings = [work.gate, work.up, work.mid];
+        self.step(name("ffn_mid"), op, &bindings, 2, cols.into(), rows);
+        Ok((gate, up))
     }
 
     /// Product, then either straight into the residual stream or through a norm of its own.

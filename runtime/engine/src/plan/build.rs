@@ -13,6 +13,8 @@ pub(super) struct Builder<'a> {
     pub(super) buffers: Vec<Buffer>,
     pub(super) steps: Vec<Step>,
     pub(super) extent: Extent,
+    /// Whether gates and up projections may share a step.
+    pub(super) fuses_gates: bool,
 }
 
 /// The buffers that every block shares.
@@ -193,7 +195,7 @@ impl Builder<'_> {
     }
 
     /// The buffer of one part of a matrix, the same for every step that reads it.
-    fn part(&mut self, entry: &TensorEntry, part: &PartLayout) -> BufferId {
+    pub(super) fn part(&mut self, entry: &TensorEntry, part: &PartLayout) -> BufferId {
         let content = Content::File {
             offset: entry.offset + part.codes,
         };
