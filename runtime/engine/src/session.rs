@@ -282,7 +282,7 @@ impl Session {
         };
         let batch = Batch {
             rows: &[row],
-            outputs: &[0],
+            outputs: 1,
         };
         if self.tokens.len() > last {
             return Ok(());
@@ -334,17 +334,20 @@ impl Session {
             if end > first {
                 end = end.min(at.max(first) + outputs as usize);
             }
-            let rows: Vec<Row> = (at..end)
+            // Those whose logits are wanted come first.
+            let wanted = at.max(first).min(end)..end;
+            let rows: Vec<Row> = wanted
+                .clone()
+                .chain(at..wanted.start)
                 .map(|i| Row {
                     token: tokens[i],
                     position: (used + i) as u32,
                     sequence: 0,
                 })
                 .collect();
-            let wanted: Vec<u32> = (at.max(first)..end).map(|i| (i - at) as u32).collect();
             let batch = Batch {
                 rows: &rows,
-                outputs: &wanted,
+                outputs: wanted.len(),
             };
             if !under_way {
                 for range in self.submissions.cut(&self.plan, rows.len()) {
@@ -355,7 +358,7 @@ impl Session {
             if want == Want::Greedy && end == tokens.len() {
                 self.run_ahead((used + end) as u32).await?;
             }
-            let argmax = self.emit(&rows, &wanted, want, sink).await?;
+            let argmax = self.emit(&rows[..wanted.len()], want, sink).await?;
             if let Some(ahead) = &mut self.ahead {
                 ahead.token = argmax;
             }
@@ -397,8 +400,7 @@ impl Session {
     /// Reads the wanted outputs; the last one's arg-max.
     async fn emit(
         &mut self,
-        rows: &[Row],
-        wanted: &[u32],
+        wanted: &[Row],
         want: Want,
         sink: &mut dyn FnMut(Output),
     ) -> Result<Option<u32>, Error> {
@@ -425,7 +427,7 @@ impl Session {
             let logits = logits.get(at..at + vocab as usize).unwrap_or(&[]);
             last = Some(result[ARGMAX]);
             sink(Output {
-                position: rows[*row as usize].position,
+                position: row.position,
                 logits: logits.iter().map(|z| *z as i32).collect(),
                 checksum: u64::from(result[0]) | u64::from(result[1]) << 32,
                 argmax: result[ARGMAX],

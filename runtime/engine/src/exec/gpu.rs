@@ -9,14 +9,14 @@ pub use loading::Loading;
 pub use upload::{STAGED_BYTES, Upload};
 
 use super::{ARGMAX, Batch};
-use crate::device::{Gpu, Tuning};
+use crate::device::{Gpu, ProductTuning, Tuning};
 use crate::error::Error;
 use crate::model::Model;
-use crate::plan::{BufferId, Op, Plan, Row, Rows, Step};
+use crate::plan::{Buffer, BufferId, Content, Op, Plan, Row, Step};
 use answers::Answers;
+use carat_format::Encoding;
 use carat_shaders::{Access, Kernel, grid, kernel};
-use loading::pipeline_key;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,9 +26,20 @@ const UNIFORM_STEP: u64 = 256;
 
 /// A dispatch without the numbers that change from pass to pass.
 struct Dispatch {
-    pipeline: usize,
     group: wgpu::BindGroup,
+    one: Variant,
+    /// For passes of several rows, where the kernel has a pipeline for them.
+    many: Option<Variant>,
+}
+
+/// A pipeline for a dispatch.
+#[derive(Clone, Copy)]
+struct Variant {
+    pipeline: usize,
+    /// Workgroups along x.
     x: u32,
+    /// Rows of the batch that a workgroup has.
+    rows: u32,
 }
 
 /// A kernel compiled for one encoding.
@@ -37,9 +48,39 @@ struct Pipeline {
     layout: wgpu::BindGroupLayout,
 }
 
+/// Kernel, encoding and, of products, their constants.
+type PipelineKey = (&'static str, Option<Encoding>, Option<ProductTuning>);
+
+fn pipeline_key(op: &Op, tuning: Option<&ProductTuning>) -> PipelineKey {
+    let tuning = tuning.filter(|_| is_product(op));
+    (op.kernel(), op.encoding(), tuning.copied())
+}
+
+/// Whether a step has a pipeline of its own for passes of several rows.
+fn has_many(step: &Step, plan: &Plan) -> bool {
+    is_product(&step.op) && plan.extent.batch > 1
+}
+
+/// Bytes of the file and pipelines that a plan needs on a device.
+fn needs(plan: &Plan, tuning: &Tuning) -> (u64, u64) {
+    let file = |b: &&Buffer| matches!(b.content, Content::File { .. });
+    let bytes = plan.buffers.iter().filter(file).map(|b| b.words * 4);
+    let keys: HashSet<PipelineKey> = plan
+        .steps
+        .iter()
+        .flat_map(|s| {
+            let one = pipeline_key(&s.op, Some(&tuning.one));
+            let many = pipeline_key(&s.op, Some(&tuning.many));
+            std::iter::once(one).chain(has_many(s, plan).then_some(many))
+        })
+        .collect();
+    (bytes.sum(), keys.len() as u64)
+}
+
 /// Everything that a plan needs on one device.
 pub struct GpuExecutor {
     gpu: Gpu,
+    tuning: Tuning,
     loading: Arc<Loading>,
     buffers: Vec<wgpu::Buffer>,
     pipelines: Vec<Pipeline>,
@@ -69,6 +110,7 @@ impl GpuExecutor {
     /// The buffers of a plan, not yet filled.
     async fn with_buffers(plan: &Plan, gpu: Gpu, loading: Arc<Loading>) -> Result<Self, Error> {
         let mut this = Self {
+            tuning: gpu.tuning(),
             gpu,
             loading,
             buffers: Vec::with_capacity(plan.buffers.len()),
@@ -81,6 +123,8 @@ impl GpuExecutor {
             allocated: 0,
             dispatches: 0,
         };
+        let (bytes, pipelines) = needs(plan, &this.tuning);
+        this.loading.start(bytes, pipelines);
         for b in &plan.buffers {
             use wgpu::BufferUsages as U;
             let usage = U::STORAGE | U::COPY_SRC | U::COPY_DST;
@@ -138,34 +182,22 @@ impl GpuExecutor {
             .await?;
         self.gpu.queue.write_buffer(&uniforms, 0, &bytes);
 
+        let tuning = self.tuning;
         let mut known = HashMap::new();
         for (i, step) in plan.steps.iter().enumerate() {
-            let x = groups_x(&step.op);
-            if x > grid::MAX_GROUPS {
-                return Err(self.gpu.error(format!(
-                    "'{}' needs {x} workgroups, WebGPU allows {}",
-                    step.label,
-                    grid::MAX_GROUPS
-                )));
-            }
-            let key = pipeline_key(&step.op);
-            let (pipeline, first) = match known.get(&key) {
-                Some(p) => (*p, false),
-                None => {
-                    self.loading.check()?;
-                    let built = self.compile(&step.op).await?;
-                    self.pipelines.push(built);
-                    known.insert(key, self.pipelines.len() - 1);
-                    (self.pipelines.len() - 1, true)
-                }
+            let compiled = self.pipelines.len();
+            let one = self.variant(step, &tuning.one, &mut known).await?;
+            let many = match has_many(step, plan) {
+                true => Some(self.variant(step, &tuning.many, &mut known).await?),
+                false => None,
             };
-            let layout = &self.pipelines[pipeline].layout;
+            let layout = &self.pipelines[one.pipeline].layout;
             let offset = i as u64 * UNIFORM_STEP;
             let bind = || self.bind(layout, step, &uniforms, offset);
             let group = self.gpu.scoped(&step.label, bind).await?;
-            self.steps.push(Dispatch { pipeline, group, x });
-            if first {
-                self.warm(i).await?;
+            self.steps.push(Dispatch { group, one, many });
+            for pipeline in compiled..self.pipelines.len() {
+                self.warm(pipeline, i).await?;
             }
         }
         // Warming wrote to the statistics, which start at zero.
@@ -175,21 +207,51 @@ impl GpuExecutor {
         Ok(())
     }
 
-    /// Drivers compile at the first dispatch: runs one row of a step. But for the statistics, what it writes is written
-    /// again before it is read.
-    async fn warm(&self, step: usize) -> Result<(), Error> {
+    /// Drivers compile at the first dispatch: runs one row of a step that uses the pipeline. But for the statistics, what it
+    /// writes is written again before it is read.
+    async fn warm(&self, pipeline: usize, step: usize) -> Result<(), Error> {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            let step = &self.steps[step];
-            pass.set_pipeline(&self.pipelines[step.pipeline].pipeline);
-            pass.set_bind_group(0, &step.group, &[]);
+            pass.set_pipeline(&self.pipelines[pipeline].pipeline);
+            pass.set_bind_group(0, &self.steps[step].group, &[]);
             pass.dispatch_workgroups(1, 1, 1);
         }
         self.gpu.queue.submit([encoder.finish()]);
         self.gpu.idle().await?;
         self.loading.pipeline_ready();
         Ok(())
+    }
+
+    /// The pipeline of a step with a tuning, compiled where none of its kind is known.
+    async fn variant(
+        &mut self,
+        step: &Step,
+        tuning: &ProductTuning,
+        known: &mut HashMap<PipelineKey, usize>,
+    ) -> Result<Variant, Error> {
+        let tuning = is_product(&step.op).then_some(tuning);
+        let (tiles, rows) = tuning.map_or((1, 1), |t| (t.tiles, t.rows));
+        let x = groups_x(&step.op, tiles);
+        if x > grid::MAX_GROUPS {
+            return Err(self.gpu.error(format!(
+                "'{}' needs {x} workgroups, WebGPU allows {}",
+                step.label,
+                grid::MAX_GROUPS
+            )));
+        }
+        let key = pipeline_key(&step.op, tuning);
+        let pipeline = match known.get(&key) {
+            Some(p) => *p,
+            None => {
+                self.loading.check()?;
+                let built = self.compile(&step.op, tuning).await?;
+                self.pipelines.push(built);
+                known.insert(key, self.pipelines.len() - 1);
+                self.pipelines.len() - 1
+            }
+        };
+        Ok(Variant { pipeline, x, rows })
     }
 
     fn bind(
@@ -225,7 +287,7 @@ impl GpuExecutor {
             })
     }
 
-    async fn compile(&self, op: &Op) -> Result<Pipeline, Error> {
+    async fn compile(&self, op: &Op, tuning: Option<&ProductTuning>) -> Result<Pipeline, Error> {
         let name = op.kernel();
         let Some(kernel) = kernel(name) else {
             return Err(self
@@ -236,9 +298,12 @@ impl GpuExecutor {
         if let Some(encoding) = op.encoding() {
             constants.push(("CODES", encoding.codes().into()));
         }
-        if let Op::LinearTile(..) = op {
-            let tuning = Tuning::of(self.gpu.adapter().kind);
-            constants.push(("SLICES", tuning.slices.into()));
+        if let Some(t) = tuning {
+            constants.push(("SLICES", t.slices.into()));
+            constants.push(("ROWS", t.rows.into()));
+            if matches!(op, Op::LinearTile(..)) {
+                constants.push(("TILES", t.tiles.into()));
+            }
         }
         let what = format!("compiling kernel '{name}'");
         self.gpu
@@ -276,7 +341,7 @@ impl GpuExecutor {
         };
         let batch = Batch {
             rows: &[row],
-            outputs: &[0],
+            outputs: 1,
         };
         self.submit(plan, batch, range, true).await
     }
@@ -307,7 +372,7 @@ impl GpuExecutor {
         use wgpu::BufferUsages as U;
         self.gpu.check()?;
         let begins_next = next && range.start == 0;
-        let answers = range.end >= plan.steps.len() && !batch.outputs.is_empty();
+        let answers = range.end >= plan.steps.len() && batch.outputs > 0;
         let results = self.buffers[self.results.0].clone();
         let stats = self.buffers[plan.stats.0].clone();
         if begins_next && self.held.is_none() {
@@ -342,10 +407,7 @@ impl GpuExecutor {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             let steps = plan.steps.iter().zip(&self.steps);
             for (step, dispatch) in steps.take(range.end).skip(range.start) {
-                let rows = match step.rows {
-                    Rows::Batch => batch.rows.len() as u32,
-                    Rows::Outputs => batch.outputs.len() as u32,
-                };
+                let rows = batch.rows_of(step.rows) as u32;
                 if rows == 0 {
                     continue;
                 }
@@ -375,9 +437,14 @@ impl GpuExecutor {
         rows: u32,
         blocks: u32,
     ) {
-        pass.set_pipeline(&self.pipelines[dispatch.pipeline].pipeline);
+        let variant = match dispatch.many {
+            Some(many) if rows > 1 => many,
+            _ => dispatch.one,
+        };
+        let (y, lacking) = grid::product_rows(rows, variant.rows);
+        pass.set_pipeline(&self.pipelines[variant.pipeline].pipeline);
         pass.set_bind_group(0, &dispatch.group, &[]);
-        pass.dispatch_workgroups(dispatch.x, rows, blocks);
+        pass.dispatch_workgroups(variant.x, y, blocks.max(lacking));
     }
 
     /// The first `words` words of a buffer, after everything submitted before.
@@ -510,13 +577,19 @@ fn compile(device: &wgpu::Device, kernel: &Kernel, constants: &[(&str, f64)]) ->
     Pipeline { pipeline, layout }
 }
 
-/// Workgroups of a step along x.
-fn groups_x(op: &Op) -> u32 {
+/// Whether a step's kernel is one of products.
+fn is_product(op: &Op) -> bool {
+    matches!(op, Op::LinearTile(..) | Op::LinearGated(..))
+}
+
+/// Workgroups of a step along x, `tiles` tiles each where the kernel takes several.
+fn groups_x(op: &Op, tiles: u32) -> u32 {
     match op {
         Op::EmbedRow(p, _) => grid::embed_row_q(p),
         Op::RmsnormRow(p) => grid::rmsnorm_row_q8(p),
         Op::QuantizeRow(p) => grid::quantize_row_q8(p),
-        Op::LinearTile(p, _) => grid::linear_tile_q(p),
+        Op::LinearTile(p, _) => grid::linear_tile_q(p, tiles),
+        Op::LinearGated(p, _) => grid::linear_gated_tile_q(p),
         Op::RopeAngles(p) => grid::rope_angles_q30(p),
         Op::RopeQuery(p) => grid::rope_query_q12(p),
         Op::KvStore(p) => grid::kv_store_q8(p),

@@ -5,7 +5,7 @@ pub mod cpu;
 pub mod gpu;
 
 use crate::error::Error;
-use crate::plan::{BufferId, Plan, Row};
+use crate::plan::{BufferId, Plan, Row, Rows};
 use carat_shaders::params::ROW_WORDS;
 use std::ops::Range;
 
@@ -15,25 +15,28 @@ pub(crate) const ARGMAX: usize = 2;
 /// What one pass computes.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Its rows; positions of a sequence must rise without gaps from what the cache holds.
+    /// Its rows, in any order. The positions of a sequence follow what the cache holds without gaps.
     pub rows: &'a [Row],
-    /// Indices of the rows whose logits are wanted.
-    pub outputs: &'a [u32],
+    /// How many rows' logits are wanted: those of the first.
+    pub outputs: usize,
 }
 
 impl Batch<'_> {
-    /// The row table: token, position, sequence, and the source row of output `i`.
+    /// The row table: token, position and sequence of each row.
     pub fn row_table(&self) -> Vec<u32> {
         let mut table = Vec::with_capacity(self.rows.len() * ROW_WORDS as usize);
-        for (i, row) in self.rows.iter().enumerate() {
-            table.extend([
-                row.token,
-                row.position,
-                row.sequence,
-                self.outputs.get(i).copied().unwrap_or(0),
-            ]);
+        for row in self.rows {
+            table.extend([row.token, row.position, row.sequence]);
         }
         table
+    }
+
+    /// How many rows a step works on.
+    pub fn rows_of(&self, rows: Rows) -> usize {
+        match rows {
+            Rows::Batch => self.rows.len(),
+            Rows::Outputs => self.outputs.min(self.rows.len()),
+        }
     }
 
     /// Blocks of attention that the longest row reaches.

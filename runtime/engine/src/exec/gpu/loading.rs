@@ -1,9 +1,6 @@
 //! How far an executor is that is being made, for another thread to see, and that thread's wish to end it.
 
 use crate::error::Error;
-use crate::plan::{Content, Op, Plan};
-use carat_format::Encoding;
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Counters of an executor that is being made.
@@ -14,11 +11,6 @@ pub struct Loading {
     pipelines: AtomicU64,
     ready: AtomicU64,
     cancelled: AtomicBool,
-}
-
-/// What tells one pipeline of a plan from another.
-pub(super) fn pipeline_key(op: &Op) -> (&'static str, Option<Encoding>) {
-    (op.kernel(), op.encoding())
 }
 
 impl Loading {
@@ -47,12 +39,9 @@ impl Loading {
         }
     }
 
-    pub(super) fn start(&self, plan: &Plan) {
-        let in_file = |b: &&crate::plan::Buffer| matches!(b.content, Content::File { .. });
-        let bytes = plan.buffers.iter().filter(in_file).map(|b| b.words * 4);
-        self.bytes.store(bytes.sum(), Ordering::Relaxed);
-        let keys: BTreeSet<_> = plan.steps.iter().map(|s| pipeline_key(&s.op)).collect();
-        self.pipelines.store(keys.len() as u64, Ordering::Relaxed);
+    pub(super) fn start(&self, bytes: u64, pipelines: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.pipelines.store(pipelines, Ordering::Relaxed);
     }
 
     pub(super) fn uploaded(&self, bytes: u64) {

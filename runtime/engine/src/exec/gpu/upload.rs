@@ -35,7 +35,6 @@ impl Upload {
     ///
     /// Errors: the device refuses an allocation; cancelled.
     pub async fn begin(plan: &Plan, gpu: Gpu, loading: Arc<Loading>) -> Result<Self, Error> {
-        loading.start(plan);
         let mut this = Self {
             executor: GpuExecutor::with_buffers(plan, gpu, loading).await?,
             parts: Vec::new(),
