@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use carat::device::{ProductTuning, Tuned, Tuning};
 use carat::exec::Executor;
 use carat::exec::gpu::GpuExecutor;
-use carat::plan::{Op, Plan, Rows};
+use carat::plan::{Plan, Rows};
 use carat::{Session, SessionOptions, Verify, Want};
 use carat_converter::progress::Progress;
 use pollster::block_on;
@@ -154,9 +154,8 @@ fn time(
     block_on(gpu.retune(plan, tuning))?;
     // A pass of several rows seldom wants logits.
     let counts = |rows: Rows| batch == 1 || rows == Rows::Batch;
-    let products = |op: &Op| matches!(op, Op::LinearTile(..) | Op::LinearGated(..));
     let steps = plan.steps.iter().enumerate();
-    let steps = steps.filter(|(_, s)| products(&s.op) && counts(s.rows));
+    let steps = steps.filter(|(_, s)| s.op.is_product() && counts(s.rows));
     let steps: Vec<usize> = steps.map(|(i, _)| i).collect();
     let mut times = Vec::new();
     for round in 0..=rounds {

@@ -152,7 +152,7 @@ impl GpuExecutor {
         let mut known = HashMap::new();
         for (i, step) in plan.steps.iter().enumerate() {
             let one = self.variant(step, &tuning.one, &mut known).await?;
-            let several = is_product(&step.op) && plan.extent.batch > 1;
+            let several = step.op.is_product() && plan.extent.batch > 1;
             let many = match several {
                 true => Some(self.variant(step, &tuning.many, &mut known).await?),
                 false => None,
@@ -173,7 +173,7 @@ impl GpuExecutor {
         tuning: &ProductTuning,
         known: &mut HashMap<PipelineKey, usize>,
     ) -> Result<Variant, Error> {
-        let tuning = is_product(&step.op).then_some(tuning);
+        let tuning = step.op.is_product().then_some(tuning);
         let (tiles, rows) = tuning.map_or((1, 1), |t| (t.tiles, t.rows));
         let x = groups_x(&step.op, tiles);
         if x > grid::MAX_GROUPS {
@@ -458,11 +458,6 @@ fn compile(device: &wgpu::Device, kernel: &Kernel, constants: &[(&str, f64)]) ->
     Pipeline { pipeline, layout }
 }
 
-/// Whether a step's kernel is one of products.
-fn is_product(op: &Op) -> bool {
-    matches!(op, Op::LinearTile(..) | Op::LinearGated(..))
-}
-
 /// Workgroups of a step along x, `tiles` tiles each where the kernel takes several.
 fn groups_x(op: &Op, tiles: u32) -> u32 {
     match op {
@@ -471,6 +466,7 @@ fn groups_x(op: &Op, tiles: u32) -> u32 {
         Op::QuantizeRow(p) => grid::quantize_row_q8(p),
         Op::LinearTile(p, _) => grid::linear_tile_q(p, tiles),
         Op::LinearGated(p, _) => grid::linear_gated_tile_q(p),
+        Op::LinearQkv(p, _) => grid::linear_qkv_tile_q(p),
         Op::RopeAngles(p) => grid::rope_angles_q30(p),
         Op::RopeQuery(p) => grid::rope_query_q12(p),
         Op::KvStore(p) => grid::kv_store_q8(p),

@@ -113,7 +113,7 @@ pub async fn compare(
     Ok(true)
 }
 
-/// What step `i` wrote, and the statistics after it where it keeps them.
+/// What step `i` wrote, one result after the other, and the statistics after it where it keeps them.
 async fn result(
     executor: &mut Executor,
     plan: &Plan,
@@ -128,7 +128,11 @@ async fn result(
         stride => rows * stride,
     };
     executor.run(plan, batch, i..i + 1).await?;
-    let written = executor.read(buffer, words).await?;
+    let mut written = executor.read(buffer, words).await?;
+    for (binding, stride) in step.op.more_results().into_iter().flatten() {
+        let more = executor.read(step.bindings[binding], rows * stride).await?;
+        written.extend(more);
+    }
     let stats = if step.bindings.contains(&plan.stats) {
         executor
             .read(plan.stats, plan.buffers[plan.stats.0].words)
