@@ -35,13 +35,15 @@ struct Case {
     tiles: u32,
     /// Rows of the batch in a workgroup.
     many: u32,
+    /// Entries of its tables of pairs of codes, for one matrix; 1 for none.
+    pairs: u32,
 }
 
 impl std::fmt::Display for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:?} {:?} {}x{} batch {} slices {} tiles {} rows {} {:?}",
+            "{:?} {:?} {}x{} batch {} slices {} tiles {} rows {} pairs {} {:?}",
             self.encoding,
             self.group,
             self.rows,
@@ -50,6 +52,7 @@ impl std::fmt::Display for Case {
             self.slices,
             self.tiles,
             self.many,
+            self.pairs,
             self.fill
         )
     }
@@ -158,6 +161,7 @@ fn check(gpu: &mut Gpu, random: &mut Random, case: &Case) {
             ("SLICES", case.slices.into()),
             ("TILES", case.tiles.into()),
             ("ROWS", case.many.into()),
+            ("PAIRS", case.pairs.into()),
         ],
         bytemuck::bytes_of(&p),
         &mut [&mut act, &mut weights, &mut device, &mut device_stats],
@@ -200,6 +204,7 @@ fn check_gated(gpu: &mut Gpu, random: &mut Random, case: &Case, activation: u32)
             ("CODES", case.encoding.codes().into()),
             ("SLICES", case.slices.into()),
             ("ROWS", case.many.into()),
+            ("PAIRS", if case.pairs > 1 { 512.0 } else { 1.0 }),
         ],
         bytemuck::bytes_of(&p),
         &mut [&mut act, &mut gate, &mut up, &mut device],
@@ -256,6 +261,7 @@ fn check_qkv(gpu: &mut Gpu, random: &mut Random, case: &Case) {
             ("CODES", case.encoding.codes().into()),
             ("SLICES", case.slices.into()),
             ("ROWS", case.many.into()),
+            ("PAIRS", case.pairs.into()),
         ],
         bytemuck::bytes_of(&p),
         &mut buffers,
@@ -266,16 +272,18 @@ fn check_qkv(gpu: &mut Gpu, random: &mut Random, case: &Case) {
     }
 }
 
-/// (slices, tiles, rows of the batch) of workgroups: all kinds for one encoding, the largest for the others. Each is a
-/// pipeline, which drivers compile slowly.
-fn workgroups(encoding: Encoding) -> &'static [(u32, u32, u32)] {
-    const ALL: [(u32, u32, u32); 6] = [
-        (8, 2, 4),
-        (1, 2, 1),
-        (1, 1, 2),
-        (2, 1, 4),
-        (1, 2, 4),
-        (32, 2, 2),
+/// (slices, tiles, rows of the batch, pairs) of workgroups: all kinds for one encoding, the largest for the others. Each is
+/// a pipeline, which drivers compile slowly.
+fn workgroups(encoding: Encoding) -> &'static [(u32, u32, u32, u32)] {
+    const ALL: [(u32, u32, u32, u32); 8] = [
+        (8, 2, 4, 1),
+        (1, 2, 1, 1),
+        (1, 1, 2, 1),
+        (2, 1, 4, 1),
+        (1, 2, 4, 1),
+        (32, 2, 2, 1),
+        (8, 1, 4, 256),
+        (1, 2, 1, 256),
     ];
     match encoding {
         Encoding::Pow4 => &ALL,
@@ -289,7 +297,9 @@ fn linear_tile_q_workgroups() {
     on_each_driver("linear_tile_q_workgroups", |gpu| {
         let mut random = Random(16);
         for encoding in Encoding::ALL {
-            for (n, (slices, tiles, many)) in workgroups(encoding).iter().copied().enumerate() {
+            for (n, (slices, tiles, many, pairs)) in
+                workgroups(encoding).iter().copied().enumerate()
+            {
                 for batch in [1, 4, 7] {
                     let n = n + batch as usize;
                     let case = Case {
@@ -303,6 +313,7 @@ fn linear_tile_q_workgroups() {
                         slices,
                         tiles,
                         many,
+                        pairs,
                     };
                     check(gpu, &mut random, &case);
                 }
@@ -316,7 +327,7 @@ fn linear_gated_tile_q() {
     on_each_driver("linear_gated_tile_q", |gpu| {
         let mut random = Random(17);
         for encoding in Encoding::ALL {
-            for (n, (slices, _, many)) in workgroups(encoding).iter().copied().enumerate() {
+            for (n, (slices, _, many, pairs)) in workgroups(encoding).iter().copied().enumerate() {
                 for (m, batch) in [1, 4, 7].into_iter().enumerate() {
                     let case = Case {
                         encoding,
@@ -329,6 +340,7 @@ fn linear_gated_tile_q() {
                         slices,
                         tiles: 1,
                         many,
+                        pairs,
                     };
                     let activation = [SILU, GELU_TANH, RELU_SQUARED][(n + m) % 3];
                     check_gated(gpu, &mut random, &case, activation);
@@ -343,7 +355,7 @@ fn linear_qkv_tile_q() {
     on_each_driver("linear_qkv_tile_q", |gpu| {
         let mut random = Random(18);
         for encoding in Encoding::ALL {
-            for (n, (slices, _, many)) in workgroups(encoding).iter().copied().enumerate() {
+            for (n, (slices, _, many, pairs)) in workgroups(encoding).iter().copied().enumerate() {
                 for (m, batch) in [1, 4, 7].into_iter().enumerate() {
                     let case = Case {
                         encoding,
@@ -356,6 +368,7 @@ fn linear_qkv_tile_q() {
                         slices,
                         tiles: 1,
                         many,
+                        pairs,
                     };
                     check_qkv(gpu, &mut random, &case);
                 }
@@ -393,6 +406,7 @@ fn linear_tile_q() {
                             slices,
                             tiles: 1,
                             many: 1,
+                            pairs: 1,
                         };
                         check(gpu, &mut random, &case);
                     }
@@ -411,6 +425,7 @@ fn linear_tile_q() {
                     slices,
                     tiles: 1,
                     many: 1,
+                    pairs: 1,
                 };
                 check(gpu, &mut random, &case);
             }
@@ -442,6 +457,7 @@ fn linear_tile_q_largest_sums() {
                         slices,
                         tiles: 1,
                         many: 1,
+                        pairs: 1,
                     };
                     check(gpu, &mut random, &case);
                 }

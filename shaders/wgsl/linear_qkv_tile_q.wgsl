@@ -78,7 +78,7 @@ fn add_tile(m: u32, task: Task, words: vec4<u32>) {
     var p = Products();
     for (var g = task.slice; g < end; g += SLICES) {
         let x = inputs(rows, groups, g);
-        p = add_group(p, table, m, task.tile * groups + g, scales + (g >> shift) * 8u, task.lane, x);
+        p = add_group(p, table, 0u, m, task.tile * groups + g, scales + (g >> shift) * 8u, task.lane, x);
     }
     if (SLICES > 1u) {
         share_products(p, 0u, task.lane);
@@ -116,6 +116,11 @@ fn main(
     } else if (group.x >= q_tiles) {
         m = K;
         task.tile -= q_tiles;
+    }
+    if (PAIRS > 1u) {
+        let kv_table = select(params.k_table, params.v_table, m == V);
+        fill_pairs(select(kv_table, params.q_table, m == Q), 0u, local);
+        workgroupBarrier();
     }
     // A branch for each, so that a group's loads stand together.
     if (m == Q) {

@@ -32,6 +32,7 @@ struct Row {
     slices: u32,
     tiles: u32,
     rows: u32,
+    pairs: bool,
     /// Milliseconds of all products of a pass; the median.
     ms: f64,
     /// Whether it is kept.
@@ -119,6 +120,7 @@ fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
             slices: c.slices,
             tiles: c.tiles,
             rows: c.rows,
+            pairs: c.pairs,
             ms,
             kept: c == fastest,
             class: c == of_class,
@@ -171,12 +173,13 @@ fn time(
 
 fn show(r: &Report) -> String {
     let mut out = format!(
-        "device     {}\n\n{:>5} {:>7} {:>6} {:>5} {:>10}\n",
+        "device     {}\n\n{:>5} {:>7} {:>6} {:>5} {:>6} {:>10}\n",
         term::clip(&r.device, 66),
         "batch",
         "slices",
         "tiles",
         "rows",
+        "pairs",
         "ms",
     );
     for c in &r.candidates {
@@ -187,8 +190,13 @@ fn show(r: &Report) -> String {
             (false, false) => "",
         };
         out += &format!(
-            "{:>5} {:>7} {:>6} {:>5} {:>10.3}{note}\n",
-            c.batch, c.slices, c.tiles, c.rows, c.ms
+            "{:>5} {:>7} {:>6} {:>5} {:>6} {:>10.3}{note}\n",
+            c.batch,
+            c.slices,
+            c.tiles,
+            c.rows,
+            if c.pairs { "yes" } else { "" },
+            c.ms
         );
     }
     if let Some(file) = &r.file {
@@ -208,6 +216,7 @@ mod tests {
             slices: 32,
             tiles: 2,
             rows: 4,
+            pairs: true,
             ms: 123_456.789,
             kept: true,
             class: true,

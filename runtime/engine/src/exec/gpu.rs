@@ -246,6 +246,14 @@ impl GpuExecutor {
             if matches!(op, Op::LinearTile(..)) {
                 constants.push(("TILES", t.tiles.into()));
             }
+            if t.pairs && op.encoding() == Some(Encoding::Pow4) {
+                let tables = if matches!(op, Op::LinearGated(..)) {
+                    2
+                } else {
+                    1
+                };
+                constants.push(("PAIRS", f64::from(256 * tables)));
+            }
         }
         let what = format!("compiling kernel '{name}'");
         self.gpu
