@@ -132,16 +132,21 @@ fn levels<const CODES: usize>(cell: &[u8], part: usize, table: V, raise: i8) -> 
                 *l = level(w);
                 w = rest(w);
             }
-            let pairs: [u8; 16] = core::array::from_fn(|i| cell[128 + part * 16 + i]);
-            let halves: [u8; 4] = core::array::from_fn(|i| cell[192 + part * 4 + i]);
-            // SAFETY: `pairs` is 16 readable bytes; the load is unaligned.
-            let pairs = unsafe { _mm_loadu_si128(pairs.as_ptr().cast()) };
+            let pairs = &cell[128 + part * 16..][..16];
+            let halves = &cell[192 + part * 4..][..4];
+            // SAFETY: they are 16 and 4 readable bytes; the loads are unaligned.
+            let (pairs, halves) = unsafe {
+                (
+                    _mm_loadu_si128(pairs.as_ptr().cast()),
+                    _mm_loadu_si32(halves.as_ptr()),
+                )
+            };
             let pairs = _mm256_cvtepu16_epi32(pairs);
             let first = _mm256_or_si256(pairs, _mm256_slli_epi32::<16>(rest(pairs)));
             let second = rest(rest(first));
             let low = _mm256_and_si256(rest(rest(second)), splat(0xffff));
             let by_row = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
-            let half = _mm256_srlv_epi32(splat(i32::from_le_bytes(halves)), by_row);
+            let half = _mm256_srlv_epi32(_mm256_broadcastd_epi32(halves), by_row);
             let half = _mm256_slli_epi32::<20>(_mm256_and_si256(half, splat(15)));
             let high = _mm256_or_si256(half, _mm256_slli_epi32::<8>(rest(half)));
             l[5] = level(first);
