@@ -19,18 +19,12 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// The row table: token, position, sequence, and the source row of output `i`.
-    pub fn row_table(&self) -> Vec<u32> {
-        let mut table = Vec::with_capacity(self.rows.len() * ROW_WORDS as usize);
-        for (i, row) in self.rows.iter().enumerate() {
-            table.extend([
-                row.token,
-                row.position,
-                row.sequence,
-                self.outputs.get(i).copied().unwrap_or(0),
-            ]);
-        }
-        table
+    /// The row table: of each row token, position, sequence, and the source row of output `i`.
+    pub fn row_table(&self) -> impl Iterator<Item = [u32; ROW_WORDS as usize]> {
+        self.rows.iter().enumerate().map(|(i, row)| {
+            let output = self.outputs.get(i).copied().unwrap_or(0);
+            [row.token, row.position, row.sequence, output]
+        })
     }
 
     /// Blocks of attention that the longest row reaches.
@@ -66,12 +60,20 @@ impl Executor {
         }
     }
 
-    /// The first `words` words of a buffer that steps write.
-    pub async fn read(&mut self, buffer: BufferId, words: u64) -> Result<Vec<u32>, Error> {
+    /// Puts the first `words` words of a buffer that steps write into `room`, in place of what that held.
+    pub async fn read(
+        &mut self,
+        buffer: BufferId,
+        words: u64,
+        room: &mut Vec<u32>,
+    ) -> Result<(), Error> {
         match self {
-            Executor::Cpu(e) => Ok(e.read(buffer, words)),
+            Executor::Cpu(e) => {
+                e.read(buffer, words, room);
+                Ok(())
+            }
             #[cfg(feature = "gpu")]
-            Executor::Gpu(e) => e.read(buffer, words).await,
+            Executor::Gpu(e) => e.read(buffer, words, room).await,
         }
     }
 

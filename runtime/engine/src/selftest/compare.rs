@@ -131,13 +131,11 @@ async fn result(
         stride => rows * stride,
     };
     executor.run(plan, batch, i..i + 1).await?;
-    let written = executor.read(buffer, words).await?;
-    let stats = if step.bindings.contains(&plan.stats) {
-        executor
-            .read(plan.stats, plan.buffers[plan.stats.0].words)
-            .await?
-    } else {
-        Vec::new()
-    };
+    let (mut written, mut stats) = (Vec::new(), Vec::new());
+    executor.read(buffer, words, &mut written).await?;
+    if step.bindings.contains(&plan.stats) {
+        let words = plan.buffers[plan.stats.0].words;
+        executor.read(plan.stats, words, &mut stats).await?;
+    }
     Ok((written, stats))
 }
