@@ -1,8 +1,8 @@
-//! Workgroups of each kernel along x; y is the batch row and, for `attn_block_q8`, z the block.
+//! Workgroups of each kernel along x; y is the batch row, or some of them, and, for `attn_block_q8`, z the block.
 
 use crate::params::{
-    AttnBlock, AttnMerge, Bias, EmbedRow, GatedUnit, KvStore, LinearTile, LogitsStats, QuantizeRow,
-    ReadWords, RmsnormAdd, RmsnormHead, RmsnormRow, RopeAngles, RopeQuery, Softcap,
+    AttnBlock, AttnMerge, Bias, EmbedRow, GatedUnit, KvStore, LinearGated, LinearTile, LogitsStats,
+    QuantizeRow, ReadWords, RmsnormAdd, RmsnormHead, RmsnormRow, RopeAngles, RopeQuery, Softcap,
 };
 use carat_format::TILE_ROWS;
 
@@ -26,9 +26,21 @@ pub const fn quantize_row_q8(_: &QuantizeRow) -> u32 {
     1
 }
 
-/// One workgroup a tile of 32 rows of the part.
-pub const fn linear_tile_q(p: &LinearTile) -> u32 {
+/// One workgroup `tiles` tiles of 32 rows of the part.
+pub const fn linear_tile_q(p: &LinearTile, tiles: u32) -> u32 {
+    p.part_rows.div_ceil(TILE_ROWS as u32).div_ceil(tiles)
+}
+
+/// One workgroup a tile of 32 rows of both matrices.
+pub const fn linear_gated_tile_q(p: &LinearGated) -> u32 {
     p.part_rows.div_ceil(TILE_ROWS as u32)
+}
+
+/// Workgroups along y and z of a kernel of products that has `rows` rows of the batch in a workgroup, for `count`
+/// rows: along z, one and one more for each row that the last workgroup along y lacks.
+pub const fn product_rows(count: u32, rows: u32) -> (u32, u32) {
+    let y = count.div_ceil(rows);
+    (y, 1 + y * rows - count)
 }
 
 /// One invocation a pair.

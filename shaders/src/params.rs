@@ -15,8 +15,8 @@ pub const QUERY_MAX: i32 = 2047;
 /// A weight of a value is `p · mantissa >> VALUE_SHIFT` for the block's largest exponent: `p ≤ 2^15` and
 /// mantissas up to 255 give at most 65,280, and 256 of them times 127 stay under 2^31.
 pub const VALUE_SHIFT: u32 = 7;
-/// Words of one entry of the batch's row table: token, position, sequence, source row.
-pub const ROW_WORDS: u32 = 4;
+/// Words of one entry of the batch's row table: token, position, sequence.
+pub const ROW_WORDS: u32 = 3;
 /// Words of the statistics: saturations, largest |residual|.
 pub const STATS_WORDS: u32 = 2;
 /// Words of one row of `logits_stats`: checksum low, checksum high, arg-max, maximum.
@@ -132,8 +132,6 @@ params! {
         cols: u32,
         /// Words of a row of activations.
         act_stride: u32,
-        /// 1: row `i` reads the source row `rows[i].w`; 0: row `i`.
-        gather: u32,
         /// Mantissa of D·ε.
         eps_mantissa: u32,
         /// Exponent of D·ε relative to the square of the residual's unit.
@@ -144,6 +142,8 @@ params! {
         pad0: u32,
         /// Padding to 16 bytes.
         pad1: u32,
+        /// Padding to 16 bytes.
+        pad2: u32,
     }
     /// i32 rows quantized to activations.
     QuantizeRow for ["quantize_row_q8"] => {
@@ -184,6 +184,37 @@ params! {
         pad0: u32,
         /// Padding to 16 bytes.
         pad1: u32,
+    }
+    /// activation(gate)·up of the products of two matrices of one layout with activations.
+    LinearGated for ["linear_gated_tile_q"] => {
+        /// Levels of the gate's codes.
+        gate_table: [u32; 4],
+        /// Levels of the up projection's codes.
+        up_table: [u32; 4],
+        /// Rows of each matrix.
+        part_rows: u32,
+        /// Groups of a row.
+        groups: u32,
+        /// Word offset of the scales in each matrix.
+        scales: u32,
+        /// Word offset of the row scales in each matrix.
+        row_scales: u32,
+        /// Words of a row of activations.
+        act_stride: u32,
+        /// Exponent of the gate.
+        gate_exponent: i32,
+        /// Exponent of the up projection.
+        up_exponent: i32,
+        /// [`SILU`], [`GELU_TANH`] or [`RELU_SQUARED`].
+        activation: u32,
+        /// The scale of group `g` is scale `g >> scale_shift` of its row; 0 to 2.
+        scale_shift: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
+        /// Padding to 16 bytes.
+        pad1: u32,
+        /// Padding to 16 bytes.
+        pad2: u32,
     }
     /// cos and sin of every pair at every row's position.
     RopeAngles for ["rope_angles_q30"] => {

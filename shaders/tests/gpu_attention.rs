@@ -4,7 +4,9 @@
 mod common;
 
 use carat_shaders::cpu::softcap::Cap;
-use carat_shaders::params::{AttnBlock, AttnMerge, KvStore, PAGE, RopeAngles, RopeQuery};
+use carat_shaders::params::{
+    AttnBlock, AttnMerge, KvStore, PAGE, ROW_WORDS, RopeAngles, RopeQuery,
+};
 use carat_shaders::{cpu, grid, groups_of, kv_page_words, partial_stride, query_stride};
 use common::{FLAVOURS, Gpu, Random, on_each_driver, same, signed};
 
@@ -20,7 +22,7 @@ fn row_table() -> Vec<u32> {
     POSITIONS
         .iter()
         .enumerate()
-        .flat_map(|(r, p)| [9, *p, r as u32 % SEQUENCES, 0])
+        .flat_map(|(r, p)| [9, *p, r as u32 % SEQUENCES])
         .collect()
 }
 
@@ -29,18 +31,13 @@ const PAGES: [u32; 8] = [5, 0, 7, 2, 1, 6, 3, 4];
 
 fn angles(random: &mut Random, table: &[u32], pairs: u32) -> Vec<u32> {
     let increments = random.words(2 * pairs as usize);
-    let mut angles = vec![0u32; table.len() / 4 * pairs as usize * 2];
+    let rows = table.len() / ROW_WORDS as usize;
+    let mut angles = vec![0u32; rows * pairs as usize * 2];
     let p = RopeAngles {
         pairs,
         ..Default::default()
     };
-    cpu::rope_angles_q30::run(
-        &p,
-        table.len() as u32 / 4,
-        table,
-        &increments,
-        signed(&mut angles),
-    );
+    cpu::rope_angles_q30::run(&p, rows as u32, table, &increments, signed(&mut angles));
     angles
 }
 
@@ -54,7 +51,7 @@ fn rope_angles_q30() {
                 ..Default::default()
             };
             let positions = [0, 1, 255, 256, 4095, 131_071, 0xffff_ffff];
-            let mut table: Vec<u32> = positions.iter().flat_map(|p| [9, *p, 0, 0]).collect();
+            let mut table: Vec<u32> = positions.iter().flat_map(|p| [9, *p, 0]).collect();
             // Quarter turns and their neighbours among random increments.
             let mut increments = random.words(2 * pairs as usize);
             for (i, pair) in increments.chunks_mut(2).enumerate().take(12) {
@@ -97,7 +94,7 @@ fn rope_query_q12() {
         let mut random = Random(11);
         for head_dim in HEAD_DIMS.into_iter().chain([2, 10, 96]) {
             let p = query_params(&mut random, 3, head_dim);
-            let mut table: Vec<u32> = (0..FLAVOURS).flat_map(|r| [9, r * 77, 0, 0]).collect();
+            let mut table: Vec<u32> = (0..FLAVOURS).flat_map(|r| [9, r * 77, 0]).collect();
             let mut angles = angles(&mut random, &table, head_dim / 2);
             let n = (p.heads * head_dim) as usize;
             let mut q = random.rows(n as u32);
@@ -187,7 +184,7 @@ fn filled_cache(random: &mut Random, p: &KvStore) -> Vec<u32> {
     for block in 0..TABLE_STRIDE {
         let rows = SEQUENCES * PAGE;
         let table: Vec<u32> = (0..rows)
-            .flat_map(|r| [9, block * PAGE + r / 2, r % 2, 0])
+            .flat_map(|r| [9, block * PAGE + r / 2, r % 2])
             .collect();
         let mut angles = angles(random, &table, p.head_dim / 2);
         let n = (rows * p.heads * p.head_dim) as usize;

@@ -1,10 +1,13 @@
-//! `linear_tile_q` against its twin.
+//! `linear_tile_q` and `linear_gated_tile_q` against their twins.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use carat_format::{Coding, Encoding, ScaleGroup, TensorLayout};
-use carat_shaders::params::{ACCUMULATE, LinearTile, STATS_WORDS, STORE_RELATIVE};
+use carat_shaders::params::{
+    ACCUMULATE, GELU_TANH, LinearGated, LinearTile, RELU_SQUARED, SILU, STATS_WORDS, STORE,
+    STORE_RELATIVE,
+};
 use carat_shaders::{act_stride, cpu, grid};
 use common::{Gpu, Random, on_each_driver, same, signed};
 
@@ -28,52 +31,96 @@ struct Case {
     mode: u32,
     fill: Fill,
     slices: u32,
+    tiles: u32,
+    /// Rows of the batch in a workgroup.
+    many: u32,
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:?} {:?} {}x{} batch {} slices {} tiles {} rows {} {:?}",
+            self.encoding,
+            self.group,
+            self.rows,
+            self.cols,
+            self.batch,
+            self.slices,
+            self.tiles,
+            self.many,
+            self.fill
+        )
+    }
+}
+
+impl Case {
+    fn layout(&self) -> TensorLayout {
+        let coding = Coding {
+            encoding: self.encoding,
+            group: self.group,
+        };
+        TensorLayout::new(coding, self.rows, self.cols).unwrap()
+    }
+
+    /// A matrix and its table.
+    fn weights(&self, random: &mut Random) -> (Vec<u32>, [u32; 4]) {
+        let layout = self.layout();
+        let part = &layout.parts[0];
+        let mut weights = random.words((part.end / 4) as usize);
+        let mut table: [u32; 4] = std::array::from_fn(|_| random.next() as u32);
+        if !matches!(self.fill, Fill::Random) {
+            table = [0x7f7f_7f7f; 4];
+            weights.fill(0x7f7f_7f7f);
+            weights[(part.scales / 4) as usize..].fill(u32::MAX);
+        }
+        for w in &mut weights[(part.row_scales / 4) as usize..] {
+            // The extremes of a file's check and what lies between.
+            let exponent = match random.below(4) {
+                0 => -64,
+                1 => 32,
+                _ => random.range(-40, -10),
+            };
+            *w = *w & 0xffff | (exponent as u32) << 16;
+        }
+        (weights, table)
+    }
+
+    fn activations(&self, random: &mut Random) -> Vec<u32> {
+        let groups = self.layout().groups as u32;
+        let stride = act_stride(groups);
+        let mut act = random.words((self.batch * stride) as usize);
+        if !matches!(self.fill, Fill::Random) {
+            act.fill(u32::MAX);
+        }
+        for row in act.chunks_mut(stride as usize) {
+            if !matches!(self.fill, Fill::Random) {
+                for (g, codes) in row[..groups as usize * 8].chunks_mut(8).enumerate() {
+                    let negative = matches!(self.fill, Fill::Alternating) && g % 3 == 1;
+                    codes.fill(if negative { 0x8181_8181 } else { 0x7f7f_7f7f });
+                }
+            }
+            // Activations are never −128: their kernels round to ±127.
+            let codes: &mut [u8] = bytemuck::cast_slice_mut(&mut row[..groups as usize * 8]);
+            codes
+                .iter_mut()
+                .filter(|c| **c == 0x80)
+                .for_each(|c| *c = 0x81);
+            let tail = (groups * 8 + groups.div_ceil(4)) as usize;
+            row[tail] &= 0xffff;
+            row[tail + 1] = random.range(-40, 20) as u32;
+        }
+        act
+    }
 }
 
 fn check(gpu: &mut Gpu, random: &mut Random, case: &Case) {
-    let coding = Coding {
-        encoding: case.encoding,
-        group: case.group,
-    };
-    let layout = TensorLayout::new(coding, case.rows, case.cols).unwrap();
+    let layout = case.layout();
     let part = &layout.parts[0];
     let groups = layout.groups as u32;
-    let mut weights = random.words((part.end / 4) as usize);
+    let (mut weights, table) = case.weights(random);
+    let mut act = case.activations(random);
     let stride = act_stride(groups);
-    let mut act = random.words((case.batch * stride) as usize);
-    let mut table: [u32; 4] = std::array::from_fn(|_| random.next() as u32);
-    if !matches!(case.fill, Fill::Random) {
-        table = [0x7f7f_7f7f; 4];
-        weights.fill(0x7f7f_7f7f);
-        weights[(part.scales / 4) as usize..].fill(u32::MAX);
-        act.fill(u32::MAX);
-    }
-    for w in &mut weights[(part.row_scales / 4) as usize..] {
-        // The extremes of a file's check and what lies between.
-        let exponent = match random.below(4) {
-            0 => -64,
-            1 => 32,
-            _ => random.range(-40, -10),
-        };
-        *w = *w & 0xffff | (exponent as u32) << 16;
-    }
-    for row in act.chunks_mut(stride as usize) {
-        if !matches!(case.fill, Fill::Random) {
-            for (g, codes) in row[..groups as usize * 8].chunks_mut(8).enumerate() {
-                let negative = matches!(case.fill, Fill::Alternating) && g % 3 == 1;
-                codes.fill(if negative { 0x8181_8181 } else { 0x7f7f_7f7f });
-            }
-        }
-        // Activations are never −128: their kernels round to ±127.
-        let codes: &mut [u8] = bytemuck::cast_slice_mut(&mut row[..groups as usize * 8]);
-        codes
-            .iter_mut()
-            .filter(|c| **c == 0x80)
-            .for_each(|c| *c = 0x81);
-        let tail = (groups * 8 + groups.div_ceil(4)) as usize;
-        row[tail] &= 0xffff;
-        row[tail + 1] = random.range(-40, 20) as u32;
-    }
     let p = LinearTile {
         table,
         row_start: 3,
@@ -102,22 +149,138 @@ fn check(gpu: &mut Gpu, random: &mut Random, case: &Case) {
         signed(&mut twin),
         &mut twin_stats,
     );
+    let (y, z) = grid::product_rows(case.batch, case.many);
     gpu.kernel(
         "linear_tile_q",
         &[
             ("CODES", case.encoding.codes().into()),
             ("SLICES", case.slices.into()),
+            ("TILES", case.tiles.into()),
+            ("ROWS", case.many.into()),
         ],
         bytemuck::bytes_of(&p),
         &mut [&mut act, &mut weights, &mut device, &mut device_stats],
-        [grid::linear_tile_q(&p), case.batch, 1],
+        [grid::linear_tile_q(&p, case.tiles), y, z],
     );
-    let what = format!(
-        "{:?} {:?} {}x{} batch {} slices {} {:?}",
-        case.encoding, case.group, case.rows, case.cols, case.batch, case.slices, case.fill
-    );
+    let what = case.to_string();
     same(&what, &device, &twin);
     same(&format!("{what}: statistics"), &device_stats, &twin_stats);
+}
+
+fn check_gated(gpu: &mut Gpu, random: &mut Random, case: &Case, activation: u32) {
+    let layout = case.layout();
+    let part = &layout.parts[0];
+    let groups = layout.groups as u32;
+    let (mut gate, gate_table) = case.weights(random);
+    let (mut up, up_table) = case.weights(random);
+    let mut act = case.activations(random);
+    let p = LinearGated {
+        gate_table,
+        up_table,
+        part_rows: case.rows as u32,
+        groups,
+        scales: (part.scales / 4) as u32,
+        row_scales: (part.row_scales / 4) as u32,
+        act_stride: act_stride(groups),
+        gate_exponent: random.range(-30, -10),
+        up_exponent: random.range(-30, -10),
+        activation,
+        scale_shift: case.group.shift(),
+        ..Default::default()
+    };
+    let mut device = random.words(case.batch as usize * case.rows as usize);
+    let mut twin = device.clone();
+    let out = signed(&mut twin);
+    cpu::linear_gated_tile_q::run(&p, case.encoding, case.batch, &act, &gate, &up, out);
+    let (y, z) = grid::product_rows(case.batch, case.many);
+    gpu.kernel(
+        "linear_gated_tile_q",
+        &[
+            ("CODES", case.encoding.codes().into()),
+            ("SLICES", case.slices.into()),
+            ("ROWS", case.many.into()),
+        ],
+        bytemuck::bytes_of(&p),
+        &mut [&mut act, &mut gate, &mut up, &mut device],
+        [grid::linear_gated_tile_q(&p), y, z],
+    );
+    same(
+        &format!("gated {case} activation {activation}"),
+        &device,
+        &twin,
+    );
+}
+
+/// (slices, tiles, rows of the batch) of workgroups: all kinds for one encoding, the largest for the others. Each is a
+/// pipeline, which drivers compile slowly.
+fn workgroups(encoding: Encoding) -> &'static [(u32, u32, u32)] {
+    const ALL: [(u32, u32, u32); 6] = [
+        (8, 2, 4),
+        (1, 2, 1),
+        (1, 1, 2),
+        (2, 1, 4),
+        (1, 2, 4),
+        (32, 2, 2),
+    ];
+    match encoding {
+        Encoding::Pow4 => &ALL,
+        _ => &ALL[..1],
+    }
+}
+
+/// Tiles and rows of a workgroup, over batches that fill no last one.
+#[test]
+fn linear_tile_q_workgroups() {
+    on_each_driver("linear_tile_q_workgroups", |gpu| {
+        let mut random = Random(16);
+        for encoding in Encoding::ALL {
+            for (n, (slices, tiles, many)) in workgroups(encoding).iter().copied().enumerate() {
+                for batch in [1, 4, 7] {
+                    let n = n + batch as usize;
+                    let case = Case {
+                        encoding,
+                        group: ScaleGroup::ALL[n % 3],
+                        rows: [33, 96, 130][n % 3],
+                        cols: [200, 33, 288][n / 2 % 3],
+                        batch,
+                        mode: n as u32 % 3,
+                        fill: [Fill::Random, Fill::Largest][n % 2],
+                        slices,
+                        tiles,
+                        many,
+                    };
+                    check(gpu, &mut random, &case);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn linear_gated_tile_q() {
+    on_each_driver("linear_gated_tile_q", |gpu| {
+        let mut random = Random(17);
+        for encoding in Encoding::ALL {
+            for (n, (slices, _, many)) in workgroups(encoding).iter().copied().enumerate() {
+                for (m, batch) in [1, 4, 7].into_iter().enumerate() {
+                    let case = Case {
+                        encoding,
+                        group: ScaleGroup::ALL[(n + m) % 3],
+                        rows: [1, 33, 70, 96][(n + m) % 4],
+                        cols: [33, 576, 172][m],
+                        batch,
+                        mode: STORE,
+                        fill: [Fill::Random, Fill::Largest, Fill::Alternating][(n / 2 + m) % 3],
+                        slices,
+                        tiles: 1,
+                        many,
+                    };
+                    let activation = [SILU, GELU_TANH, RELU_SQUARED][(n + m) % 3];
+                    check_gated(gpu, &mut random, &case, activation);
+                }
+            }
+        }
+    });
 }
 
 #[test]
@@ -147,6 +310,8 @@ fn linear_tile_q() {
                             mode,
                             fill,
                             slices,
+                            tiles: 1,
+                            many: 1,
                         };
                         check(gpu, &mut random, &case);
                     }
@@ -163,6 +328,8 @@ fn linear_tile_q() {
                     mode: ACCUMULATE,
                     fill,
                     slices,
+                    tiles: 1,
+                    many: 1,
                 };
                 check(gpu, &mut random, &case);
             }
@@ -192,6 +359,8 @@ fn linear_tile_q_largest_sums() {
                         mode: STORE_RELATIVE,
                         fill,
                         slices,
+                        tiles: 1,
+                        many: 1,
                     };
                     check(gpu, &mut random, &case);
                 }

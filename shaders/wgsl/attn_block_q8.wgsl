@@ -6,7 +6,7 @@
 // Grid: x = heads, y = batch row, z = block.
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [R][token, position, sequence, source row]
+// [R][token, position, sequence]
 @group(0) @binding(1) var<storage, read> row_table: array<u32>;
 // [sequences][table_stride]: page of each block of 256 positions
 @group(0) @binding(2) var<storage, read> page_table: array<u32>;

@@ -4,7 +4,7 @@
 // Grid: x = heads, y = batch row.
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [R][token, position, sequence, source row]
+// [R][token, position, sequence]
 @group(0) @binding(1) var<storage, read> row_table: array<u32>;
 // [R][heads][max_blocks][sums: 4·head_words | sum of p | largest score | value exponents: groups]
 @group(0) @binding(2) var<storage, read> partial: array<u32>;

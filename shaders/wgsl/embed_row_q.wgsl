@@ -4,7 +4,7 @@
 // Grid: x = ceil(groups·8 / 64), y = batch row.
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [R][token, position, sequence, source row]
+// [R][token, position, sequence]
 @group(0) @binding(1) var<storage, read> row_table: array<u32>;
 // One part of the matrix: codes | scales | row scales.
 @group(0) @binding(2) var<storage, read> weights: array<u32>;

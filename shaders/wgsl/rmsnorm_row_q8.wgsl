@@ -5,14 +5,12 @@
 // RMSNorm with gains, quantized to activations: one workgroup a row. Grid: x = 1, y = batch row.
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [R][token, position, sequence, source row]
-@group(0) @binding(1) var<storage, read> row_table: array<u32>;
 // [R][cols]
-@group(0) @binding(2) var<storage, read> h: array<i32>;
+@group(0) @binding(1) var<storage, read> h: array<i32>;
 // [cols]
-@group(0) @binding(3) var<storage, read> gains: array<i32>;
+@group(0) @binding(2) var<storage, read> gains: array<i32>;
 // [R][act_stride]
-@group(0) @binding(4) var<storage, read_write> act: array<u32>;
+@group(0) @binding(3) var<storage, read_write> act: array<u32>;
 
 // Word where the workgroup's row starts.
 var<private> row_start: u32;
@@ -28,11 +26,7 @@ fn value(i: u32) -> i32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    var source = group.y;
-    if (params.gather == 1u) {
-        source = row_table[group.y * ROW_WORDS + 3u];
-    }
-    row_start = source * params.cols;
+    row_start = group.y * params.cols;
     inverse = inverse_norm(lid, params.cols, params.eps_mantissa, params.eps_exponent);
     quantize_row(lid, group.y * params.act_stride, params.cols, params.gain_exponent);
 }

@@ -3,7 +3,7 @@
 // Grid: x = ceil(pairs / 64), y = batch row.
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [R][token, position, sequence, source row]
+// [R][token, position, sequence]
 @group(0) @binding(1) var<storage, read> row_table: array<u32>;
 // [pairs][low, high]: turns a position in 0.64 fixed point
 @group(0) @binding(2) var<storage, read> increments: array<u32>;

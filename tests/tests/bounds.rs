@@ -227,7 +227,7 @@ impl Head {
             pad0: 0,
         };
         for (t, (k, v)) in keys.iter().zip(values).enumerate() {
-            let row = [0, t as u32, 0, 0];
+            let row = [0, t as u32, 0];
             kv_store_q8::run(
                 &store,
                 1,
@@ -252,7 +252,7 @@ impl Head {
         };
         let mut q = vec![0; query_stride(words) as usize];
         rope_query_q12::run(&rope, 1, &angles, &Self::fixed(query), &mut q);
-        let row = [0, n - 1, 0, 0];
+        let row = [0, n - 1, 0];
         let block = AttnBlock {
             heads: 1,
             heads_per_kv: 1,

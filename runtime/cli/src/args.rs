@@ -498,6 +498,12 @@ pub struct BenchArgs {
     /// On a GPU: measure every kernel of a generated token alone, by shape, beside a kernel that only reads
     #[arg(long)]
     pub kernels: bool,
+    /// On a GPU: find the fastest sizes of workgroups for this model and keep them for this adapter
+    #[arg(long, conflicts_with = "kernels")]
+    pub autotune: bool,
+    /// Without a GPU: bytes and instructions of a generated token, and what they allow on some GPUs at best
+    #[arg(long, conflicts_with_all = ["kernels", "autotune"])]
+    pub predict: bool,
     #[command(flatten)]
     pub map: MapArgs,
     #[command(flatten)]

@@ -1,7 +1,9 @@
 //! `carat bench`: how fast a model runs here, and how much of the memory's speed it uses.
 
+mod autotune;
 mod kernels;
 mod memory;
+mod predict;
 
 use crate::args::BenchArgs;
 use crate::cache::{self, Prepared};
@@ -52,6 +54,12 @@ struct Report {
 /// Runs the command.
 pub fn run(args: BenchArgs) -> Result<()> {
     let prepared = cache::prepare(&args.of.model, &args.of.cache, args.of.place.threads)?;
+    if args.predict {
+        return predict::run(&args, prepared);
+    }
+    if args.autotune {
+        return autotune::run(&args, prepared);
+    }
     if args.kernels {
         return kernels::run(&args, prepared);
     }

@@ -3,8 +3,10 @@
 mod command;
 mod source;
 mod store;
+mod tunings;
 
 pub use command::run;
+pub use tunings::{keep_tuning, tune};
 
 use crate::args::CacheArgs;
 use crate::failure::{Interrupted, Usage};

@@ -42,6 +42,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     term::start_log();
+    cache::tune();
     let result = match cli.command {
         Command::Demo(a) => demo::run(a),
         Command::Convert(a) => convert::run(a),

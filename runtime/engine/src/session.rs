@@ -164,7 +164,6 @@ pub struct Session {
 #[derive(Default)]
 struct Room {
     rows: Vec<Row>,
-    wanted: Vec<u32>,
     results: Vec<u32>,
     logits: Vec<u32>,
 }
@@ -280,18 +279,19 @@ impl Session {
             if end > first {
                 end = end.min(at.max(first) + outputs as usize);
             }
+            // Those whose logits are wanted come first.
+            let wanted = at.max(first).min(end)..end;
+            let outputs = wanted.len();
+            let order = wanted.clone().chain(at..wanted.start);
             room.rows.clear();
-            room.rows.extend((at..end).map(|i| Row {
+            room.rows.extend(order.map(|i| Row {
                 token: tokens[i],
                 position: (used + i) as u32,
                 sequence: 0,
             }));
-            room.wanted.clear();
-            let wanted = (at.max(first)..end).map(|i| (i - at) as u32);
-            room.wanted.extend(wanted);
             let batch = Batch {
                 rows: &room.rows,
-                outputs: &room.wanted,
+                outputs,
             };
             let mut step = 0;
             while step < self.plan.steps.len() {
@@ -299,7 +299,7 @@ impl Session {
                 step = range.end;
                 self.executor.run(&self.plan, batch, range).await?;
             }
-            self.emit(room, want, sink).await?;
+            self.emit(room, outputs, want, sink).await?;
             self.tokens.extend(&tokens[at..end]);
             at = end;
         }
@@ -323,22 +323,23 @@ impl Session {
         Ok(())
     }
 
+    /// Gives `sink` the first `wanted` rows' outputs.
     async fn emit(
         &mut self,
         room: &mut Room,
+        wanted: usize,
         want: Want,
         sink: &mut dyn FnMut(Output<'_>),
     ) -> Result<(), Error> {
+        if wanted == 0 {
+            return Ok(());
+        }
         let Room {
             rows,
-            wanted,
             results,
             logits,
         } = room;
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let n = wanted.len() as u64;
+        let n = wanted as u64;
         let vocab = u64::from(self.model.spec().vocab_size);
         let words = n * u64::from(RESULT_WORDS);
         self.executor
@@ -350,7 +351,7 @@ impl Session {
                 .read(self.plan.logits, n * vocab, logits)
                 .await?;
         }
-        for (i, (row, result)) in wanted
+        for (i, (row, result)) in rows[..wanted]
             .iter()
             .zip(results.chunks_exact(RESULT_WORDS as usize))
             .enumerate()
@@ -358,7 +359,7 @@ impl Session {
             let at = i * vocab as usize;
             let logits = logits.get(at..at + vocab as usize).unwrap_or(&[]);
             sink(Output {
-                position: rows[*row as usize].position,
+                position: row.position,
                 logits: bytemuck::cast_slice(logits),
                 checksum: u64::from(result[0]) | u64::from(result[1]) << 32,
                 argmax: result[2],

@@ -26,78 +26,143 @@ pub fn run(
     partial: &mut [u32],
 ) {
     let isa = Isa::get();
-    let (heads, max_blocks) = (p.heads as usize, p.max_blocks as usize);
-    let stride = partial_stride(p.head_words, p.groups) as usize;
-    for_chunks(
-        &mut partial[..rows as usize * heads * max_blocks * stride],
-        max_blocks * stride,
-        |i, out| {
-            let (r, head) = (i / heads, i % heads);
-            let row = &row_table[r * ROW_WORDS as usize..];
-            let (position, sequence) = (row[1], row[2]);
-            let query_words = query_stride(p.head_words) as usize;
-            let query = &query[i * query_words..(i + 1) * query_words];
-            let kv_head = head / p.heads_per_kv as usize;
-            let kv_heads = heads / p.heads_per_kv as usize;
-            let head_stride = kv_page_words(1, p.head_words, p.groups) as usize;
-            let oldest = oldest_seen(position, p.window);
-            for block in oldest / PAGE..blocks.min(position / PAGE + 1) {
-                let page = page_table[(sequence * p.table_stride + block) as usize] as usize;
-                let base = (page * kv_heads + kv_head) * head_stride;
-                let visible = (position - block * PAGE + 1).min(PAGE);
-                let start = oldest.max(block * PAGE) - block * PAGE;
-                let out = &mut out[block as usize * stride..(block as usize + 1) * stride];
-                attend(
-                    isa,
-                    p,
-                    query,
-                    &cache[base..base + head_stride],
-                    start as usize..visible as usize,
-                    out,
-                );
+    let heads = p.heads as usize;
+    let of_row = heads * p.max_blocks as usize * partial_stride(p.head_words, p.groups) as usize;
+    let partial = &mut partial[..rows as usize * of_row];
+    let pass = Pass {
+        p,
+        blocks,
+        row_table,
+        page_table,
+        query,
+        cache,
+    };
+    // Rearranging a page pays for many rows alone.
+    if rows as usize >= BAND {
+        for_chunks(partial, BAND * of_row, |i, out| {
+            if !attention::band(isa, &pass, i * BAND, out) {
+                for (j, out) in out.chunks_exact_mut(of_row / heads).enumerate() {
+                    pass.head(isa, i * BAND * heads + j, out);
+                }
             }
-        },
-    );
+        });
+    } else {
+        for_chunks(partial, of_row / heads, |i, out| pass.head(isa, i, out));
+    }
 }
 
-/// One block: `cells` is the head's page, `visible` its positions that the row sees (at least one).
-fn attend(
-    isa: Isa,
-    p: &AttnBlock,
-    query: &[u32],
-    cells: &[u32],
-    visible: Range<usize>,
-    out: &mut [u32],
-) {
-    let exponent = query[2 * p.head_words as usize] as i32;
-    let codes = |d| {
-        32 * i16::from(byte(query, d) as i8)
-            + i16::from(byte(&query[p.head_words as usize..], d) as i8)
-    };
-    let mut q = [[0i16; 32]; MAX_HEAD_DIM as usize / 32];
-    for (d, q) in q.as_flattened_mut()[..4 * p.head_words as usize]
-        .iter_mut()
-        .enumerate()
-    {
-        *q = codes(d);
+/// Rows of a task that has many.
+const BAND: usize = 16;
+
+/// Bytes that a thread keeps for `rows` rows.
+pub fn scratch_bytes(p: &AttnBlock, rows: u32) -> u64 {
+    if rows as usize >= BAND {
+        attention::page_bytes(p.groups as usize)
+    } else {
+        0
     }
-    let block = Block {
-        p,
-        q: &q,
-        exponent,
-        cells,
-        visible,
-    };
-    attention::attend(isa, &block, out);
+}
+
+/// A dispatch.
+pub(super) struct Pass<'a> {
+    pub p: &'a AttnBlock,
+    blocks: u32,
+    row_table: &'a [u32],
+    page_table: &'a [u32],
+    query: &'a [u32],
+    cache: &'a [u32],
+}
+
+impl Pass<'_> {
+    /// What row `r` sees of block `block`: where its page is in the page table's order, and which positions.
+    pub fn seen(&self, r: usize, block: u32) -> Option<(usize, Range<usize>)> {
+        let row = &self.row_table[r * ROW_WORDS as usize..];
+        let (position, sequence) = (row[1], row[2]);
+        let oldest = oldest_seen(position, self.p.window);
+        if block >= self.blocks || block > position / PAGE || block < oldest / PAGE {
+            return None;
+        }
+        let page = self.page_table[(sequence * self.p.table_stride + block) as usize] as usize;
+        let end = (position - block * PAGE + 1).min(PAGE);
+        let start = oldest.max(block * PAGE) - block * PAGE;
+        Some((page, start as usize..end as usize))
+    }
+
+    /// Blocks that rows may see.
+    pub fn blocks(&self) -> Range<u32> {
+        0..self.blocks.min(self.p.max_blocks)
+    }
+
+    /// The cells of a head of keys and values in a page.
+    pub fn cells(&self, page: usize, kv_head: usize) -> &[u32] {
+        let p = self.p;
+        let kv_heads = (p.heads / p.heads_per_kv) as usize;
+        let stride = kv_page_words(1, p.head_words, p.groups) as usize;
+        &self.cache[(page * kv_heads + kv_head) * stride..][..stride]
+    }
+
+    /// The query of head `head` of row `r`.
+    pub fn query(&self, r: usize, head: usize) -> Query {
+        let words = query_stride(self.p.head_words) as usize;
+        let at = r * self.p.heads as usize + head;
+        Query::new(self.p, &self.query[at * words..(at + 1) * words])
+    }
+
+    /// Every block of one head and row, `i = row · heads + head`.
+    fn head(&self, isa: Isa, i: usize, out: &mut [u32]) {
+        let p = self.p;
+        let (r, head) = (i / p.heads as usize, i % p.heads as usize);
+        let stride = partial_stride(p.head_words, p.groups) as usize;
+        let query = self.query(r, head);
+        for block in self.blocks() {
+            let Some((page, visible)) = self.seen(r, block) else {
+                continue;
+            };
+            let out = &mut out[block as usize * stride..(block as usize + 1) * stride];
+            let block = Block {
+                p,
+                query: &query,
+                cells: self.cells(page, head / p.heads_per_kv as usize),
+                visible,
+            };
+            attention::attend(isa, &block, out);
+        }
+    }
+}
+
+/// A head's query.
+pub(super) struct Query {
+    /// 12 bits an element, zeros behind its last.
+    codes: [[i16; 32]; MAX_HEAD_DIM as usize / 32],
+    pub exponent: i32,
+}
+
+impl Query {
+    fn new(p: &AttnBlock, words: &[u32]) -> Self {
+        let (high, low) = words.split_at(p.head_words as usize);
+        let code = |d| 32 * i16::from(byte(high, d) as i8) + i16::from(byte(low, d) as i8);
+        let mut codes = [[0i16; 32]; MAX_HEAD_DIM as usize / 32];
+        let all = codes.as_flattened_mut().iter_mut().enumerate();
+        all.take(4 * p.head_words as usize)
+            .for_each(|(d, q)| *q = code(d));
+        Self {
+            codes,
+            exponent: low[p.head_words as usize] as i32,
+        }
+    }
+
+    /// Group `g`, two elements a word.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    #[inline(always)]
+    pub fn pairs(&self, g: usize) -> &[u32; 16] {
+        bytemuck::cast_ref(&self.codes[g])
+    }
 }
 
 /// A head's block of positions under a query.
 pub(super) struct Block<'a> {
     p: &'a AttnBlock,
-    /// The query, 12 bits an element, zeros behind its last.
-    q: &'a [[i16; 32]; MAX_HEAD_DIM as usize / 32],
-    /// Of the query.
-    exponent: i32,
+    query: &'a Query,
     /// The head's page.
     cells: &'a [u32],
     /// The positions that the row sees.
@@ -149,12 +214,6 @@ impl Block<'_> {
         let (keys, rest) = self.cells.split_at(page * words);
         let (values, scales) = rest.split_at(page * words);
         let dims = 4 * words;
-        let cap = (p.cap_mantissa > 0).then_some(Cap {
-            mantissa: p.cap_mantissa,
-            shift: p.cap_shift,
-            rate_mantissa: p.rate_mantissa,
-            rate_shift: p.rate_shift,
-        });
         let (first, len) = (self.visible.start, self.visible.len());
         let rows = |cells, g: usize| {
             let bytes: &[i8] = bytemuck::cast_slice(cells);
@@ -178,40 +237,23 @@ impl Block<'_> {
         let scores = &mut scores[..len];
         let mut products = [0i32; PAGE as usize];
         let products = &mut products[..len];
-        for (g, q) in self.q.iter().enumerate().take(groups) {
+        for (g, q) in self.query.codes.iter().enumerate().take(groups) {
             dots(q, &rows(keys, g), products);
             of_group(g, scales);
-            shares(products, scales, self.exponent, scores);
+            shares(products, scales, self.query.exponent, scores);
         }
-        for score in scores.iter_mut() {
-            *score = (*score).clamp(-SCORE_MAX, SCORE_MAX);
-        }
-        if let Some(cap) = cap {
-            for score in scores.iter_mut() {
-                *score = cap.apply(*score);
-            }
-        }
-        let max = scores.iter().copied().max().unwrap_or(0);
-        // p in Q15: at most 2^15, and the sum over 256 positions at most 2^23.
         let mut probabilities = [0u32; PAGE as usize];
         let probabilities = &mut probabilities[..len];
-        for (p, s) in probabilities.iter_mut().zip(&*scores) {
-            *p = probability_q15(max, *s);
-        }
-        out[dims] = probabilities.iter().sum();
-        out[dims + 1] = max as u32;
+        let (sum, max) = softmax(p, scores, probabilities);
+        (out[dims], out[dims + 1]) = (sum, max as u32);
         let mut weights = [0u16; PAGE as usize];
         let weights = &mut weights[..len];
         for g in 0..groups {
             of_group(g, scales);
-            let exponent = |scale: u32| i32::from((scale >> 24) as i8);
-            let top = scales.iter().map(|s| exponent(*s)).max().unwrap_or(0);
+            let top = top_exponent(scales);
             out[dims + 2 + g] = top as u32;
-            for ((weight, p), s) in weights.iter_mut().zip(&*probabilities).zip(&*scales) {
-                // See VALUE_SHIFT for the bound, which is that of 16 bits too. The product is below 2^23: from a shift of
-                // 31 on nothing is left.
-                let shift = (VALUE_SHIFT + (top - exponent(*s)) as u32).min(31);
-                *weight = ((p * (s >> 16 & 0xff) + (1 << (shift - 1))) >> shift) as u16;
+            for ((w, p), s) in weights.iter_mut().zip(&*probabilities).zip(&*scales) {
+                *w = weight(*p, *s, top);
             }
             let mut sums = [0i32; 32];
             weigh(weights, &rows(values, g), &mut sums);
@@ -223,11 +265,64 @@ impl Block<'_> {
     }
 }
 
+/// Scores, cut off and capped, into `2^(score − max)` in Q15; their sum, at most 2^23 over 256 positions, and the largest
+/// score.
+#[inline(always)]
+pub(super) fn softmax(p: &AttnBlock, scores: &mut [i32], probabilities: &mut [u32]) -> (u32, i32) {
+    for score in scores.iter_mut() {
+        *score = (*score).clamp(-SCORE_MAX, SCORE_MAX);
+    }
+    if p.cap_mantissa > 0 {
+        let cap = Cap {
+            mantissa: p.cap_mantissa,
+            shift: p.cap_shift,
+            rate_mantissa: p.rate_mantissa,
+            rate_shift: p.rate_shift,
+        };
+        for score in scores.iter_mut() {
+            *score = cap.apply(*score);
+        }
+    }
+    let max = scores.iter().copied().max().unwrap_or(0);
+    for (p, s) in probabilities.iter_mut().zip(&*scores) {
+        *p = probability_q15(max, *s);
+    }
+    (probabilities.iter().sum(), max)
+}
+
+/// Exponent of a value's scale.
+#[inline(always)]
+fn value_exponent(scale: u32) -> i32 {
+    i32::from((scale >> 24) as i8)
+}
+
+/// The largest exponent of the values' scales.
+#[inline(always)]
+pub(super) fn top_exponent(scales: &[u32]) -> i32 {
+    scales.iter().map(|s| value_exponent(*s)).max().unwrap_or(0)
+}
+
+/// `p'`: a probability by its value's scale, relative to the largest exponent.
+///
+/// See VALUE_SHIFT for the bound, which is that of 16 bits too. The product is below 2^23: from a shift of 31 on nothing
+/// is left.
+#[inline(always)]
+pub(super) fn weight(p: u32, scale: u32, top: i32) -> u16 {
+    let shift = (VALUE_SHIFT + (top - value_exponent(scale)) as u32).min(31);
+    ((p * (scale >> 16 & 0xff) + (1 << (shift - 1))) >> shift) as u16
+}
+
+/// The shift right of a key's product, less the exponent of its scale.
+#[inline(always)]
+pub(super) fn score_base(exponent: i32) -> i32 {
+    -(SCORE_BITS as i32).wrapping_add(exponent)
+}
+
 /// A group's shares of the scores, added: [`share`] in 32 bits where every shift is one to the right by 1 to 31, as in
 /// all but odd files.
 #[inline(always)]
 fn shares(products: &[i32], scales: &[u32], exponent: i32, scores: &mut [i32]) {
-    let base = -(SCORE_BITS as i32).wrapping_add(exponent);
+    let base = score_base(exponent);
     let shift = |scale: u32| base.wrapping_sub(i32::from((scale >> 8) as i8));
     let mut plain = true;
     for scale in scales {
@@ -253,7 +348,7 @@ fn shares(products: &[i32], scales: &[u32], exponent: i32, scores: &mut [i32]) {
 /// |q| ≤ 2047 and |k| ≤ 127 over 32: |d| < 2^23, times the mantissa < 2^31. So it is `requant64` without a branch: from a
 /// shift right of 32 on the result is 0; of anything but 0, one left by 31 is beyond the limit.
 #[inline(always)]
-fn share(d: i32, scale: u32, exponent: i32) -> i32 {
+pub(super) fn share(d: i32, scale: u32, exponent: i32) -> i32 {
     let shift = -(SCORE_BITS as i32)
         .wrapping_add(exponent)
         .wrapping_add(i32::from((scale >> 8) as i8));
@@ -323,6 +418,27 @@ mod tests {
     use crate::cpu::fixed::requant64;
     use bytemuck::Zeroable;
     use proptest::prelude::*;
+
+    fn attend(
+        isa: Isa,
+        p: &AttnBlock,
+        query: &[u32],
+        cells: &[u32],
+        visible: Range<usize>,
+        out: &mut [u32],
+    ) {
+        let query = &Query::new(p, query);
+        attention::attend(
+            isa,
+            &Block {
+                p,
+                query,
+                cells,
+                visible,
+            },
+            out,
+        );
+    }
 
     /// What random pages reach only by chance.
     #[test]
@@ -402,6 +518,64 @@ mod tests {
                 for isa in Isa::ALL.iter().filter(|i| i.supported()) {
                     let mut found = vec![0; expected.len()];
                     attend(*isa, &p, &query, &cells, visible.clone(), &mut found);
+                    prop_assert_eq!(&found, &expected, "{}", isa.name());
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        /// Bands of rows: sequences in turn, rows in any order, windows, groups of queries of any number.
+        #[test]
+        fn bands_have_the_same_integers(
+            words in prop::sample::select(vec![1u32, 8, 11, 16, 64]),
+            (kv_heads, heads_per_kv) in (1u32..3, 1u32..7),
+            rows in 1usize..21, turn in 1u32..3, window in prop::sample::select(vec![0u32, 1, 40, 300]),
+            cap in any::<bool>(), far in 2u32..20, seed in any::<u64>(),
+        ) {
+            let groups = words.div_ceil(8);
+            let mut state = seed | 1;
+            let mut next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 32) as u32
+            };
+            let mut p = AttnBlock::zeroed();
+            (p.heads, p.heads_per_kv) = (kv_heads * heads_per_kv, heads_per_kv);
+            (p.head_words, p.groups, p.window) = (words, groups, window);
+            (p.table_stride, p.max_blocks) = (2, 2);
+            if cap {
+                let of = Cap::new(1 << 30, -10);
+                (p.cap_mantissa, p.cap_shift) = (of.mantissa, of.shift);
+                (p.rate_mantissa, p.rate_shift) = (of.rate_mantissa, of.rate_shift);
+            }
+            let row_table: Vec<u32> = (0..rows as u32)
+                .flat_map(|r| [0, next() % (2 * PAGE), r / turn % 2])
+                .collect();
+            let mut query: Vec<u32> = (0..rows as u32 * p.heads * query_stride(words)).map(|_| next()).collect();
+            for query in query.chunks_mut(query_stride(words) as usize) {
+                query[2 * words as usize] = (next() % 24) as i32 as u32;
+            }
+            let mut cache: Vec<u32> = (0..4 * kv_page_words(kv_heads, words, groups)).map(|_| next()).collect();
+            for cells in cache.chunks_mut(kv_page_words(1, words, groups) as usize) {
+                for scale in &mut cells[2 * PAGE as usize * words as usize..] {
+                    if next() % far > 0 {
+                        *scale = *scale & 0x00ff_00ff | 0xf600_f400;
+                    }
+                }
+            }
+            let pass = Pass {
+                p: &p, blocks: 2, row_table: &row_table, page_table: &[2, 0, 1, 3], query: &query, cache: &cache,
+            };
+            let of_head = 2 * partial_stride(words, groups) as usize;
+            let before: Vec<u32> = (0..rows * p.heads as usize * of_head).map(|_| next()).collect();
+            let mut expected = before.clone();
+            for (i, out) in expected.chunks_mut(of_head).enumerate() {
+                pass.head(Isa::Portable, i, out);
+            }
+            for isa in Isa::ALL.iter().filter(|i| i.supported()) {
+                let mut found = before.clone();
+                if attention::band(*isa, &pass, 0, &mut found) {
                     prop_assert_eq!(&found, &expected, "{}", isa.name());
                 }
             }

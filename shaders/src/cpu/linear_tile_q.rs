@@ -10,19 +10,22 @@ use crate::params::{ACCUMULATE, LinearTile, STORE_RELATIVE};
 use crate::scales_of;
 use carat_format::{Encoding, TILE_ROWS};
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 thread_local! {
     /// Memory kept from call to call.
     static PANELS: RefCell<simd::Panels> = RefCell::default();
+    /// Results of a band, which are written a row at a time.
+    static BAND_VALUES: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Tiles of a task that has many rows.
-const BAND: usize = 4;
+/// Columns of the result of a task that has many rows: four tiles.
+pub(super) const BAND: usize = 4 * TILE_ROWS;
 
 /// Bytes that a thread keeps for `rows` rows: see [`simd::Panels`].
 pub fn scratch_bytes(p: &LinearTile, rows: u32) -> u64 {
-    simd::scratch_bytes(p.groups as usize, u64::from(rows))
+    simd::scratch_bytes(p.groups as usize, u64::from(rows)) + (4 * BAND) as u64 * u64::from(rows)
 }
 
 /// `out[r][row_start + n] (+)= Σ_k w[n][k] · x[r][k]` in the unit `2^exponent`, saturated.
@@ -57,27 +60,138 @@ fn run_on(
     out: &mut [i32],
     stats: &mut [u32],
 ) {
-    let (rows, part_rows, groups) = (rows as usize, p.part_rows as usize, p.groups as usize);
+    let (rows, part_rows) = (rows as usize, p.part_rows as usize);
     let (start, stride) = (p.row_start as usize, p.out_stride as usize);
     let mut panels = PANELS.take();
-    let batch = Batch::new(isa, act, p.act_stride as usize, groups, rows, &mut panels);
-    let bytes: &[u8] = bytemuck::cast_slice(weights);
-    let table = simd::table_bytes(&p.table);
-    let cells = encoding.cell_bytes() * groups;
-    let scales = scales_of(p.groups, p.scale_shift) as usize * TILE_ROWS;
-    let tile = |t: usize| Tile {
-        encoding,
-        table: &table,
-        cells: &bytes[t * cells..(t + 1) * cells],
-        scales: &bytes[p.scales as usize * 4 + t * scales..][..scales],
-        groups,
-        scale_shift: p.scale_shift,
+    let (act_stride, groups) = (p.act_stride as usize, p.groups as usize);
+    let batch = Batch::new(isa, act, act_stride, groups, rows, &mut panels);
+    let product = Product::new(isa, p, encoding, &batch, weights);
+    // Tasks count for themselves and add up here: neither a sum nor a maximum has an order.
+    let (saturated, largest) = (AtomicU32::new(0), AtomicU32::new(0));
+    let store = |out: &mut [i32], values: &[i32], own: &mut [u32; 2]| {
+        if p.mode != ACCUMULATE {
+            out.copy_from_slice(&values[..out.len()]);
+            return;
+        }
+        for (o, v) in out.iter_mut().zip(values) {
+            add_residual(o, *v, own);
+        }
     };
-    // The first values of `out` from the sums of tile `t` with row `r`.
-    let finish = |t: usize, r: usize, sums: &[i64; TILE_ROWS], out: &mut [i32]| {
-        let real = TILE_ROWS.min(part_rows - t * TILE_ROWS).min(out.len());
-        let scales = &weights[p.row_scales as usize + t * TILE_ROWS..][..real];
-        let (mantissa, exponent) = batch.unit(r);
+    let count = |own: [u32; 2]| {
+        saturated.fetch_add(own[0], Ordering::Relaxed);
+        largest.fetch_max(own[1], Ordering::Relaxed);
+    };
+    if rows == 1 {
+        let out = &mut out[start..start + part_rows];
+        super::for_chunks(out, TILE_ROWS, |t, out| {
+            let (mut values, mut own) = ([0; TILE_ROWS], [0; 2]);
+            product.tile(t, |_, sums| product.finish(t, 0, sums, &mut values));
+            store(out, &values, &mut own);
+            count(own);
+        });
+    } else if rows > 1 {
+        let end = out.len().min(rows * stride);
+        for_bands(
+            &mut out[..end],
+            stride,
+            start..start + part_rows,
+            |i, band| {
+                let mut values = BAND_VALUES.take();
+                product.band(i, &mut values);
+                let mut own = [0; 2];
+                for (r, values) in values.chunks_exact(BAND).take(rows).enumerate() {
+                    if let Some(next) = band.get(r + AHEAD) {
+                        simd::fetch_to_write(next);
+                    }
+                    store(band[r], values, &mut own);
+                }
+                count(own);
+                BAND_VALUES.set(values);
+            },
+        );
+    }
+    if p.mode == ACCUMULATE {
+        stats[0] = stats[0].wrapping_add(saturated.into_inner());
+        stats[1] = stats[1].max(largest.into_inner());
+    }
+    PANELS.set(panels);
+}
+
+/// Rows of results whose lines are asked for before they are written: rows lie far apart.
+pub(super) const AHEAD: usize = 3;
+
+/// Calls `f(band, its columns of every row)` for the bands of `columns` in rows of `stride`, on the current thread pool
+/// where there is one.
+pub(super) fn for_bands(
+    out: &mut [i32],
+    stride: usize,
+    columns: Range<usize>,
+    f: impl Fn(usize, &mut [&mut [i32]]) + Sync + Send,
+) {
+    let rows = out.len().div_ceil(stride.max(1));
+    let mut bands: Vec<Vec<&mut [i32]>> = Vec::new();
+    bands.resize_with(columns.len().div_ceil(BAND), || Vec::with_capacity(rows));
+    for row in out.chunks_mut(stride.max(1)) {
+        let columns = row[columns.clone()].chunks_mut(BAND);
+        bands.iter_mut().zip(columns).for_each(|(b, c)| b.push(c));
+    }
+    super::for_chunks(&mut bands, 1, |i, bands| f(i, &mut bands[0]));
+}
+
+/// A part of a matrix and the rows that it multiplies.
+pub(super) struct Product<'a> {
+    isa: Isa,
+    p: &'a LinearTile,
+    encoding: Encoding,
+    batch: &'a Batch<'a>,
+    weights: &'a [u32],
+    table: [u8; 16],
+    /// Bytes of the codes and of the scales of a tile.
+    sizes: [usize; 2],
+}
+
+impl<'a> Product<'a> {
+    pub fn new(
+        isa: Isa,
+        p: &'a LinearTile,
+        encoding: Encoding,
+        batch: &'a Batch<'a>,
+        weights: &'a [u32],
+    ) -> Self {
+        let scales = scales_of(p.groups, p.scale_shift) as usize * TILE_ROWS;
+        Self {
+            isa,
+            p,
+            encoding,
+            batch,
+            weights,
+            table: simd::table_bytes(&p.table),
+            sizes: [encoding.cell_bytes() * p.groups as usize, scales],
+        }
+    }
+
+    /// The exact sums of tile `t` with each row.
+    fn tile(&self, t: usize, emit: impl FnMut(usize, &[i64; TILE_ROWS])) {
+        let bytes: &[u8] = bytemuck::cast_slice(self.weights);
+        let [cells, scales] = self.sizes;
+        let tile = Tile {
+            encoding: self.encoding,
+            table: &self.table,
+            cells: &bytes[t * cells..(t + 1) * cells],
+            scales: &bytes[self.p.scales as usize * 4 + t * scales..][..scales],
+            groups: self.p.groups as usize,
+            scale_shift: self.p.scale_shift,
+        };
+        simd::tile_sums(self.isa, &tile, self.batch, emit);
+    }
+
+    /// The first values of `out` from the sums of tile `t` with row `r`, as many as the tile has rows of the matrix.
+    fn finish(&self, t: usize, r: usize, sums: &[i64; TILE_ROWS], out: &mut [i32]) {
+        let p = self.p;
+        let real = TILE_ROWS.min(p.part_rows as usize - t * TILE_ROWS);
+        let real = real.min(out.len());
+        let scales = &self.weights[p.row_scales as usize + t * TILE_ROWS..][..real];
+        let (mantissa, exponent) = self.batch.unit(r);
         let unit = if p.mode == STORE_RELATIVE {
             0
         } else {
@@ -85,61 +199,20 @@ fn run_on(
         };
         let shift = p.exponent.wrapping_sub(unit);
         wide::epilogue(&sums[..real], scales, mantissa, shift, &mut out[..real]);
-    };
-    // Tasks count for themselves and add up here: neither a sum nor a maximum has an order.
-    let (saturated, largest) = (AtomicU32::new(0), AtomicU32::new(0));
-    let store = |out: &mut [i32], values: &[i32]| {
-        if p.mode != ACCUMULATE {
-            out.iter_mut().zip(values).for_each(|(o, v)| *o = *v);
-            return;
-        }
-        let mut own = [0; 2];
-        for (o, v) in out.iter_mut().zip(values) {
-            add_residual(o, *v, &mut own);
-        }
-        saturated.fetch_add(own[0], Ordering::Relaxed);
-        largest.fetch_max(own[1], Ordering::Relaxed);
-    };
-    if rows == 1 {
-        let out = &mut out[start..start + part_rows];
-        super::for_chunks(out, TILE_ROWS, |t, out| {
-            simd::tile_sums(isa, &tile(t), &batch, |_, sums| {
-                let mut values = [0; TILE_ROWS];
-                finish(t, 0, sums, &mut values);
-                store(out, &values);
+    }
+
+    /// Rounded results of band `i`, [`BAND`] values a row.
+    pub fn band(&self, i: usize, values: &mut Vec<i32>) {
+        values.resize(values.len().max(self.batch.rows() * BAND), 0);
+        let tiles = (self.p.part_rows as usize).div_ceil(TILE_ROWS);
+        let first = i * BAND / TILE_ROWS;
+        for t in first..tiles.min(first + BAND / TILE_ROWS) {
+            self.tile(t, |r, sums| {
+                let at = r * BAND + (t - first) * TILE_ROWS;
+                self.finish(t, r, sums, &mut values[at..at + TILE_ROWS]);
             });
-        });
-    } else if rows > 1 {
-        let end = out.len().min(rows * stride);
-        let tiles = part_rows.div_ceil(TILE_ROWS);
-        // Each task has its columns of every row.
-        let mut bands: Vec<Vec<&mut [i32]>> = Vec::new();
-        bands.resize_with(tiles.div_ceil(BAND), || Vec::with_capacity(rows));
-        for row in out[..end].chunks_mut(stride) {
-            let columns = row[start..start + part_rows].chunks_mut(BAND * TILE_ROWS);
-            bands.iter_mut().zip(columns).for_each(|(b, c)| b.push(c));
         }
-        super::for_chunks(&mut bands, 1, |i, bands| {
-            let band = &mut bands[0];
-            for t in i * BAND..tiles.min((i + 1) * BAND) {
-                simd::tile_sums(isa, &tile(t), &batch, |r, sums| {
-                    let columns = &mut band[r][(t - i * BAND) * TILE_ROWS..];
-                    let columns = &mut columns[..TILE_ROWS.min(part_rows - t * TILE_ROWS)];
-                    if p.mode != ACCUMULATE {
-                        return finish(t, r, sums, columns);
-                    }
-                    let mut values = [0; TILE_ROWS];
-                    finish(t, r, sums, &mut values);
-                    store(columns, &values);
-                });
-            }
-        });
     }
-    if p.mode == ACCUMULATE {
-        stats[0] = stats[0].wrapping_add(saturated.into_inner());
-        stats[1] = stats[1].max(largest.into_inner());
-    }
-    PANELS.set(panels);
 }
 
 /// The epilogue of rows: each sum times its row's mantissa and that of the activations, `scales` as the file has them,

@@ -10,6 +10,7 @@ pub mod embed_row_q;
 pub mod fixed;
 pub mod gated_unit_row_i32;
 pub mod kv_store_q8;
+pub mod linear_gated_tile_q;
 pub mod linear_tile_q;
 pub mod logits_stats_i32;
 mod norm;

@@ -4,7 +4,7 @@ use super::fixed::round_shr64;
 use super::norm::InverseNorm;
 use super::simd::wide;
 use super::{for_chunks, quantize_row};
-use crate::params::{ROW_WORDS, RmsnormRow};
+use crate::params::RmsnormRow;
 use std::cell::Cell;
 
 thread_local! {
@@ -12,25 +12,13 @@ thread_local! {
     static ROW: Cell<Vec<i32>> = const { Cell::new(Vec::new()) };
 }
 
-/// `act[i] = quantize(h[s] / √(Σh² + D·ε) · gains)` with `s = rows[i].w` if `gather`, else `i`.
+/// `act[i] = quantize(h[i] / √(Σh² + D·ε) · gains)`.
 ///
 /// The factor √D is folded into the gains, so the normalised row lies in [−1, 1].
-pub fn run(
-    p: &RmsnormRow,
-    _rows: u32,
-    row_table: &[u32],
-    h: &[i32],
-    gains: &[i32],
-    act: &mut [u32],
-) {
+pub fn run(p: &RmsnormRow, h: &[i32], gains: &[i32], act: &mut [u32]) {
     let cols = p.cols as usize;
     for_chunks(act, p.act_stride as usize, |i, act| {
-        let source = if p.gather == 1 {
-            row_table[i * ROW_WORDS as usize + 3] as usize
-        } else {
-            i
-        };
-        let h = &h[source * cols..(source + 1) * cols];
+        let h = &h[i * cols..(i + 1) * cols];
         let inverse = InverseNorm::new(h, p.eps_mantissa, p.eps_exponent);
         let mut y = ROW.take();
         y.resize(cols, 0);

@@ -51,13 +51,20 @@ fn table_of(words: vec4<u32>) -> Table {
     return Table(a, b, a ^ c, b ^ d);
 }
 
-// Each byte 255 where bit `bit` of the byte is set, else 0.
+// Each byte 255 where bit `bit` of the byte is set, else 0; additions and xors, where a product would cost twice.
 fn mask_of(codes: u32, bit: u32) -> u32 {
-    return ((codes >> bit) & 0x01010101u) * 255u;
+    return (((codes >> bit) & 0x01010101u) + 0x7f7f7f7fu) ^ 0x7f7f7f7fu;
 }
 
 fn terms(c: vec4<u32>, m0: u32, m1: u32) -> u32 {
     return (c.x ^ (m0 & c.y)) ^ (m1 & (c.z ^ (m0 & c.w)));
+}
+
+// A table's bytes for the masks of four bits.
+fn normal_form(t: Table, m0: u32, m1: u32, m2: u32, m3: u32) -> u32 {
+    let low = terms(t.c0, m0, m1) ^ (m2 & terms(t.c1, m0, m1));
+    let high = terms(t.c2, m0, m1) ^ (m2 & terms(t.c3, m0, m1));
+    return low ^ (m3 & high);
 }
 
 // Index of the scale of row 0 of a tile for group `g`: one scale serves 2^shift groups.
@@ -76,12 +83,55 @@ fn look_up(t: Table, codes: u32) -> u32 {
         return terms(t.c0, m0, m1);
     }
     let m2 = mask_of(codes, 2u);
-    let low = terms(t.c0, m0, m1) ^ (m2 & terms(t.c1, m0, m1));
     if (CODES == 8u) {
-        return low;
+        return terms(t.c0, m0, m1) ^ (m2 & terms(t.c1, m0, m1));
     }
-    let high = terms(t.c2, m0, m1) ^ (m2 & terms(t.c3, m0, m1));
-    return low ^ (mask_of(codes, 3u) & high);
+    return normal_form(t, m0, m1, m2, mask_of(codes, 3u));
+}
+
+// Of four bits a code, tables whose words repeat the low and the high halves of a table's bytes in eight nibbles: they
+// look up eight codes at once. Of other encodings both are the table itself.
+struct Halves {
+    low: Table,
+    high: Table,
+}
+
+fn low_halves(c: vec4<u32>) -> vec4<u32> {
+    let half = c & vec4<u32>(0x0f0f0f0fu);
+    return half | (half << vec4<u32>(4u));
+}
+
+fn high_halves(c: vec4<u32>) -> vec4<u32> {
+    let half = c & vec4<u32>(0xf0f0f0f0u);
+    return half | (half >> vec4<u32>(4u));
+}
+
+fn halves_of(words: vec4<u32>) -> Halves {
+    let t = table_of(words);
+    if (CODES != 16u) {
+        return Halves(t, t);
+    }
+    let low = Table(low_halves(t.c0), low_halves(t.c1), low_halves(t.c2), low_halves(t.c3));
+    let high = Table(high_halves(t.c0), high_halves(t.c1), high_halves(t.c2), high_halves(t.c3));
+    return Halves(low, high);
+}
+
+// Each nibble 15 where bit `bit` of the nibble is set, else 0.
+fn nibble_mask(codes: u32, bit: u32) -> u32 {
+    return (((codes >> bit) & 0x11111111u) + 0x77777777u) ^ 0x77777777u;
+}
+
+// The levels of a word's eight codes of four bits: of the low nibbles, of the high ones.
+fn look_up8(t: Halves, codes: u32) -> vec2<u32> {
+    let m0 = nibble_mask(codes, 0u);
+    let m1 = nibble_mask(codes, 1u);
+    let m2 = nibble_mask(codes, 2u);
+    let m3 = nibble_mask(codes, 3u);
+    let low = normal_form(t.low, m0, m1, m2, m3);
+    let high = normal_form(t.high, m0, m1, m2, m3);
+    return vec2<u32>(
+        (low & 0x0f0f0f0fu) | ((high << 4u) & 0xf0f0f0f0u),
+        ((low >> 4u) & 0x0f0f0f0fu) | (high & 0xf0f0f0f0u));
 }
 
 // Four digits in base 3, and what is left: each byte is a fraction whose triple has its first digit above 8 bits.

@@ -67,10 +67,14 @@ pub fn run(args: &BenchArgs, prepared: Prepared) -> Result<()> {
 }
 
 /// Kernel and shape of a step.
-fn key(op: &Op) -> (&'static str, String) {
+pub(super) fn key(op: &Op) -> (&'static str, String) {
     let shape = match op {
         Op::LinearTile(p, e) => {
             format!("{} x {}, {} codes", p.part_rows, p.groups * 32, e.codes())
+        }
+        Op::LinearGated(p, e) => {
+            let codes = e.codes();
+            format!("2·{} x {}, {codes} codes", p.part_rows, p.groups * 32)
         }
         _ => String::new(),
     };
@@ -231,7 +235,7 @@ mod tests {
             token_ms: 1e6,
             kernels: vec![
                 kernel("rmsnorm_add_row_i32", ""),
-                kernel("linear_tile_q", "256000 x 32768, 16 codes"),
+                kernel("linear_gated_tile_q", "2·32768 x 32768, 16 codes"),
             ],
         });
         assert_eq!(text.lines().count(), 7);

@@ -2,10 +2,11 @@
 //!
 //! `models/NAME-4bit-KEY.gguf` is a converted file; it counts once `models/NAME-4bit-KEY.json` is beside it,
 //! which is written last and says what it was made of. `sources/STATE` holds the hash of the contents of files
-//! in that state. Every file gets its name by a rename when it is whole, so any number of processes may work
+//! in that state. `tunings/KEY.json` says what was fastest on an adapter. Every file gets its name by a rename when it is whole, so any number of processes may work
 //! here, and one that is killed leaves at most a file under a temporary name.
 
 use super::source::part;
+use super::tunings;
 use crate::term;
 use anyhow::{Context, Result, bail};
 use blake3::Hash;
@@ -21,7 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// A file under a temporary name that nobody wrote to for so long has no process any more.
 const STALE: Duration = Duration::from_secs(3600);
 /// Hexadecimal digits of a key.
-const KEY: usize = 32;
+pub(super) const KEY: usize = 32;
 /// Largest description that is read.
 const MAX_DESCRIPTION: u64 = 1 << 16;
 
@@ -123,6 +124,12 @@ impl Store {
         Ok(store)
     }
 
+    /// A cache in a directory of a test.
+    #[cfg(test)]
+    pub(super) fn at(root: &Path) -> Self {
+        Self { root: root.into() }
+    }
+
     /// The directory.
     pub fn root(&self) -> &Path {
         &self.root
@@ -130,6 +137,11 @@ impl Store {
 
     fn models(&self) -> PathBuf {
         self.root.join("models")
+    }
+
+    /// Tunings of adapters.
+    pub(super) fn tunings(&self) -> PathBuf {
+        self.root.join("tunings")
     }
 
     fn sources(&self) -> PathBuf {
@@ -288,18 +300,24 @@ impl Store {
         let (mut files, mut bytes) = (0, 0);
         let mut all = names(&self.models())?;
         all.extend(names(&self.sources())?);
+        all.extend(names(&self.tunings())?);
         // Descriptions first, so that no file counts without its contents.
         all.sort_by_key(|p| p.extension().is_some_and(|e| e == "gguf"));
         for path in all {
             let model = is_own(&path, "gguf");
-            if !(model || is_own(&path, "json") || is_state(&path)) {
+            if !(model || is_own(&path, "json") || is_state(&path) || tunings::is_own(&path)) {
                 continue;
             }
             bytes += fs::metadata(&path).map_or(0, |m| m.len());
             files += u64::from(model);
             gone(&path)?;
         }
-        for directory in [self.models(), self.sources(), self.root.clone()] {
+        for directory in [
+            self.models(),
+            self.sources(),
+            self.tunings(),
+            self.root.clone(),
+        ] {
             // Stays where something else is in it.
             let _ = fs::remove_dir(directory);
         }
@@ -308,7 +326,7 @@ impl Store {
 
     /// Removes files under temporary names whose process is gone.
     pub fn remove_stale(&self) {
-        for directory in [self.models(), self.sources()] {
+        for directory in [self.models(), self.sources(), self.tunings()] {
             for path in names(&directory).unwrap_or_default() {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let temporary = name.starts_with(".carat-")
@@ -326,7 +344,7 @@ impl Store {
 }
 
 /// Paths in a directory; none where it does not exist.
-fn names(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn names(directory: &Path) -> Result<Vec<PathBuf>> {
     let shown = || directory.display().to_string();
     let entries = match fs::read_dir(directory) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -335,7 +353,7 @@ fn names(directory: &Path) -> Result<Vec<PathBuf>> {
     entries.map(|e| Ok(e.with_context(shown)?.path())).collect()
 }
 
-fn is_hex(text: &str) -> bool {
+pub(super) fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
@@ -382,7 +400,7 @@ fn hash_start(file: &mut File, bytes: u64) -> std::io::Result<Hash> {
 }
 
 /// Writes a small file under a temporary name and renames it.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let shown = || path.display().to_string();
     let mut temporary = term::beside(path)?;
     temporary.write_all(bytes).with_context(shown)?;

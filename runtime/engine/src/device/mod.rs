@@ -5,7 +5,7 @@ mod tuning;
 mod wait;
 
 pub use limits::{Limit, limits};
-pub(crate) use tuning::Tuning;
+pub use tuning::{ProductTuning, Tuned, Tuning, tune};
 
 use crate::error::Error;
 use crate::session::DeviceChoice;
@@ -42,6 +42,8 @@ pub struct Adapter {
     pub name: String,
     /// Driver and interface, e.g. `llvmpipe, Vulkan`.
     pub driver: String,
+    /// The driver's version, in its own words; may be empty.
+    pub version: String,
     /// What it is.
     pub kind: Kind,
 }
@@ -73,6 +75,7 @@ impl Adapter {
         Self {
             name: info.name.clone(),
             driver: format!("{}, {}", info.driver, info.backend),
+            version: info.driver_info.clone(),
             kind,
         }
     }
@@ -213,6 +216,11 @@ impl Gpu {
         &self.adapter
     }
 
+    /// The numbers for its kernels: those that [`tune`] was given for this adapter, else its class's.
+    pub fn tuning(&self) -> Tuning {
+        tuning::of_adapter(&self.adapter)
+    }
+
     /// Name and interface.
     pub fn name(&self) -> String {
         format!("{} ({})", self.adapter.name, self.adapter.driver)
@@ -290,6 +298,7 @@ mod tests {
         Adapter {
             name: name.into(),
             driver: "driver, Vulkan".into(),
+            version: String::new(),
             kind,
         }
     }

@@ -1,24 +1,58 @@
 //! Numbers of a kernel that depend on what an adapter is made of. No result depends on them.
 
-use super::Kind;
+use super::{Adapter, Kind};
+use std::sync::{Mutex, PoisonError};
+
+/// Pipeline constants of the kernels of products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProductTuning {
+    /// Lanes that share a row: a power of two in 1..=32.
+    pub slices: u32,
+    /// Tiles of a workgroup of `linear_tile_q`: 1 or 2.
+    pub tiles: u32,
+    /// Rows of the batch for which a workgroup decodes its weights once: 1, 2 or 4.
+    pub rows: u32,
+}
+
+impl ProductTuning {
+    /// Whether the kernels take these numbers.
+    pub fn is_valid(&self) -> bool {
+        self.slices.is_power_of_two()
+            && self.slices <= 32
+            && matches!(self.tiles, 1 | 2)
+            && matches!(self.rows, 1 | 2 | 4)
+    }
+}
 
 /// Pipeline constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tuning {
-    /// Lanes of `linear_tile_q` that share a row: a power of two in 1..=32.
-    pub slices: u32,
+pub struct Tuning {
+    /// For passes of one row.
+    pub one: ProductTuning,
+    /// For passes of several.
+    pub many: ProductTuning,
     /// Lanes of a workgroup of `read_words_u32`.
     pub read_lanes: u32,
 }
 
+const fn product(slices: u32, tiles: u32, rows: u32) -> ProductTuning {
+    ProductTuning {
+        slices,
+        tiles,
+        rows,
+    }
+}
+
 /// For GPUs, which need more lanes than a decoded token has rows.
 const WIDE: Tuning = Tuning {
-    slices: 8,
+    one: product(8, 1, 1),
+    many: product(8, 1, 4),
     read_lanes: 64,
 };
 /// For rasterisers, whose vectors have eight lanes and whose barriers are slow.
 const NARROW: Tuning = Tuning {
-    slices: 1,
+    one: product(1, 2, 1),
+    many: product(1, 1, 4),
     read_lanes: 8,
 };
 
@@ -33,6 +67,12 @@ const TUNINGS: [(Kind, Tuning); 6] = [
 ];
 
 impl Tuning {
+    /// Whether the kernels take these numbers.
+    pub fn is_valid(&self) -> bool {
+        let rows = self.one.rows == 1 && (1..=256).contains(&self.read_lanes);
+        rows && self.one.is_valid() && self.many.is_valid()
+    }
+
     /// That of a class.
     pub fn of(kind: Kind) -> Self {
         let row = TUNINGS.iter().find(|(k, _)| *k == kind);
@@ -40,17 +80,136 @@ impl Tuning {
     }
 }
 
+/// Numbers measured on an adapter, which is known by what it says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuned {
+    /// [`Adapter::name`].
+    pub name: String,
+    /// [`Adapter::driver`].
+    pub driver: String,
+    /// [`Adapter::version`].
+    pub version: String,
+    /// The numbers; those of `one` have one row.
+    pub tuning: Tuning,
+}
+
+impl Tuned {
+    /// Those of an adapter.
+    pub fn new(adapter: &Adapter, tuning: Tuning) -> Self {
+        Self {
+            name: adapter.name.clone(),
+            driver: adapter.driver.clone(),
+            version: adapter.version.clone(),
+            tuning,
+        }
+    }
+
+    fn is_of(&self, adapter: &Adapter) -> bool {
+        (&self.name, &self.driver, &self.version)
+            == (&adapter.name, &adapter.driver, &adapter.version)
+    }
+}
+
+/// What the process was told. No result depends on it.
+static TUNED: Mutex<Vec<Tuned>> = Mutex::new(Vec::new());
+
+/// Devices opened from now on take these numbers where their adapter is meant; false and without effect where kernels
+/// do not take them.
+pub fn tune(tuned: Tuned) -> bool {
+    let valid = tuned.tuning.is_valid();
+    if valid {
+        let mut known = TUNED.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|t| {
+            (&t.name, &t.driver, &t.version) != (&tuned.name, &tuned.driver, &tuned.version)
+        });
+        known.push(tuned);
+    }
+    valid
+}
+
+pub(super) fn of_adapter(adapter: &Adapter) -> Tuning {
+    let known = TUNED.lock().unwrap_or_else(PoisonError::into_inner);
+    let tuned = known.iter().find(|t| t.is_of(adapter));
+    tuned.map_or(Tuning::of(adapter.kind), |t| t.tuning)
+}
+
+impl ProductTuning {
+    /// What is worth measuring for passes of one row.
+    pub fn candidates_for_one() -> Vec<Self> {
+        let slices = [1, 2, 4, 8, 16, 32];
+        let of = |slices| [1, 2].map(|tiles| product(slices, tiles, 1));
+        slices.into_iter().flat_map(of).collect()
+    }
+
+    /// What is worth measuring for passes of several rows.
+    pub fn candidates_for_many() -> Vec<Self> {
+        let shapes = [(1, 1), (1, 2), (1, 4), (2, 2), (2, 4)];
+        let of = |slices| shapes.map(|(tiles, rows)| product(slices, tiles, rows));
+        [1, 4, 8, 16].into_iter().flat_map(of).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn adapter(version: &str) -> Adapter {
+        Adapter {
+            name: "Adapter of this test".into(),
+            driver: "driver, Vulkan".into(),
+            version: version.into(),
+            kind: Kind::Discrete,
+        }
+    }
+
+    #[test]
+    fn an_adapter_takes_what_was_measured_on_it_alone() {
+        let mut tuning = WIDE;
+        tuning.one.slices = 32;
+        assert!(tune(Tuned::new(&adapter("1"), tuning)));
+        assert_eq!(of_adapter(&adapter("1")), tuning);
+        assert_eq!(of_adapter(&adapter("2")), WIDE);
+        // The last word counts; numbers that kernels do not take never do.
+        assert!(tune(Tuned::new(&adapter("1"), NARROW)));
+        for wrong in [
+            product(3, 1, 1),
+            product(64, 1, 1),
+            product(1, 3, 1),
+            product(1, 1, 2),
+        ] {
+            tuning.one = wrong;
+            assert!(!tune(Tuned::new(&adapter("1"), tuning)), "{wrong:?}");
+        }
+        assert_eq!(of_adapter(&adapter("1")), NARROW);
+    }
+
+    #[test]
+    fn candidates_are_what_kernels_take() {
+        let (one, many) = (
+            ProductTuning::candidates_for_one(),
+            ProductTuning::candidates_for_many(),
+        );
+        assert!(one.iter().all(|c| c.is_valid() && c.rows == 1));
+        assert!(many.iter().all(ProductTuning::is_valid));
+        for (_, tuning) in TUNINGS {
+            assert!(
+                one.contains(&tuning.one) && many.contains(&tuning.many),
+                "{tuning:?}"
+            );
+        }
+    }
 
     #[test]
     fn every_class_has_a_tuning_that_fits_a_workgroup() {
         for (kind, tuning) in TUNINGS {
             assert_eq!(Tuning::of(kind), tuning, "each class once");
+            assert!(tuning.is_valid());
             // Eight lanes of four rows are a tile.
-            assert!((1..=256).contains(&tuning.read_lanes));
-            assert!(tuning.slices.is_power_of_two() && 8 * tuning.slices <= 256);
+            assert!(
+                [tuning.one, tuning.many]
+                    .iter()
+                    .all(|p| 8 * p.slices <= 256)
+            );
         }
     }
 }

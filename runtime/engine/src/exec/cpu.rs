@@ -3,7 +3,7 @@
 use super::Batch;
 use crate::error::Error;
 use crate::model::Model;
-use crate::plan::{BufferId, Content, Op, Plan, Rows, Step};
+use crate::plan::{BufferId, Content, Op, Plan, Step};
 use carat_shaders::cpu;
 use carat_shaders::params::ROW_WORDS;
 use std::ops::Range;
@@ -98,10 +98,7 @@ impl CpuExecutor {
             place.copy_from_slice(&row);
         }
         for step in plan.steps.get(range).unwrap_or(&[]) {
-            let rows = match step.rows {
-                Rows::Batch => batch.rows.len(),
-                Rows::Outputs => batch.outputs.len(),
-            };
+            let rows = batch.rows_of(step.rows);
             if rows > 0 {
                 self.step(step, rows as u32, batch.blocks());
             }
@@ -155,14 +152,7 @@ impl CpuExecutor {
                 );
             }
             Op::RmsnormRow(p) => {
-                cpu::rmsnorm_row_q8::run(
-                    p,
-                    rows,
-                    self.words(b[0]),
-                    self.ints(b[1]),
-                    self.ints(b[2]),
-                    out,
-                );
+                cpu::rmsnorm_row_q8::run(p, self.ints(b[0]), self.ints(b[1]), out);
             }
             Op::QuantizeRow(p) => cpu::quantize_row_q8::run(p, self.ints(b[0]), out),
             Op::LinearTile(p, e) => {
@@ -176,6 +166,11 @@ impl CpuExecutor {
                     bytemuck::cast_slice_mut(out),
                     stats,
                 );
+            }
+            Op::LinearGated(p, e) => {
+                let (act, gate, up) = (self.words(b[0]), self.words(b[1]), self.words(b[2]));
+                let out = bytemuck::cast_slice_mut(out);
+                cpu::linear_gated_tile_q::run(p, *e, rows, act, gate, up, out);
             }
             Op::RopeAngles(p) => {
                 cpu::rope_angles_q30::run(

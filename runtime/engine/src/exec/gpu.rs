@@ -6,10 +6,10 @@ mod upload;
 pub use upload::Upload;
 
 use super::Batch;
-use crate::device::{Gpu, Tuning};
+use crate::device::{Gpu, ProductTuning, Tuning};
 use crate::error::Error;
 use crate::model::Model;
-use crate::plan::{BufferId, Op, Plan, Rows, Step};
+use crate::plan::{BufferId, Op, Plan, Step};
 use carat_format::Encoding;
 use carat_shaders::{Access, Kernel, grid, kernel};
 use std::collections::HashMap;
@@ -22,9 +22,20 @@ const UNIFORM_STEP: u64 = 256;
 
 /// A dispatch without the numbers that change from pass to pass.
 struct Dispatch {
-    pipeline: usize,
     group: wgpu::BindGroup,
+    one: Variant,
+    /// For passes of several rows, where the kernel has a pipeline for them.
+    many: Option<Variant>,
+}
+
+/// A pipeline for a dispatch.
+#[derive(Clone, Copy)]
+struct Variant {
+    pipeline: usize,
+    /// Workgroups along x.
     x: u32,
+    /// Rows of the batch that a workgroup has.
+    rows: u32,
 }
 
 /// A kernel compiled for one encoding.
@@ -33,9 +44,13 @@ struct Pipeline {
     layout: wgpu::BindGroupLayout,
 }
 
+/// Kernel, encoding and, of products, their constants.
+type PipelineKey = (&'static str, Option<Encoding>, Option<ProductTuning>);
+
 /// Everything that a plan needs on one device.
 pub struct GpuExecutor {
     gpu: Gpu,
+    tuning: Tuning,
     buffers: Vec<wgpu::Buffer>,
     pipelines: Vec<Pipeline>,
     steps: Vec<Dispatch>,
@@ -64,6 +79,7 @@ impl GpuExecutor {
     /// The buffers of a plan, not yet filled.
     async fn with_buffers(plan: &Plan, gpu: Gpu) -> Result<Self, Error> {
         let mut this = Self {
+            tuning: gpu.tuning(),
             gpu,
             buffers: Vec::with_capacity(plan.buffers.len()),
             pipelines: Vec::new(),
@@ -132,33 +148,52 @@ impl GpuExecutor {
             .await?;
         self.gpu.queue.write_buffer(&uniforms, 0, &bytes);
 
-        let mut known: HashMap<(&str, Option<Encoding>), usize> = HashMap::new();
+        let tuning = self.tuning;
+        let mut known = HashMap::new();
         for (i, step) in plan.steps.iter().enumerate() {
-            let x = groups_x(&step.op);
-            if x > grid::MAX_GROUPS {
-                return Err(self.gpu.error(format!(
-                    "'{}' needs {x} workgroups, WebGPU allows {}",
-                    step.label,
-                    grid::MAX_GROUPS
-                )));
-            }
-            let key = (step.op.kernel(), step.op.encoding());
-            let pipeline = match known.get(&key) {
-                Some(p) => *p,
-                None => {
-                    let built = self.compile(&step.op).await?;
-                    self.pipelines.push(built);
-                    known.insert(key, self.pipelines.len() - 1);
-                    self.pipelines.len() - 1
-                }
+            let one = self.variant(step, &tuning.one, &mut known).await?;
+            let several = is_product(&step.op) && plan.extent.batch > 1;
+            let many = match several {
+                true => Some(self.variant(step, &tuning.many, &mut known).await?),
+                false => None,
             };
-            let layout = &self.pipelines[pipeline].layout;
+            let layout = &self.pipelines[one.pipeline].layout;
             let offset = i as u64 * UNIFORM_STEP;
             let bind = || self.bind(layout, step, &uniforms, offset);
             let group = self.gpu.scoped(&step.label, bind).await?;
-            self.steps.push(Dispatch { pipeline, group, x });
+            self.steps.push(Dispatch { group, one, many });
         }
         Ok(())
+    }
+
+    /// The pipeline of a step with a tuning, compiled where none of its kind is known.
+    async fn variant(
+        &mut self,
+        step: &Step,
+        tuning: &ProductTuning,
+        known: &mut HashMap<PipelineKey, usize>,
+    ) -> Result<Variant, Error> {
+        let tuning = is_product(&step.op).then_some(tuning);
+        let (tiles, rows) = tuning.map_or((1, 1), |t| (t.tiles, t.rows));
+        let x = groups_x(&step.op, tiles);
+        if x > grid::MAX_GROUPS {
+            return Err(self.gpu.error(format!(
+                "'{}' needs {x} workgroups, WebGPU allows {}",
+                step.label,
+                grid::MAX_GROUPS
+            )));
+        }
+        let key = (step.op.kernel(), step.op.encoding(), tuning.copied());
+        let pipeline = match known.get(&key) {
+            Some(p) => *p,
+            None => {
+                let built = self.compile(&step.op, tuning).await?;
+                self.pipelines.push(built);
+                known.insert(key, self.pipelines.len() - 1);
+                self.pipelines.len() - 1
+            }
+        };
+        Ok(Variant { pipeline, x, rows })
     }
 
     fn bind(
@@ -194,7 +229,7 @@ impl GpuExecutor {
             })
     }
 
-    async fn compile(&self, op: &Op) -> Result<Pipeline, Error> {
+    async fn compile(&self, op: &Op, tuning: Option<&ProductTuning>) -> Result<Pipeline, Error> {
         let name = op.kernel();
         let Some(kernel) = kernel(name) else {
             return Err(self
@@ -205,9 +240,12 @@ impl GpuExecutor {
         if let Some(encoding) = op.encoding() {
             constants.push(("CODES", encoding.codes().into()));
         }
-        if let Op::LinearTile(..) = op {
-            let tuning = Tuning::of(self.gpu.adapter().kind);
-            constants.push(("SLICES", tuning.slices.into()));
+        if let Some(t) = tuning {
+            constants.push(("SLICES", t.slices.into()));
+            constants.push(("ROWS", t.rows.into()));
+            if matches!(op, Op::LinearTile(..)) {
+                constants.push(("TILES", t.tiles.into()));
+            }
         }
         let what = format!("compiling kernel '{name}'");
         self.gpu
@@ -222,7 +260,9 @@ impl GpuExecutor {
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for (i, pipeline) in self.pipelines.iter().enumerate() {
-                if let Some(step) = self.steps.iter().find(|s| s.pipeline == i) {
+                let uses =
+                    |s: &&Dispatch| s.one.pipeline == i || s.many.is_some_and(|m| m.pipeline == i);
+                if let Some(step) = self.steps.iter().find(uses) {
                     pass.set_pipeline(&pipeline.pipeline);
                     pass.set_bind_group(0, &step.group, &[]);
                     pass.dispatch_workgroups(1, 1, 1);
@@ -255,10 +295,7 @@ impl GpuExecutor {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             let steps = plan.steps.iter().zip(&self.steps);
             for (step, dispatch) in steps.take(range.end).skip(range.start) {
-                let rows = match step.rows {
-                    Rows::Batch => batch.rows.len() as u32,
-                    Rows::Outputs => batch.outputs.len() as u32,
-                };
+                let rows = batch.rows_of(step.rows) as u32;
                 if rows == 0 {
                     continue;
                 }
@@ -271,7 +308,7 @@ impl GpuExecutor {
             }
         }
         self.dispatches += dispatches;
-        self.answered = range.end >= plan.steps.len() && !batch.outputs.is_empty();
+        self.answered = range.end >= plan.steps.len() && batch.outputs > 0;
         if self.answered {
             let results = self.buffers[self.results.0].clone();
             let answer = match self.answer.take() {
@@ -296,9 +333,14 @@ impl GpuExecutor {
         rows: u32,
         blocks: u32,
     ) {
-        pass.set_pipeline(&self.pipelines[dispatch.pipeline].pipeline);
+        let variant = match dispatch.many {
+            Some(many) if rows > 1 => many,
+            _ => dispatch.one,
+        };
+        let (y, lacking) = grid::product_rows(rows, variant.rows);
+        pass.set_pipeline(&self.pipelines[variant.pipeline].pipeline);
         pass.set_bind_group(0, &dispatch.group, &[]);
-        pass.dispatch_workgroups(dispatch.x, rows, blocks);
+        pass.dispatch_workgroups(variant.x, y, blocks.max(lacking));
     }
 
     /// Puts the first `words` words of a buffer into `room`, after everything submitted before.
@@ -428,13 +470,19 @@ fn compile(device: &wgpu::Device, kernel: &Kernel, constants: &[(&str, f64)]) ->
     Pipeline { pipeline, layout }
 }
 
-/// Workgroups of a step along x.
-fn groups_x(op: &Op) -> u32 {
+/// Whether a step's kernel is one of products.
+fn is_product(op: &Op) -> bool {
+    matches!(op, Op::LinearTile(..) | Op::LinearGated(..))
+}
+
+/// Workgroups of a step along x, `tiles` tiles each where the kernel takes several.
+fn groups_x(op: &Op, tiles: u32) -> u32 {
     match op {
         Op::EmbedRow(p, _) => grid::embed_row_q(p),
         Op::RmsnormRow(p) => grid::rmsnorm_row_q8(p),
         Op::QuantizeRow(p) => grid::quantize_row_q8(p),
-        Op::LinearTile(p, _) => grid::linear_tile_q(p),
+        Op::LinearTile(p, _) => grid::linear_tile_q(p, tiles),
+        Op::LinearGated(p, _) => grid::linear_gated_tile_q(p),
         Op::RopeAngles(p) => grid::rope_angles_q30(p),
         Op::RopeQuery(p) => grid::rope_query_q12(p),
         Op::KvStore(p) => grid::kv_store_q8(p),

@@ -5,26 +5,32 @@ pub mod cpu;
 pub mod gpu;
 
 use crate::error::Error;
-use crate::plan::{BufferId, Plan, Row};
+use crate::plan::{BufferId, Plan, Row, Rows};
 use carat_shaders::params::ROW_WORDS;
 use std::ops::Range;
 
 /// What one pass computes.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Its rows; positions of a sequence must rise without gaps from what the cache holds.
+    /// Its rows, in any order. The positions of a sequence follow what the cache holds without gaps.
     pub rows: &'a [Row],
-    /// Indices of the rows whose logits are wanted.
-    pub outputs: &'a [u32],
+    /// How many rows' logits are wanted: those of the first.
+    pub outputs: usize,
 }
 
 impl Batch<'_> {
-    /// The row table: of each row token, position, sequence, and the source row of output `i`.
+    /// The row table: token, position and sequence of each row.
     pub fn row_table(&self) -> impl Iterator<Item = [u32; ROW_WORDS as usize]> {
-        self.rows.iter().enumerate().map(|(i, row)| {
-            let output = self.outputs.get(i).copied().unwrap_or(0);
-            [row.token, row.position, row.sequence, output]
-        })
+        let words = |row: &Row| [row.token, row.position, row.sequence];
+        self.rows.iter().map(words)
+    }
+
+    /// How many rows a step works on.
+    pub fn rows_of(&self, rows: Rows) -> usize {
+        match rows {
+            Rows::Batch => self.rows.len(),
+            Rows::Outputs => self.outputs.min(self.rows.len()),
+        }
     }
 
     /// Blocks of attention that the longest row reaches.

@@ -3,7 +3,7 @@
 use super::build::{Builder, Out, Widths, Work, capped};
 use super::{BufferId, Content, Op, Rows};
 use crate::error::Error;
-use carat_format::{Activation, Tensor};
+use carat_format::{Activation, Tensor, TensorEntry};
 use carat_shaders::cpu::gated_unit_row_i32;
 use carat_shaders::params::{self, SCORE_BITS};
 use carat_shaders::{act_stride, kv_page_words};
@@ -11,6 +11,7 @@ use carat_shaders::{act_stride, kv_page_words};
 impl Builder<'_> {
     pub(super) fn attention(&mut self, work: &Work, w: &Widths, block: u32) -> Result<(), Error> {
         let spec = self.spec;
+        let rows = self.rows_after_cache(block);
         let name = |part: &str| format!("blk.{block}.{part}");
         let pages = u64::from(w.blocks)
             * u64::from(kv_page_words(spec.head_count_kv, w.head_words, w.groups));
@@ -26,7 +27,7 @@ impl Builder<'_> {
             Tensor::AttnQ(block),
             name("attn_q"),
             Out::Buffer(work.q),
-            Rows::Batch,
+            rows,
         )?;
         let k = self.linear(
             work,
@@ -43,9 +44,21 @@ impl Builder<'_> {
             Rows::Batch,
         )?;
         let norm = Tensor::AttnQNorm(block);
-        let q = self.norm_heads((work.q, q), norm, spec.head_count, name("attn_q_norm"))?;
+        let q = self.norm_heads(
+            (work.q, q),
+            norm,
+            spec.head_count,
+            name("attn_q_norm"),
+            rows,
+        )?;
         let norm = Tensor::AttnKNorm(block);
-        let k = self.norm_heads((work.k, k), norm, spec.head_count_kv, name("attn_k_norm"))?;
+        let k = self.norm_heads(
+            (work.k, k),
+            norm,
+            spec.head_count_kv,
+            name("attn_k_norm"),
+            Rows::Batch,
+        )?;
         let of_block = |list: &[u32]| list.get(block as usize).copied().unwrap_or(0);
         let angles = work.angles[of_block(&spec.block_rope) as usize];
         let window = of_block(&spec.block_window);
@@ -65,7 +78,7 @@ impl Builder<'_> {
             &[angles, work.q, work.query],
             2,
             w.query,
-            Rows::Batch,
+            rows,
         );
         let op = Op::KvStore(params::KvStore {
             heads: spec.head_count_kv,
@@ -107,7 +120,7 @@ impl Builder<'_> {
             cache,
             work.partial,
         ];
-        self.step(name("attn_block"), op, &bindings, 4, 0, Rows::Batch);
+        self.step(name("attn_block"), op, &bindings, 4, 0, rows);
         let op = Op::AttnMerge(params::AttnMerge {
             heads: spec.head_count,
             head_dim: spec.head_dim,
@@ -124,64 +137,117 @@ impl Builder<'_> {
             &[work.row_table, work.partial, work.attn],
             2,
             w.q,
-            Rows::Batch,
+            rows,
         );
         self.activations(
             work,
             (work.attn, v, w.q as u32),
             Tensor::AttnSubNorm(block),
             name("attn_act"),
+            rows,
         )?;
         let (matrix, norm) = (Tensor::AttnOutput(block), Tensor::AttnPostNorm(block));
-        self.add_branch(work, matrix, norm, name("attn_output"))
+        self.add_branch(work, matrix, norm, name("attn_output"), rows)
     }
 
     pub(super) fn feed_forward(&mut self, work: &Work, block: u32) -> Result<(), Error> {
         let name = |part: &str| format!("blk.{block}.{part}");
+        let rows = self.rows_after_cache(block);
         let cols = self.spec.feed_forward_length;
-        self.norm(work, Tensor::FfnNorm(block), name("ffn_norm"), Rows::Batch)?;
-        let gate = self.linear(
-            work,
-            Tensor::FfnGate(block),
-            name("ffn_gate"),
-            Out::Buffer(work.gate),
-            Rows::Batch,
-        )?;
-        let up = self.linear(
-            work,
-            Tensor::FfnUp(block),
-            name("ffn_up"),
-            Out::Buffer(work.up),
-            Rows::Batch,
-        )?;
+        self.norm(work, Tensor::FfnNorm(block), name("ffn_norm"), rows)?;
         let activation = match self.spec.activation {
             Activation::Silu => params::SILU,
             Activation::GeluTanh => params::GELU_TANH,
             Activation::ReluSquared => params::RELU_SQUARED,
         };
-        let op = Op::GatedUnit(params::GatedUnit {
-            cols,
-            gate_exponent: gate,
-            activation,
-            ..Default::default()
-        });
-        self.step(
-            name("ffn_mid"),
-            op,
-            &[work.gate, work.up, work.mid],
-            2,
-            cols.into(),
-            Rows::Batch,
-        );
+        let (gate, up) = match self.gated_matrices(block)? {
+            Some(matrices) => self.linear_gated(work, matrices, activation, name("ffn_mid"), rows),
+            None => self.linear_then_gated(work, block, activation, rows)?,
+        };
         let exponent = gated_unit_row_i32::exponent(activation, gate, up);
         self.activations(
             work,
             (work.mid, exponent, cols),
             Tensor::FfnSubNorm(block),
             name("ffn_act"),
+            rows,
         )?;
         let (matrix, norm) = (Tensor::FfnDown(block), Tensor::FfnPostNorm(block));
-        self.add_branch(work, matrix, norm, name("ffn_down"))
+        self.add_branch(work, matrix, norm, name("ffn_down"), rows)
+    }
+
+    /// Gate and up projection where one step may compute both and their unit: one layout and part each, no biases.
+    fn gated_matrices(&self, block: u32) -> Result<Option<[TensorEntry; 2]>, Error> {
+        let tensors = [Tensor::FfnGate(block), Tensor::FfnUp(block)];
+        let biased = |t: &Tensor| t.bias().is_some_and(|b| self.directory.vector(b).is_some());
+        let [gate, up] = [self.matrix(tensors[0])?, self.matrix(tensors[1])?];
+        let one = gate.layout == up.layout && gate.layout.parts.len() == 1;
+        let fused = one && self.fuses_gates && !tensors.iter().any(biased);
+        Ok(fused.then_some([gate, up]))
+    }
+
+    /// Both products and their unit in one step; returns the products' exponents.
+    fn linear_gated(
+        &mut self,
+        work: &Work,
+        [gate, up]: [TensorEntry; 2],
+        activation: u32,
+        label: String,
+        rows: Rows,
+    ) -> (i32, i32) {
+        let part = gate.layout.parts[0];
+        let (rows_of_part, groups) = (part.rows as u32, gate.layout.groups as u32);
+        let op = Op::LinearGated(
+            params::LinearGated {
+                gate_table: gate.table.words(),
+                up_table: up.table.words(),
+                part_rows: rows_of_part,
+                groups,
+                scales: ((part.scales - part.codes) / 4) as u32,
+                row_scales: ((part.row_scales - part.codes) / 4) as u32,
+                act_stride: act_stride(groups),
+                gate_exponent: gate.exponent,
+                up_exponent: up.exponent,
+                activation,
+                scale_shift: gate.layout.group.shift(),
+                ..Default::default()
+            },
+            gate.layout.encoding,
+        );
+        let words = [self.part(&gate, &part), self.part(&up, &part)];
+        let bindings = [work.act, words[0], words[1], work.mid];
+        self.step(label, op, &bindings, 3, part.rows, rows);
+        (gate.exponent, up.exponent)
+    }
+
+    /// A step for each product and one for their unit; returns the products' exponents.
+    fn linear_then_gated(
+        &mut self,
+        work: &Work,
+        block: u32,
+        activation: u32,
+        rows: Rows,
+    ) -> Result<(i32, i32), Error> {
+        let name = |part: &str| format!("blk.{block}.{part}");
+        let (to_gate, to_up) = (Out::Buffer(work.gate), Out::Buffer(work.up));
+        let gate = self.linear(
+            work,
+            Tensor::FfnGate(block),
+            name("ffn_gate"),
+            to_gate,
+            rows,
+        )?;
+        let up = self.linear(work, Tensor::FfnUp(block), name("ffn_up"), to_up, rows)?;
+        let cols = self.spec.feed_forward_length;
+        let op = Op::GatedUnit(params::GatedUnit {
+            cols,
+            gate_exponent: gate,
+            activation,
+            ..Default::default()
+        });
+        let bindings = [work.gate, work.up, work.mid];
+        self.step(name("ffn_mid"), op, &bindings, 2, cols.into(), rows);
+        Ok((gate, up))
     }
 
     /// Product, then either straight into the residual stream or through a norm of its own.
@@ -191,13 +257,14 @@ impl Builder<'_> {
         matrix: Tensor,
         norm: Tensor,
         label: String,
+        rows: Rows,
     ) -> Result<(), Error> {
         let Some(branch) = work.branch else {
-            self.linear(work, matrix, label, Out::Residual, Rows::Batch)?;
+            self.linear(work, matrix, label, Out::Residual, rows)?;
             return Ok(());
         };
         let to = Out::Branch(branch);
-        let exponent = self.linear(work, matrix, label.clone(), to, Rows::Batch)?;
+        let exponent = self.linear(work, matrix, label.clone(), to, rows)?;
         let groups = self.matrix(matrix)?.layout.groups as u32;
         let gains = self.vector(norm)?;
         let cols = gains.len as u32;
@@ -213,14 +280,7 @@ impl Builder<'_> {
             ..Default::default()
         });
         let bindings = [work.act, branch, buffer, work.h, work.stats];
-        self.step(
-            format!("{label}.norm"),
-            op,
-            &bindings,
-            3,
-            cols.into(),
-            Rows::Batch,
-        );
+        self.step(format!("{label}.norm"), op, &bindings, 3, cols.into(), rows);
         Ok(())
     }
 
@@ -231,6 +291,7 @@ impl Builder<'_> {
         tensor: Tensor,
         heads: u32,
         label: String,
+        rows: Rows,
     ) -> Result<i32, Error> {
         if !self.spec.extras.qk_norm {
             return Ok(exponent);
@@ -246,7 +307,7 @@ impl Builder<'_> {
             eps_exponent: epsilon.exponent - 2 * exponent,
         });
         let stride = u64::from(heads) * u64::from(head_dim);
-        self.step(label, op, &[buffer, x], 1, stride, Rows::Batch);
+        self.step(label, op, &[buffer, x], 1, stride, rows);
         Ok(gains.exponent)
     }
 
@@ -257,11 +318,22 @@ impl Builder<'_> {
         (x, exponent, cols): (BufferId, i32, u32),
         norm: Tensor,
         label: String,
+        rows: Rows,
     ) -> Result<(), Error> {
         if self.spec.extras.sub_norm {
-            return self.norm_of(work, (x, exponent), norm, label, Rows::Batch);
+            return self.norm_of(work, (x, exponent), norm, label, rows);
         }
-        self.quantize(work, label, x, cols, exponent);
+        self.quantize(work, label, x, cols, exponent, rows);
         Ok(())
+    }
+
+    /// Rows of a block's queries and of what follows them: nobody reads more of the last block than the rows that
+    /// logits are made from, and every row's keys and values.
+    fn rows_after_cache(&self, block: u32) -> Rows {
+        if block + 1 == self.spec.block_count {
+            Rows::Outputs
+        } else {
+            Rows::Batch
+        }
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Builder<'a> {
     pub(super) buffers: Vec<Buffer>,
     pub(super) steps: Vec<Step>,
     pub(super) extent: Extent,
+    /// Whether gates and up projections may share a step.
+    pub(super) fuses_gates: bool,
 }
 
 /// The buffers that every block shares.
@@ -193,7 +195,7 @@ impl Builder<'_> {
     }
 
     /// The buffer of one part of a matrix, the same for every step that reads it.
-    fn part(&mut self, entry: &TensorEntry, part: &PartLayout) -> BufferId {
+    pub(super) fn part(&mut self, entry: &TensorEntry, part: &PartLayout) -> BufferId {
         let content = Content::File {
             offset: entry.offset + part.codes,
         };
@@ -310,20 +312,12 @@ impl Builder<'_> {
         let op = Op::RmsnormRow(params::RmsnormRow {
             cols,
             act_stride: stride,
-            gather: u32::from(rows == Rows::Outputs),
             eps_mantissa: epsilon.mantissa,
             eps_exponent: epsilon.exponent - 2 * exponent,
             gain_exponent: gains.exponent,
             ..Default::default()
         });
-        self.step(
-            label,
-            op,
-            &[work.row_table, x, buffer, work.act],
-            3,
-            stride.into(),
-            rows,
-        );
+        self.step(label, op, &[x, buffer, work.act], 2, stride.into(), rows);
         Ok(())
     }
 
@@ -334,6 +328,7 @@ impl Builder<'_> {
         x: BufferId,
         cols: u32,
         exponent: i32,
+        rows: Rows,
     ) {
         let stride = act_stride(groups_of(cols));
         let op = Op::QuantizeRow(params::QuantizeRow {
@@ -342,7 +337,7 @@ impl Builder<'_> {
             exponent,
             ..Default::default()
         });
-        self.step(label, op, &[x, work.act], 1, stride.into(), Rows::Batch);
+        self.step(label, op, &[x, work.act], 1, stride.into(), rows);
     }
 
     /// `out (+)= W · act (+ bias)`; returns the exponent of the result.

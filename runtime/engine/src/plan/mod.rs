@@ -1,12 +1,14 @@
 //! The program of a forward pass as plain data: buffers and steps. Executors run it; it names no device.
 //!
 //! A plan is a function of the model, the batch size and the context alone. Whatever changes from one
-//! forward pass to the next (tokens, positions, which rows give logits) is in the row table.
+//! forward pass to the next (tokens, positions) is in the row table, and how many rows give logits is given with it.
 
 mod block;
 mod build;
+mod cost;
 mod memory;
 
+pub use cost::Cost;
 pub use memory::Memory;
 
 use crate::error::Error;
@@ -15,6 +17,7 @@ use carat_format::{Directory, Encoding, ModelSpec, TILE_ROWS};
 use carat_shaders::params;
 pub use carat_shaders::params::PAGE;
 use carat_shaders::scales_of;
+use std::collections::BTreeSet;
 
 /// Index of a buffer in [`Plan::buffers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +60,7 @@ pub enum Op {
     RmsnormRow(params::RmsnormRow),
     QuantizeRow(params::QuantizeRow),
     LinearTile(params::LinearTile, Encoding),
+    LinearGated(params::LinearGated, Encoding),
     RopeAngles(params::RopeAngles),
     RopeQuery(params::RopeQuery),
     KvStore(params::KvStore),
@@ -78,6 +82,7 @@ impl Op {
             Op::RmsnormRow(_) => "rmsnorm_row_q8",
             Op::QuantizeRow(_) => "quantize_row_q8",
             Op::LinearTile(..) => "linear_tile_q",
+            Op::LinearGated(..) => "linear_gated_tile_q",
             Op::RopeAngles(_) => "rope_angles_q30",
             Op::RopeQuery(_) => "rope_query_q12",
             Op::KvStore(_) => "kv_store_q8",
@@ -99,6 +104,7 @@ impl Op {
             Op::RmsnormRow(p) => bytemuck::bytes_of(p),
             Op::QuantizeRow(p) => bytemuck::bytes_of(p),
             Op::LinearTile(p, _) => bytemuck::bytes_of(p),
+            Op::LinearGated(p, _) => bytemuck::bytes_of(p),
             Op::RopeAngles(p) => bytemuck::bytes_of(p),
             Op::RopeQuery(p) => bytemuck::bytes_of(p),
             Op::KvStore(p) => bytemuck::bytes_of(p),
@@ -126,7 +132,7 @@ impl Op {
     /// The encoding of the codes that it reads, for kernels that do.
     pub fn encoding(&self) -> Option<Encoding> {
         match self {
-            Op::EmbedRow(_, e) | Op::LinearTile(_, e) => Some(*e),
+            Op::EmbedRow(_, e) | Op::LinearTile(_, e) | Op::LinearGated(_, e) => Some(*e),
             _ => None,
         }
     }
@@ -137,7 +143,7 @@ impl Op {
 pub enum Rows {
     /// Every row of the batch.
     Batch,
-    /// The rows whose logits are wanted; the step is left out where there are none.
+    /// The rows whose logits are wanted, which are the first; the step is left out where there are none.
     Outputs,
 }
 
@@ -178,6 +184,19 @@ pub struct Extent {
     pub outputs: u32,
     /// Positions of the KV cache, a multiple of [`PAGE`].
     pub context: u32,
+}
+
+/// Most encodings with which gates and up projections share a step. An encoding costs a GPU two pipelines (for one row
+/// and for several) of each kernel of products, beside at most 14 others, and a model has at most 30.
+const MOST_FUSED_ENCODINGS: usize = 4;
+
+fn fuses_gates(directory: &Directory) -> bool {
+    let encodings: BTreeSet<Encoding> = directory
+        .matrices
+        .iter()
+        .map(|m| m.layout.encoding)
+        .collect();
+    encodings.len() <= MOST_FUSED_ENCODINGS
 }
 
 /// Largest buffer: WebGPU's default `maxStorageBufferBindingSize`, in words.
@@ -240,6 +259,7 @@ impl Plan {
             buffers: Vec::new(),
             steps: Vec::new(),
             extent,
+            fuses_gates: fuses_gates(directory),
         }
         .build()
     }
@@ -272,6 +292,7 @@ impl Plan {
         match &step.op {
             Op::EmbedRow(p, e) => row(p.groups, p.scale_shift, e),
             Op::LinearTile(p, e) => u64::from(p.part_rows) * row(p.groups, p.scale_shift, e),
+            Op::LinearGated(p, e) => 2 * u64::from(p.part_rows) * row(p.groups, p.scale_shift, e),
             _ => {
                 let in_file =
                     |b: &&BufferId| matches!(self.buffers[b.0].content, Content::File { .. });

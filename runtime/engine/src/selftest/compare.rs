@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::exec::{Batch, Executor};
-use crate::plan::{Plan, Row, Rows, Step};
+use crate::plan::{Plan, Row, Step};
 use crate::session::Session;
 use carat_format::Encoding;
 use std::fmt;
@@ -77,7 +77,7 @@ pub async fn compare(
     expected: &mut Session,
     found: &mut Session,
     rows: &[Row],
-    outputs: &[u32],
+    outputs: usize,
     checks: &mut Vec<KernelCheck>,
 ) -> Result<bool, Error> {
     let ((a, plan), (b, _)) = (expected.executor(), found.executor());
@@ -121,10 +121,7 @@ async fn result(
     batch: Batch<'_>,
     i: usize,
 ) -> Result<(Vec<u32>, Vec<u32>), Error> {
-    let rows = match step.rows {
-        Rows::Batch => batch.rows.len(),
-        Rows::Outputs => batch.outputs.len(),
-    } as u64;
+    let rows = batch.rows_of(step.rows) as u64;
     let buffer = step.bindings[step.result];
     let words = match step.result_stride {
         0 => plan.buffers[buffer.0].words,

@@ -77,26 +77,27 @@ impl Session {
         let batch = self.plan.extent.batch as usize;
         for start in (0..tokens.len()).step_by(batch) {
             let part = &tokens[start..tokens.len().min(start + batch)];
-            let rows: Vec<Row> = (start..)
+            // From the last on, which alone may be wanted.
+            let rows: Vec<Row> = (start..start + part.len())
                 .zip(part)
+                .rev()
                 .map(|(i, token)| Row {
                     token: *token,
                     position: i as u32,
                     sequence: 0,
                 })
                 .collect();
-            let all: Vec<u32> = (0..part.len() as u32).collect();
             let outputs = match pooling {
-                Pooling::Mean => &all[..],
-                Pooling::Last if start + part.len() == tokens.len() => &all[part.len() - 1..],
-                Pooling::Last => &[],
+                Pooling::Mean => part.len(),
+                Pooling::Last if start + part.len() == tokens.len() => 1,
+                Pooling::Last => 0,
             };
             let batch = Batch {
                 rows: &rows,
                 outputs,
             };
             self.executor.run(&self.plan, batch, 0..norm + 1).await?;
-            self.add(&step, outputs.len(), exponent, &mut sums).await?;
+            self.add(&step, outputs, exponent, &mut sums).await?;
             self.tokens.extend(part);
         }
         let count = match pooling {

@@ -2,7 +2,9 @@
 //! [`Block::attend`] with plain Rust.
 
 use super::Isa;
-use crate::cpu::attn_block_q8::{Block, dots, weigh};
+#[cfg(target_arch = "x86_64")]
+use super::avx512::queries;
+use crate::cpu::attn_block_q8::{Block, Pass, dots, weigh};
 
 /// One block of one head by the instructions of `isa`, which the processor has.
 pub fn attend(isa: Isa, block: &Block<'_>, out: &mut [u32]) {
@@ -24,6 +26,30 @@ pub fn attend(isa: Isa, block: &Block<'_>, out: &mut [u32]) {
         #[cfg(all(wide_isa, not(target_arch = "x86_64")))]
         _ => block.attend(dots, weigh, out),
     }
+}
+
+/// The rows from `first` on, as many as `out` has partial results for, by a version that takes many queries at once; false,
+/// and nothing written, where `isa` has none.
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+pub fn band(isa: Isa, pass: &Pass<'_>, first: usize, out: &mut [u32]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512 {
+        assert!(isa.supported());
+        // SAFETY: the processor has the version's instructions, as was asked just above.
+        unsafe { queries::band(pass, first, out) };
+        return true;
+    }
+    false
+}
+
+/// Bytes that [`band`] keeps in a thread for pages of so many groups.
+pub fn page_bytes(groups: usize) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if Isa::get() == Isa::Avx512 {
+        return queries::page_bytes(groups);
+    }
+    let _ = groups;
+    0
 }
 
 #[cfg(target_arch = "x86_64")]

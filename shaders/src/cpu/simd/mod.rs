@@ -297,6 +297,18 @@ pub fn tile_sums(
     portable::run(tile, batch, emit);
 }
 
+/// Asks for lines that will be written.
+#[inline(always)]
+pub fn fetch_to_write(values: &[i32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(16) {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        // SAFETY: a prefetch changes nothing that a program sees and faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.as_ptr().cast()) };
+    }
+    let _ = values;
+}
+
 /// The 32 levels of a cell (tile · groups + group) for one row of the tile; `bytes` starts with the codes.
 #[inline(always)]
 pub fn levels(

@@ -126,6 +126,11 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Mantissa and exponent of the scale of row `r`.
     pub fn unit(&self, r: usize) -> (u32, i32) {
         self.units[r]

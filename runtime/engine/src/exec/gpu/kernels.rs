@@ -1,11 +1,12 @@
 //! Single kernels of a plan and a plain read of its weights, run for measuring them.
 
-use super::{GpuExecutor, UNIFORM_STEP, compile};
-use crate::device::Tuning;
+use super::{GpuExecutor, UNIFORM_STEP, compile, is_product};
+use crate::device::{Adapter, Tuning};
 use crate::error::Error;
 use crate::plan::{Content, Op, Plan};
 use carat_shaders::params::ReadWords;
 use carat_shaders::{READ, grid, kernel};
+use std::collections::HashMap;
 use std::num::NonZeroU64;
 
 /// The kernel that only reads, bound to every weight buffer of a plan.
@@ -33,7 +34,7 @@ impl GpuExecutor {
                 .gpu
                 .error(format!("kernel '{READ}' is not in this build")));
         };
-        let lanes = Tuning::of(self.gpu.adapter().kind).read_lanes;
+        let lanes = self.tuning.read_lanes;
         let constants = [("LANES", f64::from(lanes))];
         let built = self
             .gpu
@@ -115,6 +116,39 @@ impl GpuExecutor {
             }
         }
         self.finish(encoder).await
+    }
+
+    /// The device's adapter.
+    pub fn adapter(&self) -> &Adapter {
+        self.gpu.adapter()
+    }
+
+    /// The numbers that its kernels were compiled with.
+    pub fn tuning(&self) -> Tuning {
+        self.tuning
+    }
+
+    /// Compiles the kernels of products with other numbers. What they were before stays allocated: this is for
+    /// measuring.
+    ///
+    /// Errors: the device refuses them.
+    pub async fn retune(&mut self, plan: &Plan, tuning: Tuning) -> Result<(), Error> {
+        self.tuning = tuning;
+        let mut known = HashMap::new();
+        for (i, step) in plan
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| is_product(&s.op))
+        {
+            let one = self.variant(step, &tuning.one, &mut known).await?;
+            let many = self.variant(step, &tuning.many, &mut known).await?;
+            if let Some(dispatch) = self.steps.get_mut(i) {
+                dispatch.one = one;
+                dispatch.many = dispatch.many.map(|_| many);
+            }
+        }
+        Ok(())
     }
 
     /// Runs the steps of these indices in order, one submission, and waits for its end. Rows are what the buffers

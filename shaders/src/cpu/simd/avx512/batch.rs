@@ -80,7 +80,9 @@ fn with_codes<const CODES: usize>(
         let count = CHUNK.min(groups - first);
         fill::<CODES>(tile, first, count, &mut room);
         let here = count.div_ceil(2);
+        let mut ahead = Ahead::new(tile, first, rows.div_ceil(BLOCK));
         for block in (0..rows).step_by(BLOCK) {
+            ahead.step();
             let size = BLOCK.min(rows - block);
             let panel = &panels[first / 2 * rows + block * here..][..here * size];
             let sums = &mut room.sums[block * PARTS..(block + size) * PARTS];
@@ -111,6 +113,45 @@ fn with_codes<const CODES: usize>(
             join(get(lo), get(hi), place, out);
         }
         emit(r, &all);
+    }
+}
+
+/// Asks for the codes and scales of the next chunk, or of the next tile's first, which follows in the file, a part with
+/// every block of rows.
+struct Ahead {
+    /// Where the codes and the scales start, and the bytes of each.
+    ranges: [(*const u8, usize); 2],
+    /// Bytes of both that a step asks for, and the steps done.
+    share: [usize; 2],
+    done: usize,
+}
+
+impl Ahead {
+    fn new(tile: &Tile<'_>, first: usize, steps: usize) -> Self {
+        let next = first + CHUNK;
+        let codes = tile.encoding.cell_bytes();
+        let scales = (next >> tile.scale_shift) * TILE_ROWS;
+        let bytes = [CHUNK * codes, (CHUNK >> tile.scale_shift) * TILE_ROWS];
+        Self {
+            ranges: [
+                (tile.cells.as_ptr().wrapping_add(next * codes), bytes[0]),
+                (tile.scales.as_ptr().wrapping_add(scales), bytes[1]),
+            ],
+            share: bytes.map(|b| b.div_ceil(steps.max(1)).next_multiple_of(64)),
+            done: 0,
+        }
+    }
+
+    #[inline]
+    fn step(&mut self) {
+        for ((start, len), share) in self.ranges.iter().zip(self.share) {
+            let from = self.done * share;
+            for at in (from..(from + share).min(*len)).step_by(64) {
+                // SAFETY: a prefetch reads nothing that a program sees and faults nowhere.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(start.wrapping_add(at).cast()) };
+            }
+        }
+        self.done += 1;
     }
 }
 

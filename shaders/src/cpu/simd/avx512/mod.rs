@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod epilogue;
+pub mod queries;
 
 use super::kernel::{fetch, join, spread, tile_kernel};
 use super::{Batch, CELL, Line, Tile, block_rows};

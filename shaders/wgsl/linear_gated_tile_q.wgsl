@@ -1,0 +1,96 @@
+//#import fixed
+//#import levels
+//#import tile
+//#import unit
+// activation(gate)·up of two products: a workgroup has the same tile of 32 rows of both matrices and ROWS rows of the
+// batch, a lane four rows of each and every SLICES-th group. Both matrices have one encoding, shape and layout.
+// Grid: x = ceil(part_rows / 32), y = ceil(rows / ROWS), z = 1 + ROWS·y - rows: those along z beyond the first have
+// nothing to do.
+
+@group(0) @binding(0) var<uniform> params: Params;
+// [R][act_stride]: codes [groups·8] | scales [ceil(groups/4)] | mantissa | exponent; the stride is a
+// multiple of four words
+@group(0) @binding(1) var<storage, read> act: array<vec4<u32>>;
+// The only part of each matrix: codes | scales | row scales.
+@group(0) @binding(2) var<storage, read> gate: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> up: array<vec4<u32>>;
+// [R][part_rows]
+@group(0) @binding(4) var<storage, read_write> out: array<i32>;
+
+const GATE: u32 = 0u;
+const UP: u32 = 1u;
+
+fn quad(m: u32, i: u32) -> vec4<u32> {
+    if (m == GATE) {
+        return gate[i];
+    }
+    return up[i];
+}
+
+// The unit of row n of both matrices with row r of the batch, from their complete sums.
+fn finish(n: u32, r: u32, count: u32, gate_low: u32, gate_high: i32, up_low: u32, up_high: i32) {
+    if (n >= params.part_rows || r >= count) {
+        return;
+    }
+    let tail = r * params.act_stride + params.groups * 8u + (params.groups + 3u) / 4u;
+    let mantissa = act_word(tail);
+    let unit = bitcast<i32>(act_word(tail + 1u));
+    let at = params.row_scales + n;
+    let g = rounded(gate_low, gate_high, word(GATE, at), mantissa, params.gate_exponent - unit);
+    let u = rounded(up_low, up_high, word(UP, at), mantissa, params.up_exponent - unit);
+    out[r * params.part_rows + n] = gated_unit(g, u);
+}
+
+fn finish_sums(g: Sums, u: Sums, n: u32, r: u32, count: u32) {
+    for (var i = 0u; i < 4u; i++) {
+        finish(n + i, r, count, g.low[i], g.high[i], u.low[i], u.high[i]);
+    }
+}
+
+@compute @workgroup_size(8, SLICES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+) {
+    let count = batch_rows(group, workgroups);
+    let rows = input_rows(group.y, count, params.act_stride);
+    let lane = local.x;
+    let groups = params.groups;
+    let end = select(groups, 0u, count == 0u);
+    let shift = params.scale_shift;
+    let tile = group.x;
+    let gate_table = halves_of(params.gate_table);
+    let up_table = halves_of(params.up_table);
+    let scales = params.scales + scale_cell(tile, groups, 0u, shift) * 8u + lane;
+    var gates = Products();
+    var ups = Products();
+    for (var g = local.y; g < end; g += SLICES) {
+        let x = inputs(rows, groups, g);
+        let cell = tile * groups + g;
+        let scale = scales + (g >> shift) * 8u;
+        gates = add_group(gates, gate_table, GATE, cell, scale, lane, x);
+        ups = add_group(ups, up_table, UP, cell, scale, lane, x);
+    }
+    let r = group.y * ROWS;
+    if (SLICES == 1u) {
+        let n = tile * TILE_ROWS + lane * 4u;
+        finish_sums(gates.s0, ups.s0, n, r, count);
+        if (ROWS > 1u) {
+            finish_sums(gates.s1, ups.s1, n, r + 1u, count);
+        }
+        if (ROWS > 2u) {
+            finish_sums(gates.s2, ups.s2, n, r + 2u, count);
+            finish_sums(gates.s3, ups.s3, n, r + 3u, count);
+        }
+        return;
+    }
+    share_products(gates, GATE, lane);
+    share_products(ups, UP, lane);
+    workgroupBarrier();
+    for (var i = local.y * 8u + lane; i < ROWS * TILE_ROWS; i += 8u * SLICES) {
+        let j = i + ROWS * TILE_ROWS;
+        finish(tile * TILE_ROWS + i % TILE_ROWS, r + i / TILE_ROWS, count,
+            atomicLoad(&low_sum[i]), atomicLoad(&high_sum[i]), atomicLoad(&low_sum[j]), atomicLoad(&high_sum[j]));
+    }
+}
