@@ -33,6 +33,7 @@ mod template;
 mod term;
 mod tokenize;
 mod values;
+mod verdict;
 
 use args::{Cli, Command};
 use clap::Parser;

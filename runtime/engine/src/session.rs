@@ -115,12 +115,12 @@ pub enum Want {
 }
 
 /// Logits of one position.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Output<'a> {
     /// Position of the token whose successor they predict.
     pub position: u32,
     /// Logits in units of `2^Session::logits_exponent`; empty where only the result was wanted.
-    pub logits: Vec<i32>,
+    pub logits: &'a [i32],
     /// Order-free checksum, computed on the device.
     pub checksum: Checksum,
     /// The largest logit's id, ties to the lower.
@@ -157,6 +157,15 @@ pub struct Session {
     executor: Executor,
     tokens: Vec<u32>,
     submissions: cut::Submissions,
+    room: Room,
+}
+
+/// Memory kept from pass to pass: once it is as large as a pass needs, none is allocated.
+#[derive(Default)]
+struct Room {
+    rows: Vec<Row>,
+    results: Vec<u32>,
+    logits: Vec<u32>,
 }
 
 impl Session {
@@ -165,13 +174,18 @@ impl Session {
     /// Errors: no such device, a context that cannot be held, a device that refuses.
     pub async fn new(model: Arc<Model>, options: &SessionOptions) -> Result<Self, Error> {
         let (plan, executor) = open(&model, options).await?;
-        Ok(Self {
+        Ok(Self::with(model, plan, executor))
+    }
+
+    fn with(model: Arc<Model>, plan: Plan, executor: Executor) -> Self {
+        Self {
+            tokens: Vec::with_capacity(plan.extent.context as usize),
             model,
             plan,
             executor,
-            tokens: Vec::new(),
             submissions: cut::Submissions::default(),
-        })
+            room: Room::default(),
+        }
     }
 
     /// The model.
@@ -236,9 +250,22 @@ impl Session {
         &mut self,
         tokens: &[u32],
         want: Want,
-        sink: &mut dyn FnMut(Output),
+        sink: &mut dyn FnMut(Output<'_>),
     ) -> Result<(), Error> {
         self.check(tokens)?;
+        let mut room = std::mem::take(&mut self.room);
+        let done = self.passes(tokens, want, &mut room, sink).await;
+        self.room = room;
+        done
+    }
+
+    async fn passes(
+        &mut self,
+        tokens: &[u32],
+        want: Want,
+        room: &mut Room,
+        sink: &mut dyn FnMut(Output<'_>),
+    ) -> Result<(), Error> {
         let used = self.tokens.len();
         let first = match want {
             Want::Last | Want::LastResult => tokens.len().saturating_sub(1),
@@ -254,23 +281,25 @@ impl Session {
             }
             // Those whose logits are wanted come first.
             let wanted = at.max(first).min(end)..end;
-            let rows: Vec<Row> = wanted
-                .clone()
-                .chain(at..wanted.start)
-                .map(|i| Row {
-                    token: tokens[i],
-                    position: (used + i) as u32,
-                    sequence: 0,
-                })
-                .collect();
+            let outputs = wanted.len();
+            let order = wanted.clone().chain(at..wanted.start);
+            room.rows.clear();
+            room.rows.extend(order.map(|i| Row {
+                token: tokens[i],
+                position: (used + i) as u32,
+                sequence: 0,
+            }));
             let batch = Batch {
-                rows: &rows,
-                outputs: wanted.len(),
+                rows: &room.rows,
+                outputs,
             };
-            for range in self.submissions.cut(&self.plan, rows.len()) {
+            let mut step = 0;
+            while step < self.plan.steps.len() {
+                let range = self.submissions.next(&self.plan, end - at, step);
+                step = range.end;
                 self.executor.run(&self.plan, batch, range).await?;
             }
-            self.emit(&rows[..wanted.len()], want, sink).await?;
+            self.emit(room, outputs, want, sink).await?;
             self.tokens.extend(&tokens[at..end]);
             at = end;
         }
@@ -294,26 +323,35 @@ impl Session {
         Ok(())
     }
 
+    /// Gives `sink` the first `wanted` rows' outputs.
     async fn emit(
         &mut self,
-        wanted: &[Row],
+        room: &mut Room,
+        wanted: usize,
         want: Want,
-        sink: &mut dyn FnMut(Output),
+        sink: &mut dyn FnMut(Output<'_>),
     ) -> Result<(), Error> {
-        if wanted.is_empty() {
+        if wanted == 0 {
             return Ok(());
         }
-        let n = wanted.len() as u64;
+        let Room {
+            rows,
+            results,
+            logits,
+        } = room;
+        let n = wanted as u64;
         let vocab = u64::from(self.model.spec().vocab_size);
-        let results = self
-            .executor
-            .read(self.plan.results, n * u64::from(RESULT_WORDS))
+        let words = n * u64::from(RESULT_WORDS);
+        self.executor
+            .read(self.plan.results, words, results)
             .await?;
-        let logits = match want {
-            Want::LastResult => Vec::new(),
-            _ => self.executor.read(self.plan.logits, n * vocab).await?,
-        };
-        for (i, (row, result)) in wanted
+        logits.clear();
+        if want != Want::LastResult {
+            self.executor
+                .read(self.plan.logits, n * vocab, logits)
+                .await?;
+        }
+        for (i, (row, result)) in rows[..wanted]
             .iter()
             .zip(results.chunks_exact(RESULT_WORDS as usize))
             .enumerate()
@@ -322,7 +360,7 @@ impl Session {
             let logits = logits.get(at..at + vocab as usize).unwrap_or(&[]);
             sink(Output {
                 position: row.position,
-                logits: logits.iter().map(|z| *z as i32).collect(),
+                logits: bytemuck::cast_slice(logits),
                 checksum: u64::from(result[0]) | u64::from(result[1]) << 32,
                 argmax: result[2],
             });
@@ -332,7 +370,8 @@ impl Session {
 
     /// (saturated elements of the residual stream, its largest magnitude in units of the stream).
     pub async fn residual_stats(&mut self) -> Result<(u32, u32), Error> {
-        let stats = self.executor.read(self.plan.stats, 2).await?;
+        let mut stats = Vec::new();
+        self.executor.read(self.plan.stats, 2, &mut stats).await?;
         Ok((
             stats.first().copied().unwrap_or(0),
             stats.get(1).copied().unwrap_or(0),

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::plan::{BufferId, Content, Op, Plan, Step};
 use carat_shaders::cpu;
+use carat_shaders::params::ROW_WORDS;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -89,8 +90,13 @@ impl CpuExecutor {
     }
 
     fn steps(&mut self, plan: &Plan, batch: Batch<'_>, range: Range<usize>) {
-        let table = batch.row_table();
-        self.memory[plan.row_table.0][..table.len()].copy_from_slice(&table);
+        let table = &mut self.memory[plan.row_table.0];
+        for (place, row) in table
+            .chunks_exact_mut(ROW_WORDS as usize)
+            .zip(batch.row_table())
+        {
+            place.copy_from_slice(&row);
+        }
         for step in plan.steps.get(range).unwrap_or(&[]) {
             let rows = batch.rows_of(step.rows);
             if rows > 0 {
@@ -265,13 +271,12 @@ impl CpuExecutor {
         }
     }
 
-    /// The first `words` words of a buffer.
-    pub fn read(&self, buffer: BufferId, words: u64) -> Vec<u32> {
-        self.words(buffer)
-            .iter()
-            .take(words as usize)
-            .copied()
-            .collect()
+    /// Puts the first `words` words of a buffer into `room`, in place of what that held.
+    pub fn read(&self, buffer: BufferId, words: u64, room: &mut Vec<u32>) {
+        let all = self.words(buffer);
+        let words = usize::try_from(words).map_or(all.len(), |w| w.min(all.len()));
+        room.clear();
+        room.extend_from_slice(&all[..words]);
     }
 
     /// What runs the twins.

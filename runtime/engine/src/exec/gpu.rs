@@ -292,7 +292,7 @@ impl GpuExecutor {
         range: Range<usize>,
     ) -> Result<(), Error> {
         self.gpu.check()?;
-        let table = batch.row_table();
+        let table: Vec<_> = batch.row_table().collect();
         let rows_buffer = &self.buffers[plan.row_table.0];
         self.gpu
             .queue
@@ -351,22 +351,28 @@ impl GpuExecutor {
         pass.dispatch_workgroups(variant.x, y, blocks.max(lacking));
     }
 
-    /// The first `words` words of a buffer, after everything submitted before.
+    /// Puts the first `words` words of a buffer into `room`, after everything submitted before.
     ///
     /// Errors: the device was lost or reported an error.
-    pub async fn read(&mut self, buffer: BufferId, words: u64) -> Result<Vec<u32>, Error> {
+    pub async fn read(
+        &mut self,
+        buffer: BufferId,
+        words: u64,
+        room: &mut Vec<u32>,
+    ) -> Result<(), Error> {
+        room.clear();
         let source = self.buffers[buffer.0].clone();
         let bytes = (words * 4).min(source.size());
         if bytes == 0 {
-            return Ok(Vec::new());
+            return Ok(());
         }
         if buffer == self.results
             && self.answered
             && let Some(answer) = self.answer.take()
         {
-            let result = self.mapped(&answer, bytes).await?;
+            self.mapped(&answer, bytes, room).await?;
             self.answer = Some(answer);
-            return Ok(result);
+            return Ok(());
         }
         let staging = match self.staging.take().filter(|s| s.size() >= bytes) {
             Some(staging) => staging,
@@ -379,23 +385,29 @@ impl GpuExecutor {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&source, 0, &staging, 0, bytes);
         self.gpu.queue.submit([encoder.finish()]);
-        let result = self.mapped(&staging, bytes).await?;
+        self.mapped(&staging, bytes, room).await?;
         self.staging = Some(staging);
-        Ok(result)
+        Ok(())
     }
 
-    /// The first `bytes` bytes of a buffer that can be mapped.
-    async fn mapped(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u32>, Error> {
+    /// Appends the first `bytes` bytes, whole words, of a buffer that can be mapped.
+    async fn mapped(
+        &self,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+        room: &mut Vec<u32>,
+    ) -> Result<(), Error> {
         self.gpu.map(buffer, bytes).await?;
-        let result = {
+        {
             let view = buffer
                 .get_mapped_range(0..bytes)
                 .map_err(|e| self.gpu.error(e))?;
-            bytemuck::pod_collect_to_vec(&view[..])
-        };
+            // The view need not be aligned.
+            let words = view.chunks_exact(4);
+            room.extend(words.map(bytemuck::pod_read_unaligned::<u32>));
+        }
         buffer.unmap();
-        self.gpu.check()?;
-        Ok(result)
+        self.gpu.check()
     }
 
     /// The device's name.

@@ -128,17 +128,16 @@ async fn result(
         stride => rows * stride,
     };
     executor.run(plan, batch, i..i + 1).await?;
-    let mut written = executor.read(buffer, words).await?;
+    let (mut written, mut stats, mut more) = (Vec::new(), Vec::new(), Vec::new());
+    executor.read(buffer, words, &mut written).await?;
     for (binding, stride) in step.op.more_results().into_iter().flatten() {
-        let more = executor.read(step.bindings[binding], rows * stride).await?;
-        written.extend(more);
+        let id = step.bindings[binding];
+        executor.read(id, rows * stride, &mut more).await?;
+        written.append(&mut more);
     }
-    let stats = if step.bindings.contains(&plan.stats) {
-        executor
-            .read(plan.stats, plan.buffers[plan.stats.0].words)
-            .await?
-    } else {
-        Vec::new()
-    };
+    if step.bindings.contains(&plan.stats) {
+        let words = plan.buffers[plan.stats.0].words;
+        executor.read(plan.stats, words, &mut stats).await?;
+    }
     Ok((written, stats))
 }

@@ -21,25 +21,22 @@ impl Default for Submissions {
 }
 
 impl Submissions {
-    /// The ranges of steps that a pass of so many rows is submitted by: one, unless it is more work than allowed. A step is
-    /// never cut.
-    pub(super) fn cut(&mut self, plan: &Plan, rows: usize) -> Vec<Range<usize>> {
-        let mut ranges = Vec::new();
-        let (mut start, mut sum) = (0, 0u64);
-        for (i, step) in plan.steps.iter().enumerate() {
+    /// The steps from `start` on that a pass of so many rows submits next: all, unless they are more work than allowed. A
+    /// step is never cut.
+    pub(super) fn next(&mut self, plan: &Plan, rows: usize, start: usize) -> Range<usize> {
+        let mut sum = 0u64;
+        for (i, step) in plan.steps.iter().enumerate().skip(start) {
             let weights = step.bindings.iter().map(|b| &plan.buffers[b.0]);
             let weights = weights.filter(|b| matches!(b.content, Content::File { .. }));
             let words: u64 = weights.map(|b| b.words).sum();
             let work = words.saturating_mul(rows as u64);
-            self.done = self.done.saturating_add(work);
             if i > start && sum.saturating_add(work) > self.most {
-                ranges.push(start..i);
-                (start, sum) = (i, 0);
+                return start..i;
             }
+            self.done = self.done.saturating_add(work);
             sum = sum.saturating_add(work);
         }
-        ranges.push(start..plan.steps.len());
-        ranges
+        start..plan.steps.len()
     }
 }
 
