@@ -256,7 +256,14 @@ impl Shape {
         for (key, value) in metadata {
             add(key, value);
         }
-        let tokens: Vec<String> = (0..spec.vocab_size).map(|i| format!("<{i}>")).collect();
+        // The merge's parts and its result, and names.
+        let text = |i: u32| match i {
+            0 => "<".into(),
+            1 => "1".into(),
+            2 => "<1".into(),
+            i => format!("<{i}>"),
+        };
+        let tokens: Vec<String> = (0..spec.vocab_size).map(text).collect();
         add("tokenizer.ggml.model", "gpt2".to_string().into());
         add("tokenizer.ggml.pre", "gpt-2".to_string().into());
         add("tokenizer.ggml.tokens", tokens.into());
