@@ -252,9 +252,9 @@ fn special_tokens(data: &TokenizerData) -> Vec<bool> {
 
 /// Takes ordinary text apart, by the model's algorithm.
 enum Algorithm {
-    ByteLevel(ByteLevel),
+    ByteLevel(Box<ByteLevel>),
     Scored(Scored),
-    WordPiece(WordPiece),
+    WordPiece(Box<WordPiece>),
 }
 
 impl Algorithm {
@@ -282,12 +282,12 @@ impl Algorithm {
                 };
                 let (split, implied) = found.ok_or_else(missing)?;
                 let whole = data.ignore_merges.unwrap_or(implied);
-                Self::ByteLevel(ByteLevel::new(data, &hidden, split, whole))
+                Self::ByteLevel(Box::new(ByteLevel::new(data, &hidden, split, whole)))
             }
             Model::Llama => Self::Scored(Scored::new(data, &hidden)),
             Model::Bert => {
                 let unknown = data.unk.ok_or(TokenizerError::NoUnknown)?;
-                Self::WordPiece(WordPiece::new(data, &hidden, unknown))
+                Self::WordPiece(Box::new(WordPiece::new(data, &hidden, unknown)))
             }
         })
     }
