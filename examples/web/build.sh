@@ -38,7 +38,7 @@ fi
 rm -rf "$out/carat-web"
 mkdir -p "$out/carat-web/dist"
 cp "$package"/*.js "$out/carat-web/"
-cp "$package"/dist/carat_web.js "$package"/dist/carat_web_bg.wasm "$out/carat-web/dist/"
+cp "$package"/dist/carat_{web,grammar}.js "$package"/dist/carat_{web,grammar}_bg.wasm "$out/carat-web/dist/"
 
 echo "model"
 carat() { cargo run --release --quiet --manifest-path "$root/Cargo.toml" -p carat-cli -- "$@"; }

@@ -17,17 +17,26 @@ if [ ! -x "$tools/npm/node_modules/.bin/wasm-opt" ]; then
     npm install --silent --no-fund --no-audit --prefix "$tools/npm" binaryen@132.0.0
 fi
 
-# Processors without 128-bit vectors are refused by the browser as a whole; every browser with WebGPU has them.
-RUSTFLAGS="-C target-feature=+simd128" \
-    cargo build --quiet --profile web --target wasm32-unknown-unknown -p carat-web "$@"
-wasm=target/wasm32-unknown-unknown/web/carat_web.wasm
-mkdir -p "$out"
-wasm-bindgen --target web --no-typescript --keep-debug --out-dir "$tools/bindings" "$wasm"
-wasm-bindgen --target web --no-typescript --out-dir "$out" "$wasm"
 opt="$tools/npm/node_modules/.bin/wasm-opt"
 features="--enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals --enable-nontrapping-float-to-int --enable-reference-types --enable-multivalue"
-$opt $features -Oz --converge --strip-debug --strip-producers --strip-target-features "$out/carat_web_bg.wasm" -o "$out/carat_web_bg.wasm.new"
-mv "$out/carat_web_bg.wasm.new" "$out/carat_web_bg.wasm"
-# The same with names, for the table.
-$opt $features -Oz --converge -g "$tools/bindings/carat_web_bg.wasm" -o "$tools/named.wasm"
-node runtime/web/weigh.mjs "$out/carat_web_bg.wasm" "$tools/named.wasm"
+mkdir -p "$out"
+
+# Builds the module `name` of the crate's feature `feature` with further flags of the linker, and says what weighs how much.
+module() {
+    local name="$1" feature="$2" flags="$3"
+    # Processors without 128-bit vectors are refused by the browser as a whole; every browser with WebGPU has them.
+    RUSTFLAGS="-C target-feature=+simd128 $flags" \
+        cargo build --quiet --profile web --target wasm32-unknown-unknown -p carat-web --no-default-features --features "$feature"
+    local wasm=target/wasm32-unknown-unknown/web/carat_web.wasm
+    wasm-bindgen --target web --no-typescript --keep-debug --out-name "$name" --out-dir "$tools/bindings" "$wasm"
+    wasm-bindgen --target web --no-typescript --out-name "$name" --out-dir "$out" "$wasm"
+    $opt $features -Oz --converge --strip-debug --strip-producers --strip-target-features "$out/${name}_bg.wasm" -o "$out/${name}_bg.wasm.new"
+    mv "$out/${name}_bg.wasm.new" "$out/${name}_bg.wasm"
+    # The same with names, for the table.
+    $opt $features -Oz --converge -g "$tools/bindings/${name}_bg.wasm" -o "$tools/named.wasm"
+    node runtime/web/weigh.mjs "$feature" "$out/${name}_bg.wasm" "$tools/named.wasm"
+}
+
+module carat_web engine ""
+# Schemas are compiled recursively.
+module carat_grammar grammar "-C link-arg=-zstack-size=8388608"

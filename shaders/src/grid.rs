@@ -1,8 +1,9 @@
 //! Workgroups of each kernel along x; y is the batch row, or some of them, and, for `attn_block_q8`, z the block.
 
 use crate::params::{
-    AttnBlock, AttnMerge, Bias, EmbedRow, GatedUnit, KvStore, LinearGated, LinearTile, LogitsStats,
-    QuantizeRow, ReadWords, RmsnormAdd, RmsnormHead, RmsnormRow, RopeAngles, RopeQuery, Softcap,
+    AttnBlock, AttnMerge, Bias, EmbedRow, GatedUnit, KvStore, LinearGated, LinearQkv, LinearTile,
+    LogitsStats, QuantizeRow, ReadWords, RmsnormAdd, RmsnormHead, RmsnormRow, RopeAngles,
+    RopeQuery, Softcap,
 };
 use carat_format::TILE_ROWS;
 
@@ -34,6 +35,12 @@ pub const fn linear_tile_q(p: &LinearTile, tiles: u32) -> u32 {
 /// One workgroup a tile of 32 rows of both matrices.
 pub const fn linear_gated_tile_q(p: &LinearGated) -> u32 {
     p.part_rows.div_ceil(TILE_ROWS as u32)
+}
+
+/// One workgroup a tile of 32 rows of one of the matrices.
+pub const fn linear_qkv_tile_q(p: &LinearQkv) -> u32 {
+    let tile = TILE_ROWS as u32;
+    p.rows[0].div_ceil(tile) + p.rows[1].div_ceil(tile) + p.rows[2].div_ceil(tile)
 }
 
 /// Workgroups along y and z of a kernel of products that has `rows` rows of the batch in a workgroup, for `count`

@@ -88,6 +88,9 @@ impl WgslType for i32 {
 impl WgslType for [u32; 4] {
     const NAME: &'static str = "vec4<u32>";
 }
+impl WgslType for [i32; 4] {
+    const NAME: &'static str = "vec4<i32>";
+}
 
 macro_rules! params {
     ($($(#[$doc:meta])* $name:ident for $kernels:expr => { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* })*) => {
@@ -215,6 +218,31 @@ params! {
         pad1: u32,
         /// Padding to 16 bytes.
         pad2: u32,
+    }
+    /// Three matrices of one encoding times the same activations: queries, keys, values, and a zero.
+    LinearQkv for ["linear_qkv_tile_q"] => {
+        /// Levels of the queries' codes.
+        q_table: [u32; 4],
+        /// Levels of the keys' codes.
+        k_table: [u32; 4],
+        /// Levels of the values' codes.
+        v_table: [u32; 4],
+        /// Rows of each matrix.
+        rows: [u32; 4],
+        /// Word offset of the scales in each.
+        scales: [u32; 4],
+        /// Word offset of the row scales in each.
+        row_scales: [u32; 4],
+        /// Exponent of each product.
+        exponents: [i32; 4],
+        /// Groups of a row.
+        groups: u32,
+        /// Words of a row of activations.
+        act_stride: u32,
+        /// The scale of group `g` is scale `g >> scale_shift` of its row; 0 to 2.
+        scale_shift: u32,
+        /// Padding to 16 bytes.
+        pad0: u32,
     }
     /// cos and sin of every pair at every row's position.
     RopeAngles for ["rope_angles_q30"] => {

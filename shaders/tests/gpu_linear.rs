@@ -1,12 +1,12 @@
-//! `linear_tile_q` and `linear_gated_tile_q` against their twins.
+//! The kernels of products against their twins.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use carat_format::{Coding, Encoding, ScaleGroup, TensorLayout};
 use carat_shaders::params::{
-    ACCUMULATE, GELU_TANH, LinearGated, LinearTile, RELU_SQUARED, SILU, STATS_WORDS, STORE,
-    STORE_RELATIVE,
+    ACCUMULATE, GELU_TANH, LinearGated, LinearQkv, LinearTile, RELU_SQUARED, SILU, STATS_WORDS,
+    STORE, STORE_RELATIVE,
 };
 use carat_shaders::{act_stride, cpu, grid};
 use common::{Gpu, Random, on_each_driver, same, signed};
@@ -22,6 +22,7 @@ enum Fill {
     Alternating,
 }
 
+#[derive(Clone, Copy)]
 struct Case {
     encoding: Encoding,
     group: ScaleGroup,
@@ -34,13 +35,15 @@ struct Case {
     tiles: u32,
     /// Rows of the batch in a workgroup.
     many: u32,
+    /// Entries of its tables of pairs of codes, for one matrix; 1 for none.
+    pairs: u32,
 }
 
 impl std::fmt::Display for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:?} {:?} {}x{} batch {} slices {} tiles {} rows {} {:?}",
+            "{:?} {:?} {}x{} batch {} slices {} tiles {} rows {} pairs {} {:?}",
             self.encoding,
             self.group,
             self.rows,
@@ -49,6 +52,7 @@ impl std::fmt::Display for Case {
             self.slices,
             self.tiles,
             self.many,
+            self.pairs,
             self.fill
         )
     }
@@ -157,6 +161,7 @@ fn check(gpu: &mut Gpu, random: &mut Random, case: &Case) {
             ("SLICES", case.slices.into()),
             ("TILES", case.tiles.into()),
             ("ROWS", case.many.into()),
+            ("PAIRS", case.pairs.into()),
         ],
         bytemuck::bytes_of(&p),
         &mut [&mut act, &mut weights, &mut device, &mut device_stats],
@@ -199,6 +204,7 @@ fn check_gated(gpu: &mut Gpu, random: &mut Random, case: &Case, activation: u32)
             ("CODES", case.encoding.codes().into()),
             ("SLICES", case.slices.into()),
             ("ROWS", case.many.into()),
+            ("PAIRS", if case.pairs > 1 { 512.0 } else { 1.0 }),
         ],
         bytemuck::bytes_of(&p),
         &mut [&mut act, &mut gate, &mut up, &mut device],
@@ -211,16 +217,73 @@ fn check_gated(gpu: &mut Gpu, random: &mut Random, case: &Case, activation: u32)
     );
 }
 
-/// (slices, tiles, rows of the batch) of workgroups: all kinds for one encoding, the largest for the others. Each is a
-/// pipeline, which drivers compile slowly.
-fn workgroups(encoding: Encoding) -> &'static [(u32, u32, u32)] {
-    const ALL: [(u32, u32, u32); 6] = [
-        (8, 2, 4),
-        (1, 2, 1),
-        (1, 1, 2),
-        (2, 1, 4),
-        (1, 2, 4),
-        (32, 2, 2),
+/// Queries, keys and values of different numbers of rows.
+fn check_qkv(gpu: &mut Gpu, random: &mut Random, case: &Case) {
+    let cases = [case.rows, 1 + case.rows / 3, 33].map(|rows| Case { rows, ..*case });
+    let groups = case.layout().groups as u32;
+    let mut act = case.activations(random);
+    let mut p = LinearQkv {
+        groups,
+        act_stride: act_stride(groups),
+        scale_shift: case.group.shift(),
+        ..Default::default()
+    };
+    let (mut words, mut device, mut twin) = (Vec::new(), Vec::new(), Vec::new());
+    let mut tables = Vec::new();
+    for (m, case) in cases.iter().enumerate() {
+        let layout = case.layout();
+        let part = &layout.parts[0];
+        let (weights, table) = case.weights(random);
+        p.rows[m] = case.rows as u32;
+        p.scales[m] = (part.scales / 4) as u32;
+        p.row_scales[m] = (part.row_scales / 4) as u32;
+        p.exponents[m] = random.range(-24, 0);
+        let out = random.words((case.batch * p.rows[m]) as usize);
+        words.push(weights);
+        tables.push(table);
+        device.push(out.clone());
+        twin.push(out);
+    }
+    (p.q_table, p.k_table, p.v_table) = (tables[0], tables[1], tables[2]);
+    let [q, k, v] = &mut twin[..] else {
+        panic!("three products");
+    };
+    let matrices = [&words[0][..], &words[1], &words[2]];
+    let out = [signed(q), signed(k), signed(v)];
+    cpu::linear_qkv_tile_q::run(&p, case.encoding, case.batch, &act, matrices, out);
+    let (y, z) = grid::product_rows(case.batch, case.many);
+    let mut buffers = vec![&mut act[..]];
+    buffers.extend(words.iter_mut().map(|w| &mut w[..]));
+    buffers.extend(device.iter_mut().map(|d| &mut d[..]));
+    gpu.kernel(
+        "linear_qkv_tile_q",
+        &[
+            ("CODES", case.encoding.codes().into()),
+            ("SLICES", case.slices.into()),
+            ("ROWS", case.many.into()),
+            ("PAIRS", case.pairs.into()),
+        ],
+        bytemuck::bytes_of(&p),
+        &mut buffers,
+        [grid::linear_qkv_tile_q(&p), y, z],
+    );
+    for (m, name) in ["queries", "keys", "values"].into_iter().enumerate() {
+        same(&format!("{name} {case}"), &device[m], &twin[m]);
+    }
+}
+
+/// (slices, tiles, rows of the batch, pairs) of workgroups: all kinds for one encoding, the largest for the others. Each is
+/// a pipeline, which drivers compile slowly.
+fn workgroups(encoding: Encoding) -> &'static [(u32, u32, u32, u32)] {
+    const ALL: [(u32, u32, u32, u32); 8] = [
+        (8, 2, 4, 1),
+        (1, 2, 1, 1),
+        (1, 1, 2, 1),
+        (2, 1, 4, 1),
+        (1, 2, 4, 1),
+        (32, 2, 2, 1),
+        (8, 1, 4, 256),
+        (1, 2, 1, 256),
     ];
     match encoding {
         Encoding::Pow4 => &ALL,
@@ -234,7 +297,9 @@ fn linear_tile_q_workgroups() {
     on_each_driver("linear_tile_q_workgroups", |gpu| {
         let mut random = Random(16);
         for encoding in Encoding::ALL {
-            for (n, (slices, tiles, many)) in workgroups(encoding).iter().copied().enumerate() {
+            for (n, (slices, tiles, many, pairs)) in
+                workgroups(encoding).iter().copied().enumerate()
+            {
                 for batch in [1, 4, 7] {
                     let n = n + batch as usize;
                     let case = Case {
@@ -248,6 +313,7 @@ fn linear_tile_q_workgroups() {
                         slices,
                         tiles,
                         many,
+                        pairs,
                     };
                     check(gpu, &mut random, &case);
                 }
@@ -261,7 +327,7 @@ fn linear_gated_tile_q() {
     on_each_driver("linear_gated_tile_q", |gpu| {
         let mut random = Random(17);
         for encoding in Encoding::ALL {
-            for (n, (slices, _, many)) in workgroups(encoding).iter().copied().enumerate() {
+            for (n, (slices, _, many, pairs)) in workgroups(encoding).iter().copied().enumerate() {
                 for (m, batch) in [1, 4, 7].into_iter().enumerate() {
                     let case = Case {
                         encoding,
@@ -274,9 +340,37 @@ fn linear_gated_tile_q() {
                         slices,
                         tiles: 1,
                         many,
+                        pairs,
                     };
                     let activation = [SILU, GELU_TANH, RELU_SQUARED][(n + m) % 3];
                     check_gated(gpu, &mut random, &case, activation);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn linear_qkv_tile_q() {
+    on_each_driver("linear_qkv_tile_q", |gpu| {
+        let mut random = Random(18);
+        for encoding in Encoding::ALL {
+            for (n, (slices, _, many, pairs)) in workgroups(encoding).iter().copied().enumerate() {
+                for (m, batch) in [1, 4, 7].into_iter().enumerate() {
+                    let case = Case {
+                        encoding,
+                        group: ScaleGroup::ALL[(n + m) % 3],
+                        rows: [1, 33, 70, 96][(n + m) % 4],
+                        cols: [172, 33, 576][m],
+                        batch,
+                        mode: STORE,
+                        fill: [Fill::Random, Fill::Largest, Fill::Alternating][(n / 2 + m) % 3],
+                        slices,
+                        tiles: 1,
+                        many,
+                        pairs,
+                    };
+                    check_qkv(gpu, &mut random, &case);
                 }
             }
         }
@@ -312,6 +406,7 @@ fn linear_tile_q() {
                             slices,
                             tiles: 1,
                             many: 1,
+                            pairs: 1,
                         };
                         check(gpu, &mut random, &case);
                     }
@@ -330,6 +425,7 @@ fn linear_tile_q() {
                     slices,
                     tiles: 1,
                     many: 1,
+                    pairs: 1,
                 };
                 check(gpu, &mut random, &case);
             }
@@ -361,6 +457,7 @@ fn linear_tile_q_largest_sums() {
                         slices,
                         tiles: 1,
                         many: 1,
+                        pairs: 1,
                     };
                     check(gpu, &mut random, &case);
                 }

@@ -63,14 +63,19 @@ fn main(
     let gate_table = halves_of(params.gate_table);
     let up_table = halves_of(params.up_table);
     let scales = params.scales + scale_cell(tile, groups, 0u, shift) * 8u + lane;
+    if (PAIRS > 1u) {
+        fill_pairs(params.gate_table, 0u, local);
+        fill_pairs(params.up_table, 256u, local);
+        workgroupBarrier();
+    }
     var gates = Products();
     var ups = Products();
     for (var g = local.y; g < end; g += SLICES) {
         let x = inputs(rows, groups, g);
         let cell = tile * groups + g;
         let scale = scales + (g >> shift) * 8u;
-        gates = add_group(gates, gate_table, GATE, cell, scale, lane, x);
-        ups = add_group(ups, up_table, UP, cell, scale, lane, x);
+        gates = add_group(gates, gate_table, 0u, GATE, cell, scale, lane, x);
+        ups = add_group(ups, up_table, 256u, UP, cell, scale, lane, x);
     }
     let r = group.y * ROWS;
     if (SLICES == 1u) {

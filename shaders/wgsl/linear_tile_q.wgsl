@@ -77,16 +77,20 @@ fn main(
     let table = halves_of(params.table);
     let scales = params.scales + scale_cell(tile, groups, 0u, shift) * 8u + lane;
     let next_scales = scale_cell(1u, groups, 0u, shift) * 8u;
+    if (PAIRS > 1u) {
+        fill_pairs(params.table, 0u, local);
+        workgroupBarrier();
+    }
     var first = Products();
     var second = Products();
     for (var g = local.y; g < end; g += SLICES) {
         let x = inputs(rows, groups, g);
         let cell = tile * groups + g;
         let scale = scales + (g >> shift) * 8u;
-        first = add_group(first, table, 0u, cell, scale, lane, x);
+        first = add_group(first, table, 0u, 0u, cell, scale, lane, x);
         if (TILES > 1u) {
             // Where the part has no such tile these are other words, or zeros, of which nothing is stored.
-            second = add_group(second, table, 0u, cell + groups, scale + next_scales, lane, x);
+            second = add_group(second, table, 0u, 0u, cell + groups, scale + next_scales, lane, x);
         }
     }
     if (SLICES == 1u) {

@@ -5,6 +5,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { check, close, fail, helpers, same } from "./check.mjs";
 import { launch } from "./launch.mjs";
 import { serve } from "./server.mjs";
 
@@ -14,39 +15,6 @@ const here = path.dirname(new URL(import.meta.url).pathname);
 const server = await serve({ "/npm/": npm, "/models/": path.dirname(expected.file), "/": here });
 const url = (query = "") => `${server.origin}/models/${path.basename(expected.file)}${query}`;
 const requests = (mark) => server.log.filter((r) => r.url.includes(mark));
-let failed = 0;
-
-async function check(name, work) {
-  const start = Date.now();
-  try {
-    const note = await work();
-    console.log(`ok    ${name} (${Date.now() - start} ms)${note ? `: ${note}` : ""}`);
-  } catch (e) {
-    failed++;
-    console.log(`FAIL  ${name}: ${e.stack ?? e}`);
-  }
-}
-
-/** What a page's loads share. */
-function helpers() {
-  globalThis.load = async (source, options = {}) => (globalThis.model = await carat.Carat.load(source, { context: 512, ...options }));
-  globalThis.error = async (work) => {
-    try {
-      await work();
-    } catch (e) {
-      return e instanceof carat.CaratError ? e.code : `${e}`;
-    }
-    return "none";
-  };
-  globalThis.ask = (text, options) => model.generate(text, { maxTokens: 64, ...options }).result;
-}
-
-/** One generation against the native engine's. */
-function same(result, native) {
-  assert.deepEqual(result.ids, native.ids);
-  assert.equal(result.logitsHash, native.hash);
-}
-
 async function processor() {
   const browser = await launch({ gpu: false });
   const page = await browser.page(`${server.origin}/blank.html`);
@@ -89,6 +57,37 @@ async function processor() {
     assert.equal(found.pieces, found.chat.text);
     assert.deepEqual(found.chat.ids, expected.chat.ids);
     assert.equal(found.chat.logitsHash, expected.chat.hash);
+  });
+
+  await check("texts under a schema and a grammar as the native engine's; the module is fetched for the first", async () => {
+    assert.deepEqual(requests("carat_grammar"), []);
+    for (const { options, native } of expected.constrained) {
+      const found = await page.evaluate(([t, o]) => ask(t, o), [expected.prompt, options]);
+      same(found, native);
+      assert.equal(found.text, native.text);
+      assert.equal(found.complete, native.complete);
+      assert.equal(found.reason, native.reason);
+    }
+    assert.equal(requests("carat_grammar").length, 2);
+    const wrong = await page.evaluate(async (t) => {
+      const deep = "[".repeat(100000);
+      const codes = [];
+      for (const o of [{ jsonSchema: "{" }, { jsonSchema: { type: "unheard of" } }, { grammar: "start: (" }, { grammar: 7 }, { jsonSchema: deep }]) codes.push(await error(() => ask(t, o)));
+      return { codes, after: (await ask(t, { jsonSchema: { const: 1 }, temperature: 0 })).text };
+    }, expected.prompt);
+    assert.deepEqual(wrong, { codes: Array(5).fill("parameter"), after: "1" });
+  });
+
+  await check("each piece has the hash over the logits so far", async () => {
+    const hashes = await page.evaluate(async (t) => {
+      const run = model.generate(t, { temperature: 0, maxTokens: 4 });
+      const hashes = [];
+      for await (const p of run) hashes.push(p.logitsHash);
+      return { hashes, last: (await run.result).logitsHash, shorter: (await ask(t, { temperature: 0, maxTokens: 2 })).logitsHash };
+    }, expected.prompt);
+    assert.equal(hashes.hashes.at(-1), hashes.last);
+    assert.equal(hashes.hashes[1], hashes.shorter);
+    assert.equal(new Set(hashes.hashes.slice(0, 4)).size, 4);
   });
 
   await check("stop strings, abort mid-answer, leaving the loop", async () => {
@@ -235,14 +234,42 @@ async function graphics() {
 
   if (!(await page.evaluate(() => carat.webgpu.available()))) {
     console.log("ABSENT: WebGPU in this Chromium");
-    failed += process.env.CARAT_REQUIRE_DRIVERS === "1" ? 1 : 0;
+    if (process.env.CARAT_REQUIRE_DRIVERS === "1") fail();
     return browser.close();
   }
+
+  await check("of two devices the faster one goes on: here, in software, the CPU", async () => {
+    const why = await page.evaluate(async (u) => {
+      await load(u, { cache: "none" });
+      const why = await new Promise((done) => (model.onDevice = (_, why) => done(why)));
+      const device = [model.device, (await ask("a", { maxTokens: 1 })).device];
+      await model.close();
+      return [...device, why];
+    }, url());
+    assert.deepEqual(why.slice(0, 2), ["cpu", "cpu"]);
+    assert.match(why[2], /WebGPU takes [\d.]+ ms for a token here, the CPU [\d.]+/);
+    return why[2];
+  });
+
+  await check("a load that is given up while kernels compile ends at once", async () => {
+    const took = await page.evaluate(async (u) => {
+      const abort = new AbortController();
+      let begun = 0;
+      const onProgress = (p) => {
+        if (p.phase !== "compile" || begun) return;
+        setTimeout(() => ((begun = performance.now()), abort.abort()), 50);
+      };
+      const code = await error(() => load(u, { device: "webgpu", cache: "none", signal: abort.signal, onProgress }));
+      return { code, ms: performance.now() - begun };
+    }, url());
+    assert.equal(took.code, "aborted");
+    assert.ok(took.ms < 100, `${took.ms} ms`);
+  });
 
   await check("the CPU answers while the GPU's kernels compile, and the GPU takes over", async () => {
     const found = await page.evaluate(async ([u, t]) => {
       const start = performance.now();
-      await load(u, { worker: "/lossy-worker.js", cache: "none" });
+      await load(u, { worker: "/lossy-worker.js?gpu", cache: "none" });
       const moved = new Promise((done) => (model.onDevice = (device) => done([device, performance.now() - start])));
       const first = await ask(t, { temperature: 0, maxTokens: 1 });
       const answered = performance.now() - start;
@@ -294,6 +321,24 @@ async function graphics() {
     same(found.result, expected.greedy);
     assert.deepEqual(found.devices, ["webgpu"]);
   });
+
+  await check("submissions are cut by the device's speed, with the same tokens", async () => {
+    const counts = [];
+    for (const clock of [1, 10000]) {
+      const found = await page.evaluate(async ([u, t, clock]) => {
+        await model.close();
+        await load(u, { device: "webgpu", cache: "none", worker: `/lossy-worker.js?clock=${clock}` });
+        await ask(t, { temperature: 0, maxTokens: 2 });
+        const before = await worker("submissions");
+        const result = await ask(t, { temperature: 0, maxTokens: 16 });
+        return { result, submissions: (await worker("submissions")) - before };
+      }, [url(), expected.prompt, clock]);
+      assert.deepEqual(found.result.ids, expected.greedy.ids.slice(0, 16));
+      counts.push(found.submissions);
+    }
+    assert.ok(counts[1] > 4 * counts[0], `${counts}`);
+    return `${counts[0]} where it is fast, ${counts[1]} where it is slow`;
+  });
   await browser.close();
 }
 
@@ -301,5 +346,4 @@ const only = process.argv[4];
 if (only !== "gpu") await processor();
 if (only !== "cpu") await graphics();
 server.close();
-console.log(failed ? `${failed} failed` : "all passed");
-process.exit(failed ? 1 : 0);
+close();

@@ -1,12 +1,15 @@
 //! The npm package in headless Chromium, against the native engine: see `browser/suite.mjs`.
 #![allow(clippy::unwrap_used)]
 
-use carat::sample::Params;
+use carat::grammar::{Guide, Kind, Vocabulary};
+use carat::sample::{Constraint, Params};
+use carat::selftest::{Flavour, Shape};
 use carat::template::{ChatTemplate, Clock, Message, chat_ids};
 use carat::{
     DeviceChoice, Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify,
-    generate,
+    generate, generate_constrained,
 };
+use carat_format::{Encoding, ScaleGroup};
 use carat_tests::drivers;
 use carat_tests::facet;
 use serde_json::{Value, json};
@@ -15,19 +18,58 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+const SCHEMA: &str = r#"{"type": "object", "additionalProperties": false, "required": ["mood", "age"],
+  "properties": {"mood": {"enum": ["calm", "grim"]}, "age": {"type": "integer", "minimum": 1, "maximum": 99},
+                 "tags": {"type": "array", "maxItems": 2, "items": {"type": "string", "maxLength": 6}}}}"#;
+const GRAMMAR: &str = "start: \" \" WORD (\", \" WORD)~0..3 \".\"\nWORD: /[a-z]{2,8}/";
 const PROMPT: &str = "Once upon a time";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn native(model: &Arc<Model>, prompt: &[u32], sampling: Params, max_tokens: usize) -> Value {
+/// A text under a schema or a grammar, with the options of the package.
+fn constrained(
+    model: &Arc<Model>,
+    prompt: &[u32],
+    sampling: Params,
+    kind: Kind,
+    text: &str,
+) -> Value {
+    let vocabulary = Vocabulary::new(model.tokenizer().unwrap()).unwrap();
+    let mut guide = Guide::new(&vocabulary, kind, text).unwrap();
+    let options = json!({
+        "temperature": sampling.temperature,
+        "seed": sampling.seed.to_string(),
+        "maxTokens": 96,
+        if kind == Kind::Lark { "grammar" } else { "jsonSchema" }: text,
+    });
+    let mut session = session(model);
+    let of = GenerateOptions {
+        max_tokens: 96,
+        sampling,
+        ..GenerateOptions::default()
+    };
+    let mut watch = |_: Event<'_>| ControlFlow::Continue(());
+    let guide: &mut dyn Constraint = &mut guide;
+    let run = generate_constrained(&mut session, prompt, &of, Some(guide), &mut watch);
+    let run = pollster::block_on(run).unwrap();
+    json!({ "options": options, "native": {
+        "ids": run.ids, "hash": run.logits_hash, "text": run.text, "complete": run.complete, "reason": run.reason.name(),
+    } })
+}
+
+fn session(model: &Arc<Model>) -> Session {
     let options = SessionOptions {
         device: DeviceChoice::Cpu,
         context: 512,
         ..SessionOptions::default()
     };
-    let mut session = pollster::block_on(Session::new(model.clone(), &options)).unwrap();
+    pollster::block_on(Session::new(model.clone(), &options)).unwrap()
+}
+
+fn native(model: &Arc<Model>, prompt: &[u32], sampling: Params, max_tokens: usize) -> Value {
+    let mut session = session(model);
     let options = GenerateOptions {
         max_tokens,
         sampling,
@@ -66,7 +108,19 @@ fn expected(file: &Path) -> Value {
         content: "Hello",
     }];
     let chat = chat_ids(tokenizer, template.as_ref(), &hello, Clock::Unix(0)).unwrap();
+    let mut under = Vec::new();
+    for (kind, text) in [(Kind::JsonSchema, SCHEMA), (Kind::Lark, GRAMMAR)] {
+        for temperature in [0.0, 0.75] {
+            let sampling = Params {
+                temperature,
+                seed: 11,
+                ..Params::of_header(&header)
+            };
+            under.push(constrained(&model, &prompt, sampling, kind, text));
+        }
+    }
     json!({
+        "constrained": under,
         "file": file,
         "bytes": model.len(),
         "prompt": PROMPT,
@@ -106,7 +160,7 @@ fn present() -> bool {
         (
             "the module for browsers",
             root()
-                .join("runtime/web/npm/dist/carat_web_bg.wasm")
+                .join("runtime/web/npm/dist/carat_grammar_bg.wasm")
                 .exists(),
             "runtime/web/build.sh",
         ),
@@ -132,11 +186,58 @@ fn the_package_in_chromium_equals_the_native_engine() {
     facet::convert_to(8, &file);
     let json = directory.path().join("expected.json");
     std::fs::write(&json, expected(&file).to_string()).unwrap();
+    chromium("suite.mjs", &json);
+}
+
+/// Runs a script of `tests/browser` against what is expected.
+fn chromium(script: &str, expected: &Path) {
     let done = Command::new("node")
-        .arg(root().join("tests/browser/suite.mjs"))
+        .arg(root().join("tests/browser").join(script))
         .arg(root().join("runtime/web/npm"))
-        .arg(&json)
+        .arg(expected)
         .status()
         .unwrap();
     assert!(done.success(), "see the lines above");
+}
+
+/// About 1 GB, in blocks whose matrices have the size of a model's of one billion weights.
+const LARGE: Shape = Shape {
+    dim: 2048,
+    blocks: 17,
+    heads: 16,
+    kv_heads: 4,
+    head_dim: 128,
+    ff: 8192,
+    vocab: 256,
+    flavour: Flavour::Plain,
+    encoding: Encoding::Int8,
+    group: ScaleGroup::W32,
+    tied: true,
+    gain: 0,
+    seed: 5,
+};
+
+#[test]
+#[ignore = "a file of 1 GB, written, downloaded and stored: cargo test --release -p carat-tests --test browser -- --ignored"]
+fn a_file_of_a_gigabyte_needs_little_of_the_modules_memory() {
+    if !present() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("large.gguf");
+    std::fs::write(&file, LARGE.bytes()).unwrap();
+    let model = Arc::new(Model::open(&file, Verify::Structure).unwrap());
+    let greedy = Params {
+        temperature: 0.0,
+        ..Params::default()
+    };
+    let prompt = [3, 141, 59];
+    let expected = json!({
+        "file": file,
+        "prompt": prompt,
+        "greedy": native(&model, &prompt, greedy, 4),
+    });
+    let json = directory.path().join("expected.json");
+    std::fs::write(&json, expected.to_string()).unwrap();
+    chromium("large.mjs", &json);
 }

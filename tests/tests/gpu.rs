@@ -5,7 +5,7 @@
 use carat::exec::Executor;
 use carat::plan::{Content, Rows};
 use carat::selftest;
-use carat::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
+use carat::{Checksum, DeviceChoice, Model, Output, Session, SessionOptions, Verify, Want};
 use carat_tests::drivers::{self, Driver};
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;
@@ -15,6 +15,26 @@ use std::sync::Arc;
 
 /// In a child process, the adapter to run on.
 const CHILD: &str = "CARAT_TEST_DRIVER";
+
+/// An output that outlives the call that gave it.
+#[derive(Debug, PartialEq)]
+struct Kept {
+    position: u32,
+    logits: Vec<i32>,
+    checksum: Checksum,
+    argmax: u32,
+}
+
+impl Kept {
+    fn of(o: Output<'_>) -> Self {
+        Self {
+            position: o.position,
+            logits: o.logits.to_vec(),
+            checksum: o.checksum,
+            argmax: o.argmax,
+        }
+    }
+}
 
 /// Calls `body` with an adapter's name in one child process a driver: the Vulkan loader reads its drivers
 /// from the environment. `body` returns the dispatches it saw.
@@ -98,7 +118,7 @@ fn logits_are_the_same() {
             .collect();
         let run = |s: &mut Session, tokens: &[u32], want| {
             let mut all = Vec::new();
-            block_on(s.forward(tokens, want, &mut |o| all.push(o))).unwrap();
+            block_on(s.forward(tokens, want, &mut |o| all.push(Kept::of(o)))).unwrap();
             all
         };
         for (tokens, want) in [
@@ -163,7 +183,7 @@ fn passes_that_run_ahead_do_not_show() {
                     30 => Want::LastResult,
                     _ => Want::Greedy,
                 };
-                block_on(s.forward(&next, want, &mut |o| outputs.push(o))).unwrap();
+                block_on(s.forward(&next, want, &mut |o| outputs.push(Kept::of(o)))).unwrap();
                 next = vec![outputs.last().unwrap().argmax];
                 match i {
                     // Another token than the likeliest; more than one; fewer positions, and the same.
@@ -193,10 +213,11 @@ fn passes_that_run_ahead_do_not_show() {
             let mut outputs = Vec::new();
             let left = s.context() as usize - 2;
             let tokens: Vec<u32> = (0..left as u32).map(|t| t % shape.vocab).collect();
-            block_on(s.forward(&tokens, Want::Greedy, &mut |o| outputs.push(o))).unwrap();
+            block_on(s.forward(&tokens, Want::Greedy, &mut |o| outputs.push(Kept::of(o)))).unwrap();
             for _ in 0..2 {
                 let next = outputs.last().unwrap().argmax;
-                block_on(s.forward(&[next], Want::Greedy, &mut |o| outputs.push(o))).unwrap();
+                block_on(s.forward(&[next], Want::Greedy, &mut |o| outputs.push(Kept::of(o))))
+                    .unwrap();
             }
             assert!(block_on(s.forward(&[1], Want::Greedy, &mut |_| ())).is_err());
             outputs

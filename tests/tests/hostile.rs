@@ -40,8 +40,8 @@ fn drive(bytes: &[u8]) -> End {
     let mut sampler = Sampler::new(Params::default()).unwrap();
     let exponent = session.logits_exponent();
     let mut ran = End::Refused;
-    let mut sample = |o: carat::Output| {
-        let _ = sampler.sample(&o.logits, exponent, &[1, 2]);
+    let mut sample = |o: carat::Output<'_>| {
+        let _ = sampler.sample(o.logits, exponent, &[1, 2]);
         ran = End::Ran;
     };
     let _ = pollster::block_on(session.forward(&[0, 1, 0, 1, 2], Want::Last, &mut sample));
@@ -50,7 +50,7 @@ fn drive(bytes: &[u8]) -> End {
 
 /// Drives the bytes and checks the peak of memory.
 fn check(bytes: &[u8], what: &str) -> End {
-    let (end, used) = counting::peak(|| drive(bytes));
+    let (end, used, _) = counting::measured(|| drive(bytes));
     // The bytes are copied once, so the file's own size is part of the peak.
     assert!(
         used <= bytes.len() + (64 << 20),

@@ -61,7 +61,7 @@ fn divergence(source: &Path, file: &Path, ids: &[u32]) -> f64 {
     let mut session = pollster::block_on(Session::new(model, &options)).unwrap();
     let unit = f64::from(session.logits_exponent()).exp2();
     let mut found: Vec<Vec<f64>> = Vec::new();
-    let mut take = |o: carat::Output| {
+    let mut take = |o: carat::Output<'_>| {
         let row: Vec<f32> = o
             .logits
             .iter()

@@ -8,7 +8,7 @@ use super::{ConvertError, Options, convert};
 use crate::calibrate::{Calibration, CalibrationError};
 use crate::progress::{Part, Progress};
 use carat::Want;
-use carat::sample::{Params, Sampler};
+use carat::sample::{Params, SampleError, Sampler};
 use carat_format::ScaleGroup;
 use std::path::Path;
 
@@ -71,10 +71,10 @@ pub(super) fn sequences(
                 return Err(ConvertError::Cancelled);
             }
             let last = tokens[tokens.len() - 1];
-            let mut output = None;
-            pollster::block_on(session.forward(&[last], Want::Last, &mut |o| output = Some(o)))?;
-            let logits = output.map(|o| o.logits).unwrap_or_default();
-            let next = sampler.sample(&logits, exponent, &tokens);
+            let mut next = Err(SampleError::NoLogits);
+            pollster::block_on(session.forward(&[last], Want::Last, &mut |o| {
+                next = sampler.sample(o.logits, exponent, &tokens);
+            }))?;
             tokens.push(next.map_err(|e| fault(&e))?);
         }
         out.push(tokens);

@@ -188,7 +188,7 @@ impl Run<'_> {
         if interrupt::requested() {
             return Err(Interrupted("".into()).into());
         }
-        let mut sink = |o: carat::Output| *next = o.argmax;
+        let mut sink = |o: carat::Output<'_>| *next = o.argmax;
         pollster::block_on(self.session.forward(tokens, want, &mut sink))?;
         self.done += tokens.len() as u64;
         self.bar.step(self.done, self.total);

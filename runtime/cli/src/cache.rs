@@ -11,13 +11,14 @@ pub use tunings::{keep_tuning, tune};
 use crate::args::CacheArgs;
 use crate::failure::{Interrupted, Usage};
 use crate::input::{self, Input};
+use crate::verdict::Verdict;
 use crate::{convert, term};
 use anyhow::{Context, Result};
 use carat::{Model, Verify};
 use carat_converter::convert::{ConvertError, Options};
 use carat_converter::source::Checkpoint;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use store::{Entry, Store};
 use tempfile::TempDir;
 
@@ -99,6 +100,20 @@ impl Prepared {
     /// The file will be read into memory rather than mapped, if `copy`.
     pub fn in_memory(self, copy: bool) -> Self {
         Self { copy, ..self }
+    }
+
+    /// Opens the file, and compares one of the user's own with its hashes beside what follows, on `threads`; one from the
+    /// cache is compared at once, as [`Prepared::open`] says.
+    ///
+    /// Errors: as [`Model::open`].
+    pub fn open_with_verdict(self, threads: Option<usize>) -> Result<(Arc<Model>, Verdict)> {
+        let Place::Own = self.place else {
+            return Ok((Arc::new(self.open(Verify::Hashes)?), Verdict::default()));
+        };
+        let path = self.options.source.clone();
+        let model = Arc::new(self.open(Verify::Structure)?);
+        let verdict = Verdict::start(model.clone(), &path, threads)?;
+        Ok((model, verdict))
     }
 
     /// Opens the file. One from the cache that is damaged is made anew.

@@ -8,10 +8,11 @@ use crate::args::ChatArgs;
 use crate::prompt::{self, Template};
 use crate::relay::Relay;
 use crate::values::Length;
+use crate::verdict::Verdict;
 use crate::{cache, input, interrupt, memory, sampling, term};
 use anyhow::{Context, Result, anyhow};
 use carat::text::StopReason;
-use carat::{Event, GenerateOptions, SessionOptions, Verify};
+use carat::{Event, GenerateOptions, SessionOptions};
 use command::{HELP, Line};
 use conversation::Exchange;
 pub use conversation::{Conversation, Prompter};
@@ -20,7 +21,6 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Positions of a context where the user asks for none.
 const DEFAULT_CONTEXT: u32 = 4096;
@@ -39,16 +39,16 @@ struct Chat<'a> {
     answers: u64,
     /// Files that this chat wrote, and may replace.
     written: HashSet<PathBuf>,
+    /// Of the model's file; known after the first answer.
+    verdict: Verdict,
 }
 
 /// Runs the command.
 pub fn run(args: ChatArgs) -> Result<()> {
     let given = args.template.as_deref().map(Template::open).transpose()?;
-    let model = Arc::new(
-        cache::prepare(&args.model, &args.cache, args.place.threads)?
-            .in_memory(args.memory.map.no_mmap)
-            .open(Verify::Hashes)?,
-    );
+    let (model, verdict) = cache::prepare(&args.model, &args.cache, args.place.threads)?
+        .in_memory(args.memory.map.no_mmap)
+        .open_with_verdict(args.place.threads)?;
     let shown = || args.model.display().to_string();
     let tokenizer = model.tokenizer().with_context(shown)?;
     let template = match given {
@@ -114,20 +114,27 @@ pub fn run(args: ChatArgs) -> Result<()> {
         },
         answers: 0,
         written: HashSet::new(),
+        verdict,
     };
     interrupt::install();
     while let Some(line) = lines.next()? {
         match chat.line(&line) {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
-            // What went wrong with one line does not end a person's chat; a script's it does.
-            Err(e) if lines.interactive() && !e.is::<crate::failure::OutputClosed>() => {
+            // What went wrong with one line does not end a person's chat, a damaged model does; a script's both do.
+            Err(e) if lines.interactive() && !ends(&e) => {
                 term::problem("error", &crate::failure::describe(&e));
             }
             Err(e) => return Err(e),
         }
     }
     Ok(())
+}
+
+/// Whether nothing can follow.
+fn ends(error: &anyhow::Error) -> bool {
+    let damaged = |e: &carat::Error| matches!(e, carat::Error::Hash { .. });
+    error.is::<crate::failure::OutputClosed>() || error.downcast_ref().is_some_and(damaged)
 }
 
 impl Chat<'_> {
@@ -226,14 +233,18 @@ impl Chat<'_> {
         };
         let done = self
             .relay
-            .generate(&ids[kept..], &options, None, &mut watch);
+            .generate(&ids[kept..], &options, None, &self.verdict, &mut watch);
+        let open = done.as_ref().is_ok_and(|d| !d.text.ends_with('\n'));
+        if open && failed.is_none() {
+            term::print("\n")?;
+        }
+        if self.verdict.failed() || !interrupt::requested() {
+            self.verdict.wait()?;
+        }
         if let Some(e) = failed {
             return Err(e);
         }
         let done = done?;
-        if !done.text.ends_with('\n') {
-            term::print("\n")?;
-        }
         match done.reason {
             StopReason::Cancelled if !done.text.is_empty() => term::note("[stopped]"),
             StopReason::Length | StopReason::Context if done.ids.len() > free => {

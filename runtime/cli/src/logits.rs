@@ -88,7 +88,7 @@ fn floats(args: &LogitsArgs) -> Result<()> {
     let mut failed = None;
     let done = reference.forward(std::slice::from_ref(ids), 0, &mut run, &mut |_, _, row| {
         if failed.is_none() {
-            failed = sink.row(row.to_vec(), |z| z).err();
+            failed = sink.row(row, |z| z).err();
         }
     });
     bar.clear();
@@ -172,7 +172,7 @@ impl<'a, T: Copy> Sink<'a, T> {
     }
 
     /// The logits of the next position.
-    fn row(&mut self, row: Vec<T>, real: impl Fn(T) -> f32) -> Result<()> {
+    fn row(&mut self, row: &[T], real: impl Fn(T) -> f32) -> Result<()> {
         let floats: Vec<f32> = row.iter().map(|z| real(*z)).collect();
         if let Some((dump, ..)) = &mut self.dump {
             dump.row(&floats)?;
@@ -182,7 +182,7 @@ impl<'a, T: Copy> Sink<'a, T> {
             term::print(&top(self.position, id, &floats, self.tokenizer))?;
         }
         if let Some(rows) = &mut self.rows {
-            rows.push(row);
+            rows.push(row.to_vec());
         }
         self.position += 1;
         Ok(())

@@ -34,6 +34,7 @@ mod template;
 mod term;
 mod tokenize;
 mod values;
+mod verdict;
 
 use args::{Cli, Command};
 use clap::Parser;

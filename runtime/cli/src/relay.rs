@@ -5,6 +5,7 @@ mod opening;
 
 use crate::interrupt;
 use crate::term::{self, Bar};
+use crate::verdict::Verdict;
 use anyhow::Result;
 use carat::device::{self, Gpu};
 use carat::sample::Constraint;
@@ -217,7 +218,8 @@ impl Relay {
         (self.decided, self.news) = (true, true);
     }
 
-    /// Continues the session with `prompt` and then with chosen tokens: see [`carat::generate_constrained`].
+    /// Continues the session with `prompt` and then with chosen tokens: see [`carat::generate_constrained`]. The comparison
+    /// with the file's hashes pauses before the first token and while devices are timed; damage ends the generation.
     ///
     /// Errors: as there; a GPU that was asked for cannot be used.
     pub fn generate(
@@ -225,12 +227,14 @@ impl Relay {
         prompt: &[u32],
         options: &GenerateOptions,
         mut constraint: Option<&mut dyn Constraint>,
+        verdict: &Verdict,
         watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
+        verdict.pause();
         let mut bar = self.bar();
         let mut generator = Generator::new(&self.session, prompt, options, constraint.is_some())?;
         loop {
-            self.hand_over()?;
+            self.hand_over(verdict)?;
             let follow = constraint.as_deref_mut();
             let event = match block_on(generator.step(&mut self.session, follow))? {
                 Step::Prompt { done, total } => watch(Event::Prompt { done, total }),
@@ -238,15 +242,17 @@ impl Relay {
                     // A bar and the text may share a terminal.
                     bar = None;
                     self.count();
-                    watch(Event::Token {
+                    let event = watch(Event::Token {
                         id,
                         text: &text,
                         metrics: metrics.as_ref(),
-                    })
+                    });
+                    verdict.resume();
+                    event
                 }
                 Step::End => break,
             };
-            if event.is_break() {
+            if event.is_break() || verdict.failed() {
                 generator.cancel();
             }
         }
@@ -275,7 +281,7 @@ impl Relay {
     }
 
     /// Goes on with the GPU if it is ready and, unasked, faster.
-    fn hand_over(&mut self) -> Result<(), Error> {
+    fn hand_over(&mut self, verdict: &Verdict) -> Result<(), Error> {
         let finished = |w: &mut Waiting| match w {
             Waiting::Opening(opening) => opening.is_finished(),
             Waiting::Ready(_) => true,
@@ -285,6 +291,8 @@ impl Relay {
             Some(Waiting::Ready(gpu)) => self.move_to(gpu),
             Some(Waiting::Opening(opening)) => {
                 let name = opening.name().to_owned();
+                // Until the next token: both are timed with the cores to themselves.
+                verdict.pause();
                 let decided = opening.wait().and_then(|gpu| self.decide(&name, gpu));
                 match decided {
                     Ok(Some(gpu)) => self.move_to(gpu),
@@ -473,7 +481,7 @@ mod tests {
             ControlFlow::Continue(())
         };
         relay
-            .generate(&PROMPT, &sampled(), None, &mut watch)
+            .generate(&PROMPT, &sampled(), None, &Verdict::default(), &mut watch)
             .unwrap()
     }
 

@@ -6,6 +6,7 @@ use crate::failure::{Interrupted, Usage};
 use crate::metrics::{DEFAULT_TOP, Entry, Lines};
 use crate::relay::{Relay, Share};
 use crate::values::Length;
+use crate::verdict::Verdict;
 use crate::{cache, follow, input, interrupt, memory, prompt, sampling, term};
 use anyhow::{Context, Result};
 use carat::sample::{Constraint, TokenMetrics};
@@ -68,12 +69,15 @@ pub fn run(args: RunArgs) -> Result<()> {
     let prompt = prompt(&args)?;
     let prepared = cache::prepare(&args.model, &args.cache, args.place.threads)?;
     let start = Instant::now();
-    let verify = if args.no_verify {
-        Verify::Structure
+    let prepared = prepared.in_memory(args.memory.map.no_mmap);
+    let (model, mut verdict) = if args.no_verify {
+        (
+            Arc::new(prepared.open(Verify::Structure)?),
+            Verdict::default(),
+        )
     } else {
-        Verify::Hashes
+        prepared.open_with_verdict(args.place.threads)?
     };
-    let model = Arc::new(prepared.in_memory(args.memory.map.no_mmap).open(verify)?);
     let shown = || args.model.display().to_string();
     let prompt_ids = match &prompt {
         // Control tokens are for templates: a user's text cannot spell one.
@@ -126,14 +130,20 @@ pub fn run(args: RunArgs) -> Result<()> {
         Ok(())
     };
     let follow = guide.as_mut().map(|g| g as &mut dyn Constraint);
-    let (mut generation, mut timings) = stream_constrained(
+    let streamed = stream_constrained(
         &mut relay,
         &prompt_ids,
         &options,
         follow,
         &mut record,
+        &verdict,
         !args.json,
-    )?;
+    );
+    // Damage says more than whatever else went wrong. Whoever interrupts does not want to wait.
+    if verdict.failed() || !interrupt::requested() {
+        verdict.wait()?;
+    }
+    let (mut generation, mut timings) = streamed?;
     if fills && generation.reason == StopReason::Length {
         generation.reason = StopReason::Context;
     }
@@ -178,17 +188,19 @@ pub fn stream(
     options: &GenerateOptions,
     show: bool,
 ) -> Result<(Generation, Timings)> {
-    stream_constrained(relay, prompt, options, None, &mut |_| Ok(()), show)
+    let (mut ignore, verdict) = (|_: &TokenMetrics| Ok(()), Verdict::default());
+    stream_constrained(relay, prompt, options, None, &mut ignore, &verdict, show)
 }
 
 /// [`stream`] under a constraint; `record` gets the metrics, if the options ask for some, and ends the
-/// generation by failing.
+/// generation by failing. For `verdict` see [`Relay::generate`].
 pub fn stream_constrained(
     relay: &mut Relay,
     prompt: &[u32],
     options: &GenerateOptions,
     constraint: Option<&mut dyn Constraint>,
     record: &mut dyn FnMut(&TokenMetrics) -> Result<()>,
+    verdict: &Verdict,
     show: bool,
 ) -> Result<(Generation, Timings)> {
     let start = Instant::now();
@@ -213,7 +225,7 @@ pub fn stream_constrained(
         }
         ControlFlow::Continue(())
     };
-    let generation = relay.generate(prompt, options, constraint, &mut watch)?;
+    let generation = relay.generate(prompt, options, constraint, verdict, &mut watch)?;
     if let Some(e) = failed {
         return Err(e);
     }

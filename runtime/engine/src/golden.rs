@@ -1,8 +1,8 @@
 //! Vectors with which a file proves a device, and the probe that fixes the residual stream's unit.
 
 use crate::error::Error;
-use crate::sample::{Params, Sampler, argmax};
-use crate::session::{Checksum, Session, Want};
+use crate::sample::{Params, Sampler};
+use crate::session::{Checksum, Output, Session, Want};
 use carat_format::keys::{GOLDEN_POSITIONS, GOLDEN_PROMPT_LEN};
 
 /// A prompt and the checksum of the logits at each position of it and of the greedy tokens after it.
@@ -94,15 +94,15 @@ impl Probe {
                 return Err(Error::Cancelled);
             }
             let last = tokens[tokens.len() - 1];
-            let mut output = None;
-            session
-                .forward(&[last], Want::Last, &mut |o| output = Some(o))
-                .await?;
-            let Some(output) = output else { break };
-            let sampled = sampler
-                .as_mut()
-                .and_then(|s| s.sample(&output.logits, exponent, &tokens).ok());
-            tokens.push(sampled.or_else(|| argmax(&output.logits)).unwrap_or(start));
+            let mut next = None;
+            let mut choose = |o: Output<'_>| {
+                let sampler = sampler.as_mut();
+                let sampled = sampler.and_then(|s| s.sample(o.logits, exponent, &tokens).ok());
+                next = Some(sampled.unwrap_or(o.argmax));
+            };
+            session.forward(&[last], Want::Last, &mut choose).await?;
+            let Some(next) = next else { break };
+            tokens.push(next);
         }
         tokens.truncate(GOLDEN_PROMPT_LEN.max(length));
         let (_, max) = session.residual_stats().await?;

@@ -28,6 +28,8 @@ pub use generate::{
     Event, GenerateError, GenerateOptions, Generation, Generator, Step, generate,
     generate_constrained,
 };
+#[cfg(feature = "threads")]
+pub use model::Verification;
 pub use model::{Head, Model, Segments, Verify};
 #[cfg(feature = "gpu")]
 pub use session::Delivery;

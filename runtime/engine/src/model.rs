@@ -2,8 +2,12 @@
 #![cfg_attr(feature = "mmap", allow(unsafe_code))]
 
 mod stream;
+#[cfg(feature = "threads")]
+mod verification;
 
 pub use stream::{Head, Segments};
+#[cfg(feature = "threads")]
+pub use verification::Verification;
 
 use crate::error::Error;
 use crate::golden::Golden;
@@ -58,6 +62,17 @@ impl Bytes {
     }
 }
 
+/// A tensor's place, and the blake3 that the file states.
+struct Stated {
+    tensor: String,
+    offset: u64,
+    len: u64,
+    hash: blake3::Hash,
+}
+
+/// Bytes of a tensor that are hashed at a time where something may interrupt it.
+const PIECE: usize = 1 << 20;
+
 /// An opened Carat file.
 pub struct Model {
     bytes: Bytes,
@@ -102,6 +117,10 @@ impl Model {
         // on the contents: every offset was checked against the length at opening and every kernel is
         // total over its inputs.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+        // What is not in memory yet then comes there in huge pages, from which weights are read faster, where file
+        // system and kernel have them. Without them it is a map all the same.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
         Self::new(Bytes::Mapped(map), verify)
     }
 
@@ -151,8 +170,11 @@ impl Model {
             tokenizer: OnceLock::new(),
         };
         let mut tensors = model.tensors();
-        if let Some((tensor, offset, ..)) = tensors.find(|t| t.1 % 256 != 0) {
-            return Err(Error::Alignment { tensor, offset });
+        if let Some(t) = tensors.find(|t| t.offset % 256 != 0) {
+            return Err(Error::Alignment {
+                tensor: t.tensor,
+                offset: t.offset,
+            });
         }
         drop(tensors);
         if verify == Verify::Hashes {
@@ -161,35 +183,25 @@ impl Model {
         Ok(model)
     }
 
-    /// (name, offset, bytes, blake3) of every tensor.
-    fn tensors(&self) -> impl Iterator<Item = (String, u64, u64, [u8; 32])> + '_ {
-        let matrices = self
-            .directory
-            .matrices
-            .iter()
-            .map(|e| (e.tensor.name(), e.offset, e.layout.payload_bytes(), e.hash));
-        matrices.chain(
-            self.directory
-                .vectors
-                .iter()
-                .map(|v| (v.tensor.name(), v.offset, v.len * 4, v.hash)),
-        )
+    /// Every tensor.
+    fn tensors(&self) -> impl Iterator<Item = Stated> + '_ {
+        let matrices = self.directory.matrices.iter().map(|e| Stated {
+            tensor: e.tensor.name(),
+            offset: e.offset,
+            len: e.layout.payload_bytes(),
+            hash: e.hash.into(),
+        });
+        matrices.chain(self.directory.vectors.iter().map(|v| Stated {
+            tensor: v.tensor.name(),
+            offset: v.offset,
+            len: v.len * 4,
+            hash: v.hash.into(),
+        }))
     }
 
     /// Compares every tensor with the blake3 that the file states. Errors: the first that differs.
     pub fn verify(&self) -> Result<(), Error> {
-        let check = |(tensor, offset, len, expected): (String, u64, u64, [u8; 32])| {
-            let found = blake3::hash(self.slice(offset, len));
-            if found.as_bytes() == &expected {
-                return Ok(());
-            }
-            let expected = blake3::Hash::from_bytes(expected).to_hex().to_string();
-            Err(Error::Hash {
-                tensor,
-                expected,
-                found: found.to_hex().to_string(),
-            })
-        };
+        let check = |tensor: Stated| self.check(&tensor, || true);
         #[cfg(feature = "threads")]
         {
             use rayon::prelude::*;
@@ -200,6 +212,26 @@ impl Model {
         }
         #[cfg(not(feature = "threads"))]
         self.tensors().try_for_each(check)
+    }
+
+    /// Compares a tensor with the blake3 that the file states. Before each piece `go_on` may end it, with no fault.
+    fn check(&self, stated: &Stated, go_on: impl Fn() -> bool) -> Result<(), Error> {
+        let mut hasher = blake3::Hasher::new();
+        for piece in self.slice(stated.offset, stated.len).chunks(PIECE) {
+            if !go_on() {
+                return Ok(());
+            }
+            hasher.update(piece);
+        }
+        let found = hasher.finalize();
+        if found == stated.hash {
+            return Ok(());
+        }
+        Err(Error::Hash {
+            tensor: stated.tensor.clone(),
+            expected: stated.hash.to_hex().to_string(),
+            found: found.to_hex().to_string(),
+        })
     }
 
     /// Hyper-parameters.

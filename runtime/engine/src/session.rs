@@ -134,12 +134,12 @@ pub enum Want {
 }
 
 /// Logits of one position.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Output<'a> {
     /// Position of the token whose successor they predict.
     pub position: u32,
     /// Logits in units of `2^Session::logits_exponent`; empty where only the result was wanted.
-    pub logits: Vec<i32>,
+    pub logits: &'a [i32],
     /// Order-free checksum, computed on the device.
     pub checksum: Checksum,
     /// The largest logit's id, ties to the lower.
@@ -177,6 +177,7 @@ pub struct Session {
     tokens: Vec<u32>,
     submissions: cut::Submissions,
     ahead: Option<Ahead>,
+    room: Room,
 }
 
 /// A pass that a GPU was given for the token after the last, before anybody knew it.
@@ -185,20 +186,33 @@ struct Ahead {
     token: Option<u32>,
 }
 
+/// Memory kept from pass to pass: once it is as large as a pass needs, none is allocated.
+#[derive(Default)]
+struct Room {
+    rows: Vec<Row>,
+    results: Vec<u32>,
+    logits: Vec<u32>,
+}
+
 impl Session {
     /// Plans, allocates and, on a GPU, uploads.
     ///
     /// Errors: no such device, a context that cannot be held, a device that refuses.
     pub async fn new(model: Arc<Model>, options: &SessionOptions) -> Result<Self, Error> {
         let (plan, executor) = open(&model, options).await?;
-        Ok(Self {
+        Ok(Self::with(model, plan, executor))
+    }
+
+    fn with(model: Arc<Model>, plan: Plan, executor: Executor) -> Self {
+        Self {
+            tokens: Vec::with_capacity(plan.extent.context as usize),
             model,
             plan,
             executor,
-            tokens: Vec::new(),
             submissions: cut::Submissions::default(),
             ahead: None,
-        })
+            room: Room::default(),
+        }
     }
 
     /// The model.
@@ -288,15 +302,18 @@ impl Session {
             return Ok(());
         }
         self.forget_ahead()?;
-        let stats = self
-            .executor
-            .read(self.plan.stats, STATS_WORDS.into())
+        let (mut stats, mut results) = (Vec::new(), Vec::new());
+        self.executor
+            .read(self.plan.stats, STATS_WORDS.into(), &mut stats)
             .await?;
-        for range in self.submissions.cut(&self.plan, 1) {
+        let mut step = 0;
+        while step < self.plan.steps.len() {
+            let range = self.submissions.next(&self.plan, 1, step);
+            step = range.end;
             self.executor.run(&self.plan, batch, range).await?;
         }
         self.executor
-            .read(self.plan.results, RESULT_WORDS.into())
+            .read(self.plan.results, RESULT_WORDS.into(), &mut results)
             .await?;
         self.executor.write(self.plan.stats, &stats)
     }
@@ -309,9 +326,22 @@ impl Session {
         &mut self,
         tokens: &[u32],
         want: Want,
-        sink: &mut dyn FnMut(Output),
+        sink: &mut dyn FnMut(Output<'_>),
     ) -> Result<(), Error> {
         self.check(tokens)?;
+        let mut room = std::mem::take(&mut self.room);
+        let done = self.passes(tokens, want, &mut room, sink).await;
+        self.room = room;
+        done
+    }
+
+    async fn passes(
+        &mut self,
+        tokens: &[u32],
+        want: Want,
+        room: &mut Room,
+        sink: &mut dyn FnMut(Output<'_>),
+    ) -> Result<(), Error> {
         // A pass that ran ahead counts if it is this one.
         let under_way = match (&self.ahead, want) {
             (Some(Ahead { token: Some(id) }), Want::Greedy | Want::LastResult) => tokens == [*id],
@@ -336,29 +366,31 @@ impl Session {
             }
             // Those whose logits are wanted come first.
             let wanted = at.max(first).min(end)..end;
-            let rows: Vec<Row> = wanted
-                .clone()
-                .chain(at..wanted.start)
-                .map(|i| Row {
-                    token: tokens[i],
-                    position: (used + i) as u32,
-                    sequence: 0,
-                })
-                .collect();
+            let outputs = wanted.len();
+            let order = wanted.clone().chain(at..wanted.start);
+            room.rows.clear();
+            room.rows.extend(order.map(|i| Row {
+                token: tokens[i],
+                position: (used + i) as u32,
+                sequence: 0,
+            }));
             let batch = Batch {
-                rows: &rows,
-                outputs: wanted.len(),
+                rows: &room.rows,
+                outputs,
             };
             if !under_way {
-                for range in self.submissions.cut(&self.plan, rows.len()) {
+                let mut step = 0;
+                while step < self.plan.steps.len() {
+                    let range = self.submissions.next(&self.plan, end - at, step);
+                    step = range.end;
                     self.executor.run(&self.plan, batch, range).await?;
                 }
             }
-            self.submissions.count(&self.plan, rows.len());
+            self.submissions.count(&self.plan, end - at);
             if want == Want::Greedy && end == tokens.len() {
                 self.run_ahead((used + end) as u32).await?;
             }
-            let argmax = self.emit(&rows[..wanted.len()], want, sink).await?;
+            let argmax = self.emit(room, outputs, want, sink).await?;
             if let Some(ahead) = &mut self.ahead {
                 ahead.token = argmax;
             }
@@ -374,7 +406,10 @@ impl Session {
             return Ok(());
         }
         self.ahead = Some(Ahead { token: None });
-        for range in self.submissions.cut(&self.plan, 1) {
+        let mut step = 0;
+        while step < self.plan.steps.len() {
+            let range = self.submissions.next(&self.plan, 1, step);
+            step = range.end;
             self.executor.run_next(&self.plan, position, range).await?;
         }
         Ok(())
@@ -397,28 +432,36 @@ impl Session {
         Ok(())
     }
 
-    /// Reads the wanted outputs; the last one's arg-max.
+    /// Gives `sink` the first `wanted` rows' outputs; the last one's arg-max.
     async fn emit(
         &mut self,
-        wanted: &[Row],
+        room: &mut Room,
+        wanted: usize,
         want: Want,
-        sink: &mut dyn FnMut(Output),
+        sink: &mut dyn FnMut(Output<'_>),
     ) -> Result<Option<u32>, Error> {
-        if wanted.is_empty() {
+        if wanted == 0 {
             return Ok(None);
         }
-        let n = wanted.len() as u64;
+        let Room {
+            rows,
+            results,
+            logits,
+        } = room;
+        let n = wanted as u64;
         let vocab = u64::from(self.model.spec().vocab_size);
-        let results = self
-            .executor
-            .read(self.plan.results, n * u64::from(RESULT_WORDS))
+        let words = n * u64::from(RESULT_WORDS);
+        self.executor
+            .read(self.plan.results, words, results)
             .await?;
-        let logits = match want {
-            Want::LastResult | Want::Greedy => Vec::new(),
-            _ => self.executor.read(self.plan.logits, n * vocab).await?,
-        };
+        logits.clear();
+        if !matches!(want, Want::LastResult | Want::Greedy) {
+            self.executor
+                .read(self.plan.logits, n * vocab, logits)
+                .await?;
+        }
         let mut last = None;
-        for (i, (row, result)) in wanted
+        for (i, (row, result)) in rows[..wanted]
             .iter()
             .zip(results.chunks_exact(RESULT_WORDS as usize))
             .enumerate()
@@ -428,7 +471,7 @@ impl Session {
             last = Some(result[ARGMAX]);
             sink(Output {
                 position: row.position,
-                logits: logits.iter().map(|z| *z as i32).collect(),
+                logits: bytemuck::cast_slice(logits),
                 checksum: u64::from(result[0]) | u64::from(result[1]) << 32,
                 argmax: result[ARGMAX],
             });
@@ -439,9 +482,9 @@ impl Session {
     /// (saturated elements of the residual stream, its largest magnitude in units of the stream).
     pub async fn residual_stats(&mut self) -> Result<(u32, u32), Error> {
         self.forget_ahead()?;
-        let stats = self
-            .executor
-            .read(self.plan.stats, STATS_WORDS.into())
+        let mut stats = Vec::new();
+        self.executor
+            .read(self.plan.stats, STATS_WORDS.into(), &mut stats)
             .await?;
         Ok((
             stats.first().copied().unwrap_or(0),

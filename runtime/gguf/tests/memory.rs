@@ -9,7 +9,7 @@ use carat_gguf::limits::{MAX_METADATA, MAX_TENSORS};
 use carat_gguf::parse;
 
 fn check(prefix: &[u8], total_len: u64, what: &str) {
-    let (_, peak) = counting::peak(|| parse(prefix, total_len));
+    let (_, peak, _) = counting::measured(|| parse(prefix, total_len));
     assert!(
         peak <= 8 * prefix.len() + 1024,
         "{what}: {peak} bytes for {}",

@@ -3,7 +3,7 @@ export type Device = 'webgpu' | 'cpu';
 export type Phase = 'header' | 'download' | 'verify' | 'upload' | 'compile' | 'ready';
 export interface Progress { phase: Phase; loaded: number; total: number; bytesPerSecond: number; secondsLeft: number | null; fromCache: boolean }
 export interface LoadOptions {
-  device?: 'auto' | Device;          // auto: WebGPU if there is an adapter, else the CPU executor
+  device?: 'auto' | Device;          // auto: WebGPU if there is an adapter (a file up to 64 MiB: if it is also the faster one), else the CPU executor
   context?: number;                  // positions of the KV cache
   cache?: 'opfs' | 'none';           // default opfs
   signal?: AbortSignal;
@@ -16,8 +16,9 @@ export interface ModelInfo {
   contextLength: number; vocabSize: number; card: Card | null; hasTemplate: boolean;
 }
 export interface SamplingOptions { temperature?: number; topK?: number; topP?: number; minP?: number; repeatPenalty?: number; seed?: number | bigint; maxTokens?: number; stop?: string[]; jsonSchema?: unknown; grammar?: string; signal?: AbortSignal }
-export interface Piece { text: string; id: number | null }
+export interface Piece { text: string; id: number | null; logitsHash: string }   // the hash over the logits so far
 export interface Result { ids: number[]; text: string; reason: 'end' | 'length' | 'context' | 'stop' | 'complete' | 'cancelled'; logitsHash: string;
+  complete: boolean | null;          // under a JSON schema or grammar: whether the text is whole
   promptTokens: number; generatedTokens: number; msToFirstToken: number; tokensPerSecond: number; device: Device }
 export interface Generation extends AsyncIterable<Piece> { readonly result: Promise<Result> }   // breaking out of the loop cancels
 export interface Message { role: 'system' | 'user' | 'assistant'; content: string }
@@ -27,7 +28,7 @@ export class Carat {
   static load(source: string | URL | Blob, options?: LoadOptions): Promise<Carat>;
   readonly info: ModelInfo;
   readonly device: Device;                    // may change from cpu to webgpu when pipelines are ready, and after a loss
-  onDevice?: (device: Device, why: string) => void;
+  onDevice?: (device: Device, why: string) => void;   // also where auto stays on the CPU, which is faster there: the same device, and why
   tokenize(text: string, options?: { special?: boolean }): Promise<number[]>;
   detokenize(ids: number[]): Promise<string>;
   generate(prompt: string | number[], options?: SamplingOptions): Generation;   // fresh sequence; common prefix with the cache is reused

@@ -163,8 +163,16 @@ export class Carat {
       }
     }
     const link = new Link(start(worker));
-    const { id, answer } = link.call("load", { source: from, device, context, cache }, (_, value) => onProgress?.(value));
-    const stop = () => link.cancel(id);
+    let phase = null;
+    const { id, answer } = link.call("load", { source: from, device, context, cache }, (_, value) => {
+      phase = value.phase;
+      onProgress?.(value);
+    });
+    const stop = () => {
+      link.cancel(id);
+      // A compiler cannot be interrupted. All bytes are stored by then, so nothing is lost with the worker.
+      if (phase === "compile") link.fail(aborted());
+    };
     signal?.addEventListener("abort", stop, { once: true });
     try {
       const { info, device: found } = await answer;

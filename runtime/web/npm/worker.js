@@ -1,6 +1,7 @@
 // The worker: owns the module, the device and the files, and answers the page.
 import init, { File as Head } from "./dist/carat_web.js";
 import { CaratError } from "./error.js";
+import { Grammars } from "./grammar.js";
 import { Origin } from "./stream.js";
 
 /** Files up to this size stay in the module's memory too: the CPU answers while the GPU's kernels compile. */
@@ -9,6 +10,10 @@ const KEEP = 64 << 20;
 const CONTEXT = 4096;
 /** Milliseconds of work between two looks at the page's messages. */
 const SLICE = 8;
+/** Steps that a device's speed is told by. */
+const PACES = 4;
+/** What every step gets that no grammar restricts. */
+const FREE = new Uint32Array(0);
 /** Times that a lost device is built again: without a token in between, or beside the CPU. */
 const REBUILDS = 3;
 
@@ -96,6 +101,7 @@ class Model {
       }
     });
     model.head = head;
+    model.grammars = new Grammars(() => head.words());
     model.weights = weights;
     if (upload) {
       report("compile");
@@ -140,12 +146,21 @@ class Model {
     );
   }
 
-  /** Moves to the engine that is ready, if one is. */
+  /** Moves to the engine that is ready, if one is. Where the device is free to choose, not from the CPU to a GPU that is slower. */
   async move(why) {
     const next = this.next;
     if (!next) return;
     this.next = null;
     try {
+      if (this.wanted === "auto" && next.gpu && !this.engine.gpu) {
+        const gpu = await next.pace(PACES);
+        const cpu = await this.engine.pace(PACES);
+        if (gpu > cpu) {
+          next.free();
+          send(0, "device", { device: "cpu", why: `WebGPU takes ${gpu.toFixed(1)} ms for a token here, the CPU ${cpu.toFixed(1)}` });
+          return;
+        }
+      }
       await this.engine.move_to(next);
       send(0, "device", { device: this.device, why });
     } catch (e) {
@@ -170,13 +185,14 @@ class Model {
     let first = 0;
     let attempts = 0;
     let count = 0;
-    this.engine.start(prompt, options);
+    const guide = await this.grammars.guide(options);
+    this.engine.start(prompt, options, guide !== null);
     for (let slice = begun; ; ) {
       await this.move("the kernels are compiled");
       if (cancelled.get(id)) this.engine.cancel();
       let step;
       try {
-        step = await this.engine.step();
+        step = await this.engine.step(guide?.mask() ?? FREE);
         attempts = 0;
       } catch (e) {
         await this.recover(e, ++attempts);
@@ -186,7 +202,8 @@ class Model {
       if (step.id !== undefined) {
         count++;
         first ||= performance.now();
-        send(id, "piece", { text: step.text, id: step.id });
+        guide?.accept(step.id);
+        send(id, "piece", { text: step.text, id: step.id, logitsHash: step.hash });
       }
       if (performance.now() - slice >= SLICE) {
         await turn();
@@ -194,12 +211,13 @@ class Model {
       }
     }
     const end = performance.now();
-    const { ids, text, tail, reason, logitsHash } = this.engine.finish();
-    if (tail) send(id, "piece", { text: tail, id: null });
+    const { ids, text, tail, reason, complete, logitsHash } = this.engine.finish(guide?.complete() ?? false);
+    if (tail) send(id, "piece", { text: tail, id: null, logitsHash });
     return {
       ids: Array.from(ids),
       text,
       reason,
+      complete: complete ?? null,
       logitsHash,
       promptTokens: prompt.length,
       generatedTokens: count,

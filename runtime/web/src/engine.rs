@@ -1,16 +1,40 @@
 //! A session and the generation under way.
 
 use crate::error::{self, coded};
+use crate::now;
 use crate::options;
-use carat::sample::{Constraint, Params};
+use carat::sample::{Constraint, ConstraintError, Mask, Params};
 use carat::text::StopReason;
-use carat::{Error, Generator, Session, Step};
+use carat::{Error, Generator, Session, Step, Want};
 use js_sys::{Object, Reflect, Uint32Array};
 use wasm_bindgen::prelude::*;
 
+/// A constraint whose masks come from the module of grammars: the worker gives each before its step, and tells that module the
+/// token chosen.
+#[derive(Default)]
+struct Given {
+    mask: Option<Mask>,
+    complete: bool,
+}
+
+impl Constraint for Given {
+    fn mask(&mut self) -> Result<Option<Mask>, ConstraintError> {
+        Ok(self.mask.clone())
+    }
+
+    fn accept(&mut self, _: u32) -> Result<(), ConstraintError> {
+        self.mask = None;
+        Ok(())
+    }
+
+    fn is_complete(&mut self) -> bool {
+        self.complete
+    }
+}
+
 struct Run {
     generator: Generator,
-    constraint: Option<Box<dyn Constraint>>,
+    given: Option<Given>,
     /// The context ends it, not the number of tokens asked for.
     fills: bool,
 }
@@ -65,8 +89,9 @@ impl Engine {
         self.gpu
     }
 
-    /// Begins a generation after `prompt`; of what the cache holds the common beginning is kept.
-    pub fn start(&mut self, prompt: &[u32], given: &JsValue) -> Result<(), JsValue> {
+    /// Begins a generation after `prompt`; of what the cache holds the common beginning is kept. If it is `masked`, every step
+    /// gets a mask.
+    pub fn start(&mut self, prompt: &[u32], given: &JsValue, masked: bool) -> Result<(), JsValue> {
         self.run = None;
         let model = self.session.model().clone();
         let header = model.header().map_err(error::engine)?;
@@ -79,7 +104,6 @@ impl Engine {
             context,
         };
         let free = free.ok_or_else(|| error::engine(full()))?;
-        let constraint = constraint(given, &model)?;
         // The last token needs no position of its own.
         let most = free.saturating_add(1);
         let fills = options.max_tokens > most;
@@ -89,23 +113,27 @@ impl Engine {
         let kept = same.min(prompt.len().saturating_sub(1));
         self.session.truncate(kept);
         let rest = prompt.get(kept..).unwrap_or(&[]);
-        let generator = Generator::new(&self.session, rest, &options, constraint.is_some());
+        let generator = Generator::new(&self.session, rest, &options, masked);
         self.run = Some(Run {
             generator: generator.map_err(error::generate)?,
-            constraint,
+            given: masked.then(Given::default),
             fills,
         });
         Ok(())
     }
 
-    /// A part of the prompt (`{done, total}`), a token (`{id, text}`), or `null` at the end. After `device-lost` the step
-    /// can be taken again: see [`Engine::move_to`].
-    pub async fn step(&mut self) -> Result<JsValue, JsValue> {
+    /// A part of the prompt (`{done, total}`), a token (`{id, text, hash}` with the hash over the logits so far), or `null` at
+    /// the end. After `device-lost` the step can be taken again: see [`Engine::move_to`]. `mask` has the tokens allowed, a bit
+    /// each; an empty one ends the text.
+    pub async fn step(&mut self, mask: Vec<u32>) -> Result<JsValue, JsValue> {
         let run = self.run.as_mut().ok_or_else(no_run)?;
-        let constraint = run.constraint.as_deref_mut();
-        let (work, begun) = (self.session.work(), js_sys::Date::now());
+        if let Some(given) = &mut run.given {
+            given.mask = Some(Mask::from_words(&mask));
+        }
+        let constraint = run.given.as_mut().map(|g| g as &mut dyn Constraint);
+        let (work, begun) = (self.session.work(), now());
         let step = run.generator.step(&mut self.session, constraint).await;
-        let took = js_sys::Date::now() - begun;
+        let took = now() - begun;
         // A step of a token waits for its result, so it tells the device's speed.
         if self.gpu && took >= 1.0 && matches!(step, Ok(Step::Token { .. })) {
             let rate = (self.session.work() - work) as f64 / took;
@@ -117,7 +145,11 @@ impl Engine {
                 ("done", (done as f64).into()),
                 ("total", (total as f64).into()),
             ]),
-            Step::Token { id, text, .. } => object(&[("id", id.into()), ("text", text.into())]),
+            Step::Token { id, text, .. } => object(&[
+                ("id", id.into()),
+                ("text", text.into()),
+                ("hash", run.generator.logits_hash().into()),
+            ]),
             Step::End => JsValue::NULL,
         })
     }
@@ -129,10 +161,13 @@ impl Engine {
         }
     }
 
-    /// The generation that has ended.
-    pub fn finish(&mut self) -> Result<JsValue, JsValue> {
+    /// The generation that has ended; `complete` says whether the text may end there under its grammar.
+    pub fn finish(&mut self, complete: bool) -> Result<JsValue, JsValue> {
         let mut run = self.run.take().ok_or_else(no_run)?;
-        let constraint = run.constraint.as_deref_mut();
+        if let Some(given) = &mut run.given {
+            given.complete = complete;
+        }
+        let constraint = run.given.as_mut().map(|g| g as &mut dyn Constraint);
         let (mut generation, tail) = run.generator.finish(constraint);
         if run.fills && generation.reason == StopReason::Length {
             generation.reason = StopReason::Context;
@@ -142,8 +177,33 @@ impl Engine {
             ("text", generation.text.into()),
             ("tail", tail.into()),
             ("reason", generation.reason.name().into()),
+            ("complete", generation.complete.into()),
             ("logitsHash", generation.logits_hash.into()),
         ]))
+    }
+
+    /// Milliseconds of a step of one token here, the least of `steps`, each from the end of what the cache holds.
+    pub async fn pace(&mut self, steps: u32) -> Result<f64, JsValue> {
+        let id = self.session.tokens().last().copied().unwrap_or(0);
+        let held = self.session.tokens().len();
+        let held = held.min((self.session.context() as usize).saturating_sub(1));
+        let removed: Vec<u32> = self.session.tokens().get(held..).unwrap_or(&[]).to_vec();
+        let mut least = f64::INFINITY;
+        for _ in 0..steps {
+            self.session.truncate(held);
+            let begun = now();
+            let (one, sink) = ([id], &mut |_| ());
+            let run = self.session.forward(&one, Want::LastResult, sink);
+            run.await.map_err(error::engine)?;
+            least = least.min(now() - begun);
+        }
+        self.session.truncate(held);
+        if !removed.is_empty() {
+            let sink = &mut |_| ();
+            let again = self.session.forward(&removed, Want::LastResult, sink);
+            again.await.map_err(error::engine)?;
+        }
+        Ok(least)
     }
 
     /// Goes on with another engine's device: it computes the tokens that this one holds, and a generation under way goes on
@@ -156,36 +216,4 @@ impl Engine {
         self.gpu = other.gpu;
         Ok(())
     }
-}
-
-#[cfg(feature = "grammar")]
-fn constraint(
-    given: &JsValue,
-    model: &carat::Model,
-) -> Result<Option<Box<dyn Constraint>>, JsValue> {
-    use carat::grammar::{Guide, Kind, Vocabulary};
-    let (kind, text) = match (
-        options::text(given, "jsonSchema")?,
-        options::text(given, "grammar")?,
-    ) {
-        (Some(text), _) => (Kind::JsonSchema, text),
-        (None, Some(text)) => (Kind::Lark, text),
-        (None, None) => return Ok(None),
-    };
-    let wrong = |e| coded("parameter", e);
-    let tokenizer = model.tokenizer().map_err(error::engine)?;
-    let vocabulary = Vocabulary::new(tokenizer).map_err(wrong)?;
-    let guide = Guide::new(&vocabulary, kind, &text).map_err(wrong)?;
-    Ok(Some(Box::new(guide)))
-}
-
-#[cfg(not(feature = "grammar"))]
-fn constraint(given: &JsValue, _: &carat::Model) -> Result<Option<Box<dyn Constraint>>, JsValue> {
-    for name in ["jsonSchema", "grammar"] {
-        if options::get(given, name).is_some() {
-            let why = format!("'{name}': this build has no grammars");
-            return Err(coded("parameter", why));
-        }
-    }
-    Ok(None)
 }

@@ -1,7 +1,7 @@
 //! Errors as the package throws them: a message and one of its codes.
 
-use carat::template::ChatError;
-use carat::{Error, GenerateError};
+#[cfg(feature = "engine")]
+pub use engine::{chat, engine, generate};
 use wasm_bindgen::JsValue;
 
 /// An error with `code`.
@@ -12,40 +12,48 @@ pub fn coded(code: &str, message: impl std::fmt::Display) -> JsValue {
     error.into()
 }
 
-fn code(error: &Error) -> &'static str {
-    match error {
-        Error::Container(_)
-        | Error::Format(_)
-        | Error::Tokenizer(_)
-        | Error::MissingTensor(_)
-        | Error::Alignment { .. } => "format",
-        Error::Hash { .. } | Error::Segment { .. } => "hash",
-        Error::Context { .. } | Error::ContextFull { .. } => "context",
-        Error::Memory { .. } | Error::MemoryLimit { .. } => "memory",
-        Error::Token { .. } | Error::NoTokens => "parameter",
-        Error::NoDevice { .. } | Error::Device { .. } => "webgpu",
-        Error::DeviceLost { .. } => "device-lost",
-        Error::Cancelled => "aborted",
-        _ => "internal",
+#[cfg(feature = "engine")]
+mod engine {
+    use super::coded;
+    use carat::template::ChatError;
+    use carat::{Error, GenerateError};
+    use wasm_bindgen::JsValue;
+
+    fn code(error: &Error) -> &'static str {
+        match error {
+            Error::Container(_)
+            | Error::Format(_)
+            | Error::Tokenizer(_)
+            | Error::MissingTensor(_)
+            | Error::Alignment { .. } => "format",
+            Error::Hash { .. } | Error::Segment { .. } => "hash",
+            Error::Context { .. } | Error::ContextFull { .. } => "context",
+            Error::Memory { .. } | Error::MemoryLimit { .. } => "memory",
+            Error::Token { .. } | Error::NoTokens => "parameter",
+            Error::NoDevice { .. } | Error::Device { .. } => "webgpu",
+            Error::DeviceLost { .. } => "device-lost",
+            Error::Cancelled => "aborted",
+            _ => "internal",
+        }
     }
-}
 
-/// Of the engine.
-pub fn engine(error: Error) -> JsValue {
-    coded(code(&error), error)
-}
+    /// Of the engine.
+    pub fn engine(error: Error) -> JsValue {
+        coded(code(&error), error)
+    }
 
-/// Of a generation.
-pub fn generate(error: GenerateError) -> JsValue {
-    let code = match &error {
-        GenerateError::Engine(e) => code(e),
-        GenerateError::Sample(_) => "internal",
-        _ => "parameter",
-    };
-    coded(code, error)
-}
+    /// Of a generation.
+    pub fn generate(error: GenerateError) -> JsValue {
+        let code = match &error {
+            GenerateError::Engine(e) => code(e),
+            GenerateError::Sample(_) => "internal",
+            _ => "parameter",
+        };
+        coded(code, error)
+    }
 
-/// Of a conversation.
-pub fn chat(error: ChatError) -> JsValue {
-    coded("template", error)
+    /// Of a conversation.
+    pub fn chat(error: ChatError) -> JsValue {
+        coded("template", error)
+    }
 }

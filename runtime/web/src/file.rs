@@ -5,7 +5,7 @@ use crate::error::{self, coded};
 use crate::options;
 use carat::template::{ChatTemplate, Clock, Message, chat_ids};
 use carat::{Delivery, DeviceChoice, Head, Model, Segments, Session, SessionOptions};
-use js_sys::{Array, Object, Reflect};
+use js_sys::{Array, Object, Reflect, Uint8Array, Uint32Array};
 use std::sync::Arc;
 use wasm_bindgen::prelude::*;
 
@@ -158,6 +158,17 @@ impl File {
             .copied()
             .collect();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What the module of grammars knows of the tokens: `bytes`, `lengths`, `ends`.
+    pub fn words(&self) -> Result<JsValue, JsValue> {
+        let tokenizer = self.inner()?.model.tokenizer().map_err(error::engine)?;
+        let words = tokenizer.words();
+        let out = Object::new();
+        field(&out, "bytes", Uint8Array::from(&words.bytes[..]));
+        field(&out, "lengths", Uint32Array::from(&words.lengths[..]));
+        field(&out, "ends", Uint32Array::from(&words.ends[..]));
+        Ok(out.into())
     }
 
     /// Token ids of a conversation, whose `messages` are objects with `role` and `content`; `seconds` is the time since 1970.

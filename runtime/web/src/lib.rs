@@ -1,15 +1,27 @@
 //! The engine in a browser. A worker of the npm package (`npm/`) fetches, stores and asks; this crate parses, checks,
-//! uploads and computes. On other targets it is empty.
+//! uploads and computes. It makes two modules, by its features: `engine`, and `grammar`, which gives the other one masks. On
+//! other targets it is empty.
 #![cfg(target_arch = "wasm32")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "bench")]
+mod bench;
+#[cfg(feature = "engine")]
 mod engine;
 mod error;
+#[cfg(feature = "engine")]
 mod file;
+#[cfg(feature = "grammar")]
+mod guide;
+#[cfg(feature = "engine")]
 mod options;
 
+#[cfg(feature = "engine")]
 pub use engine::Engine;
+#[cfg(feature = "engine")]
 pub use file::{File, Upload, Weights};
+#[cfg(feature = "grammar")]
+pub use guide::{Guide, Vocabulary};
 
 use wasm_bindgen::prelude::*;
 
@@ -17,6 +29,14 @@ use wasm_bindgen::prelude::*;
 extern "C" {
     #[wasm_bindgen(js_namespace = console, js_name = error)]
     fn console_error(text: &str);
+}
+
+#[cfg(feature = "engine")]
+#[wasm_bindgen]
+extern "C" {
+    /// Milliseconds, finer than a date's.
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn now() -> f64;
 }
 
 /// Shows where a bug ended the module, which cannot say so itself.

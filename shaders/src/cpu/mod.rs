@@ -11,6 +11,7 @@ pub mod fixed;
 pub mod gated_unit_row_i32;
 pub mod kv_store_q8;
 pub mod linear_gated_tile_q;
+pub mod linear_qkv_tile_q;
 pub mod linear_tile_q;
 pub mod logits_stats_i32;
 mod norm;

@@ -1,68 +1,70 @@
 // One row of values quantized to activations by a workgroup of 64, which supplies `value(i)`,
 // column i of the row. Twin: quantize_row in src/cpu/quantize.rs.
 
-// Largest magnitude of the row.
+// Largest magnitudes of the row and of its groups, of which a row has at most 1,024.
 var<workgroup> row_max: atomic<u32>;
-// Scales of 64 neighbouring groups.
-var<workgroup> scales_of: array<u32, 64>;
+var<workgroup> group_max: array<atomic<u32>, 1024>;
+
+fn value_or_zero(i: u32, cols: u32) -> i32 {
+    if (i < cols) {
+        return value(i);
+    }
+    return 0;
+}
+
+// The columns of word w of the codes; beyond the row they are 0.
+fn columns(w: u32, cols: u32) -> vec4<i32> {
+    let i = w * 4u;
+    return vec4<i32>(
+        value_or_zero(i, cols),
+        value_or_zero(i + 1u, cols),
+        value_or_zero(i + 2u, cols),
+        value_or_zero(i + 3u, cols));
+}
 
 // `at` is the word where the row of activations starts:
 // codes [groups·8] | scales [ceil(groups/4)] | mantissa | exponent | zeros up to the stride.
-// All invocations of the workgroup call it together.
+// All invocations of the workgroup call it together: a lane has every 64th word of codes.
 fn quantize_row(lid: u32, at: u32, cols: u32, exponent: i32) {
+    let groups = (cols + GROUP - 1u) / GROUP;
     var most = 0u;
-    for (var i = lid; i < cols; i += 64u) {
-        most = max(most, magnitude(value(i)));
+    for (var w = lid; w < groups * 8u; w += 64u) {
+        let v = columns(w, cols);
+        let own = max(max(magnitude(v.x), magnitude(v.y)), max(magnitude(v.z), magnitude(v.w)));
+        atomicMax(&group_max[w / 8u], own);
+        most = max(most, own);
     }
     atomicMax(&row_max, most);
     workgroupBarrier();
     let unit = row_unit(atomicLoad(&row_max));
 
-    let groups = (cols + GROUP - 1u) / GROUP;
-    let tail = groups * 8u + (groups + 3u) / 4u;
-    for (var base = 0u; base < groups; base += 64u) {
-        let g = base + lid;
-        if (g < groups) {
-            scales_of[lid] = quantize_group(at, g, cols, unit);
-        } else {
-            scales_of[lid] = 0u;
+    for (var w = lid; w < groups * 8u; w += 64u) {
+        let divisor = group_divisor(unit, scale_of(unit, w / 8u));
+        let v = columns(w, cols);
+        let q = vec4<i32>(code(v.x, divisor), code(v.y, divisor), code(v.z, divisor), code(v.w, divisor));
+        act[at + w] = pack4xI8(q);
+    }
+    let scales = at + groups * 8u;
+    let scale_words = (groups + 3u) / 4u;
+    for (var w = lid; w < scale_words; w += 64u) {
+        var four = 0u;
+        for (var i = 0u; i < 4u; i++) {
+            if (w * 4u + i < groups) {
+                four |= scale_of(unit, w * 4u + i) << (8u * i);
+            }
         }
-        workgroupBarrier();
-        let word = base / 4u + lid;
-        if (lid < 16u && word < (groups + 3u) / 4u) {
-            let s = lid * 4u;
-            act[at + groups * 8u + word] = scales_of[s] | (scales_of[s + 1u] << 8u)
-                | (scales_of[s + 2u] << 16u) | (scales_of[s + 3u] << 24u);
-        }
-        workgroupBarrier();
+        act[scales + w] = four;
     }
     if (lid == 0u) {
-        act[at + tail] = unit.mantissa;
-        act[at + tail + 1u] = bitcast<u32>(exponent + unit.exponent);
-        for (var i = tail + 2u; i < params.act_stride; i++) {
-            act[at + i] = 0u;
+        let tail = scales + scale_words;
+        act[tail] = unit.mantissa;
+        act[tail + 1u] = bitcast<u32>(exponent + unit.exponent);
+        for (var i = tail + 2u; i < at + params.act_stride; i++) {
+            act[i] = 0u;
         }
     }
 }
 
-// Writes the group's codes and returns its scale.
-fn quantize_group(at: u32, g: u32, cols: u32, unit: RowUnit) -> u32 {
-    let end = min(g * GROUP + GROUP, cols);
-    var most = 0u;
-    for (var i = g * GROUP; i < end; i++) {
-        most = max(most, magnitude(value(i)));
-    }
-    let scale = group_scale(unit, most);
-    let divisor = group_divisor(unit, scale);
-    for (var w = 0u; w < 8u; w++) {
-        let first = g * GROUP + w * 4u;
-        var q = vec4<i32>();
-        for (var b = 0u; b < 4u; b++) {
-            if (first + b < end) {
-                q[b] = code(value(first + b), divisor);
-            }
-        }
-        act[at + g * 8u + w] = pack4xI8(q);
-    }
-    return scale;
+fn scale_of(unit: RowUnit, g: u32) -> u32 {
+    return group_scale(unit, atomicLoad(&group_max[g]));
 }

@@ -7,6 +7,13 @@ override SLICES: u32 = 8u;
 // Rows of the batch for which a workgroup decodes its weights once: 1, 2 or 4.
 override ROWS: u32 = 1u;
 
+// Entries of the tables in workgroup memory that give the levels of two codes of four bits: 256 for each table of a
+// workgroup, or 1 where levels are computed by logic.
+override PAIRS: u32 = 1u;
+
+// The level of the low code in byte 0, that of the high one in byte 2.
+var<workgroup> pairs: array<u32, PAIRS>;
+
 // 32 bytes in 8 words, in the order of the codes; or what a row's codes are packed in, from the first word on.
 struct Codes {
     a: vec4<u32>,
@@ -77,11 +84,36 @@ fn look_up4(t: Table, c: vec4<u32>) -> vec4<u32> {
     return vec4<u32>(look_up(t, c.x), look_up(t, c.y), look_up(t, c.z), look_up(t, c.w));
 }
 
-fn levels_pow4(t: Halves, p: vec4<u32>) -> Codes {
-    let x = look_up8(t, p.x);
-    let y = look_up8(t, p.y);
-    let z = look_up8(t, p.z);
-    let w = look_up8(t, p.w);
+fn level_byte(words: vec4<u32>, code: u32) -> u32 {
+    return (words[code >> 2u] >> (8u * (code & 3u))) & 255u;
+}
+
+// Fills the table of pairs from entry `first` on; all invocations call it together, and wait before they read it.
+fn fill_pairs(words: vec4<u32>, first: u32, local: vec3<u32>) {
+    for (var i = local.y * 8u + local.x; i < 256u; i += 8u * SLICES) {
+        pairs[first + i] = level_byte(words, i & 15u) | (level_byte(words, i >> 4u) << 16u);
+    }
+}
+
+// `look_up8` by the table of pairs from entry `first` on.
+fn look_up_pairs(first: u32, codes: u32) -> vec2<u32> {
+    let a = pairs[first + (codes & 255u)] | (pairs[first + ((codes >> 8u) & 255u)] << 8u);
+    let b = pairs[first + ((codes >> 16u) & 255u)] | (pairs[first + (codes >> 24u)] << 8u);
+    return vec2<u32>((a & 0xffffu) | (b << 16u), (a >> 16u) | (b & 0xffff0000u));
+}
+
+fn look_up_word(t: Halves, first: u32, codes: u32) -> vec2<u32> {
+    if (PAIRS > 1u) {
+        return look_up_pairs(first, codes);
+    }
+    return look_up8(t, codes);
+}
+
+fn levels_pow4(t: Halves, first: u32, p: vec4<u32>) -> Codes {
+    let x = look_up_word(t, first, p.x);
+    let y = look_up_word(t, first, p.y);
+    let z = look_up_word(t, first, p.z);
+    let w = look_up_word(t, first, p.w);
     return Codes(vec4<u32>(x.x, y.x, z.x, w.x), vec4<u32>(x.y, y.y, z.y, w.y));
 }
 
@@ -161,12 +193,13 @@ fn group_codes(m: u32, cell: u32, lane: u32) -> Four {
         packed(vec4<u32>(q.zw, high.w, 0u)));
 }
 
-fn levels_of(t: Halves, p: Codes) -> Codes {
+// Levels by a table, whose pairs start at entry `first`.
+fn levels_of(t: Halves, first: u32, p: Codes) -> Codes {
     if (CODES == 256u) {
         return p;
     }
     if (CODES == 16u) {
-        return levels_pow4(t, p.a);
+        return levels_pow4(t, first, p.a);
     }
     if (CODES == 2u) {
         return levels_plane1(t.low, p.a.x);
@@ -210,14 +243,15 @@ fn add_scaled(s: Sums, t: vec4<i32>, x_scale: u32) -> Sums {
     return Sums(s.low + bitcast<vec4<u32>>(t) * x_scale, s.high + (t >> vec4<u32>(14u)) * i32(x_scale));
 }
 
-// One group of a tile added to its products; `scale` is the word of the group's scales of rows 4·lane and on.
-fn add_group(p: Products, t: Halves, m: u32, cell: u32, scale: u32, lane: u32, x: Inputs) -> Products {
+// One group of a tile added to its products; `scale` is the word of the group's scales of rows 4·lane and on, `first` the
+// entry where the table's pairs start.
+fn add_group(p: Products, t: Halves, first: u32, m: u32, cell: u32, scale: u32, lane: u32, x: Inputs) -> Products {
     let four = group_codes(m, cell, lane);
     let w_scale = vec4<i32>((vec4<u32>(word(m, scale)) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
-    let a = row_dots(levels_of(t, four.w), x) * w_scale.x;
-    let b = row_dots(levels_of(t, four.x), x) * w_scale.y;
-    let c = row_dots(levels_of(t, four.y), x) * w_scale.z;
-    let d = row_dots(levels_of(t, four.z), x) * w_scale.w;
+    let a = row_dots(levels_of(t, first, four.w), x) * w_scale.x;
+    let b = row_dots(levels_of(t, first, four.x), x) * w_scale.y;
+    let c = row_dots(levels_of(t, first, four.y), x) * w_scale.z;
+    let d = row_dots(levels_of(t, first, four.z), x) * w_scale.w;
     var out = p;
     out.s0 = add_scaled(p.s0, vec4<i32>(a.x, b.x, c.x, d.x), x.scales.x);
     if (ROWS > 1u) {
@@ -249,9 +283,13 @@ fn rounded(low: u32, high: i32, scale: u32, mantissa: u32, exponent: i32) -> i32
     return scale64(sum, (scale & 0xffffu) * mantissa, exponent - (bitcast<i32>(scale) >> 16u));
 }
 
+// Words of each kind of sum: none are kept where no lanes share a row (the fraction is then 0, else 1), so that drivers
+// clear no memory for them.
+override SUMS: u32 = 64u * ROWS * ((SLICES + 30u) / 32u) + 1u;
+
 // Sums over the slices: [units][ROWS][32], a unit being a tile of a matrix; two units at most.
-var<workgroup> low_sum: array<atomic<u32>, 256>;
-var<workgroup> high_sum: array<atomic<i32>, 256>;
+var<workgroup> low_sum: array<atomic<u32>, SUMS>;
+var<workgroup> high_sum: array<atomic<i32>, SUMS>;
 
 fn share_sums(s: Sums, at: u32) {
     for (var i = 0u; i < 4u; i++) {

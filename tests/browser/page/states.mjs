@@ -87,7 +87,8 @@ export default async function states() {
     // It follows with the next frame.
     await page.waitForFunction(() => document.scrollingElement.scrollHeight - innerHeight - scrollY < 3);
     await page.click('[data-action=again]');
-    await page.waitForFunction(() => document.querySelector('.passage.assistant .body')?.textContent.length > 500);
+    // Far more than what still counts as the end.
+    await page.waitForFunction(() => document.scrollingElement.scrollHeight - innerHeight > 300);
     await page.evaluate(() => scrollTo(0, 0));
     await page.waitForFunction(() => document.activeElement.dataset.action === 'again');
     equal(await page.evaluate(() => scrollY), 0, 'scroll position');
@@ -154,6 +155,41 @@ export default async function states() {
     await change('cpu', 'the device was lost');
     await page.waitForSelector('.device-note');
     ok((await page.textContent('.device-note')).includes('the device was lost'), 'the reason is missing');
+  });
+  await checked('a GPU that is slower is named, and the CPU goes on', { device: 'cpu' }, async (page) => {
+    await page.evaluate(() => carat.onDevice('cpu', 'WebGPU takes 70.0 ms'));
+    await page.waitForSelector('.device-note');
+    ok((await page.textContent('.device-note')).includes('the faster device here (WebGPU takes 70.0 ms)'), await page.textContent('.device-note'));
+    equal(await page.textContent('#device'), 'CPU');
+  });
+  await checked('the hash moves with the answer', { answer: 'word '.repeat(40), pieceDelay: 20 }, async (page) => {
+    await send(page, 'Go on');
+    await page.waitForSelector('#live-hash');
+    const early = await page.textContent('#live-hash');
+    await page.waitForFunction((h) => document.getElementById('live-hash')?.textContent !== h, early);
+    ok(/^\d+ tokens? so far$/.test(await page.textContent('#live-over')), await page.textContent('#live-over'));
+    await idle(page);
+    equal(await page.locator('#live-hash').count(), 0, 'hashes under way');
+    equal(await page.textContent('#hash'), 'd0'.repeat(32), 'hash at the end');
+  });
+  await checked('an answer that fails leaves the hash of the one before', { pieceDelay: 0 }, async (page) => {
+    await send(page, 'One');
+    await page.waitForSelector('#hash');
+    await page.evaluate(() => {
+      const { generate } = carat;
+      carat.generate = (...args) => {
+        const generation = generate.apply(carat, args);
+        const error = Object.assign(new Error('broken off'), { code: 'internal' });
+        async function* some() {
+          yield { text: 'a', id: 1, logitsHash: 'ab'.repeat(32) };
+          throw error;
+        }
+        return Object.assign(some(), { result: generation.result.then(() => Promise.reject(error)) });
+      };
+    });
+    await send(page, 'Two');
+    await page.waitForSelector('.notice.bad');
+    equal(await page.textContent('#hash'), 'd0'.repeat(32), 'hash');
   });
   for (const code of ['network', 'hash', 'format', 'webgpu', 'device-lost', 'memory', 'context', 'parameter', 'template', 'storage', 'internal']) {
     await checked(`an error '${code}' is shown with what to try, and tried again`, { failAnswer: { code, message: `what ${code} is <b>`, once: true } }, async (page) => {

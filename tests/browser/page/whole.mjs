@@ -240,6 +240,24 @@ export default async function whole() {
     await page.locator('.elsewhere .button').click();
     await page.waitForSelector('.verdict.good', SLOW);
   });
+  await checked('a GPU that is destroyed midway is built again: the answer goes on with the same hash', async (page) => {
+    // The package's own worker, with its devices where the test can reach them.
+    await page.route('**/carat-web/worker.js', async (route) => {
+      const response = await route.fetch();
+      const keep = 'const { requestDevice } = GPUAdapter.prototype; globalThis.devices = []; GPUAdapter.prototype.requestDevice = async function (...a) { const d = await requestDevice.apply(this, a); devices.push(d); return d; };\n';
+      await route.fulfill({ response, body: keep + (await response.text()) });
+    });
+    await set(page, { device: 'webgpu', maxTokens: 48 });
+    await page.waitForFunction(() => document.getElementById('device').dataset.device === 'webgpu' && !document.getElementById('device').hidden, null, SLOW);
+    await send(page, PROMPT);
+    await page.waitForFunction(() => document.querySelector('.passage.assistant .body')?.textContent.length > 20, null, SLOW);
+    const worker = page.workers().at(-1);
+    ok((await worker.evaluate(() => devices.splice(0).map((d) => d.destroy()).length)) > 0, 'there was no device');
+    await page.waitForSelector('.stats', SLOW);
+    const here = await answer(page);
+    equal(native(here.command).logits_hash, here.hash, 'logits hash');
+    ok((await worker.evaluate(() => devices.length)) > 0, 'the device was not built again');
+  });
   await b.close();
 
   const none = await browser({ flags: NO_GPU });

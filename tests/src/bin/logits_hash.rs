@@ -53,7 +53,7 @@ async fn run(model: &Path, device: &str, batch: u32, count: u32) -> Result<Strin
     let tokens: Vec<u32> = (0..count).map(|_| rng.below(vocab) as u32).collect();
     let mut hash = LogitsHash::new(session.logits_exponent());
     let mut positions = 0u32;
-    let mut take = |o: carat::Output| {
+    let mut take = |o: carat::Output<'_>| {
         hash.push(o.checksum);
         positions += 1;
     };

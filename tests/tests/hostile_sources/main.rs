@@ -26,7 +26,7 @@ fn size(path: &Path) -> usize {
 
 /// Drives a checkpoint; checks panics, memory, and that an error names the place.
 fn check(path: &Path, whole: bool, what: &str) -> End {
-    let (end, used) = counting::peak(|| std::panic::catch_unwind(|| drive(path, whole)));
+    let (end, used, _) = counting::measured(|| std::panic::catch_unwind(|| drive(path, whole)));
     let Ok(end) = end else {
         panic!("{what}: panicked");
     };

@@ -17,7 +17,7 @@ import * as theme from './theme.js';
 performance.mark('carat:page');
 
 const settings = settingsOf.read();
-const state = { models: [], passages: [], mode: 'continue', running: null, gpu: false, chosenFor: null };
+const state = { models: [], passages: [], mode: 'continue', running: null, gpu: false, chosenFor: null, device: null };
 
 const engine = new Engine({
   progress: (choice, p) => {
@@ -91,7 +91,9 @@ function remember(choice) {
 }
 
 async function deviceChanged(device, why) {
-  mark(`carat:device-${device}`);
+  const kept = why !== null && state.device === device;
+  state.device = device;
+  mark(kept ? 'carat:device-kept' : `carat:device-${device}`);
   const badge = $('device');
   badge.hidden = false;
   badge.textContent = device === 'webgpu' ? 'WebGPU' : 'CPU';
@@ -101,7 +103,8 @@ async function deviceChanged(device, why) {
   const gpu = await engine.hasGpu();
   if (engine.carat?.device !== device) return;
   let text = null;
-  if (why && device === 'webgpu') announce(`WebGPU computes from here on: ${why}.`);
+  if (kept) text = `The CPU goes on: it is the faster device here (${why}). The tokens are the same.`;
+  else if (why && device === 'webgpu') announce(`WebGPU computes from here on: ${why}.`);
   else if (why) text = `The device changed: the CPU computes from here on (${why}). The conversation goes on with the same tokens.`;
   else if (device === 'cpu' && !gpu) text = 'This browser has no WebGPU, so the CPU computes. The tokens are the same; they come slower.';
   if (text) $('notices').append(el('div', { class: 'notice device-note', role: 'status' }, el('p', {}, text)));
@@ -184,6 +187,7 @@ async function answer(variant) {
   // Nothing came: the passage goes, what the user wrote stays.
   if (p.text === '' && !p.run?.result?.generatedTokens) state.passages = state.passages.filter((q) => q !== p);
   view.keepEnd(draw);
+  if (!p.run?.result) same.settle();
   if (failure && !aborted(failure)) {
     $('failures').append(notice(failure, { again: () => retry(before, variant), closed: () => $('prompt').focus() }));
     view.toEnd();
@@ -260,6 +264,7 @@ async function stream(p, generation) {
     }
     p.text += piece.text;
     view.grow(p);
+    same.grow(piece.logitsHash, tokens);
     if (now - metered > 250) {
       metered = now;
       const speed = tokens > 1 ? `${rate(((tokens - 1) * 1000) / (now - first))} tokens/s` : '';

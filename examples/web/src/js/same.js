@@ -13,6 +13,8 @@ export class Same {
     this.again = again;
     this.other = other;
     this.run = null;
+    /** The hash over the answer that is under way. */
+    this.live = null;
     $('open-same').addEventListener('click', () => this.open());
     narrow.addEventListener('change', () => {
       $('same-dialog').close();
@@ -24,7 +26,22 @@ export class Same {
   /** Shows an answer's run, or none. */
   show(run) {
     this.run = run;
+    this.live = null;
     this.draw();
+  }
+
+  /** Shows the hash over so many tokens of an answer that goes on. */
+  grow(hash, tokens) {
+    const begun = this.live === null;
+    this.live = { hash, tokens };
+    if (begun) return this.draw();
+    $('live-hash').textContent = hash;
+    $('live-over').textContent = soFar(tokens);
+  }
+
+  /** The answer ended without a result: the one before is shown again. */
+  settle() {
+    if (this.live) this.show(this.run);
   }
 
   /** Brings the panel to whoever asked for it. */
@@ -51,7 +68,12 @@ export class Same {
   }
 
   answer() {
-    const { run } = this;
+    const { run, live } = this;
+    if (live) {
+      return [
+        el('dl', { class: 'facts' }, el('dt', {}, 'Logits hash'), el('dd', {}, el('code', { id: 'live-hash', class: 'hash' }, live.hash)), el('dt', {}, 'Over'), el('dd', { id: 'live-over' }, soFar(live.tokens))),
+      ];
+    }
     if (!run?.result) return [el('p', { class: 'same-none' }, 'The hash of an answer appears here, with the command that makes the answer again.')];
     const { result } = run;
     const line = command(run);
@@ -96,6 +118,8 @@ export class Same {
     return el('div', { class: 'elsewhere' }, go, out);
   }
 }
+
+const soFar = (tokens) => `${plural(tokens, 'token')} so far`;
 
 /** How a device is called. */
 export const device = (name) => ({ webgpu: 'WebGPU', cpu: 'the CPU' })[name] ?? name;

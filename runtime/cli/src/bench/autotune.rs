@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use carat::device::{ProductTuning, Tuned, Tuning};
 use carat::exec::Executor;
 use carat::exec::gpu::GpuExecutor;
-use carat::plan::{Op, Plan, Rows};
+use carat::plan::{Plan, Rows};
 use carat::{Session, SessionOptions, Verify, Want};
 use carat_converter::progress::Progress;
 use pollster::block_on;
@@ -32,6 +32,7 @@ struct Row {
     slices: u32,
     tiles: u32,
     rows: u32,
+    pairs: bool,
     /// Milliseconds of all products of a pass; the median.
     ms: f64,
     /// Whether it is kept.
@@ -119,6 +120,7 @@ fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
             slices: c.slices,
             tiles: c.tiles,
             rows: c.rows,
+            pairs: c.pairs,
             ms,
             kept: c == fastest,
             class: c == of_class,
@@ -154,9 +156,8 @@ fn time(
     block_on(gpu.retune(plan, tuning))?;
     // A pass of several rows seldom wants logits.
     let counts = |rows: Rows| batch == 1 || rows == Rows::Batch;
-    let products = |op: &Op| matches!(op, Op::LinearTile(..) | Op::LinearGated(..));
     let steps = plan.steps.iter().enumerate();
-    let steps = steps.filter(|(_, s)| products(&s.op) && counts(s.rows));
+    let steps = steps.filter(|(_, s)| s.op.is_product() && counts(s.rows));
     let steps: Vec<usize> = steps.map(|(i, _)| i).collect();
     let mut times = Vec::new();
     for round in 0..=rounds {
@@ -172,12 +173,13 @@ fn time(
 
 fn show(r: &Report) -> String {
     let mut out = format!(
-        "device     {}\n\n{:>5} {:>7} {:>6} {:>5} {:>10}\n",
+        "device     {}\n\n{:>5} {:>7} {:>6} {:>5} {:>6} {:>10}\n",
         term::clip(&r.device, 66),
         "batch",
         "slices",
         "tiles",
         "rows",
+        "pairs",
         "ms",
     );
     for c in &r.candidates {
@@ -188,8 +190,13 @@ fn show(r: &Report) -> String {
             (false, false) => "",
         };
         out += &format!(
-            "{:>5} {:>7} {:>6} {:>5} {:>10.3}{note}\n",
-            c.batch, c.slices, c.tiles, c.rows, c.ms
+            "{:>5} {:>7} {:>6} {:>5} {:>6} {:>10.3}{note}\n",
+            c.batch,
+            c.slices,
+            c.tiles,
+            c.rows,
+            if c.pairs { "yes" } else { "" },
+            c.ms
         );
     }
     if let Some(file) = &r.file {
@@ -209,6 +216,7 @@ mod tests {
             slices: 32,
             tiles: 2,
             rows: 4,
+            pairs: true,
             ms: 123_456.789,
             kept: true,
             class: true,

@@ -76,6 +76,10 @@ pub(super) fn key(op: &Op) -> (&'static str, String) {
             let codes = e.codes();
             format!("2·{} x {}, {codes} codes", p.part_rows, p.groups * 32)
         }
+        Op::LinearQkv(p, e) => {
+            let (rows, codes) = (p.rows.iter().sum::<u32>(), e.codes());
+            format!("{rows} x {}, {codes} codes", p.groups * 32)
+        }
         _ => String::new(),
     };
     (op.kernel(), shape)

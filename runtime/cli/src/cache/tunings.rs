@@ -36,6 +36,7 @@ struct Product {
     slices: u32,
     tiles: u32,
     rows: u32,
+    pairs: bool,
 }
 
 impl Product {
@@ -44,6 +45,7 @@ impl Product {
             slices: p.slices,
             tiles: p.tiles,
             rows: p.rows,
+            pairs: p.pairs,
         }
     }
 
@@ -52,6 +54,7 @@ impl Product {
             slices: self.slices,
             tiles: self.tiles,
             rows: self.rows,
+            pairs: self.pairs,
         }
     }
 }
@@ -163,6 +166,7 @@ mod tests {
             slices,
             tiles,
             rows,
+            pairs: slices == 16,
         };
         Tuned {
             name: "Some adapter".into(),

@@ -32,7 +32,6 @@ fn models_that_are_none() {
         ("cut.gguf", "cut.gguf"),
         ("empty.gguf", "the file ends at byte 0"),
         ("text.gguf", "not a GGUF file"),
-        ("damaged.gguf", "is damaged"),
         ("foreign.gguf", "gpt2"),
     ] {
         let error = failure(&mut run(&at(name)), 1);
@@ -41,6 +40,29 @@ fn models_that_are_none() {
             "{name}: {error}"
         );
     }
+    // Text may come before the verdict; JSON does not.
+    let json = failure(run(&at("damaged.gguf")).arg("--json"), 1);
+    assert!(json.contains("damaged.gguf") && json.contains("is damaged"));
+    let mut chat = carat();
+    chat.arg("chat").arg(at("damaged.gguf"));
+    chat.args(["-n", "3", "--device", "cpu"])
+        .write_stdin("a\nb");
+    for mut command in [run(&at("damaged.gguf")), chat] {
+        let output = command.output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        let last = error.lines().last().unwrap();
+        assert!(
+            last.starts_with("error: ") && last.contains("damaged.gguf"),
+            "{error}"
+        );
+        assert!(last.contains("is damaged"), "{error}");
+    }
+    // An answer without an end is broken off.
+    failure(
+        run(&at("damaged.gguf")).args(["-n", "-1", "--ignore-eos", "--json"]),
+        1,
+    );
     // Structure alone does not see a flipped bit.
     run(&at("damaged.gguf"))
         .arg("--no-verify")

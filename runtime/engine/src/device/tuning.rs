@@ -12,6 +12,8 @@ pub struct ProductTuning {
     pub tiles: u32,
     /// Rows of the batch for which a workgroup decodes its weights once: 1, 2 or 4.
     pub rows: u32,
+    /// Codes of four bits are looked up in workgroup memory, two at a time, instead of by logic.
+    pub pairs: bool,
 }
 
 impl ProductTuning {
@@ -40,6 +42,14 @@ const fn product(slices: u32, tiles: u32, rows: u32) -> ProductTuning {
         slices,
         tiles,
         rows,
+        pairs: false,
+    }
+}
+
+const fn with_pairs(slices: u32, rows: u32) -> ProductTuning {
+    ProductTuning {
+        pairs: true,
+        ..product(slices, 1, rows)
     }
 }
 
@@ -138,14 +148,18 @@ impl ProductTuning {
     pub fn candidates_for_one() -> Vec<Self> {
         let slices = [1, 2, 4, 8, 16, 32];
         let of = |slices| [1, 2].map(|tiles| product(slices, tiles, 1));
-        slices.into_iter().flat_map(of).collect()
+        let logic = slices.into_iter().flat_map(of);
+        logic
+            .chain([4, 8, 16, 32].map(|s| with_pairs(s, 1)))
+            .collect()
     }
 
     /// What is worth measuring for passes of several rows.
     pub fn candidates_for_many() -> Vec<Self> {
         let shapes = [(1, 1), (1, 2), (1, 4), (2, 2), (2, 4)];
         let of = |slices| shapes.map(|(tiles, rows)| product(slices, tiles, rows));
-        [1, 4, 8, 16].into_iter().flat_map(of).collect()
+        let logic = [1, 4, 8, 16].into_iter().flat_map(of);
+        logic.chain([4, 8, 16].map(|s| with_pairs(s, 4))).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::plan::{BufferId, Content, Op, Plan, Step};
 use carat_shaders::cpu;
+use carat_shaders::params::ROW_WORDS;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -89,8 +90,13 @@ impl CpuExecutor {
     }
 
     fn steps(&mut self, plan: &Plan, batch: Batch<'_>, range: Range<usize>) {
-        let table = batch.row_table();
-        self.memory[plan.row_table.0][..table.len()].copy_from_slice(&table);
+        let table = &mut self.memory[plan.row_table.0];
+        for (place, row) in table
+            .chunks_exact_mut(ROW_WORDS as usize)
+            .zip(batch.row_table())
+        {
+            place.copy_from_slice(&row);
+        }
         for step in plan.steps.get(range).unwrap_or(&[]) {
             let rows = batch.rows_of(step.rows);
             if rows > 0 {
@@ -107,7 +113,18 @@ impl CpuExecutor {
         let mut stats = stats_id
             .map(|id| std::mem::take(&mut self.memory[id.0]))
             .unwrap_or_default();
-        self.dispatch(step, rows, blocks, &mut out, &mut stats);
+        let more = step.op.more_results();
+        let mut others = more.map(|m| {
+            m.map(|(i, _)| std::mem::take(&mut self.memory[step.bindings[i].0]))
+                .unwrap_or_default()
+        });
+        let [second, third] = &mut others;
+        self.dispatch(step, rows, blocks, &mut out, [second, third], &mut stats);
+        for (result, words) in more.into_iter().zip(others) {
+            if let Some((i, _)) = result {
+                self.memory[step.bindings[i].0] = words;
+            }
+        }
         self.memory[result.0] = out;
         if self.release {
             for (offset, words) in step.bindings.iter().filter_map(|b| self.file[b.0]) {
@@ -130,7 +147,15 @@ impl CpuExecutor {
         bytemuck::cast_slice(self.words(id))
     }
 
-    fn dispatch(&self, step: &Step, rows: u32, blocks: u32, out: &mut [u32], stats: &mut [u32]) {
+    fn dispatch(
+        &self,
+        step: &Step,
+        rows: u32,
+        blocks: u32,
+        out: &mut [u32],
+        more: [&mut [u32]; 2],
+        stats: &mut [u32],
+    ) {
         let b = &step.bindings;
         let len = (u64::from(rows) * step.result_stride) as usize;
         let out = if len > 0 { &mut out[..len] } else { out };
@@ -165,6 +190,12 @@ impl CpuExecutor {
                 let (act, gate, up) = (self.words(b[0]), self.words(b[1]), self.words(b[2]));
                 let out = bytemuck::cast_slice_mut(out);
                 cpu::linear_gated_tile_q::run(p, *e, rows, act, gate, up, out);
+            }
+            Op::LinearQkv(p, e) => {
+                let words = [self.words(b[1]), self.words(b[2]), self.words(b[3])];
+                let [k, v] = more;
+                let out = [out, k, v].map(bytemuck::cast_slice_mut);
+                cpu::linear_qkv_tile_q::run(p, *e, rows, self.words(b[0]), words, out);
             }
             Op::RopeAngles(p) => {
                 cpu::rope_angles_q30::run(
@@ -240,13 +271,12 @@ impl CpuExecutor {
         }
     }
 
-    /// The first `words` words of a buffer.
-    pub fn read(&self, buffer: BufferId, words: u64) -> Vec<u32> {
-        self.words(buffer)
-            .iter()
-            .take(words as usize)
-            .copied()
-            .collect()
+    /// Puts the first `words` words of a buffer into `room`, in place of what that held.
+    pub fn read(&self, buffer: BufferId, words: u64, room: &mut Vec<u32>) {
+        let all = self.words(buffer);
+        let words = usize::try_from(words).map_or(all.len(), |w| w.min(all.len()));
+        room.clear();
+        room.extend_from_slice(&all[..words]);
     }
 
     /// Writes the first words of a buffer that is not in the file.

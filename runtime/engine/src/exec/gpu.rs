@@ -52,13 +52,13 @@ struct Pipeline {
 type PipelineKey = (&'static str, Option<Encoding>, Option<ProductTuning>);
 
 fn pipeline_key(op: &Op, tuning: Option<&ProductTuning>) -> PipelineKey {
-    let tuning = tuning.filter(|_| is_product(op));
+    let tuning = tuning.filter(|_| op.is_product());
     (op.kernel(), op.encoding(), tuning.copied())
 }
 
 /// Whether a step has a pipeline of its own for passes of several rows.
 fn has_many(step: &Step, plan: &Plan) -> bool {
-    is_product(&step.op) && plan.extent.batch > 1
+    step.op.is_product() && plan.extent.batch > 1
 }
 
 /// Bytes of the file and pipelines that a plan needs on a device.
@@ -230,7 +230,7 @@ impl GpuExecutor {
         tuning: &ProductTuning,
         known: &mut HashMap<PipelineKey, usize>,
     ) -> Result<Variant, Error> {
-        let tuning = is_product(&step.op).then_some(tuning);
+        let tuning = step.op.is_product().then_some(tuning);
         let (tiles, rows) = tuning.map_or((1, 1), |t| (t.tiles, t.rows));
         let x = groups_x(&step.op, tiles);
         if x > grid::MAX_GROUPS {
@@ -303,6 +303,14 @@ impl GpuExecutor {
             constants.push(("ROWS", t.rows.into()));
             if matches!(op, Op::LinearTile(..)) {
                 constants.push(("TILES", t.tiles.into()));
+            }
+            if t.pairs && op.encoding() == Some(Encoding::Pow4) {
+                let tables = if matches!(op, Op::LinearGated(..)) {
+                    2
+                } else {
+                    1
+                };
+                constants.push(("PAIRS", f64::from(256 * tables)));
             }
         }
         let what = format!("compiling kernel '{name}'");
@@ -393,7 +401,7 @@ impl GpuExecutor {
         let rows_buffer = &self.buffers[plan.row_table.0];
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         if !next || begins_next {
-            let table = batch.row_table();
+            let table: Vec<_> = batch.row_table().collect();
             let bytes = bytemuck::cast_slice(&table);
             self.gpu.queue.write_buffer(rows_buffer, 0, bytes);
         }
@@ -447,21 +455,27 @@ impl GpuExecutor {
         pass.dispatch_workgroups(variant.x, y, blocks.max(lacking));
     }
 
-    /// The first `words` words of a buffer, after everything submitted before.
+    /// Puts the first `words` words of a buffer into `room`, after everything submitted before.
     ///
     /// Errors: the device was lost or reported an error.
-    pub async fn read(&mut self, buffer: BufferId, words: u64) -> Result<Vec<u32>, Error> {
+    pub async fn read(
+        &mut self,
+        buffer: BufferId,
+        words: u64,
+        room: &mut Vec<u32>,
+    ) -> Result<(), Error> {
+        room.clear();
         let source = self.buffers[buffer.0].clone();
         let bytes = (words * 4).min(source.size());
         if bytes == 0 {
-            return Ok(Vec::new());
+            return Ok(());
         }
         if buffer == self.results
             && let Some((answer, submission)) = self.answers.oldest()
         {
-            let result = self.mapped(&answer, bytes, Some(submission)).await?;
+            self.mapped(&answer, bytes, Some(submission), room).await?;
             self.answers.give_back(answer);
-            return Ok(result);
+            return Ok(());
         }
         let staging = match self.staging.take().filter(|s| s.size() >= bytes) {
             Some(staging) => staging,
@@ -474,28 +488,30 @@ impl GpuExecutor {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&source, 0, &staging, 0, bytes);
         self.gpu.queue.submit([encoder.finish()]);
-        let result = self.mapped(&staging, bytes, None).await?;
+        self.mapped(&staging, bytes, None, room).await?;
         self.staging = Some(staging);
-        Ok(result)
+        Ok(())
     }
 
-    /// The first `bytes` bytes of a buffer that can be mapped.
+    /// Appends the first `bytes` bytes, whole words, of a buffer that can be mapped.
     async fn mapped(
         &self,
         buffer: &wgpu::Buffer,
         bytes: u64,
         submission: Option<wgpu::SubmissionIndex>,
-    ) -> Result<Vec<u32>, Error> {
+        room: &mut Vec<u32>,
+    ) -> Result<(), Error> {
         self.gpu.map(buffer, bytes, submission).await?;
-        let result = {
+        {
             let view = buffer
                 .get_mapped_range(0..bytes)
                 .map_err(|e| self.gpu.error(e))?;
-            bytemuck::pod_collect_to_vec(&view[..])
-        };
+            // The view need not be aligned.
+            let words = view.chunks_exact(4);
+            room.extend(words.map(bytemuck::pod_read_unaligned::<u32>));
+        }
         buffer.unmap();
-        self.gpu.check()?;
-        Ok(result)
+        self.gpu.check()
     }
 
     /// Writes the first words of a buffer, before whatever is submitted next.
@@ -577,11 +593,6 @@ fn compile(device: &wgpu::Device, kernel: &Kernel, constants: &[(&str, f64)]) ->
     Pipeline { pipeline, layout }
 }
 
-/// Whether a step's kernel is one of products.
-fn is_product(op: &Op) -> bool {
-    matches!(op, Op::LinearTile(..) | Op::LinearGated(..))
-}
-
 /// Workgroups of a step along x, `tiles` tiles each where the kernel takes several.
 fn groups_x(op: &Op, tiles: u32) -> u32 {
     match op {
@@ -590,6 +601,7 @@ fn groups_x(op: &Op, tiles: u32) -> u32 {
         Op::QuantizeRow(p) => grid::quantize_row_q8(p),
         Op::LinearTile(p, _) => grid::linear_tile_q(p, tiles),
         Op::LinearGated(p, _) => grid::linear_gated_tile_q(p),
+        Op::LinearQkv(p, _) => grid::linear_qkv_tile_q(p),
         Op::RopeAngles(p) => grid::rope_angles_q30(p),
         Op::RopeQuery(p) => grid::rope_query_q12(p),
         Op::KvStore(p) => grid::kv_store_q8(p),

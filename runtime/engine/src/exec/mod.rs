@@ -23,12 +23,9 @@ pub struct Batch<'a> {
 
 impl Batch<'_> {
     /// The row table: token, position and sequence of each row.
-    pub fn row_table(&self) -> Vec<u32> {
-        let mut table = Vec::with_capacity(self.rows.len() * ROW_WORDS as usize);
-        for row in self.rows {
-            table.extend([row.token, row.position, row.sequence]);
-        }
-        table
+    pub fn row_table(&self) -> impl Iterator<Item = [u32; ROW_WORDS as usize]> {
+        let words = |row: &Row| [row.token, row.position, row.sequence];
+        self.rows.iter().map(words)
     }
 
     /// How many rows a step works on.
@@ -105,12 +102,20 @@ impl Executor {
         }
     }
 
-    /// The first `words` words of a buffer that steps write.
-    pub async fn read(&mut self, buffer: BufferId, words: u64) -> Result<Vec<u32>, Error> {
+    /// Puts the first `words` words of a buffer that steps write into `room`, in place of what that held.
+    pub async fn read(
+        &mut self,
+        buffer: BufferId,
+        words: u64,
+        room: &mut Vec<u32>,
+    ) -> Result<(), Error> {
         match self {
-            Executor::Cpu(e) => Ok(e.read(buffer, words)),
+            Executor::Cpu(e) => {
+                e.read(buffer, words, room);
+                Ok(())
+            }
             #[cfg(feature = "gpu")]
-            Executor::Gpu(e) => e.read(buffer, words).await,
+            Executor::Gpu(e) => e.read(buffer, words, room).await,
         }
     }
 

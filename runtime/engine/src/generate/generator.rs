@@ -39,6 +39,8 @@ pub struct Generator {
     hash: LogitsHash,
     exponent: i32,
     want: Want,
+    /// Of the last position, where more than the arg-max is wanted.
+    logits: Vec<i32>,
     /// Tokens of the prompt.
     total: usize,
     /// Tokens that the session does not hold yet.
@@ -91,6 +93,7 @@ impl Generator {
             } else {
                 Want::Last
             },
+            logits: Vec::new(),
             total: prompt.len(),
             pending: prompt.to_vec(),
             ids: Vec::new(),
@@ -140,34 +143,40 @@ impl Generator {
             }
         }
         let mut output = None;
-        let sink = &mut |o: Output| output = Some(o);
+        let logits = &mut self.logits;
+        let sink = &mut |o: Output<'_>| {
+            logits.clear();
+            logits.extend_from_slice(o.logits);
+            output = Some((o.position, o.checksum, o.argmax));
+        };
         // After the last token no pass is needed.
         let want = match self.want {
             Want::Greedy if self.ids.len() + 1 >= self.options.max_tokens => Want::LastResult,
             want => want,
         };
         session.forward(&self.pending, want, sink).await?;
-        let Some(output) = output else {
+        let Some((position, checksum, argmax)) = output else {
             return Ok(self.end(StopReason::Cancelled));
         };
-        self.hash.push(output.checksum);
+        self.hash.push(checksum);
         let id = if self.want == Want::Greedy {
-            output.argmax
+            argmax
         } else {
             // The history is the whole session, so a penalty sees the prompt too.
-            let (logits, tokens) = (&output.logits, session.tokens());
+            let (logits, tokens) = (&self.logits, session.tokens());
             self.sampler
                 .sample_among(logits, self.exponent, tokens, mask.as_ref())?
         };
         self.ids.push(id);
-        self.pending = vec![id];
+        self.pending.clear();
+        self.pending.push(id);
         if let Some(constraint) = constraint {
             constraint.accept(id)?;
         }
-        let metrics = self.options.metrics.and_then(|top| {
-            let position = output.position + 1;
-            TokenMetrics::new(position, id, &output.logits, self.exponent, top)
-        });
+        let metrics = self
+            .options
+            .metrics
+            .and_then(|top| TokenMetrics::new(position + 1, id, &self.logits, self.exponent, top));
         let ends = !self.options.ignore_end && tokenizer.is_end(id);
         let text = if ends {
             String::new()

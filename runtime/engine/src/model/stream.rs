@@ -52,7 +52,7 @@ impl Model {
     /// Puts tensor data that has arrived at byte `offset` of the file into memory. What lies outside it, or before the
     /// tensor data, is left out.
     pub fn fill(&mut self, offset: u64, bytes: &[u8]) {
-        let Some(start) = self.tensors().map(|t| t.1).min() else {
+        let Some(start) = self.tensors().map(|t| t.offset).min() else {
             return;
         };
         let Bytes::Owned { words, len } = &mut self.bytes else {

@@ -22,27 +22,7 @@ impl Builder<'_> {
             name("attn_norm"),
             Rows::Batch,
         )?;
-        let q = self.linear(
-            work,
-            Tensor::AttnQ(block),
-            name("attn_q"),
-            Out::Buffer(work.q),
-            rows,
-        )?;
-        let k = self.linear(
-            work,
-            Tensor::AttnK(block),
-            name("attn_k"),
-            Out::Buffer(work.k),
-            Rows::Batch,
-        )?;
-        let v = self.linear(
-            work,
-            Tensor::AttnV(block),
-            name("attn_v"),
-            Out::Buffer(work.v),
-            Rows::Batch,
-        )?;
+        let [q, k, v] = self.queries_keys_values(work, block, rows)?;
         let norm = Tensor::AttnQNorm(block);
         let q = self.norm_heads(
             (work.q, q),
@@ -150,6 +130,69 @@ impl Builder<'_> {
         self.add_branch(work, matrix, norm, name("attn_output"), rows)
     }
 
+    /// Products that attention begins with, in one step where they may be: one encoding, one part each, and as many
+    /// rows of the batch. Returns their exponents.
+    fn queries_keys_values(
+        &mut self,
+        work: &Work,
+        block: u32,
+        rows: Rows,
+    ) -> Result<[i32; 3], Error> {
+        let name = |part: &str| format!("blk.{block}.{part}");
+        let tensors = [
+            Tensor::AttnQ(block),
+            Tensor::AttnK(block),
+            Tensor::AttnV(block),
+        ];
+        let outputs = [work.q, work.k, work.v];
+        let labels = ["attn_q", "attn_k", "attn_v"].map(name);
+        let entries = [
+            self.matrix(tensors[0])?,
+            self.matrix(tensors[1])?,
+            self.matrix(tensors[2])?,
+        ];
+        let coding = |e: &TensorEntry| (e.layout.encoding, e.layout.group, e.layout.cols);
+        let alike = |e: &TensorEntry| coding(e) == coding(&entries[0]) && e.layout.parts.len() == 1;
+        let fused = self.fusions.qkv && rows == Rows::Batch && entries.iter().all(alike);
+        if !fused {
+            let mut exponents = [0; 3];
+            for (m, label) in labels.into_iter().enumerate() {
+                let of = if m == 0 { rows } else { Rows::Batch };
+                let to = Out::Buffer(outputs[m]);
+                exponents[m] = self.linear(work, tensors[m], label, to, of)?;
+            }
+            return Ok(exponents);
+        }
+        let groups = entries[0].layout.groups as u32;
+        let mut p = params::LinearQkv {
+            q_table: entries[0].table.words(),
+            k_table: entries[1].table.words(),
+            v_table: entries[2].table.words(),
+            groups,
+            act_stride: act_stride(groups),
+            scale_shift: entries[0].layout.group.shift(),
+            ..Default::default()
+        };
+        let mut bindings = vec![work.act];
+        for (m, entry) in entries.iter().enumerate() {
+            let part = &entry.layout.parts[0];
+            p.rows[m] = part.rows as u32;
+            p.scales[m] = ((part.scales - part.codes) / 4) as u32;
+            p.row_scales[m] = ((part.row_scales - part.codes) / 4) as u32;
+            p.exponents[m] = entry.exponent;
+            bindings.push(self.part(entry, part));
+        }
+        bindings.extend(outputs);
+        let op = Op::LinearQkv(p, entries[0].layout.encoding);
+        let width = p.rows[0].into();
+        self.step(name("attn_qkv"), op, &bindings, 4, width, rows);
+        for (m, label) in labels.into_iter().enumerate() {
+            let product = (outputs[m], entries[m].exponent);
+            self.bias(work, &entries[m], product, params::STORE, label, rows);
+        }
+        Ok(entries.map(|e| e.exponent))
+    }
+
     pub(super) fn feed_forward(&mut self, work: &Work, block: u32) -> Result<(), Error> {
         let name = |part: &str| format!("blk.{block}.{part}");
         let rows = self.rows_after_cache(block);
@@ -182,7 +225,7 @@ impl Builder<'_> {
         let biased = |t: &Tensor| t.bias().is_some_and(|b| self.directory.vector(b).is_some());
         let [gate, up] = [self.matrix(tensors[0])?, self.matrix(tensors[1])?];
         let one = gate.layout == up.layout && gate.layout.parts.len() == 1;
-        let fused = one && self.fuses_gates && !tensors.iter().any(biased);
+        let fused = one && self.fusions.gates && !tensors.iter().any(biased);
         Ok(fused.then_some([gate, up]))
     }
 

@@ -1,6 +1,8 @@
 //! From a model to the buffers and steps of its forward pass.
 
-use super::{Buffer, BufferId, Content, Extent, MAX_BUFFER_WORDS, Op, PAGE, Plan, Rows, Step};
+use super::{
+    Buffer, BufferId, Content, Extent, Fusions, MAX_BUFFER_WORDS, Op, PAGE, Plan, Rows, Step,
+};
 use crate::error::Error;
 use carat_format::{Directory, Fixed, ModelSpec, PartLayout, Tensor, TensorEntry, Vector};
 use carat_shaders::cpu::softcap::Cap;
@@ -13,8 +15,7 @@ pub(super) struct Builder<'a> {
     pub(super) buffers: Vec<Buffer>,
     pub(super) steps: Vec<Step>,
     pub(super) extent: Extent,
-    /// Whether gates and up projections may share a step.
-    pub(super) fuses_gates: bool,
+    pub(super) fusions: Fusions,
 }
 
 /// The buffers that every block shares.
@@ -388,23 +389,34 @@ impl Builder<'_> {
                 rows,
             );
         }
-        if let Some(bias) = tensor
-            .bias()
-            .and_then(|b| self.directory.vector(b))
-            .cloned()
-        {
-            let buffer = self.mantissas(&bias);
-            let op = Op::Bias(params::Bias {
-                cols: entry.layout.rows as u32,
-                shift: exponent - bias.exponent,
-                residual: u32::from(mode == params::ACCUMULATE),
-                ..Default::default()
-            });
-            let bindings = [buffer, out, work.stats];
-            let stride = entry.layout.rows;
-            self.step(format!("{label}.bias"), op, &bindings, 1, stride, rows);
-        }
+        self.bias(work, &entry, (out, exponent), mode, label, rows);
         Ok(exponent)
+    }
+
+    /// The bias of a product of an exponent, where a model has one.
+    pub(super) fn bias(
+        &mut self,
+        work: &Work,
+        entry: &TensorEntry,
+        (out, exponent): (BufferId, i32),
+        mode: u32,
+        label: String,
+        rows: Rows,
+    ) {
+        let found = entry.tensor.bias().and_then(|b| self.directory.vector(b));
+        let Some(bias) = found.cloned() else {
+            return;
+        };
+        let buffer = self.mantissas(&bias);
+        let op = Op::Bias(params::Bias {
+            cols: entry.layout.rows as u32,
+            shift: exponent - bias.exponent,
+            residual: u32::from(mode == params::ACCUMULATE),
+            ..Default::default()
+        });
+        let bindings = [buffer, out, work.stats];
+        let stride = entry.layout.rows;
+        self.step(format!("{label}.bias"), op, &bindings, 1, stride, rows);
     }
 
     fn head(mut self, work: Work) -> Result<Plan, Error> {

@@ -74,6 +74,10 @@ impl Plan {
         let inner = match &step.op {
             Op::LinearTile(p, e) => product(p.part_rows.into(), p.groups.into(), *e),
             Op::LinearGated(p, e) => product(2 * u64::from(p.part_rows), p.groups.into(), *e),
+            Op::LinearQkv(p, e) => {
+                let rows = p.rows.iter().map(|r| u64::from(*r)).sum();
+                product(rows, p.groups.into(), *e)
+            }
             Op::AttnBlock(p) => {
                 let seen = match p.window {
                     0 => context,

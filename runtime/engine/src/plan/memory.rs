@@ -3,7 +3,7 @@
 use super::{BufferId, Content, Extent, Op, Plan, Rows};
 use crate::error::Error;
 use carat_format::{Directory, ModelSpec};
-use carat_shaders::cpu::{attn_block_q8, linear_gated_tile_q, linear_tile_q};
+use carat_shaders::cpu::{attn_block_q8, linear_gated_tile_q, linear_qkv_tile_q, linear_tile_q};
 use carat_shaders::params::PAGE;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,6 +56,7 @@ impl Plan {
             match &step.op {
                 Op::LinearTile(p, _) => linear_tile_q::scratch_bytes(p, rows),
                 Op::LinearGated(p, _) => linear_gated_tile_q::scratch_bytes(p, rows),
+                Op::LinearQkv(p, _) => linear_qkv_tile_q::scratch_bytes(p, rows),
                 Op::AttnBlock(p) => attn_block_q8::scratch_bytes(p, rows),
                 _ => 0,
             }

@@ -61,6 +61,7 @@ pub enum Op {
     QuantizeRow(params::QuantizeRow),
     LinearTile(params::LinearTile, Encoding),
     LinearGated(params::LinearGated, Encoding),
+    LinearQkv(params::LinearQkv, Encoding),
     RopeAngles(params::RopeAngles),
     RopeQuery(params::RopeQuery),
     KvStore(params::KvStore),
@@ -83,6 +84,7 @@ impl Op {
             Op::QuantizeRow(_) => "quantize_row_q8",
             Op::LinearTile(..) => "linear_tile_q",
             Op::LinearGated(..) => "linear_gated_tile_q",
+            Op::LinearQkv(..) => "linear_qkv_tile_q",
             Op::RopeAngles(_) => "rope_angles_q30",
             Op::RopeQuery(_) => "rope_query_q12",
             Op::KvStore(_) => "kv_store_q8",
@@ -105,6 +107,7 @@ impl Op {
             Op::QuantizeRow(p) => bytemuck::bytes_of(p),
             Op::LinearTile(p, _) => bytemuck::bytes_of(p),
             Op::LinearGated(p, _) => bytemuck::bytes_of(p),
+            Op::LinearQkv(p, _) => bytemuck::bytes_of(p),
             Op::RopeAngles(p) => bytemuck::bytes_of(p),
             Op::RopeQuery(p) => bytemuck::bytes_of(p),
             Op::KvStore(p) => bytemuck::bytes_of(p),
@@ -129,12 +132,31 @@ impl Op {
         }
     }
 
+    /// Results beside a step's first: index in its bindings, and words for one row.
+    pub fn more_results(&self) -> [Option<(usize, u64)>; 2] {
+        match self {
+            Op::LinearQkv(p, _) => [Some((5, p.rows[1].into())), Some((6, p.rows[2].into()))],
+            _ => [None; 2],
+        }
+    }
+
     /// The encoding of the codes that it reads, for kernels that do.
     pub fn encoding(&self) -> Option<Encoding> {
         match self {
-            Op::EmbedRow(_, e) | Op::LinearTile(_, e) | Op::LinearGated(_, e) => Some(*e),
+            Op::EmbedRow(_, e)
+            | Op::LinearTile(_, e)
+            | Op::LinearGated(_, e)
+            | Op::LinearQkv(_, e) => Some(*e),
             _ => None,
         }
+    }
+
+    /// Whether it is one of the kernels of products, which share their workgroups' constants.
+    pub fn is_product(&self) -> bool {
+        matches!(
+            self,
+            Op::LinearTile(..) | Op::LinearGated(..) | Op::LinearQkv(..)
+        )
     }
 }
 
@@ -186,17 +208,25 @@ pub struct Extent {
     pub context: u32,
 }
 
-/// Most encodings with which gates and up projections share a step. An encoding costs a GPU two pipelines (for one row
-/// and for several) of each kernel of products, beside at most 14 others, and a model has at most 30.
-const MOST_FUSED_ENCODINGS: usize = 4;
+/// Which matrices share steps. An encoding costs a GPU two pipelines (for one row and for several) of each kernel of
+/// products, beside at most 14 others, and a model has at most 30.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fusions {
+    /// Gate and up projection.
+    gates: bool,
+    /// Queries, keys and values.
+    qkv: bool,
+}
 
-fn fuses_gates(directory: &Directory) -> bool {
-    let encodings: BTreeSet<Encoding> = directory
-        .matrices
-        .iter()
-        .map(|m| m.layout.encoding)
-        .collect();
-    encodings.len() <= MOST_FUSED_ENCODINGS
+impl Fusions {
+    fn of(directory: &Directory) -> Self {
+        let matrices = directory.matrices.iter();
+        let encodings: BTreeSet<Encoding> = matrices.map(|m| m.layout.encoding).collect();
+        Self {
+            gates: encodings.len() <= 4,
+            qkv: encodings.len() <= 2,
+        }
+    }
 }
 
 /// Largest buffer: WebGPU's default `maxStorageBufferBindingSize`, in words.
@@ -259,7 +289,7 @@ impl Plan {
             buffers: Vec::new(),
             steps: Vec::new(),
             extent,
-            fuses_gates: fuses_gates(directory),
+            fusions: Fusions::of(directory),
         }
         .build()
     }
@@ -293,6 +323,10 @@ impl Plan {
             Op::EmbedRow(p, e) => row(p.groups, p.scale_shift, e),
             Op::LinearTile(p, e) => u64::from(p.part_rows) * row(p.groups, p.scale_shift, e),
             Op::LinearGated(p, e) => 2 * u64::from(p.part_rows) * row(p.groups, p.scale_shift, e),
+            Op::LinearQkv(p, e) => {
+                let rows: u64 = p.rows.iter().map(|r| u64::from(*r)).sum();
+                rows * row(p.groups, p.scale_shift, e)
+            }
             _ => {
                 let in_file =
                     |b: &&BufferId| matches!(self.buffers[b.0].content, Content::File { .. });
@@ -309,5 +343,60 @@ impl Plan {
             .filter(|b| !matches!(b.content, Content::File { .. }))
             .map(|b| b.words * 4)
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selftest::{Flavour, Shape};
+    use crate::{Model, Verify};
+    use carat_format::{Coding, TensorLayout};
+
+    /// Pipelines that a GPU needs for a plan's steps.
+    fn pipelines(plan: &Plan) -> usize {
+        let of = |s: &Step| (s.op.kernel(), s.op.encoding(), s.op.is_product());
+        let kinds: BTreeSet<_> = plan.steps.iter().map(of).collect();
+        kinds.iter().map(|k| if k.2 { 2 } else { 1 }).sum()
+    }
+
+    #[test]
+    fn a_model_has_at_most_30_pipelines() {
+        let mut fused = BTreeSet::new();
+        for flavour in Flavour::ALL {
+            for encodings in 1..=Encoding::ALL.len() {
+                let shape = Shape {
+                    flavour,
+                    blocks: 12,
+                    ..Shape::default()
+                };
+                let model = Model::from_bytes(&shape.bytes(), Verify::Structure).unwrap();
+                let mut directory = model.directory().clone();
+                // Matrices of a block of one encoding, block after block, so that every fusion is possible.
+                for (i, matrix) in directory.matrices.iter_mut().enumerate() {
+                    let coding = Coding {
+                        encoding: Encoding::ALL[i / 7 % encodings],
+                        group: matrix.layout.group,
+                    };
+                    let (rows, cols) = (matrix.layout.rows, matrix.layout.cols);
+                    matrix.layout = TensorLayout::new(coding, rows, cols).unwrap();
+                }
+                let extent = Extent {
+                    batch: 8,
+                    outputs: 1,
+                    context: 256,
+                };
+                let plan = Plan::new(model.spec(), &directory, extent).unwrap();
+                let count = pipelines(&plan);
+                assert!(count <= 30, "{flavour:?}, {encodings} encodings: {count}");
+                for step in &plan.steps {
+                    fused.insert((step.op.kernel(), encodings));
+                }
+            }
+        }
+        for (kernel, most) in [("linear_gated_tile_q", 4), ("linear_qkv_tile_q", 2)] {
+            let with = fused.iter().filter(|(k, _)| *k == kernel).map(|k| k.1);
+            assert_eq!(with.max(), Some(most), "{kernel}");
+        }
     }
 }

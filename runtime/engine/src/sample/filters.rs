@@ -46,6 +46,8 @@ fn weight(difference: f64) -> u64 {
 pub struct Candidates {
     items: Vec<Candidate>,
     ranked: usize,
+    /// Memory that [`Candidates::penalize`] keeps from call to call.
+    recent: Vec<u32>,
 }
 
 impl Candidates {
@@ -89,12 +91,16 @@ impl Candidates {
     /// Ids outside the set are ignored.
     pub fn penalize(&mut self, recent: &[u32], penalty: f32) {
         let penalty = f64::from(penalty);
-        let mut ids: Vec<u32> = recent.to_vec();
+        let Self {
+            items, recent: ids, ..
+        } = self;
+        ids.clear();
+        ids.extend_from_slice(recent);
         ids.sort_unstable();
         ids.dedup();
         for id in ids {
-            if let Ok(at) = self.items.binary_search_by_key(&id, |c| c.id) {
-                let c = &mut self.items[at];
+            if let Ok(at) = items.binary_search_by_key(id, |c| c.id) {
+                let c = &mut items[at];
                 if c.logit > 0.0 {
                     c.logit /= penalty;
                 } else {

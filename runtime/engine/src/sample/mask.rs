@@ -14,6 +14,11 @@ impl Mask {
         }
     }
 
+    /// The bits, as [`Mask::from_words`] takes them.
+    pub fn words(&self) -> &[u32] {
+        &self.words
+    }
+
     /// Whether a token is in the set; no id past the last word is.
     pub fn allows(&self, id: u32) -> bool {
         self.words

@@ -113,7 +113,7 @@ pub async fn compare(
     Ok(true)
 }
 
-/// What step `i` wrote, and the statistics after it where it keeps them.
+/// What step `i` wrote, one result after the other, and the statistics after it where it keeps them.
 async fn result(
     executor: &mut Executor,
     plan: &Plan,
@@ -128,13 +128,16 @@ async fn result(
         stride => rows * stride,
     };
     executor.run(plan, batch, i..i + 1).await?;
-    let written = executor.read(buffer, words).await?;
-    let stats = if step.bindings.contains(&plan.stats) {
-        executor
-            .read(plan.stats, plan.buffers[plan.stats.0].words)
-            .await?
-    } else {
-        Vec::new()
-    };
+    let (mut written, mut stats, mut more) = (Vec::new(), Vec::new(), Vec::new());
+    executor.read(buffer, words, &mut written).await?;
+    for (binding, stride) in step.op.more_results().into_iter().flatten() {
+        let id = step.bindings[binding];
+        executor.read(id, rows * stride, &mut more).await?;
+        written.append(&mut more);
+    }
+    if step.bindings.contains(&plan.stats) {
+        let words = plan.buffers[plan.stats.0].words;
+        executor.read(plan.stats, words, &mut stats).await?;
+    }
     Ok((written, stats))
 }

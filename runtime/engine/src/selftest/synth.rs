@@ -5,7 +5,7 @@ use carat_format::{
     Activation, Coding, Directory, Encoding, Extras, Fixed, ModelSpec, PackedRow, RowScale,
     ScaleGroup, Shape as Kind, Table, TensorEntry, TensorLayout, Vector, keys, pack_rows,
 };
-use carat_gguf::{OwnedValue, TensorType, Writer};
+use carat_gguf::{Layout, OwnedValue, TensorType, Writer};
 
 /// What of an architecture beyond the plain one a synthetic model has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -243,6 +243,29 @@ impl Shape {
     }
 
     fn write(&self, spec: &ModelSpec, directory: &Directory, payloads: &[Vec<u8>]) -> Vec<u8> {
+        // How many segments there are is known from the data's length, their hashes from the data.
+        let data_of = |layout: &Layout| layout.file_len - layout.data_start;
+        let data = data_of(&self.lay_out(spec, directory, payloads, &[]));
+        let none = vec![[0; 32]; data.div_ceil(keys::SEGMENT) as usize];
+        let layout = self.lay_out(spec, directory, payloads, &none);
+        let mut bytes = vec![0; layout.file_len as usize];
+        for (at, data) in layout.tensor_offsets.iter().zip(payloads) {
+            bytes[*at as usize..*at as usize + data.len()].copy_from_slice(data);
+        }
+        let segments = bytes[layout.data_start as usize..].chunks(keys::SEGMENT as usize);
+        let segments: Vec<[u8; 32]> = segments.map(hash).collect();
+        let header = self.lay_out(spec, directory, payloads, &segments).header;
+        bytes[..header.len()].copy_from_slice(&header);
+        bytes
+    }
+
+    fn lay_out(
+        &self,
+        spec: &ModelSpec,
+        directory: &Directory,
+        payloads: &[Vec<u8>],
+        segments: &[[u8; 32]],
+    ) -> Layout {
         let mut w = Writer::new().alignment(keys::FILE_ALIGNMENT);
         let metadata = spec
             .to_metadata()
@@ -256,7 +279,16 @@ impl Shape {
         for (key, value) in metadata {
             add(key, value);
         }
-        let tokens: Vec<String> = (0..spec.vocab_size).map(|i| format!("<{i}>")).collect();
+        // The merge's parts and its result, and names.
+        let text = |i: u32| match i {
+            0 => "<".into(),
+            1 => "1".into(),
+            2 => "<1".into(),
+            i => format!("<{i}>"),
+        };
+        let tokens: Vec<String> = (0..spec.vocab_size).map(text).collect();
+        add(keys::SEGMENT_BYTES, keys::SEGMENT.into());
+        add(keys::SEGMENT_HASH, segments.concat().into());
         add("tokenizer.ggml.model", "gpt2".to_string().into());
         add("tokenizer.ggml.pre", "gpt-2".to_string().into());
         add("tokenizer.ggml.tokens", tokens.into());
@@ -274,12 +306,7 @@ impl Shape {
         let Ok(layout) = w.finish() else {
             unreachable!("a small file can be laid out")
         };
-        let mut bytes = vec![0; layout.file_len as usize];
-        bytes[..layout.header.len()].copy_from_slice(&layout.header);
-        for (at, data) in layout.tensor_offsets.iter().zip(payloads) {
-            bytes[*at as usize..*at as usize + data.len()].copy_from_slice(data);
-        }
-        bytes
+        layout
     }
 }
 

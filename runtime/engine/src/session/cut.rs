@@ -21,21 +21,18 @@ impl Default for Submissions {
 }
 
 impl Submissions {
-    /// The ranges of steps that a pass of so many rows is submitted by: one, unless it is more work than allowed. A step is
-    /// never cut.
-    pub(super) fn cut(&self, plan: &Plan, rows: usize) -> Vec<Range<usize>> {
-        let mut ranges = Vec::new();
-        let (mut start, mut sum) = (0, 0u64);
-        for (i, step) in plan.steps.iter().enumerate() {
+    /// The steps from `start` on that a pass of so many rows submits next: all, unless they are more work than allowed. A
+    /// step is never cut.
+    pub(super) fn next(&self, plan: &Plan, rows: usize, start: usize) -> Range<usize> {
+        let mut sum = 0u64;
+        for (i, step) in plan.steps.iter().enumerate().skip(start) {
             let work = work(plan, step, rows);
             if i > start && sum.saturating_add(work) > self.most {
-                ranges.push(start..i);
-                (start, sum) = (i, 0);
+                return start..i;
             }
             sum = sum.saturating_add(work);
         }
-        ranges.push(start..plan.steps.len());
-        ranges
+        start..plan.steps.len()
     }
 
     /// Counts a pass of so many rows.

@@ -1,6 +1,5 @@
 //! A session on a GPU whose weights arrive while it is opened.
 
-use super::cut::Submissions;
 use super::{GPU_BATCH, Session, SessionOptions};
 use crate::device::{self, Gpu};
 use crate::error::Error;
@@ -69,13 +68,7 @@ impl Delivery {
     /// Errors: a tensor that has not arrived as a whole, a kernel that the device refuses.
     pub async fn finish(self) -> Result<Session, Error> {
         let executor = self.upload.finish(&self.plan).await?;
-        Ok(Session {
-            model: self.model,
-            plan: self.plan,
-            executor: Executor::Gpu(Box::new(executor)),
-            tokens: Vec::new(),
-            submissions: Submissions::default(),
-            ahead: None,
-        })
+        let executor = Executor::Gpu(Box::new(executor));
+        Ok(Session::with(self.model, self.plan, executor))
     }
 }

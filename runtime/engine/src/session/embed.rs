@@ -128,9 +128,9 @@ impl Session {
             return Ok(());
         }
         let words = rows as u64 * step.result_stride;
-        let act = self
-            .executor
-            .read(step.bindings[step.result], words)
+        let mut act = Vec::new();
+        self.executor
+            .read(step.bindings[step.result], words, &mut act)
             .await?;
         for row in act.chunks_exact(stride) {
             add_row(row, exponent, sums);

@@ -76,7 +76,4 @@ pub enum TokenizerError {
         super::keys::UNKNOWN
     )]
     NoUnknown,
-    /// The tokenizer library refused the definition.
-    #[error("the tokenizer cannot be built: {0}")]
-    Build(String),
 }

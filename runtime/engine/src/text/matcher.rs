@@ -48,7 +48,7 @@ impl Matcher {
     }
 
     /// The longest text that `rest` begins with: its length and id.
-    fn at(&self, rest: &[u8]) -> Option<(usize, u32)> {
+    pub(super) fn at(&self, rest: &[u8]) -> Option<(usize, u32)> {
         let mut candidate = self
             .texts
             .partition_point(|t| t.0.as_bytes() <= rest)

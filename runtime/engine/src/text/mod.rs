@@ -1,5 +1,6 @@
 //! Text in and out of a model: tokenizer, streamed UTF-8, stop strings, why a generation ended.
 
+mod bpe;
 mod data;
 mod error;
 mod gguf;
@@ -7,11 +8,15 @@ pub mod keys;
 mod mask;
 mod matcher;
 mod normal;
+mod pattern;
 mod pieces;
+mod split;
 mod stop;
 mod tokenizer;
 mod utf8;
 mod validate;
+mod wordpiece;
+mod words;
 
 pub use data::{Model, SpacePrefix, TokenType, TokenizerData};
 pub use error::TokenizerError;
@@ -21,3 +26,4 @@ pub use stop::{StopError, StopReason, StopStrings};
 pub use tokenizer::Tokenizer;
 pub use utf8::Utf8Stream;
 pub use validate::{MAX_TOKEN_BYTES, MAX_TOKENS};
+pub use words::{MAX_WORD, NAME_MARK, Words};

@@ -1,5 +1,7 @@
 //! The names of pre-tokenizers that are known, as llama.cpp spells them.
 
+use super::split;
+
 /// Pre-tokenizers of byte-level BPE that are implemented. llama.cpp's `default` is not among them: it
 /// stands for a source whose rule was not known.
 pub const KNOWN_PRE: &[&str] = &[
@@ -61,10 +63,10 @@ pub fn canonical_pre(name: &str) -> Option<&'static str> {
 /// if none does.
 pub fn pre_of_pattern(pattern: &str) -> Option<&'static str> {
     let known = [
-        (splintr::GPT2_PATTERN, "gpt-2"),
-        (splintr::LLAMA3_PATTERN, "llama-bpe"),
-        (splintr::QWEN2_PATTERN, "qwen2"),
-        (splintr::QWEN35_PATTERN, "qwen35"),
+        (split::GPT2, "gpt-2"),
+        (split::LLAMA3, "llama-bpe"),
+        (split::QWEN2, "qwen2"),
+        (split::QWEN35, "qwen35"),
     ];
     known.iter().find(|k| k.0 == pattern).map(|k| k.1)
 }

@@ -1,21 +1,24 @@
 //! Text to tokens and back.
 //!
-//! Splitting ordinary text is splintr's work; it is given a vocabulary in which every token that text
-//! must not produce is spelled so that no text can. Special tokens are found here, before it.
+//! Special tokens are found here, before what is between them is taken apart by the model's algorithm, which gives none of them.
 
+use super::bpe::{ByteLevel, Scored};
 use super::data::{Model, SpacePrefix, TokenType, TokenizerData};
 use super::error::TokenizerError;
 use super::matcher::Matcher;
 use super::normal::{adds_bos, canonical_pre, ignores_merges};
-use super::pieces::{Pieces, byte_of_char};
+use super::pieces::Pieces;
+use super::split::Split;
 use super::validate::validate;
-use splintr::{AnyTokenizer, Backend, GgufVocab, NormOp, Normalizer, Tokenize};
+use super::wordpiece::WordPiece;
 use std::borrow::Cow;
 use std::collections::HashSet;
+use unicode_normalization::UnicodeNormalization;
 
 /// A tokenizer. Immutable; share it between threads.
 pub struct Tokenizer {
-    inner: AnyTokenizer,
+    algorithm: Algorithm,
+    model: Model,
     /// Found in every text.
     user_defined: Matcher,
     /// Found where special tokens are allowed: control tokens and the user-defined.
@@ -24,7 +27,7 @@ pub struct Tokenizer {
     pub(super) controls: Matcher,
     pub(super) control: Vec<Box<str>>,
     pieces: Pieces,
-    nfc: Option<Normalizer>,
+    nfc: bool,
     space_prefix: SpacePrefix,
     strip_left: HashSet<u32>,
     strip_right: HashSet<u32>,
@@ -52,11 +55,11 @@ impl Tokenizer {
         };
         let user_defined =
             |id: usize| !special[id] && data.token_type(id) == TokenType::UserDefined;
-        let inner = build(data, &special)?;
         let pre = canonical_pre(&data.pre).unwrap_or_default();
         let implied = data.model != Model::Gpt2 || adds_bos(pre);
         Ok(Self {
-            inner,
+            algorithm: Algorithm::new(data, &special)?,
+            model: data.model,
             user_defined: named(&user_defined),
             all: named(&|id| special[id] || user_defined(id)),
             controls: named(&|id| special[id]),
@@ -68,7 +71,7 @@ impl Tokenizer {
                 .map(|(text, _)| text.as_str().into())
                 .collect(),
             pieces: Pieces::new(data, &special),
-            nfc: data.nfc.then(|| Normalizer::new(vec![NormOp::Nfc])),
+            nfc: data.nfc,
             space_prefix: match data.model {
                 Model::Llama => data.space_prefix,
                 Model::Gpt2 | Model::Bert => SpacePrefix::Never,
@@ -153,19 +156,15 @@ impl Tokenizer {
         if part.is_empty() {
             return;
         }
-        let mut part = match &self.nfc {
-            Some(nfc) => nfc.normalize(part),
-            None => Cow::Borrowed(part),
+        let mut part = if self.nfc && !part.is_ascii() {
+            Cow::Owned(part.nfc().collect())
+        } else {
+            Cow::Borrowed(part)
         };
         if self.space_prefix.applies(&part, at_start) {
             part.to_mut().insert(0, ' ');
         }
-        out.extend(match self.inner.backend() {
-            Backend::Bpe(t) => Tokenize::encode(t, &part),
-            Backend::Spm(t) => Tokenize::encode(t, &part),
-            Backend::WordPiece(t) => Tokenize::encode(t, &part),
-            Backend::Unigram(t) => Tokenize::encode(t, &part),
-        });
+        self.algorithm.encode(&part, out);
     }
 
     /// The bytes a token stands for; not always whole characters, see [`super::Utf8Stream`]. Empty for
@@ -216,7 +215,7 @@ impl Tokenizer {
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tokenizer")
-            .field("model", &self.inner.family())
+            .field("model", &self.model)
             .field("vocab_size", &self.vocab_size())
             .field("bos", &self.bos)
             .field("ends", &self.ends)
@@ -251,91 +250,53 @@ fn special_tokens(data: &TokenizerData) -> Vec<bool> {
     special
 }
 
-/// Builds splintr's tokenizer from a vocabulary in which only text is left.
-fn build(data: &TokenizerData, special: &[bool]) -> Result<AnyTokenizer, TokenizerError> {
-    let mut hidden: Vec<bool> = special
-        .iter()
-        .enumerate()
-        .map(|(id, &special)| {
-            special
-                || data.tokens[id].is_empty()
-                || matches!(
-                    data.token_type(id),
-                    TokenType::UserDefined | TokenType::Unused
-                )
-        })
-        .collect();
-    let pre = canonical_pre(&data.pre).unwrap_or_default();
-    match data.model {
-        Model::Gpt2 if !data.ignore_merges.unwrap_or(ignores_merges(pre)) => {
-            hide_unmerged(data, &mut hidden)
-        }
-        // With a token for every byte nothing is unknown, so that only a text that spells it could
-        // become the unknown token; without, unknown text needs it.
-        Model::Llama => {
-            let bytes = has_all_bytes(data);
-            for (id, hidden) in hidden.iter_mut().enumerate() {
-                if data.token_type(id) == TokenType::Unknown || data.unk == u32::try_from(id).ok() {
-                    *hidden = bytes;
-                }
-            }
-        }
-        _ => {}
-    }
-    // No text that reaches the merges holds a space: it is a mark, another character or a separator.
-    let tokens: Vec<String> = data
-        .tokens
-        .iter()
-        .zip(&hidden)
-        .enumerate()
-        .map(|(id, (token, &hidden))| {
-            if hidden {
-                format!(" {id}")
-            } else {
-                token.clone()
-            }
-        })
-        .collect();
-    let merges = (data.model == Model::Gpt2).then(|| {
-        let known: HashSet<&str> = tokens.iter().map(String::as_str).collect();
-        let usable = |merge: &&String| {
-            let (left, right) = merge.split_once(' ').unwrap_or_default();
-            let union = [left, right].concat();
-            known.contains(left) && known.contains(right) && known.contains(union.as_str())
+/// Takes ordinary text apart, by the model's algorithm.
+enum Algorithm {
+    ByteLevel(Box<ByteLevel>),
+    Scored(Scored),
+    WordPiece(Box<WordPiece>),
+}
+
+impl Algorithm {
+    fn new(data: &TokenizerData, special: &[bool]) -> Result<Self, TokenizerError> {
+        let unknown = |id: usize| {
+            data.token_type(id) == TokenType::Unknown || data.unk == u32::try_from(id).ok()
         };
-        data.merges.iter().filter(usable).cloned().collect()
-    });
-    splintr::from_gguf_vocab(GgufVocab {
-        model: data.model.name().into(),
-        tokens,
-        scores: (data.model == Model::Llama).then(|| data.scores.clone()),
-        merges,
-        pre: (data.model == Model::Gpt2).then(|| pre.into()),
-        add_space_prefix: Some(false),
-        unknown_token_id: data.unk,
-        ..GgufVocab::default()
-    })
-    .map_err(|e| TokenizerError::Build(e.to_string()))
-}
-
-/// Hides tokens that no merge makes: BPE cannot produce them, but splintr takes a word that is a token
-/// whole and merges such tokens first.
-fn hide_unmerged(data: &TokenizerData, hidden: &mut [bool]) {
-    let made: HashSet<String> = data.merges.iter().map(|m| m.replacen(' ', "", 1)).collect();
-    for (token, hidden) in data.tokens.iter().zip(hidden) {
-        let mut chars = token.chars();
-        let single =
-            chars.next().is_some_and(|c| byte_of_char(c).is_some()) && chars.next().is_none();
-        *hidden |= !single && !made.contains(token);
+        let hidden: Vec<bool> = special
+            .iter()
+            .enumerate()
+            .map(|(id, &special)| {
+                let kind = data.token_type(id);
+                special
+                    || data.tokens[id].is_empty()
+                    || matches!(kind, TokenType::UserDefined | TokenType::Unused)
+                    || data.model == Model::Llama && unknown(id)
+            })
+            .collect();
+        Ok(match data.model {
+            Model::Gpt2 => {
+                let pre = canonical_pre(&data.pre);
+                let found = pre.and_then(|p| Some((Split::new(p)?, ignores_merges(p))));
+                let missing = || TokenizerError::UnknownPre {
+                    found: data.pre.clone(),
+                };
+                let (split, implied) = found.ok_or_else(missing)?;
+                let whole = data.ignore_merges.unwrap_or(implied);
+                Self::ByteLevel(Box::new(ByteLevel::new(data, &hidden, split, whole)))
+            }
+            Model::Llama => Self::Scored(Scored::new(data, &hidden)),
+            Model::Bert => {
+                let unknown = data.unk.ok_or(TokenizerError::NoUnknown)?;
+                Self::WordPiece(Box::new(WordPiece::new(data, &hidden, unknown)))
+            }
+        })
     }
-}
 
-/// Whether a vocabulary spells every byte.
-fn has_all_bytes(data: &TokenizerData) -> bool {
-    let bytes: HashSet<u8> = data
-        .tokens
-        .iter()
-        .filter_map(|t| super::pieces::byte_of_spelling(t))
-        .collect();
-    bytes.len() == 256
+    fn encode(&self, text: &str, out: &mut Vec<u32>) {
+        match self {
+            Self::ByteLevel(t) => t.encode(text, out),
+            Self::Scored(t) => t.encode(text, out),
+            Self::WordPiece(t) => t.encode(text, out),
+        }
+    }
 }

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 pub const MAX_TOKENS: usize = 1 << 20;
 /// Longest token.
 pub const MAX_TOKEN_BYTES: usize = 4096;
-/// Bound on the sum of squared lengths of tokens: building merge tables hashes both halves of every cut
-/// of every token. Real vocabularies stay below 2^25.
+/// Bound on the sum of squared lengths of tokens: each may be compared with every token that it begins with. Real vocabularies
+/// stay below 2^25.
 const MAX_WORK: u64 = 1 << 30;
 
 /// Checks everything that a file can get wrong.

@@ -17,7 +17,7 @@ pub fn byte_char(byte: u8) -> char {
 pub fn byte_level() -> TokenizerData {
     let mut tokens: Vec<String> = (0..=255).map(|b| byte_char(b).to_string()).collect();
     let merges = [
-        "h e", "l l", "ll o", "Ġ he", "Ġhe llo", "t h", "th e", "Ġ t", "he llo",
+        "t h", "th e", "h e", "l l", "ll o", "Ġ he", "Ġhe llo", "Ġ t", "he llo",
     ];
     for m in merges {
         let union = m.replace(' ', "");

@@ -119,34 +119,44 @@ fn levels<const CODES: usize>(cell: &[u8], part: usize, table: V, raise: i8) -> 
         3 => {
             // Of each byte the digit, its level and the rest: digits go up by one where three times the byte
             // passes 256 and 512.
+            // Comparisons have signs, so bytes are lowered by 128, which three times a byte keeps modulo 256.
+            let lower = |v: V| _mm256_xor_si256(v, _mm256_set1_epi8(-128));
+            // Minus the digit: 0, 3 and 2 in two bits.
+            let by_digit = _mm256_shuffle_epi8(table, splat(i32::from_le_bytes([0, 0, 2, 1])));
             let level = |v: V| {
-                let one = _mm256_cmpeq_epi8(_mm256_max_epu8(v, _mm256_set1_epi8(86)), v);
-                let two = _mm256_cmpeq_epi8(_mm256_max_epu8(v, _mm256_set1_epi8(171_u8 as i8)), v);
-                let digit = _mm256_sub_epi8(zero(), _mm256_add_epi8(one, two));
-                _mm256_shuffle_epi8(table, digit)
+                let from_one = _mm256_cmpgt_epi8(v, _mm256_set1_epi8((85i32 - 128) as i8));
+                let from_two = _mm256_cmpgt_epi8(v, _mm256_set1_epi8((170i32 - 128) as i8));
+                let digit = _mm256_add_epi8(from_one, from_two);
+                let digit = _mm256_and_si256(digit, _mm256_set1_epi8(3));
+                _mm256_shuffle_epi8(by_digit, digit)
             };
             let rest = |v: V| _mm256_add_epi8(v, _mm256_add_epi8(v, v));
-            let mut w = load(cell, part * 32);
+            let mut w = lower(load(cell, part * 32));
             let mut l = words_of(w);
             for l in &mut l[..5] {
                 *l = level(w);
                 w = rest(w);
             }
-            let pairs: [u8; 16] = core::array::from_fn(|i| cell[128 + part * 16 + i]);
-            let halves: [u8; 4] = core::array::from_fn(|i| cell[192 + part * 4 + i]);
-            // SAFETY: `pairs` is 16 readable bytes; the load is unaligned.
-            let pairs = unsafe { _mm_loadu_si128(pairs.as_ptr().cast()) };
+            let pairs = &cell[128 + part * 16..][..16];
+            let halves = &cell[192 + part * 4..][..4];
+            // SAFETY: they are 16 and 4 readable bytes; the loads are unaligned.
+            let (pairs, halves) = unsafe {
+                (
+                    _mm_loadu_si128(pairs.as_ptr().cast()),
+                    _mm_loadu_si32(halves.as_ptr()),
+                )
+            };
             let pairs = _mm256_cvtepu16_epi32(pairs);
             let first = _mm256_or_si256(pairs, _mm256_slli_epi32::<16>(rest(pairs)));
             let second = rest(rest(first));
             let low = _mm256_and_si256(rest(rest(second)), splat(0xffff));
             let by_row = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
-            let half = _mm256_srlv_epi32(splat(i32::from_le_bytes(halves)), by_row);
+            let half = _mm256_srlv_epi32(_mm256_broadcastd_epi32(halves), by_row);
             let half = _mm256_slli_epi32::<20>(_mm256_and_si256(half, splat(15)));
             let high = _mm256_or_si256(half, _mm256_slli_epi32::<8>(rest(half)));
-            l[5] = level(first);
-            l[6] = level(second);
-            l[7] = level(_mm256_or_si256(low, high));
+            l[5] = level(lower(first));
+            l[6] = level(lower(second));
+            l[7] = level(lower(_mm256_or_si256(low, high)));
             l
         }
         4 | 8 => {

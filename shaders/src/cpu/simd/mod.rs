@@ -106,6 +106,9 @@ pub enum Isa {
     /// 128-bit `sdot` of ARM.
     #[cfg(target_arch = "aarch64")]
     Dotprod,
+    /// 128-bit `smmla` of ARM for many rows, `sdot` for one.
+    #[cfg(target_arch = "aarch64")]
+    I8mm,
     /// WebAssembly's 128-bit vectors.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
@@ -127,6 +130,8 @@ impl Isa {
         Isa::Neon,
         #[cfg(target_arch = "aarch64")]
         Isa::Dotprod,
+        #[cfg(target_arch = "aarch64")]
+        Isa::I8mm,
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         Isa::Simd128,
     ];
@@ -163,6 +168,10 @@ impl Isa {
                 std::arch::is_aarch64_feature_detected!("neon")
                     && std::arch::is_aarch64_feature_detected!("dotprod")
             }
+            #[cfg(target_arch = "aarch64")]
+            Isa::I8mm => {
+                Isa::Dotprod.supported() && std::arch::is_aarch64_feature_detected!("i8mm")
+            }
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Isa::Simd128 => true,
         }
@@ -184,6 +193,8 @@ impl Isa {
             Isa::Neon => "neon",
             #[cfg(target_arch = "aarch64")]
             Isa::Dotprod => "dotprod",
+            #[cfg(target_arch = "aarch64")]
+            Isa::I8mm => "i8mm",
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Isa::Simd128 => "simd128",
         }
@@ -202,7 +213,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Shape::Cells(avx512::BLOCK),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon | Isa::Dotprod => Shape::Cells(neon::BLOCK),
+            Isa::Neon | Isa::Dotprod | Isa::I8mm => Shape::Cells(neon::BLOCK),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Isa::Simd128 => Shape::Cells(wasm::BLOCK),
         }
@@ -274,6 +285,9 @@ pub fn tile_sums(
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Isa::Dotprod => unsafe { neon::dotprod::run(tile, batch, &mut lines, emit) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::I8mm => unsafe { neon::i8mm::run(tile, batch, &mut lines, emit) },
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Isa::Simd128 => wasm::run(tile, batch, &mut lines, emit),
         }

@@ -1,4 +1,6 @@
-//! 128-bit vectors of ARM: four rows, look-ups by `tbl`; the dot by `sdot` or by widening products.
+//! 128-bit vectors of ARM: four rows, look-ups by `tbl`; the dot by `smmla`, `sdot` or widening products.
+
+pub mod i8mm;
 
 use super::kernel::{fetch, join, spread, tile_kernel};
 use super::lanes4::decode_lanes4;

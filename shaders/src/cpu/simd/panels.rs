@@ -16,7 +16,7 @@ pub const CHUNK: usize = 16;
 
 /// How rows lie in [`Panels`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(wide_isa), allow(dead_code))]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub enum Shape {
     /// Nothing is rearranged.
     None,

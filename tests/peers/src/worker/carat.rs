@@ -42,7 +42,7 @@ impl Contestant for Carat {
             } else {
                 Want::From(tokens.len())
             };
-            let mut ignore = |_: carat::Output| {};
+            let mut ignore = |_: carat::Output<'_>| {};
             pollster::block_on(self.session.forward(tokens, want, &mut ignore))?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Single kernels of a plan and a plain read of its weights, run for measuring them.
 
-use super::{GpuExecutor, UNIFORM_STEP, compile, is_product};
+use super::{GpuExecutor, UNIFORM_STEP, compile};
 use crate::device::{Adapter, Tuning};
 use crate::error::Error;
 use crate::plan::{Content, Op, Plan};
@@ -139,7 +139,7 @@ impl GpuExecutor {
             .steps
             .iter()
             .enumerate()
-            .filter(|(_, s)| is_product(&s.op))
+            .filter(|(_, s)| s.op.is_product())
         {
             let one = self.variant(step, &tuning.one, &mut known).await?;
             let many = self.variant(step, &tuning.many, &mut known).await?;

@@ -140,11 +140,12 @@ fn decode<const CODES: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
         3 => {
             // Of each byte the digit, its level and the rest: digits go up by one where three times the byte
             // passes 256 and 512.
+            let [zero, one, two] = [0, 1, 2].map(|digit| look(splat(digit * 0x0101_0101)));
             let level = |v: V| {
-                let one = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(86));
-                let two = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(171_u8 as i8));
-                let digit = _mm512_maskz_set1_epi8(one, 1);
-                look(_mm512_mask_mov_epi8(digit, two, _mm512_set1_epi8(2)))
+                let from_one = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(86));
+                let from_two = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(171_u8 as i8));
+                let low = _mm512_mask_blend_epi8(from_one, zero, one);
+                _mm512_mask_blend_epi8(from_two, low, two)
             };
             let rest = |v: V| _mm512_add_epi8(v, _mm512_add_epi8(v, v));
             let mut w = load(cell, part * 64);
@@ -153,18 +154,25 @@ fn decode<const CODES: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
                 *l = level(w);
                 w = rest(w);
             }
-            let pairs: [u8; 32] = core::array::from_fn(|i| cell[128 + part * 32 + i]);
-            let halves: [u8; 8] = core::array::from_fn(|i| cell[192 + part * 8 + i]);
-            // SAFETY: `pairs` is 32 readable bytes; the load is unaligned.
-            let pairs = unsafe { _mm256_loadu_si256(pairs.as_ptr().cast()) };
+            let pairs = &cell[128 + part * 32..][..32];
+            let halves = &cell[192 + part * 8..][..8];
+            // SAFETY: they are 32 and 8 readable bytes; the loads are unaligned.
+            let (pairs, halves) = unsafe {
+                (
+                    _mm256_loadu_si256(pairs.as_ptr().cast()),
+                    _mm_loadu_si64(halves.as_ptr()),
+                )
+            };
             let pairs = _mm512_cvtepu16_epi32(pairs);
             let first = _mm512_or_si512(pairs, _mm512_slli_epi32::<16>(rest(pairs)));
             let second = rest(rest(first));
             let low = _mm512_and_si512(rest(rest(second)), splat(0xffff));
-            let [a, b, c, d, e, f, g, h] = halves.map(i32::from);
-            let by_row = _mm512_setr_epi32(a, a, b, b, c, c, d, d, e, e, f, f, g, g, h, h);
-            let odd = _mm512_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4);
-            let half = _mm512_and_si512(_mm512_srlv_epi32(by_row, odd), splat(15));
+            // Four bits a row: eight rows of each word.
+            let by_word = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+            let by_row =
+                _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+            let words = _mm512_permutexvar_epi32(by_word, _mm512_castsi128_si512(halves));
+            let half = _mm512_and_si512(_mm512_srlv_epi32(words, by_row), splat(15));
             let half = _mm512_slli_epi32::<20>(half);
             let high = _mm512_or_si512(half, _mm512_slli_epi32::<8>(rest(half)));
             l[5] = level(first);
