@@ -34,7 +34,7 @@ fn windows(model: &Arc<Model>, threads: usize, want: Want, params: Params) -> Ve
             let mut next = 0;
             let mut choose = |o: Output<'_>| {
                 next = match want {
-                    Want::LastResult => o.argmax,
+                    Want::LastResult | Want::Greedy => o.argmax,
                     _ => sampler.sample(o.logits, exponent, &history).unwrap(),
                 };
             };
@@ -70,6 +70,7 @@ fn decoding_allocates_nothing() {
         let model = Arc::new(Model::from_bytes(&shape.bytes(), Verify::Hashes).unwrap());
         for (want, params) in [
             (Want::LastResult, &greedy),
+            (Want::Greedy, &greedy),
             (Want::Last, &greedy),
             (Want::Last, &drawn),
         ] {

@@ -291,9 +291,8 @@ impl Relay {
             Some(Waiting::Ready(gpu)) => self.move_to(gpu),
             Some(Waiting::Opening(opening)) => {
                 let name = opening.name().to_owned();
-                // Until the next token: both are timed with the cores to themselves.
-                verdict.pause();
-                let decided = opening.wait().and_then(|gpu| self.decide(&name, gpu));
+                let opened = opening.wait();
+                let decided = opened.and_then(|gpu| self.decide(&name, gpu, verdict));
                 match decided {
                     Ok(Some(gpu)) => self.move_to(gpu),
                     Ok(None) => Ok(()),
@@ -312,13 +311,20 @@ impl Relay {
     }
 
     /// The GPU, if it was asked for or is faster with as many tokens in the cache.
-    fn decide(&mut self, name: &str, mut gpu: Session) -> Result<Option<Box<Session>>, Error> {
+    fn decide(
+        &mut self,
+        name: &str,
+        mut gpu: Session,
+        verdict: &Verdict,
+    ) -> Result<Option<Box<Session>>, Error> {
         let used = self.session.tokens().len();
         if self.asked {
             let before = self.shares.iter().map(|s| s.tokens).sum();
             self.decided(format!("{name} was ready after {}", counted(before)));
             return Ok(Some(Box::new(gpu)));
         }
+        // Until the next token: both are timed with the cores to themselves.
+        verdict.pause();
         let [mut here, mut there] = [Duration::MAX; 2];
         for _ in 0..TRIALS {
             // In turn: whatever else the machine does, both meet it.

@@ -192,15 +192,16 @@ impl Engine {
         for _ in 0..steps {
             self.session.truncate(held);
             let begun = now();
-            let (one, sink) = ([id], &mut |_| ());
-            let run = self.session.forward(&one, Want::LastResult, sink);
+            let one = [id];
+            let run = self.session.forward(&one, Want::LastResult, &mut |_| ());
             run.await.map_err(error::engine)?;
             least = least.min(now() - begun);
         }
         self.session.truncate(held);
         if !removed.is_empty() {
-            let sink = &mut |_| ();
-            let again = self.session.forward(&removed, Want::LastResult, sink);
+            let again = self
+                .session
+                .forward(&removed, Want::LastResult, &mut |_| ());
             again.await.map_err(error::engine)?;
         }
         Ok(least)
