@@ -62,58 +62,69 @@ fn run_on(
 ) {
     let (rows, part_rows) = (rows as usize, p.part_rows as usize);
     let (start, stride) = (p.row_start as usize, p.out_stride as usize);
-    let mut panels = PANELS.take();
-    let (act_stride, groups) = (p.act_stride as usize, p.groups as usize);
-    let batch = Batch::new(isa, act, act_stride, groups, rows, &mut panels);
-    let product = Product::new(isa, p, encoding, &batch, weights);
-    // Tasks count for themselves and add up here: neither a sum nor a maximum has an order.
-    let (saturated, largest) = (AtomicU32::new(0), AtomicU32::new(0));
-    let store = |out: &mut [i32], values: &[i32], own: &mut [u32; 2]| {
-        if p.mode != ACCUMULATE {
-            out.copy_from_slice(&values[..out.len()]);
-            return;
-        }
-        for (o, v) in out.iter_mut().zip(values) {
-            add_residual(o, *v, own);
-        }
-    };
-    let count = |own: [u32; 2]| {
-        saturated.fetch_add(own[0], Ordering::Relaxed);
-        largest.fetch_max(own[1], Ordering::Relaxed);
-    };
-    if rows == 1 {
-        let out = &mut out[start..start + part_rows];
-        super::for_chunks(out, TILE_ROWS, |t, out| {
-            let (mut values, mut own) = ([0; TILE_ROWS], [0; 2]);
-            product.tile(t, |_, sums| product.finish(t, 0, sums, &mut values));
-            store(out, &values, &mut own);
-            count(own);
-        });
-    } else if rows > 1 {
-        let end = out.len().min(rows * stride);
-        for_bands(
-            &mut out[..end],
-            stride,
-            start..start + part_rows,
-            |i, band| {
-                let mut values = BAND_VALUES.take();
-                product.band(i, &mut values);
+    with_batch(isa, p, rows, act, |batch| {
+        let product = Product::new(isa, p, encoding, batch, weights);
+        // Tasks count for themselves and add up here: neither a sum nor a maximum has an order.
+        let (saturated, largest) = (AtomicU32::new(0), AtomicU32::new(0));
+        let store = |out: &mut [i32], values: &[i32], own: &mut [u32; 2]| {
+            if p.mode != ACCUMULATE {
+                out.copy_from_slice(&values[..out.len()]);
+                return;
+            }
+            for (o, v) in out.iter_mut().zip(values) {
+                add_residual(o, *v, own);
+            }
+        };
+        let count = |own: [u32; 2]| {
+            saturated.fetch_add(own[0], Ordering::Relaxed);
+            largest.fetch_max(own[1], Ordering::Relaxed);
+        };
+        if rows == 1 {
+            let out = &mut out[start..start + part_rows];
+            super::for_chunks(out, TILE_ROWS, |t, out| {
                 let mut own = [0; 2];
-                for (r, values) in values.chunks_exact(BAND).take(rows).enumerate() {
-                    if let Some(next) = band.get(r + AHEAD) {
-                        simd::fetch_to_write(next);
-                    }
-                    store(band[r], values, &mut own);
-                }
+                store(out, &product.tile_of_one(t), &mut own);
                 count(own);
-                BAND_VALUES.set(values);
-            },
-        );
-    }
-    if p.mode == ACCUMULATE {
-        stats[0] = stats[0].wrapping_add(saturated.into_inner());
-        stats[1] = stats[1].max(largest.into_inner());
-    }
+            });
+        } else if rows > 1 {
+            let end = out.len().min(rows * stride);
+            for_bands(
+                &mut out[..end],
+                stride,
+                start..start + part_rows,
+                |i, band| {
+                    let mut values = BAND_VALUES.take();
+                    product.band(i, &mut values);
+                    let mut own = [0; 2];
+                    for (r, values) in values.chunks_exact(BAND).take(rows).enumerate() {
+                        if let Some(next) = band.get(r + AHEAD) {
+                            simd::fetch_to_write(next);
+                        }
+                        store(band[r], values, &mut own);
+                    }
+                    count(own);
+                    BAND_VALUES.set(values);
+                },
+            );
+        }
+        if p.mode == ACCUMULATE {
+            stats[0] = stats[0].wrapping_add(saturated.into_inner());
+            stats[1] = stats[1].max(largest.into_inner());
+        }
+    });
+}
+
+/// Calls `f` with the rows of activations as [`Product`] reads them.
+pub(super) fn with_batch(
+    isa: Isa,
+    p: &LinearTile,
+    rows: usize,
+    act: &[u32],
+    f: impl FnOnce(&Batch<'_>),
+) {
+    let mut panels = PANELS.take();
+    let (stride, groups) = (p.act_stride as usize, p.groups as usize);
+    f(&Batch::new(isa, act, stride, groups, rows, &mut panels));
     PANELS.set(panels);
 }
 
@@ -168,6 +179,13 @@ impl<'a> Product<'a> {
             table: simd::table_bytes(&p.table),
             sizes: [encoding.cell_bytes() * p.groups as usize, scales],
         }
+    }
+
+    /// Rounded results of tile `t` with the only row.
+    pub fn tile_of_one(&self, t: usize) -> [i32; TILE_ROWS] {
+        let mut values = [0; TILE_ROWS];
+        self.tile(t, |_, sums| self.finish(t, 0, sums, &mut values));
+        values
     }
 
     /// The exact sums of tile `t` with each row.
