@@ -193,16 +193,18 @@ impl Engine {
             self.session.truncate(held);
             let begun = now();
             let one = [id];
-            let run = self.session.forward(&one, Want::LastResult, &mut |_| ());
-            run.await.map_err(error::engine)?;
+            self.session
+                .forward(&one, Want::LastResult, &mut |_| ())
+                .await
+                .map_err(error::engine)?;
             least = least.min(now() - begun);
         }
         self.session.truncate(held);
         if !removed.is_empty() {
-            let again = self
-                .session
-                .forward(&removed, Want::LastResult, &mut |_| ());
-            again.await.map_err(error::engine)?;
+            self.session
+                .forward(&removed, Want::LastResult, &mut |_| ())
+                .await
+                .map_err(error::engine)?;
         }
         Ok(least)
     }
