@@ -80,6 +80,7 @@ impl Executor {
 
     /// Runs the steps of `range` over one token, the arg-max of the pass before, which the host need not know yet: it reads
     /// the results of both passes afterwards, in order. Nothing where [`Executor::runs_ahead`] is false.
+    #[cfg_attr(not(feature = "gpu"), allow(unused_variables))]
     pub(crate) async fn run_next(
         &mut self,
         plan: &Plan,
@@ -94,6 +95,7 @@ impl Executor {
     }
 
     /// Forgets the pass of [`Executor::run_next`] whose results have not been read.
+    #[cfg_attr(not(feature = "gpu"), allow(unused_variables))]
     pub(crate) fn forget_next(&mut self, plan: &Plan) -> Result<(), Error> {
         match self {
             Executor::Cpu(_) => Ok(()),
