@@ -88,7 +88,7 @@ export default async function states() {
     await page.waitForFunction(() => document.scrollingElement.scrollHeight - innerHeight - scrollY < 3);
     await page.click('[data-action=again]');
     // Far more than what still counts as the end.
-    await page.waitForFunction(() => document.scrollingElement.scrollHeight - innerHeight > 300);
+    await page.waitForFunction(() => document.scrollingElement.scrollHeight - innerHeight > 200);
     await page.evaluate(() => scrollTo(0, 0));
     await page.waitForFunction(() => document.activeElement.dataset.action === 'again');
     equal(await page.evaluate(() => scrollY), 0, 'scroll position');

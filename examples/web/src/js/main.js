@@ -194,7 +194,7 @@ async function answer(variant) {
     return;
   }
   if (p.run?.result) same.show(p.run);
-  finished(p);
+  view.keepEnd(() => finished(p));
 }
 
 /** The same answer again after a failure. */
@@ -268,7 +268,8 @@ async function stream(p, generation) {
     if (now - metered > 250) {
       metered = now;
       const speed = tokens > 1 ? `${rate(((tokens - 1) * 1000) / (now - first))} tokens/s` : '';
-      $('meter').textContent = [speed, `first after ${Math.round(first - start)} ms`].filter(Boolean).join(', ');
+      const text = [speed, `first after ${Math.round(first - start)} ms`].filter(Boolean).join(', ');
+      view.keepEnd(() => { $('meter').textContent = text; });
     }
   }
 }
