@@ -8,7 +8,7 @@ pub const PAGE: u32 = 256;
 pub const SCORE_BITS: u32 = 14;
 /// Largest magnitude of a group's share of a score; 8 groups stay under 2^31.
 pub const SCORE_GROUP_MAX: i32 = (1 << 28) - 1;
-/// Largest magnitude of a score, so that the difference of two fits i32.
+/// Largest magnitude of a score before a soft-cap, which may give any number of 32 bits: distances are counted in u32.
 pub const SCORE_MAX: i32 = (1 << 30) - 1;
 /// Largest magnitude of a quantized query: 12 bits.
 pub const QUERY_MAX: i32 = 2047;

@@ -1,5 +1,6 @@
 // A static server with ranges and cross-origin isolation, which can misbehave on request: `/model?cut=N` ends every connection
-// after N bytes of the body, `flip=N` changes byte N in the first answer that has it, `always=1` in every one, `plain=1` knows no ranges.
+// after N bytes of the body, `flip=N` changes byte N in the first answer that has it, `always=1` in every one, `plain=1` knows no ranges, `cors=1` lets
+// other origins read the body and no more, `sick=1` answers the first request with a page that is no model.
 import { createReadStream, existsSync, openSync, readSync, closeSync, statSync } from "node:fs";
 import http from "node:http";
 import path from "node:path";
@@ -9,6 +10,7 @@ const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/ja
 /** `mounts`: path prefix to directory or file. */
 export function serve(mounts) {
   const flipped = new Set();
+  const sick = new Set();
   const log = [];
   const server = http.createServer((req, res) => {
     const url = new URL(req.url, "http://local");
@@ -25,11 +27,25 @@ export function serve(mounts) {
       return;
     }
     const query = url.searchParams;
+    if (query.get("cors")) {
+      headers["Access-Control-Allow-Origin"] = "*";
+      headers["Cross-Origin-Resource-Policy"] = "cross-origin";
+    }
+    if (query.get("sick") && !sick.has(req.url)) {
+      sick.add(req.url);
+      res.writeHead(200, headers).end("<p>Come back later.");
+      return;
+    }
     const size = statSync(file).size;
     headers["Content-Type"] = TYPES[path.extname(file)] ?? "application/octet-stream";
     headers.ETag = `"${size}-${query.get("version") ?? 1}"`;
     const range = query.get("plain") ? null : /^bytes=(\d+)-(\d*)$/.exec(req.headers.range ?? "");
     const start = range ? Number(range[1]) : 0;
+    if (start >= size) {
+      headers["Content-Range"] = `bytes */${size}`;
+      res.writeHead(416, headers).end();
+      return;
+    }
     const end = range?.[2] ? Math.min(Number(range[2]), size - 1) : size - 1;
     if (range) headers["Content-Range"] = `bytes ${start}-${end}/${size}`;
     headers["Content-Length"] = end - start + 1;

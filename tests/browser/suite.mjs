@@ -5,6 +5,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { Remote } from "../../runtime/web/npm/source.js";
 import { check, close, fail, helpers, same } from "./check.mjs";
 import { launch } from "./launch.mjs";
 import { serve } from "./server.mjs";
@@ -190,6 +191,36 @@ async function processor() {
       }, [url("?plain=1"), source, expected.prompt]);
       same(result, expected.greedy);
     }
+  });
+
+  await check("another origin, which shows no range's place; a page that is no model, and then the model", async () => {
+    const other = await serve({ "/models/": path.dirname(expected.file) });
+    const [foreign, sick] = [`${other.origin}/models/${path.basename(expected.file)}?cors=1`, url("?sick=1")];
+    const result = await page.evaluate(async ([u, t]) => (await load(u), ask(t, { temperature: 0 })), [foreign, expected.prompt]);
+    other.close();
+    same(result, expected.greedy);
+    assert.equal(await page.evaluate((u) => error(() => load(u)), sick), "format");
+    same(await page.evaluate(async ([u, t]) => (await load(u), ask(t, { temperature: 0 })), [sick, expected.prompt]), expected.greedy);
+  });
+
+  await check("a stored file whose header was damaged is fetched again; one that became shorter begins anew", async () => {
+    const result = await page.evaluate(async ([u, t]) => {
+      await load(u);
+      const { key } = (await carat.storage.list()).find((m) => m.url === u);
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("carat");
+      const data = await (await folder.getDirectoryHandle(key.slice(5))).getFileHandle("data");
+      const writable = await data.createWritable({ keepExistingData: true });
+      await writable.write({ type: "write", position: 0, data: new Uint8Array(64) });
+      await writable.close();
+      await load(u);
+      return ask(t, { temperature: 0 });
+    }, [url("?header"), expected.prompt]);
+    same(result, expected.greedy);
+    assert.equal(requests("?header").length, 2);
+    const remote = new Remote(url("?shorter"));
+    const { total } = await remote.begin(expected.bytes + 5);
+    await remote.stop();
+    assert.deepEqual([total, remote.offset], [expected.bytes, 0]);
   });
 
   await check("two tabs, one download", async () => {

@@ -114,6 +114,10 @@ impl Output {
     /// Puts the file on the disk and gives it its name.
     pub fn publish(self, options: &Options) -> Result<(), ConvertError> {
         self.file.as_file().sync_all().map_err(|e| self.error(e))?;
+        // What was written lies in the cache in small pages. Forgotten there, it comes back at its first use in huge ones,
+        // from which the runtime reads faster; where that fails it is in memory all the same.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(self.file.as_file(), 0, None, rustix::fs::Advice::DontNeed);
         let Self { file, target, len } = self;
         let renamed = if options.force {
             file.persist(&target)

@@ -73,10 +73,31 @@ pub fn run(args: BenchArgs) -> Result<()> {
     term::print(&show(&report))
 }
 
+/// A session of as many rows a pass, in which a real token has run: buffers hold what kernels usually meet.
+fn used_session(args: &BenchArgs, prepared: Prepared, batch: Option<u32>) -> Result<Session> {
+    let shown = || args.of.model.display().to_string();
+    let model = Arc::new(prepared.open(Verify::Hashes)?);
+    let options = SessionOptions {
+        device: args.of.place.device.clone(),
+        context: args.pp,
+        batch,
+        ..SessionOptions::default()
+    };
+    let session = pollster::block_on(Session::new(model, &options));
+    let mut session = session.with_context(shown)?;
+    let forward = pollster::block_on(session.forward(&[0], Want::LastResult, &mut |_| ()));
+    forward.with_context(shown)?;
+    Ok(session)
+}
+
 fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
     let start = Instant::now();
     let shown = || args.of.model.display().to_string();
-    let model = Arc::new(prepared.in_memory(args.map.no_mmap).open(Verify::Hashes)?);
+    let model = Arc::new(
+        prepared
+            .in_memory(args.map.no_mmap, None)
+            .open(Verify::Hashes)?,
+    );
     let options = SessionOptions {
         device: args.of.place.device.clone(),
         context: args.pp.saturating_add(args.tg),

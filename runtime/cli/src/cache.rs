@@ -13,7 +13,7 @@ use crate::failure::{Interrupted, Usage};
 use crate::input::{self, Input};
 use crate::verdict::Verdict;
 use crate::{convert, term};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use carat::{Model, Verify};
 use carat_converter::convert::{ConvertError, Options};
 use carat_converter::source::Checkpoint;
@@ -34,6 +34,8 @@ pub struct Prepared {
     place: Place,
     /// Read it instead of mapping it.
     copy: bool,
+    /// Bytes that a copy may have.
+    limit: Option<u64>,
 }
 
 enum Place {
@@ -66,6 +68,7 @@ pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<
             options,
             place: Place::Own,
             copy: false,
+            limit: None,
         });
     }
     let checkpoint = input::open_checkpoint(path)?;
@@ -75,6 +78,7 @@ pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<
             options,
             place,
             copy: false,
+            limit: None,
         });
     }
     let place = match cached(&checkpoint, &mut options) {
@@ -93,13 +97,40 @@ pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<
         options,
         place,
         copy: false,
+        limit: None,
     })
 }
 
 impl Prepared {
-    /// The file will be read into memory rather than mapped, if `copy`.
-    pub fn in_memory(self, copy: bool) -> Self {
-        Self { copy, ..self }
+    /// The file will be read into memory rather than mapped, if `copy`; refused where it alone is above `limit`.
+    pub fn in_memory(self, copy: bool, limit: Option<u64>) -> Self {
+        Self {
+            copy,
+            limit: limit.filter(|_| copy),
+            ..self
+        }
+    }
+
+    /// Refuses a copy that the limit has no room for, before it is made.
+    fn check_limit(&self) -> Result<()> {
+        let path = match self.place {
+            Place::Own => &self.options.source,
+            _ => &self.options.output,
+        };
+        let Some(limit) = self.limit else {
+            return Ok(());
+        };
+        // A file that is not there is told when it is opened.
+        let len = std::fs::metadata(path).map_or(0, |m| m.len());
+        if len > limit {
+            bail!(
+                "{}: --no-mmap reads {} into memory, --memory-limit allows {}; leave out --no-mmap, or raise the limit",
+                path.display(),
+                term::bytes(len),
+                term::bytes(limit)
+            );
+        }
+        Ok(())
     }
 
     /// Opens the file, and compares one of the user's own with its hashes beside what follows, on `threads`; one from the
@@ -120,6 +151,7 @@ impl Prepared {
     ///
     /// Errors: as [`Model::open`].
     pub fn open(mut self, verify: Verify) -> Result<Model> {
+        self.check_limit()?;
         let load = if self.copy { Model::read } else { Model::open };
         match self.place {
             Place::Own => load(&self.options.source, verify)

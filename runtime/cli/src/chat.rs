@@ -5,6 +5,7 @@ mod conversation;
 mod lines;
 
 use crate::args::ChatArgs;
+use crate::logits::interrupted;
 use crate::prompt::{self, Template};
 use crate::relay::Relay;
 use crate::values::Length;
@@ -47,7 +48,7 @@ struct Chat<'a> {
 pub fn run(args: ChatArgs) -> Result<()> {
     let given = args.template.as_deref().map(Template::open).transpose()?;
     let (model, verdict) = cache::prepare(&args.model, &args.cache, args.place.threads)?
-        .in_memory(args.memory.map.no_mmap)
+        .in_memory(args.memory.map.no_mmap, args.memory.memory_limit)
         .open_with_verdict(args.place.threads)?;
     let shown = || args.model.display().to_string();
     let tokenizer = model.tokenizer().with_context(shown)?;
@@ -89,7 +90,8 @@ pub fn run(args: ChatArgs) -> Result<()> {
     };
     let session_options = memory::fitted(session_options, &model).with_context(shown)?;
     let context = session_options.context;
-    let relay = Relay::open(model.clone(), &session_options).with_context(shown)?;
+    let relay =
+        interrupted(Relay::open(model.clone(), &session_options, &verdict)).with_context(shown)?;
     let mut lines = Lines::new()?;
     if !prompter.has_template() {
         term::note(

@@ -4,6 +4,7 @@ use crate::args::DemoArgs;
 use crate::failure::Interrupted;
 use crate::relay::Relay;
 use crate::term::{self, Bar};
+use crate::verdict::Verdict;
 use crate::{chart, convert, eval, interrupt, logits, run};
 use anyhow::{Context, Result, bail};
 use carat::sample::Params;
@@ -121,7 +122,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         threads: args.place.threads,
         ..SessionOptions::default()
     };
-    let mut relay = Relay::open(model, &session_options)?;
+    let mut relay = Relay::open(model, &session_options, &Verdict::default())?;
     show(format!(
         "\n{} in integers, seed {SEED}\n\n{}",
         term::paint("1", "A story"),

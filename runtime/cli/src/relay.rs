@@ -82,10 +82,15 @@ pub struct Relay {
 
 impl Relay {
     /// Opens a session on the CPU and, where `options` ask for a GPU or leave that open and there is one, begins to make
-    /// the GPU's ready beside it. Where memory's limit does not allow both, only one is open at a time.
+    /// the GPU's ready beside it. Where memory's limit does not allow both, only one is open at a time, and the comparison with
+    /// the file's hashes pauses while they are timed.
     ///
-    /// Errors: as [`Session::new`].
-    pub fn open(model: Arc<Model>, options: &SessionOptions) -> Result<Self, Error> {
+    /// Errors: as [`Session::new`]; Ctrl-C.
+    pub fn open(
+        model: Arc<Model>,
+        options: &SessionOptions,
+        verdict: &Verdict,
+    ) -> Result<Self, Error> {
         let Some(gpu) = block_on(device::choose(&options.device))? else {
             let reason = match options.device {
                 DeviceChoice::Auto => "there is no GPU that can be used",
@@ -94,7 +99,7 @@ impl Relay {
             return Self::on_cpu(model, options, reason.into());
         };
         let asked = options.device != DeviceChoice::Auto;
-        Self::beside(model, options, gpu, asked)
+        Self::beside(model, options, gpu, asked, verdict)
     }
 
     fn beside(
@@ -102,11 +107,12 @@ impl Relay {
         options: &SessionOptions,
         gpu: Gpu,
         asked: bool,
+        verdict: &Verdict,
     ) -> Result<Self, Error> {
         if let Some(limit) = options.memory_limit {
             let both = options.memory(&model)?.total() + options.gpu_memory(&model)?.total();
             if both > limit {
-                return Self::one_at_a_time(model, options, gpu, asked);
+                return Self::one_at_a_time(model, options, gpu, asked, verdict, limit);
             }
         }
         let reason = format!("{} was not ready before the end", gpu.adapter().name);
@@ -140,15 +146,36 @@ impl Relay {
         options: &SessionOptions,
         gpu: Gpu,
         asked: bool,
+        verdict: &Verdict,
+        limit: u64,
     ) -> Result<Self, Error> {
         let name = gpu.adapter().name.clone();
+        let needed = options.gpu_memory(&model)?;
+        let kept = if model.is_copied() { model.len() } else { 0 };
+        let total = needed.total() + kept;
+        if total > limit {
+            if asked {
+                return Err(Error::MemoryLimit {
+                    limit,
+                    least: total,
+                    weights: needed.weights + kept,
+                    context: options.context,
+                });
+            }
+            let reason =
+                format!("{name} would take {total} bytes, which --memory-limit does not allow");
+            let mut relay = Self::on_cpu(model, options, reason)?;
+            relay.decided = true;
+            return Ok(relay);
+        }
+        verdict.pause();
         let here = match asked {
             true => None,
-            false => Some(least(&mut cpu(model.clone(), options)?)?),
+            false => Some(least(&mut cpu(model.clone(), options)?, 0, TRIALS)?),
         };
         let opened = Opening::start(model.clone(), options, gpu, true).and_then(Opening::wait);
         let measured = opened.and_then(|mut gpu| {
-            let there = here.map(|_| least(&mut gpu)).transpose()?;
+            let there = here.map(|_| least(&mut gpu, 0, TRIALS)).transpose()?;
             Ok((gpu, there))
         });
         let mut relay = match measured {
@@ -170,6 +197,7 @@ impl Relay {
             Err(e) if asked || matches!(e, Error::Cancelled) => return Err(e),
             Err(e) => Self::on_cpu(model, options, left_aside(&name, &e))?,
         };
+        verdict.resume();
         relay.decided = true;
         Ok(relay)
     }
@@ -234,7 +262,9 @@ impl Relay {
         let mut bar = self.bar();
         let mut generator = Generator::new(&self.session, prompt, options, constraint.is_some())?;
         loop {
-            self.hand_over(verdict)?;
+            if !generator.has_ended() {
+                self.hand_over(verdict)?;
+            }
             let follow = constraint.as_deref_mut();
             let event = match block_on(generator.step(&mut self.session, follow))? {
                 Step::Prompt { done, total } => watch(Event::Prompt { done, total }),
@@ -282,6 +312,10 @@ impl Relay {
 
     /// Goes on with the GPU if it is ready and, unasked, faster.
     fn hand_over(&mut self, verdict: &Verdict) -> Result<(), Error> {
+        // With a full cache nothing can be timed, and nothing more comes.
+        if self.session.tokens().len() >= self.session.context() as usize {
+            return Ok(());
+        }
         let finished = |w: &mut Waiting| match w {
             Waiting::Opening(opening) => opening.is_finished(),
             Waiting::Ready(_) => true,
@@ -328,8 +362,8 @@ impl Relay {
         let [mut here, mut there] = [Duration::MAX; 2];
         for _ in 0..TRIALS {
             // In turn: whatever else the machine does, both meet it.
-            here = here.min(trial(&mut self.session, used)?);
-            there = there.min(trial(&mut gpu, used)?);
+            here = here.min(least(&mut self.session, used, 1)?);
+            there = there.min(least(&mut gpu, used, 1)?);
         }
         let times = Times { here, there };
         self.times = Some(times);
@@ -352,6 +386,7 @@ impl Relay {
             }
             block_on(gpu.replay(part))?;
         }
+        block_on(gpu.take_statistics(&mut self.session))?;
         let model = self.session.model().clone();
         self.session = *gpu;
         // The GPU has its copy, and the CPU reads the file no more.
@@ -368,20 +403,18 @@ fn cpu(model: Arc<Model>, options: &SessionOptions) -> Result<Session, Error> {
     block_on(Session::new(model, &options))
 }
 
-/// How long the pass of a token takes after `used` others. It decides where a text is computed, never what it says.
-fn trial(session: &mut Session, used: usize) -> Result<Duration, Error> {
-    let start = Instant::now();
-    block_on(session.rehearse(used))?;
-    Ok(start.elapsed())
-}
-
-/// The least time of a pass from an empty cache on.
-fn least(session: &mut Session) -> Result<Duration, Error> {
-    let mut least = Duration::MAX;
-    for _ in 0..TRIALS {
-        least = least.min(trial(session, 0)?);
-    }
-    Ok(least)
+/// The least time of `times` passes of a token after `used` others; zero with a full cache. It decides where a text is
+/// computed, never what it says.
+fn least(session: &mut Session, used: usize, times: usize) -> Result<Duration, Error> {
+    let (mut least, mut last) = (None, None);
+    block_on(session.rehearse(used, times, || {
+        let now = Instant::now();
+        if let Some(before) = last.replace(now) {
+            let passed = now - before;
+            least = Some(least.map_or(passed, |l: Duration| l.min(passed)));
+        }
+    }))?;
+    Ok(least.unwrap_or_default())
 }
 
 fn left_aside(name: &str, error: &Error) -> String {
@@ -497,7 +530,8 @@ mod tests {
         assert_eq!(expected.ids.len(), TOKENS);
         for at in [1, 17] {
             let Some(gpu) = rasteriser() else { return };
-            let mut relay = Relay::beside(model(), &options(None), gpu, true).unwrap();
+            let mut relay =
+                Relay::beside(model(), &options(None), gpu, true, &Verdict::default()).unwrap();
             assert_eq!(relayed(&mut relay, at), expected);
             let shares = relay.take_shares();
             let tokens: Vec<usize> = shares.iter().map(|s| s.tokens).collect();
@@ -513,7 +547,8 @@ mod tests {
     fn a_slower_gpu_is_left_aside_unless_it_was_asked_for() {
         let Some(gpu) = rasteriser() else { return };
         let name = gpu.adapter().name.clone();
-        let mut relay = Relay::beside(model(), &options(None), gpu, false).unwrap();
+        let mut relay =
+            Relay::beside(model(), &options(None), gpu, false, &Verdict::default()).unwrap();
         assert_eq!(relayed(&mut relay, 3), alone());
         let shares = relay.take_shares();
         // Which of them is faster is the machine's affair, and that of whatever else it does.
@@ -530,11 +565,18 @@ mod tests {
     #[test]
     fn a_limit_that_holds_one_device_never_holds_two() {
         let expected = alone();
-        let one = options(None).memory(&model()).unwrap().total();
+        let (of_cpu, of_gpu) = (
+            options(None).memory(&model()),
+            options(None).gpu_memory(&model()),
+        );
+        // The model of this test is a copy in memory.
+        let of_gpu = of_gpu.unwrap().total() + model().len();
+        let one = of_cpu.unwrap().total().max(of_gpu);
         for asked in [true, false] {
             let Some(gpu) = rasteriser() else { return };
             let limited = options(Some(one));
-            let mut relay = Relay::beside(model(), &limited, gpu, asked).unwrap();
+            let mut relay =
+                Relay::beside(model(), &limited, gpu, asked, &Verdict::default()).unwrap();
             assert!(relay.waiting.is_none() && relay.had_a_choice());
             assert_eq!(relayed(&mut relay, 1), expected);
             let on_gpu = relay.times.is_none_or(Times::favour_the_gpu);
@@ -544,9 +586,33 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_beyond_the_limit_is_not_opened() {
+        let least = options(None).memory(&model()).unwrap().total();
+        for asked in [true, false] {
+            let Some(gpu) = rasteriser() else { return };
+            let limited = options(Some(least));
+            match Relay::beside(model(), &limited, gpu, asked, &Verdict::default()) {
+                Err(Error::MemoryLimit {
+                    limit,
+                    least: needed,
+                    ..
+                }) => {
+                    assert!(asked && limit == least && needed > least);
+                }
+                Ok(mut relay) => {
+                    assert!(!asked && relay.had_a_choice());
+                    assert_eq!(relay.session().dispatches(), 0);
+                }
+                Err(e) => panic!("{e}"),
+            }
+        }
+    }
+
+    #[test]
     fn one_that_is_not_ready_is_given_up() {
         let Some(gpu) = rasteriser() else { return };
-        let mut relay = Relay::beside(model(), &options(None), gpu, true).unwrap();
+        let mut relay =
+            Relay::beside(model(), &options(None), gpu, true, &Verdict::default()).unwrap();
         let running = running(&relay);
         let done = relayed(&mut relay, usize::MAX);
         assert_eq!(done, alone());

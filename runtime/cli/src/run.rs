@@ -3,6 +3,7 @@
 use crate::args::RunArgs;
 use crate::chat::{Conversation, Prompter};
 use crate::failure::{Interrupted, Usage};
+use crate::logits::interrupted;
 use crate::metrics::{DEFAULT_TOP, Entry, Lines};
 use crate::relay::{Relay, Share};
 use crate::values::Length;
@@ -69,7 +70,7 @@ pub fn run(args: RunArgs) -> Result<()> {
     let prompt = prompt(&args)?;
     let prepared = cache::prepare(&args.model, &args.cache, args.place.threads)?;
     let start = Instant::now();
-    let prepared = prepared.in_memory(args.memory.map.no_mmap);
+    let prepared = prepared.in_memory(args.memory.map.no_mmap, args.memory.memory_limit);
     let (model, mut verdict) = if args.no_verify {
         (
             Arc::new(prepared.open(Verify::Structure)?),
@@ -113,7 +114,8 @@ pub fn run(args: RunArgs) -> Result<()> {
     // The last token needs no position of its own.
     let fills = options.max_tokens > free.saturating_add(1);
     options.max_tokens = options.max_tokens.min(free.saturating_add(1));
-    let mut relay = Relay::open(model.clone(), &session_options).with_context(shown)?;
+    let mut relay =
+        interrupted(Relay::open(model.clone(), &session_options, &verdict)).with_context(shown)?;
     let load_ms = term::ms(start);
 
     interrupt::install();

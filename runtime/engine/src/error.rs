@@ -150,7 +150,7 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
     /// The worker threads cannot be started.
-    #[error("cannot start {threads} threads: {reason}")]
+    #[error("cannot start {threads} threads: {reason}; take fewer with --threads")]
     Threads {
         /// Threads asked for.
         threads: usize,

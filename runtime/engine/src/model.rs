@@ -113,9 +113,9 @@ impl Model {
         let io = |e| failed(path, e);
         let (file, _) = regular(path)?;
         // SAFETY: the map is read-only. If another process shortens the file the operating system ends
-        // this process with SIGBUS; if it rewrites it, integers change but no invariant of memory rests
-        // on the contents: every offset was checked against the length at opening and every kernel is
-        // total over its inputs.
+        // this process with SIGBUS; if it rewrites it, integers change, but every offset was
+        // checked against the length at opening and every kernel is total over its inputs. Strings of the header were
+        // checked once: whoever opens a file must see that nobody rewrites it meanwhile, as with every map.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
         // What is not in memory yet then comes there in huge pages, from which weights are read faster, where file
         // system and kernel have them. Without them it is a map all the same.
@@ -314,6 +314,15 @@ impl Model {
                 .and_then(|e| usize::try_from(e).ok()),
         );
         range.and_then(|(a, b)| bytes.get(a..b)).unwrap_or(&[])
+    }
+
+    /// Whether the process has a copy of its own, which is not given back.
+    pub fn is_copied(&self) -> bool {
+        match self.bytes {
+            #[cfg(feature = "mmap")]
+            Bytes::Mapped(_) => false,
+            _ => true,
+        }
     }
 
     /// Gives the pages that lie wholly in a range of a mapped file back to the system; a later read brings

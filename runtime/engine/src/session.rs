@@ -105,8 +105,10 @@ impl SessionOptions {
     /// Errors: as [`SessionOptions::plan`].
     #[cfg(feature = "gpu")]
     pub fn gpu_memory(&self, model: &Model) -> Result<Memory, Error> {
-        let mut memory = self.plan_by(model, GPU_BATCH)?.memory(0);
-        memory.work += crate::exec::gpu::STAGED_BYTES;
+        let plan = self.plan_by(model, GPU_BATCH)?;
+        let mut memory = plan.memory(0);
+        memory.work += crate::exec::gpu::extra_bytes(&plan);
+        memory.work += crate::exec::gpu::STAGED_BYTES.min(memory.weights);
         Ok(memory)
     }
 
@@ -282,11 +284,33 @@ impl Session {
         self.forward(tokens, none, &mut |_| ()).await
     }
 
-    /// Runs the pass of one more token, as many positions after the cache's start as if it held `used`, and forgets it:
-    /// for measuring how long a token takes there. No later result depends on it.
+    /// Goes on counting where another session of the model stands, whose tokens this one was brought to by
+    /// [`Session::replay`]: what a replay counts depends on the device.
     ///
     /// Errors: a device's failure.
-    pub async fn rehearse(&mut self, used: usize) -> Result<(), Error> {
+    pub async fn take_statistics(&mut self, other: &mut Session) -> Result<(), Error> {
+        other.forget_ahead()?;
+        self.forget_ahead()?;
+        let mut stats = Vec::new();
+        let words = STATS_WORDS.into();
+        other
+            .executor
+            .read(other.plan.stats, words, &mut stats)
+            .await?;
+        self.executor.write(self.plan.stats, &stats)
+    }
+
+    /// Runs the pass of one more token `times` times, as many positions after the cache's start as if it held `used`, and
+    /// forgets it: for measuring how long a token takes there. `each` is called before the first and after every one. No
+    /// later result depends on it. With a full cache nothing is run.
+    ///
+    /// Errors: a device's failure.
+    pub async fn rehearse(
+        &mut self,
+        used: usize,
+        times: usize,
+        mut each: impl FnMut(),
+    ) -> Result<(), Error> {
         let last = self.context().saturating_sub(1) as usize;
         let row = Row {
             token: 0,
@@ -306,15 +330,19 @@ impl Session {
         self.executor
             .read(self.plan.stats, STATS_WORDS.into(), &mut stats)
             .await?;
-        let mut step = 0;
-        while step < self.plan.steps.len() {
-            let range = self.submissions.next(&self.plan, 1, step);
-            step = range.end;
-            self.executor.run(&self.plan, batch, range).await?;
+        each();
+        for _ in 0..times {
+            let mut step = 0;
+            while step < self.plan.steps.len() {
+                let range = self.submissions.next(&self.plan, 1, step);
+                step = range.end;
+                self.executor.run(&self.plan, batch, range).await?;
+            }
+            self.executor
+                .read(self.plan.results, RESULT_WORDS.into(), &mut results)
+                .await?;
+            each();
         }
-        self.executor
-            .read(self.plan.results, RESULT_WORDS.into(), &mut results)
-            .await?;
         self.executor.write(self.plan.stats, &stats)
     }
 

@@ -28,6 +28,7 @@ export class Carat {
   static load(source: string | URL | Blob, options?: LoadOptions): Promise<Carat>;
   readonly info: ModelInfo;
   readonly device: Device;                    // may change from cpu to webgpu when pipelines are ready, and after a loss
+  readonly deviceReason: string | null;       // why auto took the CPU although there is an adapter, where that was known at loading
   onDevice?: (device: Device, why: string) => void;   // also where auto stays on the CPU, which is faster there: the same device, and why
   tokenize(text: string, options?: { special?: boolean }): Promise<number[]>;
   detokenize(ids: number[]): Promise<string>;

@@ -61,7 +61,11 @@ class Link {
 function start(worker) {
   if (worker && typeof worker.postMessage === "function") return worker;
   const url = worker ? new URL(worker, globalThis.location?.href) : new URL("./worker.js", import.meta.url);
-  return new Worker(url, { type: "module", name: "carat" });
+  try {
+    return new Worker(url, { type: "module", name: "carat" });
+  } catch (e) {
+    throw new CaratError("parameter", `no worker can be started from ${url}: ${e.message}; serve the package from the page's own origin, or give a 'worker'`, { cause: e });
+  }
 }
 
 /** Pieces of text in the order in which they come; leaving the loop cancels. */
@@ -125,7 +129,13 @@ function sampling({ signal, seed, jsonSchema, ...rest } = {}) {
       throw new CaratError("parameter", `'seed' is ${seed}; expected a whole number`);
     }
   }
-  if (jsonSchema !== undefined) out.jsonSchema = typeof jsonSchema === "string" ? jsonSchema : JSON.stringify(jsonSchema);
+  if (jsonSchema !== undefined) {
+    try {
+      out.jsonSchema = typeof jsonSchema === "string" ? jsonSchema : JSON.stringify(jsonSchema);
+    } catch (e) {
+      throw new CaratError("parameter", `'jsonSchema' is no JSON: ${e.message}`, { cause: e });
+    }
+  }
   return out;
 }
 
@@ -134,10 +144,11 @@ export class Carat {
   /** Set by the page. */
   onDevice = undefined;
 
-  constructor(link, info, device) {
+  constructor(link, { info, device, why }) {
     this.#link = link;
     this.info = Object.freeze(info);
     this.device = device;
+    this.deviceReason = why;
     link.onevent = (event, value) => {
       if (event !== "device") return;
       this.device = value.device;
@@ -175,8 +186,7 @@ export class Carat {
     };
     signal?.addEventListener("abort", stop, { once: true });
     try {
-      const { info, device: found } = await answer;
-      return new Carat(link, info, found);
+      return new Carat(link, await answer);
     } catch (e) {
       link.fail(e);
       throw e;

@@ -23,12 +23,14 @@ async function request(url, offset, end, signal) {
   if (!response.ok) {
     await response.body?.cancel().catch(() => {});
     const error = new CaratError("network", `${url}: the server answers ${response.status} ${response.statusText}`);
-    throw Object.assign(error, { again: response.status >= 500 || response.status === 429 });
+    throw Object.assign(error, { again: response.status >= 500 || response.status === 429, status: response.status });
   }
   const partial = response.status === 206;
-  const stated = partial ? /\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1] : response.headers.get("content-length");
   // A body that was packed for the way is longer than its length.
-  const total = response.headers.get("content-encoding") && !partial ? NaN : Number(stated ?? NaN);
+  const length = response.headers.get("content-encoding") ? NaN : Number(response.headers.get("content-length") ?? NaN);
+  // Another origin shows a range's place only where it says so; of a range to the file's end the length tells as much.
+  const stated = partial ? /\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1] : undefined;
+  const total = stated !== undefined ? Number(stated) : partial && end === undefined ? offset + length : length;
   return {
     reader: response.body.getReader(),
     skip: partial ? 0 : offset,
@@ -57,10 +59,12 @@ export class Remote {
     this.offset = offset;
     for (;;) {
       try {
-        this.open = await request(this.url, offset, undefined, this.signal);
+        this.open = await request(this.url, this.offset, undefined, this.signal);
         break;
       } catch (e) {
-        await this.again(e);
+        // The file became shorter: its length comes from its beginning.
+        if (e.status === 416 && this.offset) this.offset = 0;
+        else await this.again(e);
       }
     }
     const { total, tag } = this.open;

@@ -51,7 +51,9 @@ async function state(dir) {
   } catch {
     // Half written: as if it was not there.
   }
-  const record = journal?.size === 24 ? new Float64Array(await journal.arrayBuffer()) : null;
+  // Another tab may be writing it: then as if it was not there either.
+  const words = await journal?.arrayBuffer().catch(() => null);
+  const record = words?.byteLength === 24 ? new Float64Array(words) : null;
   const sound = about && record && record[0] === -record[1] && data && data.size >= record[0] && record[0] <= about.bytes;
   return sound
     ? { about, received: record[0], complete: record[2] === 1 && record[0] === about.bytes, data }
@@ -67,7 +69,7 @@ export async function find(key) {
     dir = await all.getDirectoryHandle(name(key));
   } catch (e) {
     if (e.name === "NotFoundError") return null;
-    throw e;
+    throw new CaratError("storage", e.message, { cause: e });
   }
   return state(dir);
 }
@@ -109,8 +111,12 @@ export async function remove(key) {
 }
 
 export async function estimate() {
-  const { usage = 0, quota = 0 } = await navigator.storage.estimate();
-  return { usage, quota };
+  try {
+    const { usage = 0, quota = 0 } = await navigator.storage.estimate();
+    return { usage, quota };
+  } catch (e) {
+    throw new CaratError("storage", `the browser does not say how much it stores: ${e.message}`, { cause: e });
+  }
 }
 
 /** Writes one file, in a worker and under an exclusive lock. */

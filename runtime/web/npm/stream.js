@@ -17,7 +17,7 @@ export class Origin {
       const identity = `${source.name ?? ""}\n${source.size}\n${source.lastModified ?? 0}`;
       // Without a name and a time nothing tells two of one size apart.
       if (source.name === undefined) origin.cached = false;
-      else origin.key = await store.keyOf(identity);
+      else if (origin.cached) origin.key = await store.keyOf(identity);
     } else if (source.startsWith(store.PREFIX)) {
       origin.cached = true;
       origin.key = source;
@@ -37,25 +37,36 @@ export class Origin {
     return this.url ? new Remote(this.url, signal) : null;
   }
 
-  /** Runs `work` with the file's bytes in order. */
+  /** Runs `work` with the file's bytes in order. Storage that fails costs nothing but what it would have kept. */
   async bytes(signal, work) {
+    let found = null;
+    try {
+      found = this.cached ? await store.find(this.key) : null;
+    } catch (e) {
+      if (!this.source(signal)) throw e;
+      unkept(e);
+      this.cached = false;
+    }
     if (!this.cached) return this.#with(null, signal, work);
-    if ((await store.find(this.key))?.complete) {
+    if (found?.complete) {
       const done = await store.locked(this.key, "shared", signal, async () => {
         const found = await store.find(this.key);
-        return found?.complete ? { value: await this.#stored(found, signal, work) } : null;
+        return found?.complete ? this.#stored(found, signal, work) : null;
       });
       if (done) return done.value;
     }
     return store.locked(this.key, "exclusive", signal, async () => {
       const found = await store.find(this.key);
       // Another tab was faster.
-      if (found?.complete) return this.#stored(found, signal, work);
+      const done = found?.complete ? await this.#stored(found, signal, work) : null;
+      if (done) return done.value;
       let writer = null;
       try {
         writer = await store.Writer.open(this.key);
+        // What is there as a whole and cannot be read is fetched anew.
+        if (found?.complete) writer.received = 0;
       } catch (e) {
-        console.warn(`carat: the file is not stored: ${e.message}`);
+        unkept(e);
       }
       try {
         return await this.#with(writer, signal, work);
@@ -65,6 +76,7 @@ export class Origin {
     });
   }
 
+  /** With a file that is there as a whole: `{ value }`, or null where its header is damaged and can be fetched. */
   async #stored(found, signal, work) {
     const reader = new Reader(new Local(found.data, signal), null);
     reader.total = found.about.bytes;
@@ -73,15 +85,27 @@ export class Origin {
       if (bytes) reader.mend.push([start, bytes]);
       return bytes;
     };
-    const value = await work(reader);
+    let value;
+    try {
+      value = await work(reader);
+    } catch (e) {
+      if (reader.illegible && this.source(signal)) return null;
+      throw e;
+    }
     // What was damaged on the disk is put right there.
     if (reader.mend.length) {
-      const writer = await store.Writer.open(this.key).catch(() => null);
-      for (const [start, bytes] of writer ? reader.mend : []) writer.put(bytes, start);
-      writer?.mark(true);
-      writer?.close();
+      let writer = null;
+      try {
+        writer = await store.Writer.open(this.key);
+        for (const [start, bytes] of reader.mend) writer.put(bytes, start);
+        writer.mark(true);
+      } catch (e) {
+        console.warn(`carat: the stored file is not mended: ${e.message}`);
+      } finally {
+        writer?.close();
+      }
     }
-    return value;
+    return { value };
   }
 
   async #with(writer, signal, work) {
@@ -96,18 +120,19 @@ export class Origin {
         const { total, tag } = await source.begin(from);
         reader.total = total;
         const same = from && writer.about.bytes === total && writer.about.tag === tag;
-        if (writer && !same) {
-          writer.restart({ url: this.url ?? null, name: source.name, bytes: total, tag });
+        if (!same) {
+          reader.disk = 0;
+          reader.keep((w) => w.restart({ url: this.url ?? null, name: source.name, bytes: total, tag }));
           if (from) await source.begin(0);
         }
       }
       reader.damaged = (start, end) => source.range(start, end);
       const value = await work(reader);
-      writer?.mark(true);
+      reader.keep((w) => w.mark(true));
       return value;
     } catch (e) {
       try {
-        writer?.mark(false);
+        reader.writer?.mark(false);
       } catch {
         // The first error says more.
       }
@@ -117,6 +142,8 @@ export class Origin {
     }
   }
 }
+
+const unkept = (e) => console.warn(`carat: the file is not stored: ${e.message}`);
 
 /** Bytes in order. */
 class Reader {
@@ -128,6 +155,10 @@ class Reader {
     /** Bytes that came over the network, or from the Blob. */
     this.fetched = 0;
     this.mend = [];
+    /** Whether the header could not be read. */
+    this.illegible = false;
+    /** A writer that failed. */
+    this.kept = null;
     this.disk = writer?.received ?? 0;
     this.onbytes = null;
   }
@@ -144,7 +175,7 @@ class Reader {
       let bytes = 0;
       if (this.offset < this.disk) {
         const part = rest.subarray(0, Math.min(rest.length, this.disk - this.offset));
-        bytes = this.writer.read(part, this.offset);
+        bytes = (this.writer ?? this.kept).read(part, this.offset);
         if (bytes <= 0) throw new CaratError("storage", "the stored file cannot be read; remove it and load it again");
       } else {
         const chunk = await this.source.next(rest.length);
@@ -152,7 +183,7 @@ class Reader {
         rest.set(chunk);
         bytes = chunk.length;
         this.fetched += bytes;
-        this.#keep(chunk);
+        this.keep((w) => w.append(chunk));
       }
       at += bytes;
       this.offset += bytes;
@@ -160,18 +191,24 @@ class Reader {
     }
   }
 
-  #keep(chunk) {
-    if (!this.writer) return;
+  /** Does something with the storage, and goes on without it where that fails: a full disk does not stop a model that fits. */
+  keep(act) {
+    const { writer } = this;
+    if (!writer) return;
     try {
-      this.writer.append(chunk);
+      act(writer);
     } catch (e) {
-      // A full disk does not stop a model that fits the device.
-      console.warn(`carat: the file is not stored: ${e.message}`);
-      this.writer.received = 0;
-      this.writer.marked = 0;
-      this.writer.data.truncate(0);
-      this.disk = 0;
+      unkept(e);
+      // What is on the disk and not read yet is still read from there.
+      this.kept = writer;
       this.writer = null;
+      try {
+        writer.received = 0;
+        writer.mark(false);
+        if (this.offset >= this.disk) writer.data.truncate(0);
+      } catch {
+        // A length that does not fit its data counts as nothing too.
+      }
     }
   }
 
@@ -184,7 +221,15 @@ class Reader {
       longer.set(prefix);
       await this.fill(longer.subarray(prefix.length));
       prefix = longer;
-      const file = parse(prefix, this.total);
+      let file;
+      try {
+        file = parse(prefix, this.total);
+      } catch (e) {
+        this.illegible = true;
+        // The next attempt fetches it anew.
+        if (this.writer) this.writer.received = 0;
+        throw e;
+      }
       if (!file.need) {
         this.prefix = prefix;
         // Padding between the header and the first segment.
@@ -225,7 +270,7 @@ class Reader {
           bytes = again;
         }
       }
-      if (bytes !== buffer) this.writer?.put(bytes, start);
+      if (bytes !== buffer) this.keep((w) => w.put(bytes, start));
       await take(start, bytes);
     }
     this.prefix = null;

@@ -95,8 +95,9 @@ class Model {
       try {
         return { upload: await head.upload(model.context) };
       } catch (e) {
-        if (device !== "auto") throw e;
-        console.warn(`carat: the CPU is used: ${e.message}`);
+        // What no device takes is said before the file is fetched for another.
+        if (device !== "auto" || e.code === "parameter") throw e;
+        model.why = `WebGPU: ${e.message}`;
         return { weights: head.weights() };
       }
     });
@@ -153,8 +154,9 @@ class Model {
     this.next = null;
     try {
       if (this.wanted === "auto" && next.gpu && !this.engine.gpu) {
-        const gpu = await next.pace(PACES);
-        const cpu = await this.engine.pace(PACES);
+        const { used } = this.engine;
+        const gpu = await next.pace(used, PACES);
+        const cpu = await this.engine.pace(used, PACES);
         if (gpu > cpu) {
           next.free();
           send(0, "device", { device: "cpu", why: `WebGPU takes ${gpu.toFixed(1)} ms for a token here, the CPU ${cpu.toFixed(1)}` });
@@ -233,7 +235,7 @@ const operations = {
     const abort = new AbortController();
     cancelled.set(id, () => abort.abort());
     model = await Model.load(value, abort.signal, id);
-    return { info: model.info, device: model.device };
+    return { info: model.info, device: model.device, why: model.why ?? null };
   },
   tokenize: ({ text, special }) => Array.from(model.head.tokenize(String(text), Boolean(special))),
   detokenize: ({ ids }) => model.head.detokenize(Uint32Array.from(ids)),

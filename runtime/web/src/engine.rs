@@ -182,30 +182,23 @@ impl Engine {
         ]))
     }
 
-    /// Milliseconds of a step of one token here, the least of `steps`, each from the end of what the cache holds.
-    pub async fn pace(&mut self, steps: u32) -> Result<f64, JsValue> {
-        let id = self.session.tokens().last().copied().unwrap_or(0);
-        let held = self.session.tokens().len();
-        let held = held.min((self.session.context() as usize).saturating_sub(1));
-        let removed: Vec<u32> = self.session.tokens().get(held..).unwrap_or(&[]).to_vec();
-        let mut least = f64::INFINITY;
-        for _ in 0..steps {
-            self.session.truncate(held);
-            let begun = now();
-            let one = [id];
-            self.session
-                .forward(&one, Want::LastResult, &mut |_| ())
-                .await
-                .map_err(error::engine)?;
-            least = least.min(now() - begun);
-        }
-        self.session.truncate(held);
-        if !removed.is_empty() {
-            self.session
-                .forward(&removed, Want::LastResult, &mut |_| ())
-                .await
-                .map_err(error::engine)?;
-        }
+    /// Tokens that the cache holds.
+    #[wasm_bindgen(getter)]
+    pub fn used(&self) -> usize {
+        self.session.tokens().len()
+    }
+
+    /// Milliseconds of a pass of one token here after `used` others, the least of `times`; infinite with a full cache.
+    pub async fn pace(&mut self, used: usize, times: usize) -> Result<f64, JsValue> {
+        let (mut least, mut last) = (f64::INFINITY, None);
+        let each = || {
+            let at = now();
+            if let Some(before) = last.replace(at) {
+                least = least.min(at - before);
+            }
+        };
+        let rehearsed = self.session.rehearse(used, times, each).await;
+        rehearsed.map_err(error::engine)?;
         Ok(least)
     }
 

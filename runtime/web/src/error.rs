@@ -27,9 +27,9 @@ mod engine {
             | Error::MissingTensor(_)
             | Error::Alignment { .. } => "format",
             Error::Hash { .. } | Error::Segment { .. } => "hash",
-            Error::Context { .. } | Error::ContextFull { .. } => "context",
+            Error::ContextFull { .. } => "context",
             Error::Memory { .. } | Error::MemoryLimit { .. } => "memory",
-            Error::Token { .. } | Error::NoTokens => "parameter",
+            Error::Token { .. } | Error::NoTokens | Error::Context { .. } => "parameter",
             Error::NoDevice { .. } | Error::Device { .. } => "webgpu",
             Error::DeviceLost { .. } => "device-lost",
             Error::Cancelled => "aborted",

@@ -1,6 +1,7 @@
 //! Attention of one head, row and block of 256 positions; twin of `wgsl/attn_block_q8.wgsl`.
 
 use super::fixed::exp2_neg_q30;
+use super::scratch::Scratch;
 use super::simd::{Isa, attention};
 use super::softcap::Cap;
 use super::{byte, for_chunks};
@@ -54,12 +55,15 @@ pub fn run(
 /// Rows of a task that has many.
 const BAND: usize = 16;
 
-/// Bytes that a thread keeps for `rows` rows.
-pub fn scratch_bytes(p: &AttnBlock, rows: u32) -> u64 {
-    if rows as usize >= BAND {
-        attention::page_bytes(p.groups as usize)
-    } else {
-        0
+/// What is kept for `rows` rows.
+pub fn scratch(p: &AttnBlock, rows: u32) -> Scratch {
+    let page = match rows as usize >= BAND {
+        true => attention::page_bytes(p.groups as usize),
+        false => 0,
+    };
+    Scratch {
+        page,
+        ..Scratch::default()
     }
 }
 
@@ -404,7 +408,8 @@ fn probability_q15(max: i32, score: i32) -> u32 {
 /// `max − score` in Q16, cut off where 2^-x is 0 in Q30 anyway.
 #[inline(always)]
 pub(crate) fn score_distance(max: i32, score: i32) -> u32 {
-    let d = (max - score) as u32;
+    // A soft-cap may lift a score beyond SCORE_MAX, and two of them differ by more than 2^31.
+    let d = (max as u32).wrapping_sub(score as u32);
     if d >= 32 << SCORE_BITS {
         32 << 16
     } else {

@@ -3,6 +3,7 @@
 use super::attn_block_q8::{oldest_seen, score_distance};
 use super::fixed::{bit_len64, exp2_neg_q30, recip_q62, round_shr64, scale64};
 use super::for_chunks;
+use super::scratch::Scratch;
 use super::simd::wide;
 use crate::params::{AttnMerge, PAGE, ROW_WORDS, VALUE_SHIFT};
 use crate::partial_stride;
@@ -35,6 +36,14 @@ thread_local! {
     static WEIGHTS: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
 }
 
+/// What is kept.
+pub fn scratch(p: &AttnMerge) -> Scratch {
+    Scratch {
+        weights: 4 * u64::from(p.max_blocks),
+        ..Scratch::default()
+    }
+}
+
 /// The blocks of one head, one after another.
 #[inline(always)]
 pub(super) fn head(p: &AttnMerge, partials: &[u32], out: &mut [i32]) {
@@ -46,6 +55,7 @@ pub(super) fn head(p: &AttnMerge, partials: &[u32], out: &mut [i32]) {
     // w in Q30; l·w < 2^53, after the shift < 2^38 a block: 2^16 blocks fit 64 bits.
     let mut weights = WEIGHTS.take();
     weights.clear();
+    weights.reserve_exact(p.max_blocks as usize);
     weights.extend(blocks().map(|b| exp2_neg_q30(score_distance(max, score(b)))));
     let shares = blocks().zip(&weights);
     let total: i64 = shares

@@ -1,6 +1,7 @@
 //! activation(gate)·up of two products; twin of `wgsl/linear_gated_tile_q.wgsl`.
 
 use super::linear_tile_q::{self, AHEAD, BAND, Product, for_bands};
+use super::scratch::Scratch;
 use super::simd::{self, Isa, wide};
 use crate::params::{LinearGated, LinearTile, STORE};
 use carat_format::{Encoding, TILE_ROWS};
@@ -11,10 +12,14 @@ thread_local! {
     static BANDS: RefCell<[Vec<i32>; 2]> = RefCell::default();
 }
 
-/// Bytes that a thread keeps for `rows` rows: a band of both products, and what [`linear_tile_q`] keeps.
-pub fn scratch_bytes(p: &LinearGated, rows: u32) -> u64 {
-    let bands = 2 * 4 * BAND as u64 * u64::from(rows);
-    bands + linear_tile_q::scratch_bytes(&product(p, p.gate_table, p.gate_exponent), rows)
+/// What is kept for `rows` rows.
+pub fn scratch(p: &LinearGated, rows: u32) -> Scratch {
+    let of_one = linear_tile_q::scratch(&product(p, p.gate_table, p.gate_exponent), rows);
+    Scratch {
+        band: 0,
+        pair: 2 * of_one.band,
+        ..of_one
+    }
 }
 
 /// `out[r] = activation(gate·x[r]) · (up·x[r])`: the products rounded as [`linear_tile_q`] stores them, then
@@ -84,6 +89,7 @@ mod tests {
     use super::*;
     use crate::act_stride;
     use crate::cpu::gated_unit_row_i32;
+    use crate::cpu::random::Random;
     use crate::params::{GELU_TANH, GatedUnit, RELU_SQUARED, SILU};
     use carat_format::{Coding, ScaleGroup, TensorLayout};
     use proptest::prelude::*;
@@ -101,43 +107,23 @@ mod tests {
             activation in select(vec![SILU, GELU_TANH, RELU_SQUARED]),
             seed in any::<u64>(),
         ) {
-            let mut seed = seed | 1;
-            let mut next = || {
-                seed ^= seed << 13;
-                seed ^= seed >> 7;
-                seed ^= seed << 17;
-                (seed >> 16) as u32
-            };
+            let mut random = Random::new(seed);
             let layout = TensorLayout::new(Coding { encoding, group }, columns, width).unwrap();
             let part = &layout.parts[0];
-            let mut matrix = || {
-                let mut words: Vec<u32> = (0..part.end / 4).map(|_| next()).collect();
-                for w in &mut words[(part.row_scales / 4) as usize..] {
-                    *w = *w & 0xffff | 0xfff0_0000;
-                }
-                words
-            };
-            let (gate_words, up_words) = (matrix(), matrix());
+            let (gate_words, up_words) = (random.part(part, -16..-15), random.part(part, -16..-15));
             let groups = layout.groups as u32;
             let stride = act_stride(groups);
-            let mut act: Vec<u32> = (0..rows * stride).map(|_| next()).collect();
-            for row in act.chunks_mut(stride as usize) {
-                let codes: &mut [i8] = bytemuck::cast_slice_mut(&mut row[..groups as usize * 8]);
-                codes.iter_mut().for_each(|c| *c = (*c).max(-127));
-                let tail = (groups * 8 + groups.div_ceil(4)) as usize;
-                row[tail] &= 0xffff;
-                row[tail + 1] = next() % 8;
-            }
+            let act = random.activations(rows, groups, stride);
             let p = LinearGated {
-                gate_table: std::array::from_fn(|_| next()),
-                up_table: std::array::from_fn(|_| next()),
+                gate_table: random.words(),
+                up_table: random.words(),
                 part_rows: columns as u32,
                 groups,
                 scales: (part.scales / 4) as u32,
                 row_scales: (part.row_scales / 4) as u32,
                 act_stride: stride,
-                gate_exponent: -20 + (next() % 12) as i32,
-                up_exponent: (next() % 12) as i32,
+                gate_exponent: -20 + (random.word() % 12) as i32,
+                up_exponent: (random.word() % 12) as i32,
                 scale_shift: group.shift(),
                 activation,
                 ..Default::default()

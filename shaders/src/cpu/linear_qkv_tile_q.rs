@@ -1,12 +1,14 @@
 //! Queries, keys and values; twin of `wgsl/linear_qkv_tile_q.wgsl`.
 
 use super::linear_tile_q;
+use super::scratch::Scratch;
 use crate::params::{LinearQkv, LinearTile, STORE};
 use carat_format::Encoding;
 
-/// Bytes that a thread keeps for `rows` rows: see [`linear_tile_q::scratch_bytes`].
-pub fn scratch_bytes(p: &LinearQkv, rows: u32) -> u64 {
-    linear_tile_q::scratch_bytes(&product(p, 0, p.q_table), rows)
+/// What is kept for `rows` rows.
+pub fn scratch(p: &LinearQkv, rows: u32) -> Scratch {
+    let of = |m| linear_tile_q::scratch(&product(p, m, p.q_table), rows);
+    of(0).largest(of(1)).largest(of(2))
 }
 
 /// The products of three matrices with the same activations, each as [`linear_tile_q`] stores it. `words` are the only

@@ -5,6 +5,7 @@
 
 use super::fixed::{bit_len64, sat32, scale64};
 use super::residual::add_residual;
+use super::scratch::{Scratch, grow};
 use super::simd::{self, Batch, Isa, Tile, wide};
 use crate::params::{ACCUMULATE, LinearTile, STORE_RELATIVE};
 use crate::scales_of;
@@ -23,9 +24,18 @@ thread_local! {
 /// Columns of the result of a task that has many rows: four tiles.
 pub(super) const BAND: usize = 4 * TILE_ROWS;
 
-/// Bytes that a thread keeps for `rows` rows: see [`simd::Panels`].
-pub fn scratch_bytes(p: &LinearTile, rows: u32) -> u64 {
-    simd::scratch_bytes(p.groups as usize, u64::from(rows)) + (4 * BAND) as u64 * u64::from(rows)
+/// What is kept for `rows` rows.
+pub fn scratch(p: &LinearTile, rows: u32) -> Scratch {
+    let (rows, bands) = (
+        u64::from(rows),
+        (p.part_rows as usize).div_ceil(BAND) as u64,
+    );
+    let of_band = size_of::<Vec<&[i32]>>() as u64 + size_of::<&[i32]>() as u64 * rows;
+    Scratch {
+        band: (4 * BAND) as u64 * rows,
+        shared: bands * of_band,
+        ..simd::scratch(p.groups as usize, rows)
+    }
 }
 
 /// `out[r][row_start + n] (+)= Σ_k w[n][k] · x[r][k]` in the unit `2^exponent`, saturated.
@@ -141,6 +151,7 @@ pub(super) fn for_bands(
 ) {
     let rows = out.len().div_ceil(stride.max(1));
     let mut bands: Vec<Vec<&mut [i32]>> = Vec::new();
+    bands.reserve_exact(columns.len().div_ceil(BAND));
     bands.resize_with(columns.len().div_ceil(BAND), || Vec::with_capacity(rows));
     for row in out.chunks_mut(stride.max(1)) {
         let columns = row[columns.clone()].chunks_mut(BAND);
@@ -221,7 +232,7 @@ impl<'a> Product<'a> {
 
     /// Rounded results of band `i`, [`BAND`] values a row.
     pub fn band(&self, i: usize, values: &mut Vec<i32>) {
-        values.resize(values.len().max(self.batch.rows() * BAND), 0);
+        grow(values, self.batch.rows() * BAND, 0);
         let tiles = (self.p.part_rows as usize).div_ceil(TILE_ROWS);
         let first = i * BAND / TILE_ROWS;
         for t in first..tiles.min(first + BAND / TILE_ROWS) {
@@ -274,6 +285,7 @@ pub(super) fn epilogue(sums: &[i64], scales: &[u32], mantissa: u32, shift: i32, 
 mod tests {
     use super::*;
     use crate::act_stride;
+    use crate::cpu::random::Random;
     use crate::params::STORE;
     use carat_format::{Coding, ScaleGroup, TensorLayout};
     use proptest::prelude::*;
@@ -291,31 +303,15 @@ mod tests {
             mode in select(vec![STORE, ACCUMULATE, STORE_RELATIVE]),
             seed in any::<u64>(),
         ) {
-            let mut seed = seed | 1;
-            let mut next = || {
-                seed ^= seed << 13;
-                seed ^= seed >> 7;
-                seed ^= seed << 17;
-                (seed >> 16) as u32
-            };
+            let mut random = Random::new(seed);
             let layout = TensorLayout::new(Coding { encoding, group }, rows, cols).unwrap();
             let part = &layout.parts[0];
             let groups = layout.groups as u32;
-            let mut weights: Vec<u32> = (0..part.end / 4).map(|_| next()).collect();
-            for w in &mut weights[(part.row_scales / 4) as usize..] {
-                *w = *w & 0xffff | (((next() % 20) as i32 - 20) << 16) as u32;
-            }
+            let weights = random.part(part, -20..0);
             let stride = act_stride(groups);
-            let mut act: Vec<u32> = (0..batch * stride).map(|_| next()).collect();
-            for row in act.chunks_mut(stride as usize) {
-                let codes: &mut [i8] = bytemuck::cast_slice_mut(&mut row[..groups as usize * 8]);
-                codes.iter_mut().for_each(|c| *c = (*c).max(-127));
-                let tail = (groups * 8 + groups.div_ceil(4)) as usize;
-                row[tail] &= 0xffff;
-                row[tail + 1] = next() % 8;
-            }
+            let act = random.activations(batch, groups, stride);
             let p = LinearTile {
-                table: std::array::from_fn(|_| next()),
+                table: random.words(),
                 row_start: 3,
                 part_rows: rows as u32,
                 groups,
@@ -323,12 +319,12 @@ mod tests {
                 row_scales: (part.row_scales / 4) as u32,
                 act_stride: stride,
                 out_stride: rows as u32 + 5,
-                exponent: (next() % 12) as i32,
+                exponent: (random.word() % 12) as i32,
                 mode,
                 scale_shift: group.shift(),
                 ..Default::default()
             };
-            let before: Vec<i32> = (0..batch * p.out_stride).map(|_| next() as i32 >> 1).collect();
+            let before: Vec<i32> = (0..batch * p.out_stride).map(|_| random.word() as i32 >> 1).collect();
             let (mut expected, mut counted) = (before.clone(), [u32::MAX, 5]);
             run_on(Isa::Portable, &p, encoding, batch, &act, &weights, &mut expected, &mut counted);
             for isa in Isa::ALL.iter().filter(|i| i.supported()) {

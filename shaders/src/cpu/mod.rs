@@ -17,6 +17,8 @@ pub mod logits_stats_i32;
 mod norm;
 mod quantize;
 pub mod quantize_row_q8;
+#[cfg(test)]
+mod random;
 pub mod read_words_u32;
 mod residual;
 pub mod rmsnorm_add_row_i32;
@@ -24,11 +26,13 @@ pub mod rmsnorm_head_i32;
 pub mod rmsnorm_row_q8;
 pub mod rope_angles_q30;
 pub mod rope_query_q12;
+mod scratch;
 mod simd;
 pub mod softcap;
 pub mod softcap_row_i32;
 
 pub use quantize::quantize_row;
+pub use scratch::Scratch;
 
 /// Calls `f(index, chunk)` for each chunk of `len` items, on the current thread pool where there is one.
 pub(crate) fn for_chunks<T: Send>(

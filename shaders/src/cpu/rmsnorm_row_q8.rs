@@ -2,6 +2,7 @@
 
 use super::fixed::round_shr64;
 use super::norm::InverseNorm;
+use super::scratch::{Scratch, resize};
 use super::simd::wide;
 use super::{for_chunks, quantize_row};
 use crate::params::RmsnormRow;
@@ -10,6 +11,14 @@ use std::cell::Cell;
 thread_local! {
     /// A normalised row, kept from call to call.
     static ROW: Cell<Vec<i32>> = const { Cell::new(Vec::new()) };
+}
+
+/// What is kept.
+pub fn scratch(p: &RmsnormRow) -> Scratch {
+    Scratch {
+        row: 4 * u64::from(p.cols),
+        ..Scratch::default()
+    }
 }
 
 /// `act[i] = quantize(h[i] / √(Σh² + D·ε) · gains)`.
@@ -21,7 +30,7 @@ pub fn run(p: &RmsnormRow, h: &[i32], gains: &[i32], act: &mut [u32]) {
         let h = &h[i * cols..(i + 1) * cols];
         let inverse = InverseNorm::new(h, p.eps_mantissa, p.eps_exponent);
         let mut y = ROW.take();
-        y.resize(cols, 0);
+        resize(&mut y, cols, 0);
         wide::normalise(inverse, h, gains, &mut y);
         quantize_row(&y, p.gain_exponent, act);
         ROW.set(y);

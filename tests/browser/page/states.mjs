@@ -191,7 +191,7 @@ export default async function states() {
     await page.waitForSelector('.notice.bad');
     equal(await page.textContent('#hash'), 'd0'.repeat(32), 'hash');
   });
-  for (const code of ['network', 'hash', 'format', 'webgpu', 'device-lost', 'memory', 'context', 'parameter', 'template', 'storage', 'internal']) {
+  for (const code of ['network', 'hash', 'format', 'webgpu', 'device-lost', 'memory', 'context', 'parameter', 'unopened', 'template', 'storage', 'internal']) {
     await checked(`an error '${code}' is shown with what to try, and tried again`, { failAnswer: { code, message: `what ${code} is <b>`, once: true } }, async (page) => {
       await send(page, 'Hello');
       await page.waitForSelector('.notice.bad');

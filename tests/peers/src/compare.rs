@@ -4,7 +4,7 @@ use crate::contest::{Contestant, Timing, median};
 use crate::files;
 use crate::memory::ReadBandwidth;
 use crate::shape::Shape;
-use crate::worker::{Order, Program};
+use crate::worker::{CPU, Order, Program};
 use anyhow::{Context, Result};
 use carat_gguf::TensorType;
 use serde::{Deserialize, Serialize};
@@ -114,10 +114,11 @@ pub fn run(
     threads: usize,
     rounds: usize,
     only: &str,
+    device: &str,
 ) -> Result<Comparison> {
     let mut groups = Vec::new();
     for group in GROUPS.iter().filter(|g| g.title.contains(only)) {
-        groups.push(run_group(folder, shape, threads, rounds, group)?);
+        groups.push(run_group(folder, shape, threads, rounds, group, device)?);
     }
     Ok(Comparison {
         shape: shape.name.into(),
@@ -132,24 +133,28 @@ fn run_group(
     threads: usize,
     rounds: usize,
     group: &Group,
+    device: &str,
 ) -> Result<Outcome> {
+    let gpu = device != CPU;
     let mut wanted = Vec::new();
     for &(bits, weights) in group.carat {
         let path = files::carat(folder, shape, bits, weights)?;
         let label = format!("Carat {bits} bits, groups of {weights}");
         wanted.push((Program::Carat, label.clone(), path.clone()));
-        wanted.push((Program::CaratNoMmap, format!("{label}, not mapped"), path));
+        if !gpu {
+            wanted.push((Program::CaratNoMmap, format!("{label}, not mapped"), path));
+        }
     }
     for &(ty, repacked) in group.llama {
         let name = ty.name().context("a type's name")?;
         let path = files::ggml(folder, shape, ty)?;
         wanted.push((Program::Llama, format!("llama.cpp {name}"), path.clone()));
-        if repacked {
+        if repacked && !gpu {
             let label = format!("llama.cpp {name}, not repacked");
             wanted.push((Program::LlamaNoRepack, label, path));
         }
     }
-    if let Some(ty) = group.candle {
+    if let Some(ty) = group.candle.filter(|_| !gpu) {
         let name = ty.name().context("a type's name")?;
         let path = files::ggml(folder, shape, ty)?;
         wanted.push((Program::Candle, format!("candle {name}"), path));
@@ -158,7 +163,7 @@ fn run_group(
     let (mut running, mut entries) = (Vec::new(), Vec::new());
     for (program, label, path) in wanted {
         eprintln!("loading {label}");
-        let contestant = Contestant::start(program, &path, threads, context)?;
+        let contestant = Contestant::start(program, &path, threads, context, device)?;
         entries.push(Entry {
             program,
             label,
@@ -201,7 +206,10 @@ fn run_group(
         }
     }
     Ok(Outcome {
-        title: group.title.into(),
+        title: match gpu {
+            true => format!("{} on {device}", group.title),
+            false => group.title.into(),
+        },
         read_bandwidth,
         entries,
     })

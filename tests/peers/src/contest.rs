@@ -34,7 +34,13 @@ pub struct Timing {
 }
 
 impl Contestant {
-    pub fn start(program: Program, model: &Path, threads: usize, context: u32) -> Result<Self> {
+    pub fn start(
+        program: Program,
+        model: &Path,
+        threads: usize,
+        context: u32,
+        device: &str,
+    ) -> Result<Self> {
         let name = clap::ValueEnum::to_possible_value(&program).context("a program's name")?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(["worker", "--program", name.get_name()])
@@ -42,6 +48,7 @@ impl Contestant {
             .arg(model)
             .args(["--threads", &threads.to_string()])
             .args(["--context", &context.to_string()])
+            .args(["--device", device])
             .env("RAYON_NUM_THREADS", threads.to_string())
             .env("OMP_NUM_THREADS", threads.to_string())
             .stdin(Stdio::piped())

@@ -47,7 +47,17 @@ fn made(folder: &Path, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Re
         make(&beside).with_context(|| format!("making {}", path.display()))?;
         std::fs::rename(&beside, &path)?;
     }
+    forget(&path)?;
     Ok(path)
+}
+
+/// Takes the file out of the system's cache: every program finds its file as after a start of the machine, not in the small
+/// pages in which it was written.
+fn forget(path: &Path) -> Result<()> {
+    let file = std::fs::File::open(path)?;
+    file.sync_all()?;
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    Ok(())
 }
 
 fn write(path: &Path, shape: Shape, ty: TensorType) -> Result<()> {

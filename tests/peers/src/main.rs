@@ -53,6 +53,10 @@ struct At {
     /// Only groups whose title holds this, as "4 bits".
     #[arg(long, default_value = "")]
     only: String,
+    /// What Carat and llama.cpp run on, of `compare`: "cpu", or part of an adapter's name (build with `--features vulkan`;
+    /// VK_DRIVER_FILES names the only driver where there are several).
+    #[arg(long, default_value = worker::CPU)]
+    device: String,
     /// Where models are kept: about 12 GB for 1.2b.
     #[arg(long, default_value = "models")]
     models: PathBuf,
@@ -84,6 +88,7 @@ impl At {
             self.threads,
             self.rounds,
             &self.only,
+            &self.device,
         )?;
         page::show(&found);
         page::keep(&self.out, |r| r.take(found))

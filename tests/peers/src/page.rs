@@ -91,7 +91,9 @@ pub fn write(out: &Path) -> Result<()> {
              by round, Carat's first file against each other program (above 1: Carat is faster). *Share* is the bytes of weights \
              that a token reads, times tokens a second, by what as many threads that only read memory reach in the same run \
              (median; its range is under the table). A timing during which others used more than 3 % of the processors is repeated. llama.cpp is \
-             llama-cpp-sys-2 0.1.161, built for this processor without AMX, where this release faults; candle is 0.11.1.\n"
+             llama-cpp-sys-2 0.1.161, built for this processor without AMX, where this release faults; candle is 0.11.1 (with AMX where \
+             the processor has it, as it chooses itself). Every program's file is taken out of the system's cache before it loads it. \
+             Groups on an adapter run Carat's WGSL kernels and llama.cpp's Vulkan backend on the same driver.\n"
         )?;
         for group in &c.groups {
             writeln!(p, "### {}\n\n{}", group.title, table(group))?;

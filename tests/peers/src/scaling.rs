@@ -3,7 +3,7 @@
 use crate::contest::{Contestant, median};
 use crate::files;
 use crate::shape::Shape;
-use crate::worker::{Order, Program};
+use crate::worker::{CPU, Order, Program};
 use anyhow::Result;
 use carat_gguf::TensorType;
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub fn run(folder: &Path, shape: Shape, rounds: usize) -> Result<Scaling> {
         let (mut decode, mut prompt) = (Vec::new(), Vec::new());
         for &bits in WIDTHS {
             let file = files::carat(folder, shape, bits, 32)?;
-            let mut c = Contestant::start(Program::Carat, &file, threads, 256)?;
+            let mut c = Contestant::start(Program::Carat, &file, threads, 256, CPU)?;
             c.time(of(16, 4))?;
             let timings = (0..rounds)
                 .map(|_| c.time(of(128, DECODE)))
@@ -72,7 +72,13 @@ pub fn run(folder: &Path, shape: Shape, rounds: usize) -> Result<Scaling> {
     ];
     let mut running = Vec::new();
     for (program, _, path) in entries {
-        running.push(Contestant::start(program, path, 2, 8192 + DECODE as u32)?);
+        running.push(Contestant::start(
+            program,
+            path,
+            2,
+            8192 + DECODE as u32,
+            CPU,
+        )?);
     }
     let line = |(_, label, _): (_, &str, _)| Line {
         label: label.into(),

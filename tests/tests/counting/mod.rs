@@ -20,6 +20,15 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.alloc(layout) }
     }
 
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let now = NOW.fetch_add(size, Relaxed) + size - layout.size();
+        NOW.fetch_sub(layout.size(), Relaxed);
+        PEAK.fetch_max(now, Relaxed);
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: `at` came from the system's allocator, and the caller keeps the contract of `realloc`, which is the same.
+        unsafe { System.realloc(at, layout, size) }
+    }
+
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Relaxed);
         // SAFETY: `at` came from `alloc` above, thus from the system's allocator.

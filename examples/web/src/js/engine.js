@@ -33,6 +33,10 @@ export class Engine {
     this.choice = null;
     /** The choice that is being opened. */
     this.opening = null;
+    /** The one that was opened last, or failed to be. */
+    this.last = null;
+    /** Positions that the open model was asked to have; null where it chose itself. */
+    this.context = null;
     this.controller = null;
     this.turn = 0;
     this.ready = Promise.resolve();
@@ -55,6 +59,8 @@ export class Engine {
     const turn = (this.turn += 1);
     this.controller = controller;
     this.opening = choice;
+    this.last = choice;
+    const context = settings.context;
     this.ready = (async () => {
       const old = this.carat;
       this.carat = null;
@@ -64,7 +70,7 @@ export class Engine {
         await old?.close();
         const carat = await Carat.load(choice.source, {
           device: settings.device,
-          context: settings.context ?? undefined,
+          context: context ?? undefined,
           signal: controller.signal,
           onProgress: (p) => turn === this.turn && this.events.progress(choice, p),
         });
@@ -75,7 +81,8 @@ export class Engine {
         carat.onDevice = (device, why) => turn === this.turn && this.events.device(device, why);
         this.carat = carat;
         this.choice = choice;
-        this.events.device(carat.device, null);
+        this.context = context;
+        this.events.device(carat.device, carat.deviceReason ?? null);
       } finally {
         if (turn === this.turn) {
           this.opening = null;
@@ -95,7 +102,7 @@ export class Engine {
 
   /** Makes an answer again with a second engine on the other device; resolves to its result. */
   async again(run, device, signal) {
-    const carat = await Carat.load(this.choice.source, { device, context: run.context ?? undefined, signal });
+    const carat = await Carat.load(run.choice.source, { device, context: run.context ?? undefined, signal });
     try {
       const sampling = { ...run.sampling, maxTokens: run.result.generatedTokens, signal };
       const generation = run.mode === 'chat' ? carat.chat(run.messages, sampling) : carat.generate(run.prompt, sampling);

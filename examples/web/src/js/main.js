@@ -17,14 +17,17 @@ import * as theme from './theme.js';
 performance.mark('carat:page');
 
 const settings = settingsOf.read();
-const state = { models: [], passages: [], mode: 'continue', running: null, gpu: false, chosenFor: null, device: null };
+const state = { models: [], passages: [], mode: 'continue', running: null, waiting: false, gpu: false, chosenFor: null, device: null };
 
 const engine = new Engine({
   progress: (choice, p) => {
     mark(`carat:${p.phase}`);
     loading.show(p);
   },
-  changed: () => drawModel(),
+  changed: () => {
+    drawModel();
+    same.changed();
+  },
   device: (device, why) => deviceChanged(device, why),
 });
 const loading = new Loading(() => engine.cancel());
@@ -48,6 +51,7 @@ function mark(name) {
 async function open(choice, { restore = true } = {}) {
   const before = engine.choice;
   stop();
+  state.device = null;
   if (restore) clearNotices('.bad, .device-note');
   loading.begin(choice);
   const opened = engine.open(choice, settings);
@@ -103,7 +107,8 @@ async function deviceChanged(device, why) {
   const gpu = await engine.hasGpu();
   if (engine.carat?.device !== device) return;
   let text = null;
-  if (kept) text = `The CPU goes on: it is the faster device here (${why}). The tokens are the same.`;
+  if (kept && device === 'cpu') text = `The CPU goes on: it is the faster device here (${why}). The tokens are the same.`;
+  else if (kept) text = `The graphics device was built again (${why}). The conversation goes on with the same tokens.`;
   else if (why && device === 'webgpu') announce(`WebGPU computes from here on: ${why}.`);
   else if (why) text = `The device changed: the CPU computes from here on (${why}). The conversation goes on with the same tokens.`;
   else if (device === 'cpu' && !gpu) text = 'This browser has no WebGPU, so the CPU computes. The tokens are the same; they come slower.';
@@ -135,7 +140,8 @@ function draw() {
 }
 
 function setMode(mode) {
-  if (mode !== state.mode && state.running) stop();
+  // An answer that still waits for its model is written in the new mode.
+  if (mode !== state.mode && state.running && !state.waiting) stop();
   state.mode = mode;
   for (const radio of document.getElementsByName('mode')) radio.checked = radio.value === mode;
   const choice = engine.choice ?? engine.opening;
@@ -174,7 +180,12 @@ async function answer(variant) {
   announce(state.mode === 'chat' ? 'Answering.' : 'Continuing.');
   let failure = null;
   try {
-    await untilOpen(controller.signal);
+    state.waiting = true;
+    try {
+      await untilOpen(controller.signal);
+    } finally {
+      state.waiting = false;
+    }
     await generate(p, before, controller);
   } catch (error) {
     failure = error;
@@ -206,6 +217,7 @@ function retry(before, variant) {
 
 /** Waits for the model that is being opened. */
 async function untilOpen(signal) {
+  if (!engine.carat && !engine.opening) throw unopened();
   if (!engine.carat) $('meter').textContent = 'Waiting for the model';
   const stopped = new Promise((_, reject) => signal.addEventListener('abort', () => reject(new DOMException('Stopped.', 'AbortError')), { once: true }));
   stopped.catch(() => {});
@@ -219,13 +231,15 @@ async function untilOpen(signal) {
     }
     if (ready === engine.ready) break;
   }
-  if (!engine.carat) throw Object.assign(new Error('No model is open. Choose one.'), { code: 'parameter' });
+  if (!engine.carat) throw unopened();
 }
+
+const unopened = () => Object.assign(new Error('No model is open. Choose one.'), { code: 'unopened' });
 
 async function generate(p, before, controller) {
   const { carat, choice } = engine;
   const sampling = { temperature: settings.temperature, topP: settings.topP, seed: talk.seedOf(settings.seed, p.variant), maxTokens: settings.maxTokens };
-  const run = { mode: state.mode, prompt: null, messages: null, sampling, context: settings.context, file: choice.file, choice, result: null, left: 0 };
+  const run = { mode: state.mode, prompt: null, messages: null, sampling, context: engine.context, file: choice.file, choice, result: null, left: 0 };
   for (;;) {
     try {
       let generation;
@@ -239,8 +253,15 @@ async function generate(p, before, controller) {
       generation.result.catch(() => {});
       p.run = run;
       await stream(p, generation);
-      run.result = await generation.result;
-      p.text = run.result.text;
+      const result = await generation.result;
+      // An answer that the context's end cuts short is written again with more room, as one that has none at all is.
+      if (cutShort(result) && run.mode === 'chat' && run.left + 1 < talk.exchanges(before)) {
+        p.text = '';
+        run.left += 1;
+        continue;
+      }
+      run.result = result;
+      p.text = result.text;
       return;
     } catch (error) {
       // A chat goes on without its oldest exchange; a text has no such part to leave out.
@@ -248,6 +269,11 @@ async function generate(p, before, controller) {
       run.left += 1;
     }
   }
+}
+
+/** Whether the context ended an answer that had less than a quarter of it, and less than was asked for. */
+function cutShort({ reason, generatedTokens, promptTokens }) {
+  return reason === 'context' && generatedTokens < Math.min(settings.maxTokens, (promptTokens + generatedTokens) / 4);
 }
 
 async function stream(p, generation) {
@@ -340,7 +366,8 @@ function newTalk() {
 // ---- wiring ----
 
 function settingsChanged(now, key) {
-  if ((key === 'context' || key === 'device') && engine.choice) open(engine.choice);
+  // Also the one that failed to open with what the settings were.
+  if ((key === 'context' || key === 'device') && engine.last) open(engine.last);
 }
 
 function wire() {

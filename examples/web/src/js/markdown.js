@@ -59,6 +59,17 @@ function levels(tokens) {
   }
 }
 
+/** The HTML of each block, not yet clean; null of a text that nests deeper than the parser's stack. */
+function blocks(text) {
+  try {
+    const tokens = marked.lexer(text).filter((t) => t.type !== 'space' && t.type !== 'def');
+    levels(tokens);
+    return tokens.map((t) => marked.parser([t]));
+  } catch {
+    return null;
+  }
+}
+
 /**
  * Shows Markdown in an element, again and again while it grows. Blocks are sanitised and made anew only where
  * their HTML changed, which a later definition of a link can do to an earlier block.
@@ -70,9 +81,13 @@ export class Markdown {
   }
 
   show(text) {
-    const tokens = marked.lexer(text).filter((t) => t.type !== 'space' && t.type !== 'def');
-    levels(tokens);
-    const html = tokens.map((t) => marked.parser([t]));
+    const html = blocks(text);
+    if (html === null) {
+      this.made = [];
+      this.element.textContent = text;
+      return;
+    }
+    if (this.made.length === 0) this.element.replaceChildren();
     html.forEach((source, i) => {
       if (this.made[i] === source) return;
       const old = this.element.children[i];

@@ -30,6 +30,11 @@ export class Same {
     this.draw();
   }
 
+  /** Another model may be open: what can be computed here changes with it. */
+  changed() {
+    if (!this.live) this.draw();
+  }
+
   /** Shows the hash over so many tokens of an answer that goes on. */
   grow(hash, tokens) {
     const begun = this.live === null;

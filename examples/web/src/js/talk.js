@@ -49,13 +49,13 @@ export const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 const word = (text) => (/^[\w./:@%+=-]+$/.test(text) && !text.startsWith('-') ? text : quoted(text));
 
 /**
- * The command that makes this answer again on any machine and prints its hash. An answer that was stopped is made
- * again up to where it was stopped.
+ * The command that makes this answer again on any machine and prints its hash. An answer that was stopped, or that
+ * the context's end stopped, is made again up to there.
  * @param {Run} run
  */
 export function command(run) {
   const { sampling, result } = run;
-  const stopped = result && result.reason === 'cancelled';
+  const stopped = result?.reason === 'cancelled' || result?.reason === 'context';
   const flags = [
     '--json',
     `-n ${stopped ? result.generatedTokens : sampling.maxTokens}`,

@@ -1,6 +1,6 @@
 //! `carat bench --autotune`: the kernels of products with each size of workgroup, and the fastest kept.
 
-use super::median;
+use super::{median, used_session};
 use crate::args::BenchArgs;
 use crate::cache::{self, Prepared};
 use crate::failure::Interrupted;
@@ -12,11 +12,10 @@ use carat::device::{ProductTuning, Tuned, Tuning};
 use carat::exec::Executor;
 use carat::exec::gpu::GpuExecutor;
 use carat::plan::{Plan, Rows};
-use carat::{Session, SessionOptions, Verify, Want};
 use carat_converter::progress::Progress;
+use carat_format::Encoding;
 use pollster::block_on;
 use serde::Serialize;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Rounds unless more repetitions are asked for.
@@ -65,16 +64,7 @@ pub fn run(args: &BenchArgs, prepared: Prepared) -> Result<()> {
 
 fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
     let shown = || args.of.model.display().to_string();
-    let model = Arc::new(prepared.open(Verify::Hashes)?);
-    let options = SessionOptions {
-        device: args.of.place.device.clone(),
-        context: args.pp,
-        batch: Some(MANY),
-        ..SessionOptions::default()
-    };
-    let mut session = block_on(Session::new(model, &options)).with_context(shown)?;
-    // A real token first: buffers hold what kernels usually meet.
-    block_on(session.forward(&[0], Want::LastResult, &mut |_| ())).with_context(shown)?;
+    let mut session = used_session(args, prepared, Some(MANY))?;
     let device = session.device();
     let (Executor::Gpu(gpu), plan) = session.executor() else {
         bail!("--autotune measures a GPU's kernels and this is {device}; give --device gpu:NAME");
@@ -82,10 +72,18 @@ fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
     let class = Tuning::of(gpu.adapter().kind);
     let mut best = class;
     let rounds = args.repetitions.max(ROUNDS);
-    let (one, many) = (
+    // Without a product of four bits, pairs of codes are the same kernels once more.
+    let products = || plan.steps.iter().filter(|s| s.op.is_product());
+    let pairs = products().any(|s| s.op.encoding() == Some(Encoding::Pow4));
+    let [one, many] = [
         ProductTuning::candidates_for_one(),
         ProductTuning::candidates_for_many(),
-    );
+    ]
+    .map(|list| {
+        list.into_iter()
+            .filter(|c| pairs || !c.pairs)
+            .collect::<Vec<_>>()
+    });
     let total = (one.len() + many.len()) as u64;
     let mut candidates = Vec::new();
     for (batch, list) in [(1, one), (plan.extent.batch, many)] {

@@ -1,6 +1,6 @@
 //! `carat bench --kernels`: every kernel of a generated token alone, beside one that only reads.
 
-use super::median;
+use super::{median, used_session};
 use crate::args::BenchArgs;
 use crate::cache::Prepared;
 use crate::failure::Interrupted;
@@ -10,12 +10,10 @@ use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
 use carat::exec::Executor;
 use carat::plan::{Op, PAGE, Plan};
-use carat::{Session, SessionOptions, Verify, Want};
 use carat_converter::progress::Progress;
 use pollster::block_on;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Rounds unless more repetitions are asked for: each measures every kernel once.
@@ -87,15 +85,7 @@ pub(super) fn key(op: &Op) -> (&'static str, String) {
 
 fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
     let shown = || args.of.model.display().to_string();
-    let model = Arc::new(prepared.open(Verify::Hashes)?);
-    let options = SessionOptions {
-        device: args.of.place.device.clone(),
-        context: args.pp,
-        ..SessionOptions::default()
-    };
-    let mut session = block_on(Session::new(model, &options)).with_context(shown)?;
-    // A real token first: buffers hold what kernels usually meet.
-    block_on(session.forward(&[0], Want::LastResult, &mut |_| ())).with_context(shown)?;
+    let mut session = used_session(args, prepared, None)?;
     let device = session.device();
     let (Executor::Gpu(gpu), plan) = session.executor() else {
         bail!("--kernels measures a GPU's kernels and this is {device}; give --device gpu:NAME");

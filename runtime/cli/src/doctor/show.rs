@@ -87,7 +87,7 @@ fn show_adapter(a: &AdapterReport) -> String {
             Some(_) => "DIFFERS",
         };
         out += &format!(
-            "  {:<18} {verdict}  {:>10} words{bits}\n",
+            "  {:<19} {verdict}  {:>10} words{bits}\n",
             k.kernel,
             term::thousands(words)
         );
@@ -106,10 +106,10 @@ fn golden(golden: Option<&GoldenReport>) -> String {
     match g.first_difference {
         _ if g.positions == 0 => "  the file has no golden vectors\n".into(),
         None => format!(
-            "  {:<18} equal    {:>10} positions\n",
+            "  {:<19} equal    {:>10} positions\n",
             "golden vectors", g.positions
         ),
-        Some(i) => format!("  {:<18} DIFFERS  from position {i} on\n", "golden vectors"),
+        Some(i) => format!("  {:<19} DIFFERS  from position {i} on\n", "golden vectors"),
     }
 }
 
@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn a_report_fits_80_columns() {
         let text = show(&super::super::tests::report());
-        assert!(text.contains("linear_tile_q      DIFFERS"), "{text}");
-        assert!(text.contains("embed_row_q        equal"), "{text}");
+        assert!(text.contains("linear_tile_q       DIFFERS"), "{text}");
+        assert!(text.contains("embed_row_q         equal"), "{text}");
         assert!(
-            text.contains("golden vectors     DIFFERS  from position 1"),
+            text.contains("golden vectors      DIFFERS  from position 1"),
             "{text}"
         );
         for line in text.lines() {

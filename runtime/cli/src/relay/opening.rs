@@ -90,7 +90,11 @@ impl Opening {
         drop(bar);
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(session)) => session,
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            // Of the driver, or ours: the CPU can still answer.
+            Some(Err(_)) => Err(Error::Device {
+                device: std::mem::take(&mut self.name),
+                reason: "its thread ended by a panic".into(),
+            }),
             None => Err(Error::Cancelled),
         }
     }

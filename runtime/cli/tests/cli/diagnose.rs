@@ -155,7 +155,7 @@ fn doctor_without_a_gpu_says_so() {
         assert!(text.contains("No GPU adapter"), "{text}");
     }
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("golden vectors     equal"), "{text}");
+    assert!(text.contains("golden vectors      equal"), "{text}");
     assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
 }
 

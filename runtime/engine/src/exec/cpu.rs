@@ -66,7 +66,9 @@ impl CpuExecutor {
                 .num_threads(threads.unwrap_or(0))
                 .build()
                 .map_err(|e| Error::Threads {
-                    threads: threads.unwrap_or(0),
+                    threads: threads.unwrap_or_else(|| {
+                        std::thread::available_parallelism().map_or(1, usize::from)
+                    }),
                     reason: e.to_string(),
                 })?
                 .into(),

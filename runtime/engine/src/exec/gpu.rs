@@ -3,26 +3,28 @@
 mod answers;
 mod kernels;
 mod loading;
+mod passes;
 mod upload;
 
 pub use loading::Loading;
 pub use upload::{STAGED_BYTES, Upload};
 
-use super::{ARGMAX, Batch};
 use crate::device::{Gpu, ProductTuning, Tuning};
 use crate::error::Error;
 use crate::model::Model;
-use crate::plan::{Buffer, BufferId, Content, Op, Plan, Row, Step};
+use crate::plan::{Buffer, BufferId, Content, Op, Plan, Step};
 use answers::Answers;
 use carat_format::Encoding;
 use carat_shaders::{Access, Kernel, grid, kernel};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Distance of the steps' parameters in the uniform buffer: WebGPU's default offset alignment.
 const UNIFORM_STEP: u64 = 256;
+
+/// Bytes of the smallest buffer: a binding of vec4<u32>.
+const SMALLEST: u64 = 16;
 
 /// A dispatch without the numbers that change from pass to pass.
 struct Dispatch {
@@ -75,6 +77,14 @@ fn needs(plan: &Plan, tuning: &Tuning) -> (u64, u64) {
         })
         .collect();
     (bytes.sum(), keys.len() as u64)
+}
+
+/// Bytes that an executor allocates beside the plan's buffers: parameters of the steps, what results and logits are read back
+/// through, two answers, and the statistics that are held.
+pub fn extra_bytes(plan: &Plan) -> u64 {
+    let bytes = |b: BufferId| (plan.buffers[b.0].words * 4).max(SMALLEST);
+    let steps = plan.steps.len() as u64 * UNIFORM_STEP;
+    steps + bytes(plan.logits) + 2 * bytes(plan.results) + bytes(plan.stats)
 }
 
 /// Everything that a plan needs on one device.
@@ -148,8 +158,7 @@ impl GpuExecutor {
         bytes: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<wgpu::Buffer, Error> {
-        // A binding of vec4<u32> is at least 16 bytes.
-        let size = bytes.max(16);
+        let size = bytes.max(SMALLEST);
         let what = format!(
             "allocating {size} bytes for '{name}' after {} bytes",
             self.allocated
@@ -317,212 +326,6 @@ impl GpuExecutor {
         self.gpu
             .scoped(&what, || compile(&self.gpu.device, kernel, &constants))
             .await
-    }
-
-    /// Runs the steps of `range`; their results are ready for a later [`GpuExecutor::read`].
-    ///
-    /// Errors: the device was lost or reported an error.
-    pub async fn run(
-        &mut self,
-        plan: &Plan,
-        batch: Batch<'_>,
-        range: Range<usize>,
-    ) -> Result<(), Error> {
-        self.answers.forget();
-        self.submit(plan, batch, range, false).await
-    }
-
-    /// Runs the steps of `range` over one token: the arg-max of the pass before, which the device itself puts in the row
-    /// table.
-    ///
-    /// Errors: the device was lost or reported an error.
-    pub(super) async fn run_next(
-        &mut self,
-        plan: &Plan,
-        position: u32,
-        range: Range<usize>,
-    ) -> Result<(), Error> {
-        let row = Row {
-            token: 0,
-            position,
-            sequence: 0,
-        };
-        let batch = Batch {
-            rows: &[row],
-            outputs: 1,
-        };
-        self.submit(plan, batch, range, true).await
-    }
-
-    /// Forgets the passes whose results have not been read. What [`GpuExecutor::run_next`] added to the statistics is
-    /// taken back; what it wrote to the cache is written again before it is read.
-    ///
-    /// Errors: the device was lost or reported an error.
-    pub(super) fn forget_next(&mut self, plan: &Plan) -> Result<(), Error> {
-        self.answers.forget();
-        if let Some(held) = &self.held {
-            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-            let stats = &self.buffers[plan.stats.0];
-            encoder.copy_buffer_to_buffer(held, 0, stats, 0, held.size());
-            self.gpu.queue.submit([encoder.finish()]);
-        }
-        self.gpu.check()
-    }
-
-    /// Submits the steps of `range`, of a pass over `batch` or, with `next`, over the token that the pass before found.
-    async fn submit(
-        &mut self,
-        plan: &Plan,
-        batch: Batch<'_>,
-        range: Range<usize>,
-        next: bool,
-    ) -> Result<(), Error> {
-        use wgpu::BufferUsages as U;
-        self.gpu.check()?;
-        let begins_next = next && range.start == 0;
-        let answers = range.end >= plan.steps.len() && batch.outputs > 0;
-        let results = self.buffers[self.results.0].clone();
-        let stats = self.buffers[plan.stats.0].clone();
-        if begins_next && self.held.is_none() {
-            let usage = U::COPY_SRC | U::COPY_DST;
-            self.held = Some(
-                self.allocate("held statistics", stats.size(), usage)
-                    .await?,
-            );
-        }
-        let mut answer = None;
-        if answers {
-            answer = self.answers.unused();
-            if answer.is_none() {
-                let usage = U::MAP_READ | U::COPY_DST;
-                answer = Some(self.allocate("answer", results.size(), usage).await?);
-            }
-        }
-        let rows_buffer = &self.buffers[plan.row_table.0];
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        if !next || begins_next {
-            let table: Vec<_> = batch.row_table().collect();
-            let bytes = bytemuck::cast_slice(&table);
-            self.gpu.queue.write_buffer(rows_buffer, 0, bytes);
-        }
-        if let Some(held) = self.held.as_ref().filter(|_| begins_next) {
-            encoder.copy_buffer_to_buffer(&stats, 0, held, 0, held.size());
-            let argmax = ARGMAX as u64 * 4;
-            encoder.copy_buffer_to_buffer(&results, argmax, rows_buffer, 0, 4);
-        }
-        let mut dispatches = 0;
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            let steps = plan.steps.iter().zip(&self.steps);
-            for (step, dispatch) in steps.take(range.end).skip(range.start) {
-                let rows = batch.rows_of(step.rows) as u32;
-                if rows == 0 {
-                    continue;
-                }
-                let blocks = match step.op {
-                    Op::AttnBlock(_) => batch.blocks(),
-                    _ => 1,
-                };
-                self.encode(&mut pass, dispatch, rows, blocks);
-                dispatches += 1;
-            }
-        }
-        self.dispatches += dispatches;
-        if let Some(answer) = &answer {
-            encoder.copy_buffer_to_buffer(&results, 0, answer, 0, results.size());
-        }
-        let submission = self.gpu.queue.submit([encoder.finish()]);
-        if let Some(answer) = answer {
-            self.answers.push(answer, submission);
-        }
-        self.gpu.check()
-    }
-
-    fn encode(
-        &self,
-        pass: &mut wgpu::ComputePass<'_>,
-        dispatch: &Dispatch,
-        rows: u32,
-        blocks: u32,
-    ) {
-        let variant = match dispatch.many {
-            Some(many) if rows > 1 => many,
-            _ => dispatch.one,
-        };
-        let (y, lacking) = grid::product_rows(rows, variant.rows);
-        pass.set_pipeline(&self.pipelines[variant.pipeline].pipeline);
-        pass.set_bind_group(0, &dispatch.group, &[]);
-        pass.dispatch_workgroups(variant.x, y, blocks.max(lacking));
-    }
-
-    /// Puts the first `words` words of a buffer into `room`, after everything submitted before.
-    ///
-    /// Errors: the device was lost or reported an error.
-    pub async fn read(
-        &mut self,
-        buffer: BufferId,
-        words: u64,
-        room: &mut Vec<u32>,
-    ) -> Result<(), Error> {
-        room.clear();
-        let source = self.buffers[buffer.0].clone();
-        let bytes = (words * 4).min(source.size());
-        if bytes == 0 {
-            return Ok(());
-        }
-        if buffer == self.results
-            && let Some((answer, submission)) = self.answers.oldest()
-        {
-            self.mapped(&answer, bytes, Some(submission), room).await?;
-            self.answers.give_back(answer);
-            return Ok(());
-        }
-        let staging = match self.staging.take().filter(|s| s.size() >= bytes) {
-            Some(staging) => staging,
-            None => {
-                use wgpu::BufferUsages as U;
-                self.allocate("read-back", bytes, U::MAP_READ | U::COPY_DST)
-                    .await?
-            }
-        };
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&source, 0, &staging, 0, bytes);
-        self.gpu.queue.submit([encoder.finish()]);
-        self.mapped(&staging, bytes, None, room).await?;
-        self.staging = Some(staging);
-        Ok(())
-    }
-
-    /// Appends the first `bytes` bytes, whole words, of a buffer that can be mapped.
-    async fn mapped(
-        &self,
-        buffer: &wgpu::Buffer,
-        bytes: u64,
-        submission: Option<wgpu::SubmissionIndex>,
-        room: &mut Vec<u32>,
-    ) -> Result<(), Error> {
-        self.gpu.map(buffer, bytes, submission).await?;
-        {
-            let view = buffer
-                .get_mapped_range(0..bytes)
-                .map_err(|e| self.gpu.error(e))?;
-            // The view need not be aligned.
-            let words = view.chunks_exact(4);
-            room.extend(words.map(bytemuck::pod_read_unaligned::<u32>));
-        }
-        buffer.unmap();
-        self.gpu.check()
-    }
-
-    /// Writes the first words of a buffer, before whatever is submitted next.
-    ///
-    /// Errors: the device was lost or reported an error.
-    pub(super) fn write(&mut self, buffer: BufferId, words: &[u32]) -> Result<(), Error> {
-        let bytes = bytemuck::cast_slice(words);
-        self.gpu
-            .queue
-            .write_buffer(&self.buffers[buffer.0], 0, bytes);
-        self.gpu.check()
     }
 
     /// The device's name.

@@ -194,6 +194,11 @@ impl Generator {
         Ok(Step::Token { id, text, metrics })
     }
 
+    /// Whether no further token comes.
+    pub fn has_ended(&self) -> bool {
+        self.reason.is_some() || self.ids.len() >= self.options.max_tokens
+    }
+
     fn end(&mut self, reason: StopReason) -> Step {
         self.reason = Some(reason);
         Step::End

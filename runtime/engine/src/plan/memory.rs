@@ -1,9 +1,12 @@
 //! What a plan takes of memory.
 
-use super::{BufferId, Content, Extent, Op, Plan, Rows};
+use super::{BufferId, Content, Extent, Op, Plan, Row, Rows, Step};
 use crate::error::Error;
 use carat_format::{Directory, ModelSpec};
-use carat_shaders::cpu::{attn_block_q8, linear_gated_tile_q, linear_qkv_tile_q, linear_tile_q};
+use carat_shaders::cpu::{
+    Scratch, attn_block_q8, attn_merge_i32, linear_gated_tile_q, linear_qkv_tile_q, linear_tile_q,
+    rmsnorm_row_q8,
+};
 use carat_shaders::params::PAGE;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,25 +51,36 @@ impl Plan {
                 _ => work += bytes,
             }
         }
-        let scratch = |step: &super::Step| {
+        let scratch = |step: &Step| {
             let rows = match step.rows {
                 Rows::Batch => self.extent.batch,
                 Rows::Outputs => self.extent.outputs,
             };
             match &step.op {
-                Op::LinearTile(p, _) => linear_tile_q::scratch_bytes(p, rows),
-                Op::LinearGated(p, _) => linear_gated_tile_q::scratch_bytes(p, rows),
-                Op::LinearQkv(p, _) => linear_qkv_tile_q::scratch_bytes(p, rows),
-                Op::AttnBlock(p) => attn_block_q8::scratch_bytes(p, rows),
-                _ => 0,
+                Op::LinearTile(p, _) => linear_tile_q::scratch(p, rows),
+                Op::LinearGated(p, _) => linear_gated_tile_q::scratch(p, rows),
+                Op::LinearQkv(p, _) => linear_qkv_tile_q::scratch(p, rows),
+                Op::AttnBlock(p) => attn_block_q8::scratch(p, rows),
+                Op::AttnMerge(p) => attn_merge_i32::scratch(p),
+                Op::RmsnormRow(p) => rmsnorm_row_q8::scratch(p),
+                _ => Scratch::default(),
             }
         };
-        let own = self.steps.iter().map(scratch).max().unwrap_or(0);
+        let own = self.steps.iter().map(scratch);
+        let own = own.fold(Scratch::default(), Scratch::largest);
+        let own = if threads == 0 { 0 } else { own.bytes(threads) };
         Memory {
             weights: weights.values().sum(),
             cache,
-            work: work + own * threads as u64,
+            work: work + own + self.host_bytes(),
         }
+    }
+
+    /// What a session keeps beside its executor: the tokens, the batch, and what it has read.
+    pub(crate) fn host_bytes(&self) -> u64 {
+        let read = self.buffers[self.logits.0].words + self.buffers[self.results.0].words;
+        let rows = size_of::<Row>() as u64 * u64::from(self.extent.batch);
+        4 * (u64::from(self.extent.context) + read) + rows
     }
 
     /// The plan of the longest context up to the extent's that takes no more than `limit` bytes.
@@ -138,7 +152,7 @@ mod tests {
         for model in models() {
             let plan = options(600).plan(&model).unwrap();
             let m = plan.memory(0);
-            assert_eq!(m.cache + m.work, plan.work_bytes());
+            assert_eq!(m.cache + m.work, plan.work_bytes() + plan.host_bytes());
             assert!(m.cache > 0 && m.weights > 0 && m.weights < model.len());
             assert_eq!(plan.extent.batch, CPU_BATCH);
             assert!(plan.memory(2).work > m.work);

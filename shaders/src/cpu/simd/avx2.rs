@@ -2,7 +2,7 @@
 
 use super::kernel::{fetch, join, spread, tile_kernel};
 use super::{Batch, CELL, Line, Tile, block_rows};
-use carat_format::{Encoding, TILE_ROWS};
+use carat_format::TILE_ROWS;
 use std::arch::x86_64::*;
 
 type V = __m256i;

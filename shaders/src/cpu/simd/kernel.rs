@@ -54,10 +54,27 @@ macro_rules! unrolled {
 }
 pub(in crate::cpu) use unrolled;
 
-/// Expects in scope: `V`, `LANES`, `BLOCK` (rows of activations at once), `PARTS` (vectors of rows per pass of one row of activations), `zero`, `load`,
-/// `store`, `table`, `order`, `decode`, `scales`, `splat`, `dot`, `mul`, `high` and `add`.
+/// Calls a function for an encoding's number of codes.
+macro_rules! by_codes {
+    ($encoding:expr, $f:ident $arguments:tt) => {
+        match $encoding {
+            carat_format::Encoding::Pow1 => $f::<2> $arguments,
+            carat_format::Encoding::Ternary => $f::<3> $arguments,
+            carat_format::Encoding::Pow2 => $f::<4> $arguments,
+            carat_format::Encoding::Pow3 => $f::<8> $arguments,
+            carat_format::Encoding::Pow4 => $f::<16> $arguments,
+            carat_format::Encoding::Int8 => $f::<256> $arguments,
+        }
+    };
+}
+pub(super) use by_codes;
+
+/// Products with any number of rows of activations. Expects in scope what [`row_kernel`] does, `BLOCK` (rows of activations
+/// at once) and `load`.
 macro_rules! tile_kernel {
     ($features:literal) => {
+        crate::cpu::simd::kernel::row_kernel!($features);
+
         /// See [`crate::cpu::simd::tile_sums`].
         #[target_feature(enable = $features)]
         pub fn run(
@@ -66,14 +83,7 @@ macro_rules! tile_kernel {
             lines: &mut Vec<Line>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
-            match tile.encoding {
-                Encoding::Pow1 => with_codes::<2>(tile, batch, lines, emit),
-                Encoding::Ternary => with_codes::<3>(tile, batch, lines, emit),
-                Encoding::Pow2 => with_codes::<4>(tile, batch, lines, emit),
-                Encoding::Pow3 => with_codes::<8>(tile, batch, lines, emit),
-                Encoding::Pow4 => with_codes::<16>(tile, batch, lines, emit),
-                Encoding::Int8 => with_codes::<256>(tile, batch, lines, emit),
-            }
+            crate::cpu::simd::kernel::by_codes!(tile.encoding, with_codes(tile, batch, lines, emit))
         }
 
         #[target_feature(enable = $features)]
@@ -83,30 +93,15 @@ macro_rules! tile_kernel {
             lines: &mut Vec<Line>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
+            if batch.rows == 1 {
+                return one_row::<CODES>(tile, batch, emit);
+            }
             let table = table(tile);
             let len = tile.encoding.cell_bytes();
-            if batch.rows == 1 {
-                let source = |part: usize, g: usize| {
-                    let cell = &tile.cells[g * len..(g + 1) * len];
-                    if part == 0 {
-                        fetch(cell);
-                    }
-                    decode::<CODES>(cell, part, table)
-                };
-                let mut sums = [0i64; TILE_ROWS];
-                for part in (0..TILE_ROWS / LANES).step_by(PARTS) {
-                    pass::<CODES, 1, PARTS>(tile, batch, 0, part, source, |_, row, v| {
-                        sums[row] = v
-                    });
-                }
-                return emit(0, &sums);
-            }
             // Decoded once for all rows: `[part][group][8]` vectors.
             let vector = LANES * 4;
-            lines.resize(
-                (tile.groups * TILE_ROWS * 32 / 64).max(lines.len()),
-                Line([0; 64]),
-            );
+            let needed = tile.groups * TILE_ROWS * 32 / 64;
+            crate::cpu::scratch::grow(lines, needed, Line([0; 64]));
             let bytes: &mut [u8] = bytemuck::cast_slice_mut(lines);
             for (i, out) in bytes
                 .chunks_exact_mut(8 * vector)
@@ -161,6 +156,35 @@ macro_rules! tile_kernel {
             }
             B
         }
+    };
+}
+pub(super) use tile_kernel;
+
+/// Products with one row of activations. Expects in scope: `V`, `LANES`, `PARTS` (vectors of rows in a pass), `zero`, `store`,
+/// `table`, `order`, `decode`, `scales`, `splat`, `dot`, `mul`, `high` and `add`.
+macro_rules! row_kernel {
+    ($features:literal) => {
+        #[target_feature(enable = $features)]
+        fn one_row<const CODES: usize>(
+            tile: &Tile<'_>,
+            batch: &Batch<'_>,
+            emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
+        ) {
+            let table = table(tile);
+            let len = tile.encoding.cell_bytes();
+            let source = |part: usize, g: usize| {
+                let cell = &tile.cells[g * len..(g + 1) * len];
+                if part == 0 {
+                    fetch(cell);
+                }
+                decode::<CODES>(cell, part, table)
+            };
+            let mut sums = [0i64; TILE_ROWS];
+            for part in (0..TILE_ROWS / LANES).step_by(PARTS) {
+                pass::<CODES, 1, PARTS>(tile, batch, 0, part, source, |_, row, v| sums[row] = v);
+            }
+            emit(0, &sums);
+        }
 
         /// `P` vectors of rows from `part` on times `B` rows of activations.
         #[inline]
@@ -208,4 +232,4 @@ macro_rules! tile_kernel {
         }
     };
 }
-pub(super) use tile_kernel;
+pub(super) use row_kernel;

@@ -29,7 +29,7 @@ mod tests;
 mod wasm;
 
 use carat_format::{Encoding, TILE_ROWS, unpack_group};
-pub use panels::{Batch, Panels, scratch_bytes};
+pub use panels::{Batch, Panels, scratch};
 #[cfg(wide_isa)]
 use panels::{CELL, block_rows};
 use std::sync::OnceLock;
@@ -211,7 +211,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 if rows > 1 => Shape::Pairs(avx512::batch::BLOCK),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Shape::Cells(avx512::BLOCK),
+            Isa::Avx512 => Shape::Cells(1),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon | Isa::Dotprod | Isa::I8mm => Shape::Cells(neon::BLOCK),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -278,7 +278,7 @@ pub fn tile_sums(
             },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { avx512::run(tile, batch, &mut lines, emit) },
+            Isa::Avx512 => unsafe { avx512::run(tile, batch, emit) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => unsafe { neon::plain::run(tile, batch, &mut lines, emit) },

@@ -5,7 +5,7 @@ pub mod i8mm;
 use super::kernel::{fetch, join, spread, tile_kernel};
 use super::lanes4::decode_lanes4;
 use super::{Batch, CELL, Line, Tile, block_rows};
-use carat_format::{Encoding, TILE_ROWS};
+use carat_format::TILE_ROWS;
 use std::arch::aarch64::*;
 
 type V = uint8x16_t;

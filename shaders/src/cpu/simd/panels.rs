@@ -3,6 +3,7 @@
 use super::{Activations, Isa, wide};
 use crate::act_stride;
 use crate::cpu::for_chunks;
+use crate::cpu::scratch::{Scratch, grow};
 use carat_format::TILE_ROWS;
 
 /// Words of a group of a row among [`Shape::Cells`]: eight of codes, the scale, −128·Σ codes.
@@ -36,11 +37,17 @@ pub struct Panels {
     units: Vec<(u32, i32)>,
 }
 
-/// Bytes that a thread keeps for `rows` rows of `groups` groups: [`Panels`], a tile's decoded levels and its sums.
-pub fn scratch_bytes(groups: usize, rows: u64) -> u64 {
-    let levels = groups * TILE_ROWS * 32;
-    let sums = 8 * TILE_ROWS as u64;
-    rows * ((groups * CELL * 4 + size_of::<(u32, i32)>()) as u64 + sums) + levels as u64
+/// What is kept for `rows` rows of `groups` groups: [`Panels`], a tile's decoded levels and its sums, by the version that
+/// keeps most of each.
+pub fn scratch(groups: usize, rows: u64) -> Scratch {
+    let words = (groups * CELL).max(groups.div_ceil(2) * PAIR) as u64;
+    // Levels and scales of a chunk, and two sums of 32 bits a row of weights.
+    let in_chunks = (CHUNK * TILE_ROWS * 36) as u64 + rows * 8 * TILE_ROWS as u64;
+    Scratch {
+        panels: rows * (4 * words + size_of::<(u32, i32)>() as u64),
+        levels: in_chunks.max((groups * TILE_ROWS * 32) as u64),
+        ..Scratch::default()
+    }
 }
 
 /// Rows of activations of the same length.
@@ -81,6 +88,7 @@ impl<'a> Batch<'a> {
         let Panels { words, units } = panels;
         let row = |r: usize| Activations::new(&act[r * stride..(r + 1) * stride], groups);
         units.clear();
+        units.reserve_exact(rows);
         units.extend((0..rows).map(row).map(|x| (x.mantissa, x.exponent)));
         let shape = isa.panels(rows);
         let len = match shape {
@@ -88,7 +96,7 @@ impl<'a> Batch<'a> {
             Shape::Cells(_) => rows * groups * CELL,
             Shape::Pairs(_) => rows * groups.div_ceil(2) * PAIR,
         };
-        words.resize(len.max(words.len()), 0);
+        grow(words, len, 0);
         let panels = &mut words[..len];
         match shape {
             Shape::None => {}

@@ -4,7 +4,7 @@
 use super::kernel::{fetch, join, spread, tile_kernel};
 use super::lanes4::decode_lanes4;
 use super::{Batch, CELL, Line, Tile, block_rows};
-use carat_format::{Encoding, TILE_ROWS};
+use carat_format::TILE_ROWS;
 use std::arch::wasm32::*;
 
 type V = v128;

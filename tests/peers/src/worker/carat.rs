@@ -1,4 +1,4 @@
-use super::{Args, Contestant};
+use super::{Args, CPU, Contestant};
 use anyhow::Result;
 use carat::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ impl Carat {
         let model = Arc::new(load(&args.model, Verify::Structure)?);
         let options = SessionOptions {
             device: match args.device.as_str() {
-                "cpu" => DeviceChoice::Cpu,
+                CPU => DeviceChoice::Cpu,
                 name => DeviceChoice::GpuNamed(name.into()),
             },
             context: args.context,

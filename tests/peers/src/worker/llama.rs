@@ -1,6 +1,6 @@
 //! llama.cpp through its C interface, since the safe crate over it cannot switch repacking off.
 
-use super::{Args, Contestant};
+use super::{Args, CPU, Contestant};
 use anyhow::{Context, Result, bail};
 use llama_cpp_sys_2 as sys;
 use std::ffi::{CString, c_char, c_void};
@@ -18,6 +18,10 @@ const BATCH: usize = 512;
 
 impl Llama {
     pub fn load(args: &Args, repack: bool) -> Result<Self> {
+        let gpu = args.device != CPU;
+        if gpu && !cfg!(feature = "vulkan") {
+            bail!("llama.cpp is built without its Vulkan backend: --features vulkan");
+        }
         let path = CString::new(args.model.as_os_str().as_bytes())?;
         // SAFETY: the calls take no pointers but the callback's null and follow llama.h's order: backend, model.
         let mut model = unsafe {
@@ -25,7 +29,8 @@ impl Llama {
             sys::llama_backend_init();
             sys::llama_model_default_params()
         };
-        model.n_gpu_layers = 0;
+        // More layers than any model has: all.
+        model.n_gpu_layers = if gpu { 1000 } else { 0 };
         model.use_extra_bufts = repack;
         // SAFETY: `path` is a string that ends with a zero and outlives the call; the parameters are llama.cpp's own.
         let model = unsafe { sys::llama_model_load_from_file(path.as_ptr(), model) };

@@ -24,6 +24,9 @@ pub enum Program {
     Candle,
 }
 
+/// The processor as a device.
+pub const CPU: &str = "cpu";
+
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[arg(long)]
@@ -35,8 +38,9 @@ pub struct Args {
     /// Tokens that a text may have.
     #[arg(long)]
     pub context: u32,
-    /// What Carat runs on: "cpu", or part of an adapter's name.
-    #[arg(long, default_value = "cpu")]
+    /// What it runs on: "cpu", or part of an adapter's name. llama.cpp takes the first adapter of those that the Vulkan loader
+    /// offers it.
+    #[arg(long, default_value = CPU)]
     pub device: String,
 }
 

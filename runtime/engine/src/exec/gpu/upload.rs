@@ -8,9 +8,9 @@ use crate::plan::{Content, Plan};
 use std::sync::Arc;
 
 /// Bytes of one write to the device.
-const WRITE_BYTES: usize = 16 << 20;
+const WRITE_BYTES: usize = 4 << 20;
 /// Bytes of writes that may be under way, which the system's memory holds meanwhile.
-pub const STAGED_BYTES: u64 = 64 << 20;
+pub const STAGED_BYTES: u64 = 16 << 20;
 
 /// A buffer whose content is in the file.
 struct Part {
@@ -68,13 +68,13 @@ impl Upload {
         for (i, chunk) in bytes.chunks(WRITE_BYTES).enumerate() {
             let at = at + (i * WRITE_BYTES) as u64;
             self.executor.loading.check()?;
-            gpu.queue.write_buffer(target, at, chunk);
-            self.pending += chunk.len();
-            if self.pending as u64 >= STAGED_BYTES {
+            if (self.pending + chunk.len()) as u64 > STAGED_BYTES {
                 gpu.queue.submit([]);
                 gpu.idle().await?;
                 self.pending = 0;
             }
+            gpu.queue.write_buffer(target, at, chunk);
+            self.pending += chunk.len();
         }
         Ok(())
     }

@@ -7,10 +7,11 @@
 //! A chunk of groups of the whole tile is decoded into the first cache, then every block of rows passes over it.
 
 use super::{Line, Tile, V, decode, order, scales, splat, store, table, zero};
+use crate::cpu::scratch::grow;
 use crate::cpu::simd::Batch;
-use crate::cpu::simd::kernel::unrolled;
+use crate::cpu::simd::kernel::{by_codes, unrolled};
 use crate::cpu::simd::panels::{CHUNK, PAIR};
-use carat_format::{Encoding, TILE_ROWS};
+use carat_format::TILE_ROWS;
 use std::arch::x86_64::*;
 
 /// Rows of activations at once: twelve sums and six dots in registers.
@@ -35,7 +36,7 @@ pub const fn room_lines(rows: usize) -> usize {
 
 impl<'a> Room<'a> {
     fn new(lines: &'a mut Vec<Line>, rows: usize) -> Self {
-        lines.resize(room_lines(rows).max(lines.len()), Line([0; 64]));
+        grow(lines, room_lines(rows), Line([0; 64]));
         let (levels, rest) = lines.split_at_mut(PARTS * CHUNK * 8);
         let (scales, rest) = rest.split_at_mut(PARTS * CHUNK);
         let sums: &mut [[Line; 2]] = bytemuck::cast_slice_mut(&mut rest[..rows * PARTS * 2]);
@@ -56,14 +57,7 @@ pub fn run(
     lines: &mut Vec<Line>,
     emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
 ) {
-    match tile.encoding {
-        Encoding::Pow1 => with_codes::<2>(tile, batch, lines, emit),
-        Encoding::Ternary => with_codes::<3>(tile, batch, lines, emit),
-        Encoding::Pow2 => with_codes::<4>(tile, batch, lines, emit),
-        Encoding::Pow3 => with_codes::<8>(tile, batch, lines, emit),
-        Encoding::Pow4 => with_codes::<16>(tile, batch, lines, emit),
-        Encoding::Int8 => with_codes::<256>(tile, batch, lines, emit),
-    }
+    by_codes!(tile.encoding, with_codes(tile, batch, lines, emit))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vnni")]

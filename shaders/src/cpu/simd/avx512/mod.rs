@@ -4,16 +4,14 @@ pub mod batch;
 pub mod epilogue;
 pub mod queries;
 
-use super::kernel::{fetch, join, spread, tile_kernel};
-use super::{Batch, CELL, Line, Tile, block_rows};
-use carat_format::{Encoding, TILE_ROWS};
+use super::kernel::{by_codes, fetch, join, row_kernel, spread};
+use super::{Batch, CELL, Line, Tile};
+use carat_format::TILE_ROWS;
 use std::arch::x86_64::*;
 
 type V = __m512i;
 const LANES: usize = 16;
 const PARTS: usize = 2;
-/// Rows of activations at once: with eight, sums leave the 32 registers.
-pub const BLOCK: usize = 6;
 
 #[inline(always)]
 fn zero() -> V {
@@ -249,4 +247,10 @@ fn decode<const CODES: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
     }
 }
 
-tile_kernel!("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni");
+row_kernel!("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni");
+
+/// See [`crate::cpu::simd::tile_sums`]; the batch has one row.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+pub fn run(tile: &Tile<'_>, batch: &Batch<'_>, emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS])) {
+    by_codes!(tile.encoding, one_row(tile, batch, emit))
+}

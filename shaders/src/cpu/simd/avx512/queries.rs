@@ -3,6 +3,7 @@
 
 use super::{Line, V, load, splat, store, zero};
 use crate::cpu::attn_block_q8::{Pass, Query, score_base, share, softmax, top_exponent, weight};
+use crate::cpu::scratch::resize;
 use crate::cpu::simd::kernel::unrolled;
 use crate::params::{AttnBlock, PAGE, SCORE_GROUP_MAX};
 use crate::partial_stride;
@@ -44,9 +45,9 @@ impl Page {
     pub fn fill(&mut self, p: &AttnBlock, cells: &[u32], count: usize) {
         let (words, groups) = (p.head_words as usize, p.groups as usize);
         let line = Line([0; 64]);
-        self.keys.resize(KEYS * groups * PAIRS, line);
-        self.values.resize(groups * POSITIONS / 4, [line; 2]);
-        self.scales.resize(groups * POSITIONS, 0);
+        resize(&mut self.keys, KEYS * groups * PAIRS, line);
+        resize(&mut self.values, groups * POSITIONS / 4, [line; 2]);
+        resize(&mut self.scales, groups * POSITIONS, 0);
         (self.filled, self.groups) = (count.next_multiple_of(16).min(POSITIONS), groups);
         let (keys, rest) = cells.split_at(POSITIONS * words);
         let (values, scales) = rest.split_at(POSITIONS * words);

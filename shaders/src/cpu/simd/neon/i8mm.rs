@@ -4,9 +4,10 @@
 //! eight levels each, rows 2 and 3 likewise. Sums stand as `[row of weights][row of activations]`.
 
 use super::{V, add, decode, dotprod, high, load, mul, store, table, words, zero};
-use crate::cpu::simd::kernel::{join, unrolled};
+use crate::cpu::scratch::grow;
+use crate::cpu::simd::kernel::{by_codes, join, unrolled};
 use crate::cpu::simd::{Batch, CELL, Line, Tile, block_rows};
-use carat_format::{Encoding, TILE_ROWS};
+use carat_format::TILE_ROWS;
 use std::arch::aarch64::*;
 
 /// Rows of activations at once, as [`super::BLOCK`] lays them: two pairs.
@@ -28,17 +29,10 @@ pub fn run(
         return dotprod::run(tile, batch, lines, emit);
     }
     let needed = tile.groups * TILE_ROWS * 32 / size_of::<Line>();
-    lines.resize(needed.max(lines.len()), Line([0; 64]));
+    grow(lines, needed, Line([0; 64]));
     let levels: &mut [u8] = bytemuck::cast_slice_mut(lines);
     let levels = &mut levels[..tile.groups * TILE_ROWS * 32];
-    match tile.encoding {
-        Encoding::Pow1 => fill::<2>(tile, levels),
-        Encoding::Ternary => fill::<3>(tile, levels),
-        Encoding::Pow2 => fill::<4>(tile, levels),
-        Encoding::Pow3 => fill::<8>(tile, levels),
-        Encoding::Pow4 => fill::<16>(tile, levels),
-        Encoding::Int8 => fill::<256>(tile, levels),
-    }
+    by_codes!(tile.encoding, fill(tile, levels));
     let mut first = 0;
     while first < batch.rows {
         let count = block_rows(super::BLOCK, batch.rows - first);
