@@ -33,7 +33,8 @@ export function serve(mounts) {
     }
     if (query.get("sick") && !sick.has(req.url)) {
       sick.add(req.url);
-      res.writeHead(200, headers).end("<p>Come back later.");
+      const body = "<p>Come back later.";
+      res.writeHead(200, { ...headers, "Content-Length": body.length }).end(body);
       return;
     }
     const size = statSync(file).size;

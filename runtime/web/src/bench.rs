@@ -5,7 +5,7 @@ use crate::now;
 use carat::exec::Executor;
 use carat::plan::Op;
 use carat::selftest::Shape;
-use carat::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
+use carat::{DeviceChoice, Model, Output, Session, SessionOptions, Verify, Want};
 use carat_format::Encoding;
 use std::sync::Arc;
 use wasm_bindgen::prelude::*;
@@ -35,8 +35,8 @@ pub async fn product_ms(times: usize, rounds: usize) -> Result<Vec<f64>, JsValue
     let session = Session::new(Arc::new(model), &options).await;
     let mut session = session.map_err(error::engine)?;
     // A real token first: buffers hold what the kernel usually meets.
-    let (one, sink) = ([0], &mut |_| ());
-    let first = session.forward(&one, Want::LastResult, sink);
+    let mut ignore = |_: Output<'_>| ();
+    let first = session.forward(&[0], Want::LastResult, &mut ignore);
     first.await.map_err(error::engine)?;
     let (Executor::Gpu(gpu), plan) = session.executor() else {
         return Err(coded("webgpu", "this is no GPU"));

@@ -5,7 +5,7 @@ use crate::now;
 use crate::options;
 use carat::sample::{Constraint, ConstraintError, Mask, Params};
 use carat::text::StopReason;
-use carat::{Error, Generator, Session, Step, Want};
+use carat::{Error, Generator, Session, Step};
 use js_sys::{Object, Reflect, Uint32Array};
 use wasm_bindgen::prelude::*;
 

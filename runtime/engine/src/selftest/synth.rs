@@ -170,12 +170,13 @@ impl Shape {
         for tensor in spec.tensors(self.tied) {
             let (rows, cols) = tensor.shape(&spec);
             if tensor.is_vector() {
-                // Gains of about the root of their number in units of 2^-25, biases about 1.
+                // Gains of about the root of their number, biases about 1, in units of 2^-25, or of what fits 31 bits.
                 let about = match tensor.kind() {
                     Kind::Bias => 1.0,
                     _ => (cols as f64).sqrt(),
                 };
-                let unit = (about * 33_554_432.0) as i32;
+                let bits = 25 - i32::max(0, cols.max(1).ilog2().div_ceil(2) as i32 - 5);
+                let unit = (about * f64::from(1 << bits)) as i32;
                 let data: Vec<u8> = (0..cols)
                     .flat_map(|_| (unit / 2 + (rng.below(unit as u64) as i32)).to_le_bytes())
                     .collect();
@@ -183,7 +184,7 @@ impl Shape {
                 directory.vectors.push(Vector {
                     tensor,
                     len: cols,
-                    exponent: -25,
+                    exponent: -bits,
                     hash,
                     offset: 0,
                 });
