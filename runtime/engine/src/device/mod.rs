@@ -26,12 +26,14 @@ pub enum Kind {
     Unknown,
     /// A rasteriser on the processor.
     Software,
+    /// A browser's rasteriser, which WebGPU calls a fallback adapter.
+    Fallback,
 }
 
 impl Kind {
     /// Whether `auto` may take it: a GPU, no rasteriser.
     pub fn is_hardware(self) -> bool {
-        !matches!(self, Kind::Software | Kind::Unknown)
+        !matches!(self, Kind::Software | Kind::Fallback | Kind::Unknown)
     }
 }
 
@@ -62,6 +64,7 @@ impl Adapter {
         let driver = [info.driver.as_str(), info.driver_info.as_str()];
         let text = format!("{} {}", info.name, driver.join(" ")).to_lowercase();
         let kind = match info.device_type {
+            wgpu::DeviceType::Cpu if info.backend == wgpu::Backend::BrowserWebGpu => Kind::Fallback,
             wgpu::DeviceType::Cpu => Kind::Software,
             _ if SOFTWARE.iter().any(|s| text.contains(s)) => Kind::Software,
             wgpu::DeviceType::DiscreteGpu => Kind::Discrete,

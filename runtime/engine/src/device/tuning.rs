@@ -66,14 +66,21 @@ const NARROW: Tuning = Tuning {
     read_lanes: 8,
 };
 
+/// For a browser's rasteriser, where compiling the kernels of several rows takes longer than they are worth.
+const FEW: Tuning = Tuning {
+    many: NARROW.one,
+    ..NARROW
+};
+
 /// By class.
-const TUNINGS: [(Kind, Tuning); 6] = [
+const TUNINGS: [(Kind, Tuning); 7] = [
     (Kind::Discrete, WIDE),
     (Kind::Integrated, WIDE),
     (Kind::Virtual, WIDE),
     (Kind::Browser, WIDE),
     (Kind::Unknown, NARROW),
     (Kind::Software, NARROW),
+    (Kind::Fallback, FEW),
 ];
 
 impl Tuning {
