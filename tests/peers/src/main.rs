@@ -54,7 +54,8 @@ struct At {
     #[arg(long, default_value = "")]
     only: String,
     /// What Carat and llama.cpp run on, of `compare`: "cpu", or part of an adapter's name (build with `--features vulkan`;
-    /// VK_DRIVER_FILES names the only driver where there are several).
+    /// VK_DRIVER_FILES names the only driver where there are several, and GGML_VK_VISIBLE_DEVICES=0 lets llama.cpp take one that
+    /// computes on the processor).
     #[arg(long, default_value = worker::CPU)]
     device: String,
     /// Where models are kept: about 12 GB for 1.2b.
