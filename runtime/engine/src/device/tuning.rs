@@ -163,7 +163,7 @@ impl ProductTuning {
 
     /// What is worth measuring for passes of several rows.
     pub fn candidates_for_many() -> Vec<Self> {
-        let shapes = [(1, 1), (1, 2), (1, 4), (2, 2), (2, 4)];
+        let shapes = [(1, 1), (2, 1), (1, 2), (1, 4), (2, 2), (2, 4)];
         let of = |slices| shapes.map(|(tiles, rows)| product(slices, tiles, rows));
         let logic = [1, 4, 8, 16].into_iter().flat_map(of);
         logic.chain([4, 8, 16].map(|s| with_pairs(s, 4))).collect()
