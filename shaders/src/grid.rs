@@ -1,9 +1,9 @@
 //! Workgroups of each kernel along x; y is the batch row, or some of them, and, for `attn_block_q8`, z the block.
 
 use crate::params::{
-    AttnBlock, AttnMerge, Bias, EmbedRow, GatedUnit, KvStore, LinearGated, LinearQkv, LinearTile,
+    AttnBlock, AttnMerge, Bias, EmbedRow, GatedUnit, LinearGated, LinearQkv, LinearTile,
     LogitsStats, QuantizeRow, ReadWords, RmsnormAdd, RmsnormHead, RmsnormRow, RopeAngles,
-    RopeQuery, Softcap,
+    RopeStore, Softcap,
 };
 use carat_format::TILE_ROWS;
 
@@ -55,14 +55,9 @@ pub const fn rope_angles_q30(p: &RopeAngles) -> u32 {
     p.pairs.div_ceil(LANES)
 }
 
-/// One workgroup a head.
-pub const fn rope_query_q12(p: &RopeQuery) -> u32 {
-    p.heads
-}
-
-/// One workgroup a head.
-pub const fn kv_store_q8(p: &KvStore) -> u32 {
-    p.heads
+/// One workgroup a query head or a key/value head.
+pub const fn rope_store_q8(p: &RopeStore) -> u32 {
+    p.heads + p.kv_heads
 }
 
 /// One workgroup a query head (and a block along z).
@@ -73,6 +68,11 @@ pub const fn attn_block_q8(p: &AttnBlock) -> u32 {
 /// One workgroup a query head.
 pub const fn attn_merge_i32(p: &AttnMerge) -> u32 {
     p.heads
+}
+
+/// One workgroup a row.
+pub const fn attn_merge_row_q8(_: &AttnMerge) -> u32 {
+    1
 }
 
 /// One invocation an element.

@@ -255,35 +255,24 @@ params! {
         /// Padding to 16 bytes.
         pad2: u32,
     }
-    /// Queries: rotated, scaled, quantized to 12 bits.
-    RopeQuery for ["rope_query_q12"] => {
+    /// Queries and keys rotated; queries quantized to 12 bits, keys and values stored in their page.
+    RopeStore for ["rope_store_q8"] => {
         /// Query heads.
         heads: u32,
+        /// Key/value heads.
+        kv_heads: u32,
         /// Dimensions of a head.
         head_dim: u32,
-        /// Words of a plane of a head: ceil(head_dim / 4).
+        /// Words of a head, and of a plane of a query: ceil(head_dim / 4).
         head_words: u32,
+        /// Groups of a head: ceil(head_dim / 32).
+        groups: u32,
         /// Exponent of the queries.
-        exponent: i32,
+        query_exponent: i32,
         /// Mantissa of log2(e)/√head_dim.
         scale_mantissa: u32,
         /// Its exponent.
         scale_exponent: i32,
-        /// Padding to 16 bytes.
-        pad0: u32,
-        /// Padding to 16 bytes.
-        pad1: u32,
-    }
-    /// Keys rotated, keys and values quantized, both stored in their page.
-    KvStore for ["kv_store_q8"] => {
-        /// Key/value heads.
-        heads: u32,
-        /// Dimensions of a head.
-        head_dim: u32,
-        /// Words of a head: ceil(head_dim / 4).
-        head_words: u32,
-        /// Groups of a head: ceil(head_dim / 32).
-        groups: u32,
         /// Exponent of the keys.
         key_exponent: i32,
         /// Exponent of the values.
@@ -321,7 +310,7 @@ params! {
         pad0: u32,
     }
     /// The blocks of one head and row merged.
-    AttnMerge for ["attn_merge_i32"] => {
+    AttnMerge for ["attn_merge_i32", "attn_merge_row_q8"] => {
         /// Query heads.
         heads: u32,
         /// Dimensions of a head.
@@ -336,8 +325,8 @@ params! {
         exponent: i32,
         /// Positions that a row sees, its own included; 0 is all.
         window: u32,
-        /// Padding to 16 bytes.
-        pad0: u32,
+        /// Words of a row of activations, where the result is quantized.
+        act_stride: u32,
     }
     /// activation(gate) · up.
     GatedUnit for ["gated_unit_row_i32"] => {

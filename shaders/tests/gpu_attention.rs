@@ -4,10 +4,10 @@
 mod common;
 
 use carat_shaders::cpu::softcap::Cap;
-use carat_shaders::params::{
-    AttnBlock, AttnMerge, KvStore, PAGE, ROW_WORDS, RopeAngles, RopeQuery,
+use carat_shaders::params::{AttnBlock, AttnMerge, PAGE, ROW_WORDS, RopeAngles, RopeStore};
+use carat_shaders::{
+    act_stride, cpu, grid, groups_of, kv_page_words, partial_stride, query_stride,
 };
-use carat_shaders::{cpu, grid, groups_of, kv_page_words, partial_stride, query_stride};
 use common::{FLAVOURS, Gpu, Random, on_each_driver, same, signed};
 
 const HEAD_DIMS: [u32; 6] = [8, 32, 64, 80, 128, 256];
@@ -16,6 +16,14 @@ const POSITIONS: [u32; 8] = [0, 1, 31, 254, 255, 256, 511, 700];
 const KV_HEADS: u32 = 2;
 const SEQUENCES: u32 = 2;
 const TABLE_STRIDE: u32 = 4;
+
+/// Lanes of a workgroup for which kernels of heads are tested: no result depends on them.
+const LANES: [u32; 3] = [4, 8, 64];
+
+/// The pipeline constants.
+fn lanes(n: u32) -> [(&'static str, f64); 1] {
+    [("LANES", f64::from(n))]
+}
 
 /// Rows of the table: the positions, the sequences alternating.
 fn row_table() -> Vec<u32> {
@@ -76,50 +84,22 @@ fn rope_angles_q30() {
     });
 }
 
-fn query_params(random: &mut Random, heads: u32, head_dim: u32) -> RopeQuery {
-    RopeQuery {
+/// `exponents` of the keys and values.
+fn store_params(
+    random: &mut Random,
+    heads: u32,
+    head_dim: u32,
+    exponents: (i32, i32),
+) -> RopeStore {
+    RopeStore {
         heads,
-        head_dim,
-        head_words: head_dim.div_ceil(4),
-        exponent: random.range(-30, -10),
-        scale_mantissa: [1 << 31, 1 << 30, 0x5555_5555, u32::MAX][random.below(4) as usize],
-        scale_exponent: random.range(-40, -30),
-        ..Default::default()
-    }
-}
-
-#[test]
-fn rope_query_q12() {
-    on_each_driver("rope_query_q12", |gpu| {
-        let mut random = Random(11);
-        for head_dim in HEAD_DIMS.into_iter().chain([2, 10, 96]) {
-            let p = query_params(&mut random, 3, head_dim);
-            let mut table: Vec<u32> = (0..FLAVOURS).flat_map(|r| [9, r * 77, 0]).collect();
-            let mut angles = angles(&mut random, &table, head_dim / 2);
-            let n = (p.heads * head_dim) as usize;
-            let mut q = random.rows(n as u32);
-            let mut device = random.words((FLAVOURS * 3 * query_stride(p.head_words)) as usize);
-            let mut twin = device.clone();
-            cpu::rope_query_q12::run(&p, FLAVOURS, signed(&mut angles), signed(&mut q), &mut twin);
-            gpu.kernel(
-                "rope_query_q12",
-                &[],
-                bytemuck::bytes_of(&p),
-                &mut [&mut angles, &mut q, &mut device],
-                [grid::rope_query_q12(&p), FLAVOURS, 1],
-            );
-            same(&format!("head_dim {head_dim}"), &device, &twin);
-            table.clear();
-        }
-    });
-}
-
-fn kv_params(head_dim: u32, exponents: (i32, i32)) -> KvStore {
-    KvStore {
-        heads: KV_HEADS,
+        kv_heads: KV_HEADS,
         head_dim,
         head_words: head_dim.div_ceil(4),
         groups: groups_of(head_dim),
+        query_exponent: random.range(-30, -10),
+        scale_mantissa: [1 << 31, 1 << 30, 0x5555_5555, u32::MAX][random.below(4) as usize],
+        scale_exponent: random.range(-40, -30),
         key_exponent: exponents.0,
         value_exponent: exponents.1,
         table_stride: TABLE_STRIDE,
@@ -127,59 +107,68 @@ fn kv_params(head_dim: u32, exponents: (i32, i32)) -> KvStore {
     }
 }
 
-fn cache_words(p: &KvStore) -> usize {
-    PAGES.len() * kv_page_words(p.heads, p.head_words, p.groups) as usize
+fn cache_words(p: &RopeStore) -> usize {
+    PAGES.len() * kv_page_words(p.kv_heads, p.head_words, p.groups) as usize
 }
 
 #[test]
-fn kv_store_q8() {
-    on_each_driver("kv_store_q8", |gpu| {
+fn rope_store_q8() {
+    on_each_driver("rope_store_q8", |gpu| {
         let mut random = Random(12);
-        for head_dim in HEAD_DIMS.into_iter().chain([2, 10, 96]) {
+        for head_dim in HEAD_DIMS.into_iter().chain([2, 7, 10, 96]) {
             for exponents in [(-20, -18), (-64, 32), (32, -64)] {
-                let p = kv_params(head_dim, exponents);
+                let p = store_params(&mut random, 3, head_dim, exponents);
                 let mut table = row_table();
                 let rows = POSITIONS.len() as u32;
                 let mut angles = angles(&mut random, &table, head_dim / 2);
-                let n = (p.heads * head_dim) as usize;
-                let mut k: Vec<u32> = (0..rows)
-                    .flat_map(|r| random.values(n, r % FLAVOURS))
-                    .collect();
-                let mut v: Vec<u32> = (0..rows)
-                    .flat_map(|r| random.values(n, (r + 2) % FLAVOURS))
-                    .collect();
-                let mut device = random.words(cache_words(&p));
-                let mut twin = device.clone();
+                let mut of = |heads: u32, first: u32| -> Vec<u32> {
+                    let row =
+                        |r| random.values((heads * head_dim) as usize, (r + first) % FLAVOURS);
+                    (0..rows).flat_map(row).collect()
+                };
+                let (mut q, mut k, mut v) = (of(3, 1), of(KV_HEADS, 0), of(KV_HEADS, 2));
+                let cache = random.words(cache_words(&p));
+                let query = random.words((rows * 3 * query_stride(p.head_words)) as usize);
+                let (mut twin_cache, mut twin_query) = (cache.clone(), query.clone());
                 let pages = &mut PAGES.to_vec();
-                cpu::kv_store_q8::run(
+                cpu::rope_store_q8::run(
                     &p,
                     rows,
-                    &table,
-                    pages,
+                    [&table, pages],
                     signed(&mut angles),
-                    signed(&mut k),
-                    signed(&mut v),
-                    &mut twin,
+                    [signed(&mut q), signed(&mut k), signed(&mut v)],
+                    &mut twin_query,
+                    &mut twin_cache,
                 );
-                gpu.kernel(
-                    "kv_store_q8",
-                    &[],
-                    bytemuck::bytes_of(&p),
-                    &mut [&mut table, pages, &mut angles, &mut k, &mut v, &mut device],
-                    [grid::kv_store_q8(&p), rows, 1],
-                );
-                same(
-                    &format!("head_dim {head_dim} {exponents:?}"),
-                    &device,
-                    &twin,
-                );
+                for n in LANES {
+                    let (mut query, mut cache) = (query.clone(), cache.clone());
+                    gpu.kernel(
+                        "rope_store_q8",
+                        &lanes(n),
+                        bytemuck::bytes_of(&p),
+                        &mut [
+                            &mut table,
+                            pages,
+                            &mut angles,
+                            &mut q,
+                            &mut k,
+                            &mut v,
+                            &mut query,
+                            &mut cache,
+                        ],
+                        [grid::rope_store_q8(&p), rows, 1],
+                    );
+                    let what = format!("head_dim {head_dim} {exponents:?} {n} lanes");
+                    same(&format!("queries: {what}"), &query, &twin_query);
+                    same(&format!("cells: {what}"), &cache, &twin_cache);
+                }
             }
         }
     });
 }
 
-/// A cache whose every cell was written by the twin of `kv_store_q8`.
-fn filled_cache(random: &mut Random, p: &KvStore) -> Vec<u32> {
+/// A cache whose every cell was written by the twin of `rope_store_q8`.
+fn filled_cache(random: &mut Random, p: &RopeStore) -> Vec<u32> {
     let mut cache = vec![0; cache_words(p)];
     for block in 0..TABLE_STRIDE {
         let rows = SEQUENCES * PAGE;
@@ -187,37 +176,39 @@ fn filled_cache(random: &mut Random, p: &KvStore) -> Vec<u32> {
             .flat_map(|r| [9, block * PAGE + r / 2, r % 2])
             .collect();
         let mut angles = angles(random, &table, p.head_dim / 2);
-        let n = (rows * p.heads * p.head_dim) as usize;
+        let n = (rows * p.kv_heads * p.head_dim) as usize;
         let mut k = random.values(n, [1, 5][block as usize % 2]);
         let mut v = random.values(n, [5, 1][block as usize % 2]);
-        cpu::kv_store_q8::run(
-            p,
+        let p = RopeStore { heads: 0, ..*p };
+        cpu::rope_store_q8::run(
+            &p,
             rows,
-            &table,
-            &PAGES,
+            [&table, &PAGES],
             signed(&mut angles),
-            signed(&mut k),
-            signed(&mut v),
+            [&[], signed(&mut k), signed(&mut v)],
+            &mut [],
             &mut cache,
         );
     }
     cache
 }
 
-/// Queries from the twin of `rope_query_q12` over small and large elements.
+/// Queries from the twin of `rope_store_q8` over small and large elements.
 fn queries(random: &mut Random, heads: u32, head_dim: u32, exponent: i32) -> Vec<u32> {
-    let mut p = query_params(random, heads, head_dim);
-    p.exponent = exponent;
+    let mut p = store_params(random, heads, head_dim, (0, 0));
+    (p.query_exponent, p.kv_heads) = (exponent, 0);
     let table = row_table();
     let mut angles = angles(random, &table, head_dim / 2);
     let mut q = random.values(POSITIONS.len() * (heads * head_dim) as usize, 5);
     let mut query = vec![0; POSITIONS.len() * (heads * query_stride(p.head_words)) as usize];
-    cpu::rope_query_q12::run(
+    cpu::rope_store_q8::run(
         &p,
         POSITIONS.len() as u32,
+        [&table, &PAGES],
         signed(&mut angles),
-        signed(&mut q),
+        [signed(&mut q), &[], &[]],
         &mut query,
+        &mut [],
     );
     query
 }
@@ -234,18 +225,21 @@ fn attend(
     let pages = &mut PAGES.to_vec();
     let rows = POSITIONS.len() as u32;
     let stride = partial_stride(p.head_words, p.groups);
-    let mut device = random.words((rows * p.heads * p.max_blocks * stride) as usize);
+    let device = random.words((rows * p.heads * p.max_blocks * stride) as usize);
     let mut twin = device.clone();
     let blocks = 3;
     cpu::attn_block_q8::run(p, rows, blocks, &table, pages, query, cache, &mut twin);
-    gpu.kernel(
-        "attn_block_q8",
-        &[],
-        bytemuck::bytes_of(p),
-        &mut [&mut table, pages, query, cache, &mut device],
-        [grid::attn_block_q8(p), rows, blocks],
-    );
-    same(&format!("blocks: {what}"), &device, &twin);
+    for n in LANES {
+        let mut device = device.clone();
+        gpu.kernel(
+            "attn_block_q8",
+            &lanes(n),
+            bytemuck::bytes_of(p),
+            &mut [&mut table, pages, query, cache, &mut device],
+            [grid::attn_block_q8(p), rows, blocks],
+        );
+        same(&format!("blocks: {what}, {n} lanes"), &device, &twin);
+    }
     twin
 }
 
@@ -255,17 +249,35 @@ fn merge(gpu: &mut Gpu, what: &str, p: &AttnMerge, partial: &mut [u32], random: 
     let mut device = random.words((rows * p.heads * p.head_dim) as usize);
     let mut twin = device.clone();
     cpu::attn_merge_i32::run(p, rows, &table, partial, signed(&mut twin));
+    for n in LANES {
+        device.fill(7);
+        gpu.kernel(
+            "attn_merge_i32",
+            &lanes(n),
+            bytemuck::bytes_of(p),
+            &mut [&mut table, partial, &mut device],
+            [grid::attn_merge_i32(p), rows, 1],
+        );
+        same(&format!("merge: {what}, {n} lanes"), &device, &twin);
+    }
+
+    let mut act = random.words((rows * p.act_stride) as usize);
+    let mut twin_act = act.clone();
+    let out = signed(&mut twin);
+    cpu::attn_merge_row_q8::run(p, rows, &table, partial, out, &mut twin_act);
+    device.fill(7);
     gpu.kernel(
-        "attn_merge_i32",
+        "attn_merge_row_q8",
         &[],
         bytemuck::bytes_of(p),
-        &mut [&mut table, partial, &mut device],
-        [grid::attn_merge_i32(p), rows, 1],
+        &mut [&mut table, partial, &mut device, &mut act],
+        [grid::attn_merge_row_q8(p), rows, 1],
     );
-    same(&format!("merge: {what}"), &device, &twin);
+    same(&format!("merged rows: {what}"), &device, &twin);
+    same(&format!("activations: {what}"), &act, &twin_act);
 }
 
-fn attention_params(heads: u32, kv: &KvStore, exponent: i32) -> (AttnBlock, AttnMerge) {
+fn attention_params(heads: u32, kv: &RopeStore, exponent: i32) -> (AttnBlock, AttnMerge) {
     let (head_words, groups, max_blocks) = (kv.head_words, kv.groups, 4);
     let block = AttnBlock {
         heads,
@@ -284,6 +296,7 @@ fn attention_params(heads: u32, kv: &KvStore, exponent: i32) -> (AttnBlock, Attn
         groups,
         max_blocks,
         exponent,
+        act_stride: act_stride(groups_of(heads * head_dim)),
         ..Default::default()
     };
     (block, merge)
@@ -294,7 +307,7 @@ fn attention_of_stored_keys_and_values() {
     on_each_driver("attention_of_stored_keys_and_values", |gpu| {
         let mut random = Random(13);
         for head_dim in HEAD_DIMS.into_iter().chain([10]) {
-            let kv = kv_params(head_dim, (-20, -18));
+            let kv = store_params(&mut random, 0, head_dim, (-20, -18));
             let mut cache = filled_cache(&mut random, &kv);
             // From flat probabilities to one position that takes all.
             for exponent in [-60, -36, -30, -20] {
@@ -324,7 +337,7 @@ fn attention_of_any_bits() {
     on_each_driver("attention_of_any_bits", |gpu| {
         let mut random = Random(14);
         for head_dim in HEAD_DIMS.into_iter().chain([10]) {
-            let kv = kv_params(head_dim, (0, 0));
+            let kv = store_params(&mut random, 0, head_dim, (0, 0));
             let (block, mut merged) = attention_params(4, &kv, 0);
             let mut cache = random.words(cache_words(&kv));
             let stride = query_stride(kv.head_words) as usize;

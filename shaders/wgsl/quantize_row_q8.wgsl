@@ -1,3 +1,4 @@
+//#import lanes
 //#import fixed
 //#import quantize
 //#import act
@@ -16,7 +17,7 @@ fn value(i: u32) -> i32 {
     return x[row_start + i];
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     row_start = group.y * params.cols;
     quantize_row(lid, group.y * params.act_stride, params.cols, params.exponent);

@@ -1,8 +1,6 @@
+//#import lanes
 // The sum of a buffer's words: what a device's memory gives, beside which other kernels are measured.
 // Grid: x = ceil(quads / (128·LANES)), y = 1.
-
-// Lanes of a workgroup.
-override LANES: u32 = 64u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 // [quads]

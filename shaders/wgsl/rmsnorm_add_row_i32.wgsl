@@ -1,3 +1,4 @@
+//#import lanes
 //#import fixed
 //#import norm
 //#import residual
@@ -22,12 +23,12 @@ fn input(i: u32) -> i32 {
     return x[row_start + i];
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     row_start = group.y * params.cols;
     let unit = bitcast<i32>(act[group.y * params.act_stride + params.act_exponent]);
     let inverse = inverse_norm(lid, params.cols, params.eps_mantissa, params.eps_exponent - 2 * unit);
-    for (var i = lid; i < params.cols; i += 64u) {
+    for (var i = lid; i < params.cols; i += LANES) {
         // |n| <= 2^30 and |gain| <= 2^31: the product stays within 2^61.
         add_residual(row_start + i, requant64(mul_ss(normalised(input(i), inverse), gains[i]), params.shift));
     }

@@ -1,3 +1,4 @@
+//#import lanes
 //#import fixed
 //#import norm
 //#import quantize
@@ -24,7 +25,7 @@ fn value(i: u32) -> i32 {
     return sat32(round_shr64(mul_ss(normalised(input(i), inverse), gains[i]), 30u));
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     row_start = group.y * params.cols;
     inverse = inverse_norm(lid, params.cols, params.eps_mantissa, params.eps_exponent);

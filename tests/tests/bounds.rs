@@ -5,9 +5,9 @@ use carat_format::{
     Coding, Encoding, PackedRow, RowScale, ScaleGroup, Table, TensorLayout, pack_rows,
 };
 use carat_shaders::cpu::{
-    attn_block_q8, attn_merge_i32, kv_store_q8, linear_tile_q, quantize_row, rope_query_q12,
+    attn_block_q8, attn_merge_i32, linear_tile_q, quantize_row, rope_store_q8,
 };
-use carat_shaders::params::{AttnBlock, AttnMerge, KvStore, LinearTile, PAGE, RopeQuery};
+use carat_shaders::params::{AttnBlock, AttnMerge, LinearTile, PAGE, RopeStore};
 use carat_shaders::{act_stride, groups_of, kv_page_words, partial_stride, query_stride};
 use carat_tests::rng::Rng;
 
@@ -205,8 +205,9 @@ struct Head {
 const UNIT: i32 = -16;
 
 impl Head {
-    fn fixed(x: &[f64]) -> Vec<i32> {
-        x.iter().map(|v| (v * 65536.0).round() as i32).collect()
+    fn fixed(x: impl AsRef<[f64]>) -> Vec<i32> {
+        let unit = |v: &f64| (v * 65536.0).round() as i32;
+        x.as_ref().iter().map(unit).collect()
     }
 
     fn attend(&self, query: &[f64], keys: &[Vec<f64>], values: &[Vec<f64>]) -> Vec<f64> {
@@ -216,42 +217,35 @@ impl Head {
         let angles: Vec<i32> = (0..dim / 2).flat_map(|_| [1 << 30, 0]).collect();
         let pages: Vec<u32> = (0..blocks).rev().collect();
         let mut cache = vec![0; (blocks * kv_page_words(1, words, groups)) as usize];
-        let store = KvStore {
+        let scale = carat_format::Fixed::from_f64(std::f64::consts::LOG2_E / f64::from(dim).sqrt())
+            .unwrap();
+        let store = RopeStore {
             heads: 1,
+            kv_heads: 1,
             head_dim: dim,
             head_words: words,
             groups,
+            query_exponent: UNIT,
+            scale_mantissa: scale.mantissa,
+            scale_exponent: scale.exponent,
             key_exponent: UNIT,
             value_exponent: UNIT,
             table_stride: blocks,
             pad0: 0,
         };
+        let mut q = vec![0; query_stride(words) as usize];
         for (t, (k, v)) in keys.iter().zip(values).enumerate() {
-            let row = [0, t as u32, 0];
-            kv_store_q8::run(
+            let heads = [query, k.as_slice(), v].map(Self::fixed);
+            rope_store_q8::run(
                 &store,
                 1,
-                &row,
-                &pages,
+                [&[0, t as u32, 0], &pages],
                 &angles,
-                &Self::fixed(k),
-                &Self::fixed(v),
+                [&heads[0], &heads[1], &heads[2]],
+                &mut q,
                 &mut cache,
             );
         }
-        let scale = carat_format::Fixed::from_f64(std::f64::consts::LOG2_E / f64::from(dim).sqrt())
-            .unwrap();
-        let rope = RopeQuery {
-            heads: 1,
-            head_dim: dim,
-            head_words: words,
-            exponent: UNIT,
-            scale_mantissa: scale.mantissa,
-            scale_exponent: scale.exponent,
-            ..Default::default()
-        };
-        let mut q = vec![0; query_stride(words) as usize];
-        rope_query_q12::run(&rope, 1, &angles, &Self::fixed(query), &mut q);
         let row = [0, n - 1, 0];
         let block = AttnBlock {
             heads: 1,

@@ -5,11 +5,11 @@
 
 pub mod attn_block_q8;
 pub mod attn_merge_i32;
+pub mod attn_merge_row_q8;
 pub mod bias_row_i32;
 pub mod embed_row_q;
 pub mod fixed;
 pub mod gated_unit_row_i32;
-pub mod kv_store_q8;
 pub mod linear_gated_tile_q;
 pub mod linear_qkv_tile_q;
 pub mod linear_tile_q;
@@ -25,7 +25,7 @@ pub mod rmsnorm_add_row_i32;
 pub mod rmsnorm_head_i32;
 pub mod rmsnorm_row_q8;
 pub mod rope_angles_q30;
-pub mod rope_query_q12;
+pub mod rope_store_q8;
 mod scratch;
 mod simd;
 pub mod softcap;

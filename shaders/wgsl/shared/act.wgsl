@@ -1,4 +1,4 @@
-// One row of values quantized to activations by a workgroup of 64, which supplies `value(i)`,
+// One row of values quantized to activations by a workgroup, which supplies `value(i)`,
 // column i of the row. Twin: quantize_row in src/cpu/quantize.rs.
 
 // Largest magnitudes of the row and of its groups, of which a row has at most 1,024.
@@ -24,11 +24,11 @@ fn columns(w: u32, cols: u32) -> vec4<i32> {
 
 // `at` is the word where the row of activations starts:
 // codes [groups·8] | scales [ceil(groups/4)] | mantissa | exponent | zeros up to the stride.
-// All invocations of the workgroup call it together: a lane has every 64th word of codes.
+// All invocations of the workgroup call it together: a lane has every LANES-th word of codes.
 fn quantize_row(lid: u32, at: u32, cols: u32, exponent: i32) {
     let groups = (cols + GROUP - 1u) / GROUP;
     var most = 0u;
-    for (var w = lid; w < groups * 8u; w += 64u) {
+    for (var w = lid; w < groups * 8u; w += LANES) {
         let v = columns(w, cols);
         let own = max(max(magnitude(v.x), magnitude(v.y)), max(magnitude(v.z), magnitude(v.w)));
         atomicMax(&group_max[w / 8u], own);
@@ -38,7 +38,7 @@ fn quantize_row(lid: u32, at: u32, cols: u32, exponent: i32) {
     workgroupBarrier();
     let unit = row_unit(atomicLoad(&row_max));
 
-    for (var w = lid; w < groups * 8u; w += 64u) {
+    for (var w = lid; w < groups * 8u; w += LANES) {
         let divisor = group_divisor(unit, scale_of(unit, w / 8u));
         let v = columns(w, cols);
         let q = vec4<i32>(code(v.x, divisor), code(v.y, divisor), code(v.z, divisor), code(v.w, divisor));
@@ -46,7 +46,7 @@ fn quantize_row(lid: u32, at: u32, cols: u32, exponent: i32) {
     }
     let scales = at + groups * 8u;
     let scale_words = (groups + 3u) / 4u;
-    for (var w = lid; w < scale_words; w += 64u) {
+    for (var w = lid; w < scale_words; w += LANES) {
         var four = 0u;
         for (var i = 0u; i < 4u; i++) {
             if (w * 4u + i < groups) {

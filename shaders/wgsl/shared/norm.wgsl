@@ -1,4 +1,4 @@
-// Inverse of a row's root of squares by a workgroup of 64, which supplies `input(i)`, element i of the
+// Inverse of a row's root of squares by a workgroup, which supplies `input(i)`, element i of the
 // row. Twin: src/cpu/norm.rs, function by function.
 
 var<workgroup> input_max: atomic<u32>;
@@ -39,7 +39,7 @@ fn invert(low: u32, high: u32, s: u32, eps_mantissa: u32, eps_exponent: i32) -> 
 // All invocations of the workgroup call it together.
 fn inverse_norm(lid: u32, cols: u32, eps_mantissa: u32, eps_exponent: i32) -> InverseNorm {
     var most = 0u;
-    for (var i = lid; i < cols; i += 64u) {
+    for (var i = lid; i < cols; i += LANES) {
         most = max(most, magnitude(input(i)));
     }
     atomicMax(&input_max, most);
@@ -50,7 +50,7 @@ fn inverse_norm(lid: u32, cols: u32, eps_mantissa: u32, eps_exponent: i32) -> In
     // u < 2^15 and at most 2^15 columns: both sums fit.
     var low = 0u;
     var high = 0u;
-    for (var i = lid; i < cols; i += 64u) {
+    for (var i = lid; i < cols; i += LANES) {
         let u = magnitude(input(i)) >> s;
         low += (u * u) & 0xffffu;
         high += (u * u) >> 16u;

@@ -26,7 +26,7 @@ struct Kept {
     /// For passes of one row, and of several.
     one: Product,
     many: Product,
-    read_lanes: u32,
+    lanes: u32,
 }
 
 /// See [`ProductTuning`].
@@ -96,7 +96,7 @@ fn keep_in(store: &Store, tuned: &Tuned) -> Result<PathBuf> {
         driver_version: tuned.version.clone(),
         one: Product::new(tuned.tuning.one),
         many: Product::new(tuned.tuning.many),
-        read_lanes: tuned.tuning.read_lanes,
+        lanes: tuned.tuning.lanes,
     };
     write(&path, &serde_json::to_vec_pretty(&kept)?)?;
     Ok(path)
@@ -142,7 +142,7 @@ fn read(store: &Store, path: &Path) -> Result<Option<Tuned>> {
         tuning: Tuning {
             one: kept.one.tuning(),
             many: kept.many.tuning(),
-            read_lanes: kept.read_lanes,
+            lanes: kept.lanes,
         },
     };
     if file(store, &tuned) != path {
@@ -175,7 +175,7 @@ mod tests {
             tuning: Tuning {
                 one: product(16, 2, 1),
                 many: product(4, 1, 4),
-                read_lanes: 64,
+                lanes: 64,
             },
         }
     }

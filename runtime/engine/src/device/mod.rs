@@ -1,6 +1,8 @@
 //! GPU adapters: what there is, which one to take, and an opened device.
 
 mod limits;
+#[cfg(target_os = "linux")]
+mod pages;
 mod tuning;
 mod wait;
 
@@ -179,6 +181,9 @@ pub struct Gpu {
     pub(crate) queue: wgpu::Queue,
     adapter: Adapter,
     faults: Arc<Mutex<Faults>>,
+    /// Before a rasteriser was opened, whose memory is this process's.
+    #[cfg(target_os = "linux")]
+    before: Option<pages::Maps>,
 }
 
 impl Gpu {
@@ -189,6 +194,8 @@ impl Gpu {
             required_limits: wgpu::Limits::default(),
             ..Default::default()
         };
+        #[cfg(target_os = "linux")]
+        let before = (adapter.kind == Kind::Software).then(pages::Maps::now);
         let opened = handle.request_device(&descriptor).await;
         let (device, queue) = opened.map_err(|e| Error::Device {
             device: adapter.name.clone(),
@@ -211,7 +218,18 @@ impl Gpu {
             queue,
             adapter: adapter.clone(),
             faults,
+            #[cfg(target_os = "linux")]
+            before,
         })
+    }
+
+    /// Tells that the buffers are allocated which will be read most, and not yet filled.
+    pub(crate) fn allocated(&self) {
+        #[cfg(target_os = "linux")]
+        if let Some(before) = &self.before {
+            let bytes = before.advise_new();
+            tracing::debug!("huge pages asked for {bytes} bytes");
+        }
     }
 
     /// The adapter.

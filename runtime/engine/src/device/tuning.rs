@@ -33,8 +33,8 @@ pub struct Tuning {
     pub one: ProductTuning,
     /// For passes of several.
     pub many: ProductTuning,
-    /// Lanes of a workgroup of `read_words_u32`.
-    pub read_lanes: u32,
+    /// Lanes of a workgroup that has a head, and of those of `read_words_u32`: a power of two.
+    pub lanes: u32,
 }
 
 const fn product(slices: u32, tiles: u32, rows: u32) -> ProductTuning {
@@ -57,13 +57,13 @@ const fn with_pairs(slices: u32, rows: u32) -> ProductTuning {
 const WIDE: Tuning = Tuning {
     one: product(8, 1, 1),
     many: product(8, 1, 4),
-    read_lanes: 64,
+    lanes: 64,
 };
 /// For rasterisers, whose vectors have eight lanes and whose barriers are slow.
 const NARROW: Tuning = Tuning {
     one: product(1, 2, 1),
     many: product(1, 1, 4),
-    read_lanes: 8,
+    lanes: 8,
 };
 
 /// For a browser's rasteriser, where compiling the kernels of several rows takes longer than they are worth.
@@ -86,8 +86,8 @@ const TUNINGS: [(Kind, Tuning); 7] = [
 impl Tuning {
     /// Whether the kernels take these numbers.
     pub fn is_valid(&self) -> bool {
-        let rows = self.one.rows == 1 && (1..=256).contains(&self.read_lanes);
-        rows && self.one.is_valid() && self.many.is_valid()
+        let lanes = self.lanes.is_power_of_two() && self.lanes <= 256;
+        lanes && self.one.rows == 1 && self.one.is_valid() && self.many.is_valid()
     }
 
     /// That of a class.

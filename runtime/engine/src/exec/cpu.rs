@@ -208,21 +208,11 @@ impl CpuExecutor {
                     bytemuck::cast_slice_mut(out),
                 );
             }
-            Op::RopeQuery(p) => {
-                cpu::rope_query_q12::run(p, rows, self.ints(b[0]), self.ints(b[1]), out)
-            }
-            Op::KvStore(p) => {
-                let (table, pages) = (self.words(b[0]), self.words(b[1]));
-                cpu::kv_store_q8::run(
-                    p,
-                    rows,
-                    table,
-                    pages,
-                    self.ints(b[2]),
-                    self.ints(b[3]),
-                    self.ints(b[4]),
-                    out,
-                );
+            Op::RopeStore(p) => {
+                let table = [self.words(b[0]), self.words(b[1])];
+                let heads = [self.ints(b[3]), self.ints(b[4]), self.ints(b[5])];
+                let [query, _] = more;
+                cpu::rope_store_q8::run(p, rows, table, self.ints(b[2]), heads, query, out);
             }
             Op::AttnBlock(p) => {
                 let (table, pages) = (self.words(b[0]), self.words(b[1]));
@@ -245,6 +235,11 @@ impl CpuExecutor {
                     self.words(b[1]),
                     bytemuck::cast_slice_mut(out),
                 );
+            }
+            Op::AttnMergeRow(p) => {
+                let (table, partial) = (self.words(b[0]), self.words(b[1]));
+                let merged = bytemuck::cast_slice_mut(more[0]);
+                cpu::attn_merge_row_q8::run(p, rows, table, partial, merged, out);
             }
             Op::GatedUnit(p) => {
                 let (gate, up) = (self.ints(b[0]), self.ints(b[1]));

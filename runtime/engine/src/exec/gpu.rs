@@ -141,6 +141,7 @@ impl GpuExecutor {
             let buffer = this.allocate(&b.name, b.words * 4, usage).await?;
             this.buffers.push(buffer);
         }
+        this.gpu.allocated();
         Ok(this)
     }
 
@@ -307,6 +308,9 @@ impl GpuExecutor {
         if let Some(encoding) = op.encoding() {
             constants.push(("CODES", encoding.codes().into()));
         }
+        if op.is_of_heads() {
+            constants.push(("LANES", self.tuning.lanes.into()));
+        }
         if let Some(t) = tuning {
             constants.push(("SLICES", t.slices.into()));
             constants.push(("ROWS", t.rows.into()));
@@ -406,10 +410,10 @@ fn groups_x(op: &Op, tiles: u32) -> u32 {
         Op::LinearGated(p, _) => grid::linear_gated_tile_q(p),
         Op::LinearQkv(p, _) => grid::linear_qkv_tile_q(p),
         Op::RopeAngles(p) => grid::rope_angles_q30(p),
-        Op::RopeQuery(p) => grid::rope_query_q12(p),
-        Op::KvStore(p) => grid::kv_store_q8(p),
+        Op::RopeStore(p) => grid::rope_store_q8(p),
         Op::AttnBlock(p) => grid::attn_block_q8(p),
         Op::AttnMerge(p) => grid::attn_merge_i32(p),
+        Op::AttnMergeRow(p) => grid::attn_merge_row_q8(p),
         Op::GatedUnit(p) => grid::gated_unit_row_i32(p),
         Op::Bias(p) => grid::bias_row_i32(p),
         Op::RmsnormHead(p) => grid::rmsnorm_head_i32(p),

@@ -6,7 +6,7 @@ use crate::error::Error;
 use carat_format::{Activation, Tensor, TensorEntry};
 use carat_shaders::cpu::gated_unit_row_i32;
 use carat_shaders::params::{self, SCORE_BITS};
-use carat_shaders::{act_stride, kv_page_words};
+use carat_shaders::{act_stride, groups_of, kv_page_words};
 
 impl Builder<'_> {
     pub(super) fn attention(&mut self, work: &Work, w: &Widths, block: u32) -> Result<(), Error> {
@@ -43,28 +43,15 @@ impl Builder<'_> {
         let angles = work.angles[of_block(&spec.block_rope) as usize];
         let window = of_block(&spec.block_window);
         let cap = capped(spec.attention_softcap, -(SCORE_BITS as i32));
-        let op = Op::RopeQuery(params::RopeQuery {
+        let op = Op::RopeStore(params::RopeStore {
             heads: spec.head_count,
-            head_dim: spec.head_dim,
-            head_words: w.head_words,
-            exponent: q,
-            scale_mantissa: spec.attention_scale.mantissa,
-            scale_exponent: spec.attention_scale.exponent,
-            ..Default::default()
-        });
-        self.step(
-            name("query"),
-            op,
-            &[angles, work.q, work.query],
-            2,
-            w.query,
-            rows,
-        );
-        let op = Op::KvStore(params::KvStore {
-            heads: spec.head_count_kv,
+            kv_heads: spec.head_count_kv,
             head_dim: spec.head_dim,
             head_words: w.head_words,
             groups: w.groups,
+            query_exponent: q,
+            scale_mantissa: spec.attention_scale.mantissa,
+            scale_exponent: spec.attention_scale.exponent,
             key_exponent: k,
             value_exponent: v,
             table_stride: w.blocks,
@@ -74,11 +61,14 @@ impl Builder<'_> {
             work.row_table,
             work.page_table,
             angles,
+            work.q,
             work.k,
             work.v,
+            work.query,
             cache,
         ];
-        self.step(name("kv"), op, &bindings, 5, 0, Rows::Batch);
+        // Of the last block's queries those beyond `rows` are nobody's.
+        self.step(name("kv"), op, &bindings, 7, 0, Rows::Batch);
         let op = Op::AttnBlock(params::AttnBlock {
             heads: spec.head_count,
             heads_per_kv: spec.heads_per_kv(),
@@ -101,7 +91,7 @@ impl Builder<'_> {
             work.partial,
         ];
         self.step(name("attn_block"), op, &bindings, 4, 0, rows);
-        let op = Op::AttnMerge(params::AttnMerge {
+        let mut merge = params::AttnMerge {
             heads: spec.head_count,
             head_dim: spec.head_dim,
             head_words: w.head_words,
@@ -109,23 +99,19 @@ impl Builder<'_> {
             max_blocks: w.blocks,
             exponent: v,
             window,
-            ..Default::default()
-        });
-        self.step(
-            name("attn"),
-            op,
-            &[work.row_table, work.partial, work.attn],
-            2,
-            w.q,
-            rows,
-        );
-        self.activations(
-            work,
-            (work.attn, v, w.q as u32),
-            Tensor::AttnSubNorm(block),
-            name("attn_act"),
-            rows,
-        )?;
+            act_stride: 0,
+        };
+        let bindings = [work.row_table, work.partial, work.attn, work.act];
+        if spec.extras.sub_norm {
+            let op = Op::AttnMerge(merge);
+            self.step(name("attn"), op, &bindings[..3], 2, w.q, rows);
+            let norm = Tensor::AttnSubNorm(block);
+            self.norm_of(work, (work.attn, v), norm, name("attn_act"), rows)?;
+        } else {
+            merge.act_stride = act_stride(groups_of(w.q as u32));
+            let (op, stride) = (Op::AttnMergeRow(merge), merge.act_stride.into());
+            self.step(name("attn_act"), op, &bindings, 3, stride, rows);
+        }
         let (matrix, norm) = (Tensor::AttnOutput(block), Tensor::AttnPostNorm(block));
         self.add_branch(work, matrix, norm, name("attn_output"), rows)
     }

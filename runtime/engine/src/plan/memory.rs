@@ -34,7 +34,7 @@ impl Plan {
         let caches: BTreeSet<BufferId> = self
             .steps
             .iter()
-            .filter(|s| matches!(s.op, Op::KvStore(_)))
+            .filter(|s| matches!(s.op, Op::RopeStore(_)))
             .map(|s| s.bindings[s.result])
             .collect();
         // A tensor that two steps read is there once.
@@ -61,7 +61,7 @@ impl Plan {
                 Op::LinearGated(p, _) => linear_gated_tile_q::scratch(p, rows),
                 Op::LinearQkv(p, _) => linear_qkv_tile_q::scratch(p, rows),
                 Op::AttnBlock(p) => attn_block_q8::scratch(p, rows),
-                Op::AttnMerge(p) => attn_merge_i32::scratch(p),
+                Op::AttnMerge(p) | Op::AttnMergeRow(p) => attn_merge_i32::scratch(p),
                 Op::RmsnormRow(p) => rmsnorm_row_q8::scratch(p),
                 _ => Scratch::default(),
             }

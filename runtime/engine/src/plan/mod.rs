@@ -16,7 +16,7 @@ use build::{Builder, Widths, most_context};
 use carat_format::{Directory, Encoding, ModelSpec, TILE_ROWS};
 use carat_shaders::params;
 pub use carat_shaders::params::PAGE;
-use carat_shaders::scales_of;
+use carat_shaders::{query_stride, scales_of};
 use std::collections::BTreeSet;
 
 /// Index of a buffer in [`Plan::buffers`].
@@ -63,10 +63,10 @@ pub enum Op {
     LinearGated(params::LinearGated, Encoding),
     LinearQkv(params::LinearQkv, Encoding),
     RopeAngles(params::RopeAngles),
-    RopeQuery(params::RopeQuery),
-    KvStore(params::KvStore),
+    RopeStore(params::RopeStore),
     AttnBlock(params::AttnBlock),
     AttnMerge(params::AttnMerge),
+    AttnMergeRow(params::AttnMerge),
     GatedUnit(params::GatedUnit),
     Bias(params::Bias),
     RmsnormHead(params::RmsnormHead),
@@ -86,10 +86,10 @@ impl Op {
             Op::LinearGated(..) => "linear_gated_tile_q",
             Op::LinearQkv(..) => "linear_qkv_tile_q",
             Op::RopeAngles(_) => "rope_angles_q30",
-            Op::RopeQuery(_) => "rope_query_q12",
-            Op::KvStore(_) => "kv_store_q8",
+            Op::RopeStore(_) => "rope_store_q8",
             Op::AttnBlock(_) => "attn_block_q8",
             Op::AttnMerge(_) => "attn_merge_i32",
+            Op::AttnMergeRow(_) => "attn_merge_row_q8",
             Op::GatedUnit(_) => "gated_unit_row_i32",
             Op::Bias(_) => "bias_row_i32",
             Op::RmsnormHead(_) => "rmsnorm_head_i32",
@@ -109,10 +109,9 @@ impl Op {
             Op::LinearGated(p, _) => bytemuck::bytes_of(p),
             Op::LinearQkv(p, _) => bytemuck::bytes_of(p),
             Op::RopeAngles(p) => bytemuck::bytes_of(p),
-            Op::RopeQuery(p) => bytemuck::bytes_of(p),
-            Op::KvStore(p) => bytemuck::bytes_of(p),
+            Op::RopeStore(p) => bytemuck::bytes_of(p),
             Op::AttnBlock(p) => bytemuck::bytes_of(p),
-            Op::AttnMerge(p) => bytemuck::bytes_of(p),
+            Op::AttnMerge(p) | Op::AttnMergeRow(p) => bytemuck::bytes_of(p),
             Op::GatedUnit(p) => bytemuck::bytes_of(p),
             Op::Bias(p) => bytemuck::bytes_of(p),
             Op::RmsnormHead(p) => bytemuck::bytes_of(p),
@@ -136,6 +135,11 @@ impl Op {
     pub fn more_results(&self) -> [Option<(usize, u64)>; 2] {
         match self {
             Op::LinearQkv(p, _) => [Some((5, p.rows[1].into())), Some((6, p.rows[2].into()))],
+            Op::RopeStore(p) => {
+                let words = p.heads * query_stride(p.head_words);
+                [Some((6, words.into())), None]
+            }
+            Op::AttnMergeRow(p) => [Some((2, (p.heads * p.head_dim).into())), None],
             _ => [None; 2],
         }
     }
@@ -149,6 +153,14 @@ impl Op {
             | Op::LinearQkv(_, e) => Some(*e),
             _ => None,
         }
+    }
+
+    /// Whether a workgroup of its kernel has a head, and as many lanes as suit the device.
+    pub fn is_of_heads(&self) -> bool {
+        matches!(
+            self,
+            Op::RopeStore(_) | Op::AttnBlock(_) | Op::AttnMerge(_) | Op::RmsnormHead(_)
+        )
     }
 
     /// Whether it is one of the kernels of products, which share their workgroups' constants.

@@ -5,10 +5,9 @@ use super::Isa;
 use super::{Activations, panels};
 use crate::cpu::norm::InverseNorm;
 use crate::cpu::{
-    attn_merge_i32, gated_unit_row_i32, kv_store_q8, linear_tile_q, quantize, rmsnorm_row_q8,
-    rope_query_q12,
+    attn_merge_i32, gated_unit_row_i32, linear_tile_q, quantize, rmsnorm_row_q8, rope_store_q8,
 };
-use crate::params::{AttnMerge, RopeQuery};
+use crate::params::{AttnMerge, RopeStore};
 
 /// Defines a function that runs an `inline(always)` function of plain Rust, compiled for the widest vectors that this
 /// processor has: the same integers.
@@ -99,13 +98,13 @@ wide! {
 }
 
 wide! {
-    /// See [`rope_query_q12::head`].
-    fn query_head(p: &RopeQuery, angles: &[i32], q: &[i32], words: usize, out: &mut [u32]) =
-        rope_query_q12::head
+    /// See [`rope_store_q8::query`].
+    fn query_head(p: &RopeStore, angles: &[i32], q: &[i32], words: usize, out: &mut [u32]) =
+        rope_store_q8::query
 }
 
 wide! {
-    /// See [`kv_store_q8::store`].
+    /// See [`rope_store_q8::store`].
     fn store_head(x: &[i32], out: &mut [u32], exponent: i32, bit: u32, scales: &mut [u32]) =
-        kv_store_q8::store
+        rope_store_q8::store
 }

@@ -34,7 +34,7 @@ impl GpuExecutor {
                 .gpu
                 .error(format!("kernel '{READ}' is not in this build")));
         };
-        let lanes = self.tuning.read_lanes;
+        let lanes = self.tuning.lanes;
         let constants = [("LANES", f64::from(lanes))];
         let built = self
             .gpu

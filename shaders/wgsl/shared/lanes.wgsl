@@ -1,0 +1,2 @@
+// Lanes of a workgroup: a power of two.
+override LANES: u32 = 64u;
