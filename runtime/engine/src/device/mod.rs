@@ -1,5 +1,7 @@
 //! GPU adapters: what there is, which one to take, and an opened device.
 
+#[cfg(target_os = "linux")]
+mod awake;
 mod limits;
 #[cfg(target_os = "linux")]
 mod pages;
@@ -181,9 +183,17 @@ pub struct Gpu {
     pub(crate) queue: wgpu::Queue,
     adapter: Adapter,
     faults: Arc<Mutex<Faults>>,
-    /// Before a rasteriser was opened, whose memory is this process's.
+    /// Of a rasteriser, which runs on this process's processors and in its memory.
     #[cfg(target_os = "linux")]
-    before: Option<pages::Maps>,
+    own: Option<Own>,
+}
+
+/// What a rasteriser's speed depends on.
+#[cfg(target_os = "linux")]
+struct Own {
+    /// Before it was opened.
+    before: pages::Maps,
+    awake: awake::Awake,
 }
 
 impl Gpu {
@@ -219,17 +229,38 @@ impl Gpu {
             adapter: adapter.clone(),
             faults,
             #[cfg(target_os = "linux")]
-            before,
+            own: before.map(|before| Own {
+                before,
+                awake: awake::Awake::new(),
+            }),
         })
     }
 
     /// Tells that the buffers are allocated which will be read most, and not yet filled.
     pub(crate) fn allocated(&self) {
         #[cfg(target_os = "linux")]
-        if let Some(before) = &self.before {
-            let bytes = before.advise_new();
+        if let Some(own) = &self.own {
+            let bytes = own.before.advise_new();
             tracing::debug!("huge pages asked for {bytes} bytes");
         }
+    }
+
+    /// Waits until a submission is done, `None` for all, or the time is over, and calls back whom that concerns. Takes no
+    /// processor time that others want.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>, time: std::time::Duration) {
+        let wait = || {
+            // A timeout is no error here; a lost device is found by `check`.
+            let _ = self.device.poll(wgpu::PollType::Wait {
+                submission_index,
+                timeout: Some(time),
+            });
+        };
+        #[cfg(target_os = "linux")]
+        if let Some(own) = &self.own {
+            return own.awake.during(wait);
+        }
+        wait();
     }
 
     /// The adapter.

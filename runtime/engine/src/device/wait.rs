@@ -7,6 +7,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Duration;
 
 struct Slot<T> {
     value: Option<T>,
@@ -69,12 +71,9 @@ impl<T> Future for Wait<'_, T> {
         #[cfg(not(target_arch = "wasm32"))]
         {
             // Callbacks run inside the device's poll, which waits briefly so that the loop of polls
-            // takes no processor time and yet yields to other tasks. A timeout is no error here.
-            let slice = std::time::Duration::from_millis(5);
-            let _ = self.gpu.device.poll(wgpu::PollType::Wait {
-                submission_index: self.submission.clone(),
-                timeout: Some(slice),
-            });
+            // takes no processor time and yet yields to other tasks.
+            self.gpu
+                .wait(self.submission.clone(), Duration::from_millis(5));
             if let Some(value) = self.take(Some(context.waker())) {
                 return Poll::Ready(Ok(value));
             }
