@@ -8,7 +8,7 @@ use carat_shaders::params::{AttnBlock, AttnMerge, PAGE, ROW_WORDS, RopeAngles, R
 use carat_shaders::{
     act_stride, cpu, grid, groups_of, kv_page_words, partial_stride, query_stride,
 };
-use common::{FLAVOURS, Gpu, Random, on_each_driver, same, signed};
+use common::{FLAVOURS, Gpu, LANES, Random, lanes, on_each_driver, same, signed};
 
 const HEAD_DIMS: [u32; 6] = [8, 32, 64, 80, 128, 256];
 /// Positions on both sides of the blocks' borders.
@@ -16,14 +16,6 @@ const POSITIONS: [u32; 8] = [0, 1, 31, 254, 255, 256, 511, 700];
 const KV_HEADS: u32 = 2;
 const SEQUENCES: u32 = 2;
 const TABLE_STRIDE: u32 = 4;
-
-/// Lanes of a workgroup for which kernels of heads are tested: no result depends on them.
-const LANES: [u32; 3] = [4, 8, 64];
-
-/// The pipeline constants.
-fn lanes(n: u32) -> [(&'static str, f64); 1] {
-    [("LANES", f64::from(n))]
-}
 
 /// Rows of the table: the positions, the sequences alternating.
 fn row_table() -> Vec<u32> {

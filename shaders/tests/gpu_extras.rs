@@ -6,7 +6,7 @@ mod common;
 use carat_shaders::cpu::softcap::Cap;
 use carat_shaders::params::{Bias, RmsnormAdd, RmsnormHead, Softcap};
 use carat_shaders::{act_stride, cpu, grid, groups_of};
-use common::{EPSILONS, FLAVOURS, Random, on_each_driver, same, signed};
+use common::{EPSILONS, FLAVOURS, LANES, Random, lanes, on_each_driver, same, signed};
 
 const COLS: [u32; 6] = [1, 33, 172, 576, 2100, 4864];
 
@@ -58,17 +58,24 @@ fn rmsnorm_head_i32() {
                 };
                 let mut gains = random.values(head_dim as usize, n as u32 % FLAVOURS);
                 let width = heads * head_dim;
-                let mut device = random.rows(width);
-                let mut twin = device.clone();
+                let x = random.rows(width);
+                let mut twin = x.clone();
                 cpu::rmsnorm_head_i32::run(&p, FLAVOURS, signed(&mut gains), signed(&mut twin));
-                gpu.kernel(
-                    "rmsnorm_head_i32",
-                    &[],
-                    bytemuck::bytes_of(&p),
-                    &mut [&mut gains, &mut device],
-                    [grid::rmsnorm_head_i32(&p), FLAVOURS, 1],
-                );
-                same(&format!("{heads} heads of {head_dim}"), &device, &twin);
+                for n in LANES {
+                    let mut device = x.clone();
+                    gpu.kernel(
+                        "rmsnorm_head_i32",
+                        &lanes(n),
+                        bytemuck::bytes_of(&p),
+                        &mut [&mut gains, &mut device],
+                        [grid::rmsnorm_head_i32(&p), FLAVOURS, 1],
+                    );
+                    same(
+                        &format!("{heads} heads of {head_dim}, {n} lanes"),
+                        &device,
+                        &twin,
+                    );
+                }
             }
         }
     });

@@ -19,6 +19,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let v = requant64(extend64(bias[id.x]), params.shift);
     if (params.residual == 1u) {
         add_residual(at, v);
+        keep_statistics();
     } else {
         h[at] = sat32(add64(extend64(h[at]), extend64(v)));
     }

@@ -27,24 +27,30 @@ fn quad(m: u32, i: u32) -> vec4<u32> {
     return up[i];
 }
 
-// The unit of row n of both matrices with row r of the batch, from their complete sums.
-fn finish(n: u32, r: u32, count: u32, gate_low: u32, gate_high: i32, up_low: u32, up_high: i32) {
+// Row scales of the gate and of the up projection: of one row, or of four.
+struct Scales {
+    gate: vec4<u32>,
+    up: vec4<u32>,
+}
+
+// The unit of row n of both matrices with row r of the batch, row i of the workgroup's, from their complete sums; the
+// scales are those of row n at place k.
+fn finish(n: u32, s: Scales, k: u32, i: u32, r: u32, count: u32, u: Units, gate_sum: Sums, up_sum: Sums) {
     if (n >= params.part_rows || r >= count) {
         return;
     }
-    let tail = r * params.act_stride + params.groups * 8u + (params.groups + 3u) / 4u;
-    let mantissa = act_word(tail);
-    let unit = bitcast<i32>(act_word(tail + 1u));
-    let at = params.row_scales + n;
-    let g = rounded(gate_low, gate_high, word(GATE, at), mantissa, params.gate_exponent - unit);
-    let u = rounded(up_low, up_high, word(UP, at), mantissa, params.up_exponent - unit);
-    out[r * params.part_rows + n] = gated_unit(g, u);
+    let unit = u.exponents[i];
+    let g = rounded(gate_sum.low[k], gate_sum.high[k], s.gate[k], u.mantissas[i], params.gate_exponent - unit);
+    let v = rounded(up_sum.low[k], up_sum.high[k], s.up[k], u.mantissas[i], params.up_exponent - unit);
+    out[r * params.part_rows + n] = gated_unit(g, v);
 }
 
-fn finish_sums(g: Sums, u: Sums, n: u32, r: u32, count: u32) {
-    for (var i = 0u; i < 4u; i++) {
-        finish(n + i, r, count, g.low[i], g.high[i], u.low[i], u.high[i]);
-    }
+fn finish_sums(g: Sums, v: Sums, n: u32, s: Scales, i: u32, y: u32, count: u32, u: Units) {
+    let r = y * ROWS + i;
+    finish(n, s, 0u, i, r, count, u, g, v);
+    finish(n + 1u, s, 1u, i, r, count, u, g, v);
+    finish(n + 2u, s, 2u, i, r, count, u, g, v);
+    finish(n + 3u, s, 3u, i, r, count, u, g, v);
 }
 
 @compute @workgroup_size(8, SLICES)
@@ -57,6 +63,7 @@ fn main(
     let rows = input_rows(group.y, count, params.act_stride);
     let lane = local.x;
     let groups = params.groups;
+    let u = units(rows, groups);
     let end = select(groups, 0u, count == 0u);
     let shift = params.scale_shift;
     let tile = group.x;
@@ -77,16 +84,19 @@ fn main(
         gates = add_group(gates, gate_table, 0u, GATE, cell, scale, lane, x);
         ups = add_group(ups, up_table, 256u, UP, cell, scale, lane, x);
     }
-    let r = group.y * ROWS;
+    let y = group.y;
     if (SLICES == 1u) {
         let n = tile * TILE_ROWS + lane * 4u;
-        finish_sums(gates.s0, ups.s0, n, r, count);
+        // The row scales start at a multiple of four words.
+        let at = (params.row_scales + n) >> 2u;
+        let s = Scales(quad(GATE, at), quad(UP, at));
+        finish_sums(gates.s0, ups.s0, n, s, 0u, y, count, u);
         if (ROWS > 1u) {
-            finish_sums(gates.s1, ups.s1, n, r + 1u, count);
+            finish_sums(gates.s1, ups.s1, n, s, 1u, y, count, u);
         }
         if (ROWS > 2u) {
-            finish_sums(gates.s2, ups.s2, n, r + 2u, count);
-            finish_sums(gates.s3, ups.s3, n, r + 3u, count);
+            finish_sums(gates.s2, ups.s2, n, s, 2u, y, count, u);
+            finish_sums(gates.s3, ups.s3, n, s, 3u, y, count, u);
         }
         return;
     }
@@ -95,7 +105,12 @@ fn main(
     workgroupBarrier();
     for (var i = local.y * 8u + lane; i < ROWS * TILE_ROWS; i += 8u * SLICES) {
         let j = i + ROWS * TILE_ROWS;
-        finish(tile * TILE_ROWS + i % TILE_ROWS, r + i / TILE_ROWS, count,
-            atomicLoad(&low_sum[i]), atomicLoad(&high_sum[i]), atomicLoad(&low_sum[j]), atomicLoad(&high_sum[j]));
+        let n = tile * TILE_ROWS + i % TILE_ROWS;
+        let at = params.row_scales + n;
+        let s = Scales(vec4<u32>(word(GATE, at)), vec4<u32>(word(UP, at)));
+        let g = Sums(vec4<u32>(atomicLoad(&low_sum[i])), vec4<i32>(atomicLoad(&high_sum[i])));
+        let v = Sums(vec4<u32>(atomicLoad(&low_sum[j])), vec4<i32>(atomicLoad(&high_sum[j])));
+        let row = i / TILE_ROWS;
+        finish(n, s, 0u, row, y * ROWS + row, count, u, g, v);
     }
 }

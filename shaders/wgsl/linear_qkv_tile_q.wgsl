@@ -43,15 +43,14 @@ struct Task {
     count: u32,
 }
 
-// The product of row n of matrix `m` with row r of the batch from its complete sum.
-fn finish(m: u32, n: u32, r: u32, count: u32, low: u32, high: i32) {
+// The product of row n of matrix `m`, whose scale is given, with row r of the batch, row i of the workgroup's, from its
+// complete sum.
+fn finish(m: u32, n: u32, scale: u32, i: u32, r: u32, count: u32, u: Units, low: u32, high: i32) {
     let width = params.rows[m];
     if (n >= width || r >= count) {
         return;
     }
-    let tail = r * params.act_stride + params.groups * 8u + (params.groups + 3u) / 4u;
-    let exponent = params.exponents[m] - bitcast<i32>(act_word(tail + 1u));
-    let value = rounded(low, high, word(m, params.row_scales[m] + n), act_word(tail), exponent);
+    let value = rounded(low, high, scale, u.mantissas[i], params.exponents[m] - u.exponents[i]);
     if (m == Q) {
         q[r * width + n] = value;
     } else if (m == K) {
@@ -61,14 +60,16 @@ fn finish(m: u32, n: u32, r: u32, count: u32, low: u32, high: i32) {
     }
 }
 
-fn finish_sums(m: u32, s: Sums, n: u32, r: u32, count: u32) {
-    for (var i = 0u; i < 4u; i++) {
-        finish(m, n + i, r, count, s.low[i], s.high[i]);
-    }
+fn finish_sums(m: u32, s: Sums, n: u32, scales: vec4<u32>, i: u32, task: Task, u: Units) {
+    let r = task.y * ROWS + i;
+    finish(m, n, scales.x, i, r, task.count, u, s.low.x, s.high.x);
+    finish(m, n + 1u, scales.y, i, r, task.count, u, s.low.y, s.high.y);
+    finish(m, n + 2u, scales.z, i, r, task.count, u, s.low.z, s.high.z);
+    finish(m, n + 3u, scales.w, i, r, task.count, u, s.low.w, s.high.w);
 }
 
 // Sums of the task's tile, which is one of matrix `m`; without slices they are complete and stored.
-fn add_tile(m: u32, task: Task, words: vec4<u32>) {
+fn add_tile(m: u32, task: Task, words: vec4<u32>, u: Units) {
     let groups = params.groups;
     let end = select(groups, 0u, task.count == 0u);
     let shift = params.scale_shift;
@@ -85,14 +86,15 @@ fn add_tile(m: u32, task: Task, words: vec4<u32>) {
         return;
     }
     let n = task.tile * TILE_ROWS + task.lane * 4u;
-    let r = task.y * ROWS;
-    finish_sums(m, p.s0, n, r, task.count);
+    // The row scales start at a multiple of four words.
+    let row_scales = quad(m, (params.row_scales[m] + n) >> 2u);
+    finish_sums(m, p.s0, n, row_scales, 0u, task, u);
     if (ROWS > 1u) {
-        finish_sums(m, p.s1, n, r + 1u, task.count);
+        finish_sums(m, p.s1, n, row_scales, 1u, task, u);
     }
     if (ROWS > 2u) {
-        finish_sums(m, p.s2, n, r + 2u, task.count);
-        finish_sums(m, p.s3, n, r + 3u, task.count);
+        finish_sums(m, p.s2, n, row_scales, 2u, task, u);
+        finish_sums(m, p.s3, n, row_scales, 3u, task, u);
     }
 }
 
@@ -109,6 +111,7 @@ fn main(
     let q_tiles = tiles_of(params.rows.x);
     let k_tiles = tiles_of(params.rows.y);
     var task = Task(group.x, group.y, local.y, local.x, batch_rows(group, workgroups));
+    let u = units(input_rows(task.y, task.count, params.act_stride), params.groups);
     var m = Q;
     if (group.x >= q_tiles + k_tiles) {
         m = V;
@@ -124,11 +127,11 @@ fn main(
     }
     // A branch for each, so that a group's loads stand together.
     if (m == Q) {
-        add_tile(Q, task, params.q_table);
+        add_tile(Q, task, params.q_table, u);
     } else if (m == K) {
-        add_tile(K, task, params.k_table);
+        add_tile(K, task, params.k_table, u);
     } else {
-        add_tile(V, task, params.v_table);
+        add_tile(V, task, params.v_table, u);
     }
     if (SLICES == 1u) {
         return;
@@ -136,7 +139,9 @@ fn main(
     workgroupBarrier();
     for (var i = local.y * 8u + local.x; i < ROWS * TILE_ROWS; i += 8u * SLICES) {
         let n = task.tile * TILE_ROWS + i % TILE_ROWS;
-        let r = group.y * ROWS + i / TILE_ROWS;
-        finish(m, n, r, task.count, atomicLoad(&low_sum[i]), atomicLoad(&high_sum[i]));
+        let j = i / TILE_ROWS;
+        let scale = word(m, params.row_scales[m] + n);
+        let r = group.y * ROWS + j;
+        finish(m, n, scale, j, r, task.count, u, atomicLoad(&low_sum[i]), atomicLoad(&high_sum[i]));
     }
 }

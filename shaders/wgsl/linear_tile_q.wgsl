@@ -25,14 +25,14 @@ fn quad(m: u32, i: u32) -> vec4<u32> {
     return weights[i];
 }
 
-// The complete sum of row n of the part with row r of the batch, rounded once and stored or added.
-fn finish(n: u32, r: u32, count: u32, low: u32, high: i32) {
+// The complete sum of row n of the part, whose scale is given, with row `r` of the batch, row i of the workgroup's, rounded
+// once and stored or added.
+fn finish(n: u32, scale: u32, i: u32, r: u32, count: u32, u: Units, low: u32, high: i32) {
     if (n >= params.part_rows || r >= count) {
         return;
     }
-    let tail = r * params.act_stride + params.groups * 8u + (params.groups + 3u) / 4u;
-    let unit = select(bitcast<i32>(act_word(tail + 1u)), 0, params.mode == STORE_RELATIVE);
-    let v = rounded(low, high, word(0u, params.row_scales + n), act_word(tail), params.exponent - unit);
+    let unit = select(u.exponents[i], 0, params.mode == STORE_RELATIVE);
+    let v = rounded(low, high, scale, u.mantissas[i], params.exponent - unit);
     let at = r * params.out_stride + params.row_start + n;
     if (params.mode == ACCUMULATE) {
         add_residual(at, v);
@@ -41,23 +41,26 @@ fn finish(n: u32, r: u32, count: u32, low: u32, high: i32) {
     }
 }
 
-fn finish_sums(s: Sums, n: u32, r: u32, count: u32) {
-    for (var i = 0u; i < 4u; i++) {
-        finish(n + i, r, count, s.low[i], s.high[i]);
-    }
+fn finish_sums(s: Sums, n: u32, scales: vec4<u32>, i: u32, y: u32, count: u32, u: Units) {
+    let r = y * ROWS + i;
+    finish(n, scales.x, i, r, count, u, s.low.x, s.high.x);
+    finish(n + 1u, scales.y, i, r, count, u, s.low.y, s.high.y);
+    finish(n + 2u, scales.z, i, r, count, u, s.low.z, s.high.z);
+    finish(n + 3u, scales.w, i, r, count, u, s.low.w, s.high.w);
 }
 
 // The products of a tile, complete in their lane.
-fn finish_tile(p: Products, tile: u32, y: u32, lane: u32, count: u32) {
+fn finish_tile(p: Products, tile: u32, y: u32, lane: u32, count: u32, u: Units) {
     let n = tile * TILE_ROWS + lane * 4u;
-    let r = y * ROWS;
-    finish_sums(p.s0, n, r, count);
+    // The row scales start at a multiple of four words.
+    let scales = quad(0u, (params.row_scales + n) >> 2u);
+    finish_sums(p.s0, n, scales, 0u, y, count, u);
     if (ROWS > 1u) {
-        finish_sums(p.s1, n, r + 1u, count);
+        finish_sums(p.s1, n, scales, 1u, y, count, u);
     }
     if (ROWS > 2u) {
-        finish_sums(p.s2, n, r + 2u, count);
-        finish_sums(p.s3, n, r + 3u, count);
+        finish_sums(p.s2, n, scales, 2u, y, count, u);
+        finish_sums(p.s3, n, scales, 3u, y, count, u);
     }
 }
 
@@ -71,6 +74,7 @@ fn main(
     let rows = input_rows(group.y, count, params.act_stride);
     let lane = local.x;
     let groups = params.groups;
+    let u = units(rows, groups);
     let end = select(groups, 0u, count == 0u);
     let shift = params.scale_shift;
     let tile = group.x * TILES;
@@ -94,10 +98,11 @@ fn main(
         }
     }
     if (SLICES == 1u) {
-        finish_tile(first, tile, group.y, lane, count);
+        finish_tile(first, tile, group.y, lane, count, u);
         if (TILES > 1u) {
-            finish_tile(second, tile + 1u, group.y, lane, count);
+            finish_tile(second, tile + 1u, group.y, lane, count, u);
         }
+        keep_statistics();
         return;
     }
     share_products(first, 0u, lane);
@@ -108,6 +113,9 @@ fn main(
     for (var i = local.y * 8u + lane; i < TILES * ROWS * TILE_ROWS; i += 8u * SLICES) {
         let unit = i / TILE_ROWS;
         let n = (tile + unit / ROWS) * TILE_ROWS + i % TILE_ROWS;
-        finish(n, group.y * ROWS + unit % ROWS, count, atomicLoad(&low_sum[i]), atomicLoad(&high_sum[i]));
+        let j = unit % ROWS;
+        let scale = word(0u, params.row_scales + n);
+        finish(n, scale, j, group.y * ROWS + j, count, u, atomicLoad(&low_sum[i]), atomicLoad(&high_sum[i]));
     }
+    keep_statistics();
 }

@@ -32,4 +32,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         // |n| <= 2^30 and |gain| <= 2^31: the product stays within 2^61.
         add_residual(row_start + i, requant64(mul_ss(normalised(input(i), inverse), gains[i]), params.shift));
     }
+    keep_statistics();
 }

@@ -275,6 +275,14 @@ pub fn signed(words: &mut [u32]) -> &mut [i32] {
     bytemuck::cast_slice_mut(words)
 }
 
+/// Lanes of a workgroup for which kernels of heads are tested: no result depends on them.
+pub const LANES: [u32; 3] = [4, 8, 64];
+
+/// The pipeline constants.
+pub fn lanes(n: u32) -> [(&'static str, f64); 1] {
+    [("LANES", f64::from(n))]
+}
+
 /// SplitMix64.
 pub struct Random(pub u64);
 

@@ -276,6 +276,31 @@ fn input_rows(y: u32, count: u32, stride: u32) -> vec4<u32> {
     return min(rows, vec4<u32>(max(count, 1u) - 1u)) * stride;
 }
 
+// Mantissas and exponents of the activations of a workgroup's rows.
+struct Units {
+    mantissas: vec4<u32>,
+    exponents: vec4<i32>,
+}
+
+// Of the rows whose activations start at these words; only ROWS of them count.
+fn units(rows: vec4<u32>, groups: u32) -> Units {
+    let tail = rows + vec4<u32>(groups * 8u + (groups + 3u) / 4u);
+    var u: Units;
+    u.mantissas.x = act_word(tail.x);
+    u.exponents.x = bitcast<i32>(act_word(tail.x + 1u));
+    if (ROWS > 1u) {
+        u.mantissas.y = act_word(tail.y);
+        u.exponents.y = bitcast<i32>(act_word(tail.y + 1u));
+    }
+    if (ROWS > 2u) {
+        u.mantissas.z = act_word(tail.z);
+        u.exponents.z = bitcast<i32>(act_word(tail.z + 1u));
+        u.mantissas.w = act_word(tail.w);
+        u.exponents.w = bitcast<i32>(act_word(tail.w + 1u));
+    }
+    return u;
+}
+
 // The complete sum of a row times its scale and the activations' mantissa, in the unit 2^exponent.
 fn rounded(low: u32, high: i32, scale: u32, mantissa: u32, exponent: i32) -> i32 {
     let rest = low - (bitcast<u32>(high) << 14u);
