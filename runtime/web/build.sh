@@ -11,7 +11,9 @@ tools=target/web-tools
 version=$(grep -A1 '^name = "wasm-bindgen"$' Cargo.lock | sed -n 's/^version = "\(.*\)"/\1/p')
 export PATH="$PWD/$tools/bin:$PATH"
 if [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
-    cargo install --quiet --root "$tools" --version "$version" wasm-bindgen-cli
+    # It runs for seconds: optimising it takes minutes.
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_LTO=off \
+        cargo install --quiet --root "$tools" --version "$version" wasm-bindgen-cli --bin wasm-bindgen
 fi
 if [ ! -x "$tools/npm/node_modules/.bin/wasm-opt" ]; then
     npm install --silent --no-fund --no-audit --prefix "$tools/npm" binaryen@132.0.0
@@ -30,10 +32,10 @@ module() {
     local wasm=target/wasm32-unknown-unknown/web/carat_web.wasm
     wasm-bindgen --target web --no-typescript --keep-debug --out-name "$name" --out-dir "$tools/bindings" "$wasm"
     wasm-bindgen --target web --no-typescript --out-name "$name" --out-dir "$out" "$wasm"
-    $opt $features -Oz --converge --strip-debug --strip-producers --strip-target-features "$out/${name}_bg.wasm" -o "$out/${name}_bg.wasm.new"
-    mv "$out/${name}_bg.wasm.new" "$out/${name}_bg.wasm"
-    # The same with names, for the table.
+    # Names are for the table alone.
     $opt $features -Oz --converge -g "$tools/bindings/${name}_bg.wasm" -o "$tools/named.wasm"
+    $opt $features --strip-debug --strip-producers --strip-target-features "$tools/named.wasm" -o "$out/${name}_bg.wasm.new"
+    mv "$out/${name}_bg.wasm.new" "$out/${name}_bg.wasm"
     node runtime/web/weigh.mjs "$feature" "$out/${name}_bg.wasm" "$tools/named.wasm"
 }
 

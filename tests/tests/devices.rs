@@ -269,7 +269,7 @@ fn emulated_arm_gives_the_same_file_and_hash() {
     let arm = json(
         emulated("logits_hash")
             .arg(&converted)
-            .args(["cpu", "64", "512"]),
+            .args(["cpu", "64", "128"]),
     );
-    assert_eq!(arm["hash"], on_cpu(facet(), 64, 512)["hash"]);
+    assert_eq!(arm["hash"], on_cpu(facet(), 64, 128)["hash"]);
 }

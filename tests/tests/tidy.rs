@@ -156,6 +156,8 @@ fn kernels_have_twins_and_no_floats() {
 fn unsafe_is_where_it_may_be() {
     let may = [
         "runtime/engine/src/model.rs",
+        // Advice on maps.
+        "runtime/engine/src/device/pages.rs",
         // The GEMM library takes pointers.
         "converter/src/reference/gemm.rs",
         // The calibration's inner loops in AVX2.

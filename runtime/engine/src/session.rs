@@ -205,6 +205,19 @@ impl Session {
         Ok(Self::with(model, plan, executor))
     }
 
+    /// The same on a device that is open: sessions one after another on one compile each kernel once.
+    ///
+    /// Errors: a context that cannot be held, a device that refuses.
+    #[cfg(feature = "gpu")]
+    pub async fn on(
+        model: Arc<Model>,
+        options: &SessionOptions,
+        gpu: crate::device::Gpu,
+    ) -> Result<Self, Error> {
+        let (plan, executor) = open_on(&model, options, gpu).await?;
+        Ok(Self::with(model, plan, executor))
+    }
+
     fn with(model: Arc<Model>, plan: Plan, executor: Executor) -> Self {
         Self {
             tokens: Vec::with_capacity(plan.extent.context as usize),
@@ -521,13 +534,23 @@ impl Session {
     }
 }
 
+#[cfg(feature = "gpu")]
+async fn open_on(
+    model: &Arc<Model>,
+    options: &SessionOptions,
+    gpu: crate::device::Gpu,
+) -> Result<(Plan, Executor), Error> {
+    let plan = options.plan_by(model, GPU_BATCH)?;
+    let executor = crate::exec::gpu::GpuExecutor::new(model, &plan, gpu).await?;
+    Ok((plan, Executor::Gpu(Box::new(executor))))
+}
+
 async fn open(model: &Arc<Model>, options: &SessionOptions) -> Result<(Plan, Executor), Error> {
     #[cfg(feature = "gpu")]
     {
         if let Some(gpu) = crate::device::choose(&options.device).await? {
-            let plan = options.plan_by(model, GPU_BATCH)?;
-            match crate::exec::gpu::GpuExecutor::new(model, &plan, gpu).await {
-                Ok(executor) => return Ok((plan, Executor::Gpu(Box::new(executor)))),
+            match open_on(model, options, gpu).await {
+                Ok(opened) => return Ok(opened),
                 // Nobody asked for this GPU: the processor gives the same tokens.
                 Err(e) if options.device == DeviceChoice::Auto => {
                     tracing::warn!("the GPU is left aside: {e}");

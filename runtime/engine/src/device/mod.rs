@@ -12,6 +12,7 @@ pub use limits::{Limit, limits};
 pub use tuning::{ProductTuning, Tuned, Tuning, tune};
 
 use crate::error::Error;
+use crate::exec::gpu::Pipelines;
 use crate::session::DeviceChoice;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -177,15 +178,17 @@ struct Faults {
     error: Option<String>,
 }
 
-/// An opened device with WebGPU's default limits and no optional feature.
+/// An opened device with WebGPU's default limits and no optional feature. Clones are the same device.
+#[derive(Clone)]
 pub struct Gpu {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
+    pub(crate) pipelines: Arc<Pipelines>,
     adapter: Adapter,
     faults: Arc<Mutex<Faults>>,
     /// Of a rasteriser, which runs on this process's processors and in its memory.
     #[cfg(target_os = "linux")]
-    own: Option<Own>,
+    own: Option<Arc<Own>>,
 }
 
 /// What a rasteriser's speed depends on.
@@ -226,12 +229,13 @@ impl Gpu {
         Ok(Self {
             device,
             queue,
+            pipelines: Arc::default(),
             adapter: adapter.clone(),
             faults,
             #[cfg(target_os = "linux")]
-            own: before.map(|before| Own {
-                before,
-                awake: awake::Awake::new(),
+            own: before.map(|before| {
+                let awake = awake::Awake::new();
+                Arc::new(Own { before, awake })
             }),
         })
     }

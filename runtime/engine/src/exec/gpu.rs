@@ -4,9 +4,11 @@ mod answers;
 mod kernels;
 mod loading;
 mod passes;
+mod pipelines;
 mod upload;
 
 pub use loading::Loading;
+pub(crate) use pipelines::Pipelines;
 pub use upload::{STAGED_BYTES, Upload};
 
 use crate::device::{Gpu, ProductTuning, Tuning};
@@ -14,8 +16,8 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::plan::{Buffer, BufferId, Content, Op, Plan, Step};
 use answers::Answers;
-use carat_format::Encoding;
-use carat_shaders::{Access, Kernel, grid, kernel};
+use carat_shaders::{grid, kernel};
+use pipelines::{Pipeline, PipelineKey, compile};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -44,20 +46,6 @@ struct Variant {
     rows: u32,
 }
 
-/// A kernel compiled for one encoding.
-struct Pipeline {
-    pipeline: wgpu::ComputePipeline,
-    layout: wgpu::BindGroupLayout,
-}
-
-/// Kernel, encoding and, of products, their constants.
-type PipelineKey = (&'static str, Option<Encoding>, Option<ProductTuning>);
-
-fn pipeline_key(op: &Op, tuning: Option<&ProductTuning>) -> PipelineKey {
-    let tuning = tuning.filter(|_| op.is_product());
-    (op.kernel(), op.encoding(), tuning.copied())
-}
-
 /// Whether a step has a pipeline of its own for passes of several rows.
 fn has_many(step: &Step, plan: &Plan) -> bool {
     step.op.is_product() && plan.extent.batch > 1
@@ -71,8 +59,8 @@ fn needs(plan: &Plan, tuning: &Tuning) -> (u64, u64) {
         .steps
         .iter()
         .flat_map(|s| {
-            let one = pipeline_key(&s.op, Some(&tuning.one));
-            let many = pipeline_key(&s.op, Some(&tuning.many));
+            let one = PipelineKey::new(&s.op, &tuning.one, tuning.lanes);
+            let many = PipelineKey::new(&s.op, &tuning.many, tuning.lanes);
             std::iter::once(one).chain(has_many(s, plan).then_some(many))
         })
         .collect();
@@ -194,11 +182,16 @@ impl GpuExecutor {
 
         let tuning = self.tuning;
         let mut known = HashMap::new();
+        let mut compiled = Vec::new();
         for (i, step) in plan.steps.iter().enumerate() {
-            let compiled = self.pipelines.len();
-            let one = self.variant(step, &tuning.one, &mut known).await?;
+            let one = self
+                .variant(step, &tuning.one, &mut known, &mut compiled)
+                .await?;
             let many = match has_many(step, plan) {
-                true => Some(self.variant(step, &tuning.many, &mut known).await?),
+                true => Some(
+                    self.variant(step, &tuning.many, &mut known, &mut compiled)
+                        .await?,
+                ),
                 false => None,
             };
             let layout = &self.pipelines[one.pipeline].layout;
@@ -206,8 +199,9 @@ impl GpuExecutor {
             let bind = || self.bind(layout, step, &uniforms, offset);
             let group = self.gpu.scoped(&step.label, bind).await?;
             self.steps.push(Dispatch { group, one, many });
-            for pipeline in compiled..self.pipelines.len() {
+            for (key, pipeline) in compiled.drain(..) {
                 self.warm(pipeline, i).await?;
+                self.gpu.pipelines.keep(key, &self.pipelines[pipeline]);
             }
         }
         // Warming wrote to the statistics, which start at zero.
@@ -233,15 +227,18 @@ impl GpuExecutor {
         Ok(())
     }
 
-    /// The pipeline of a step with a tuning, compiled where none of its kind is known.
+    /// The pipeline of a step with a tuning: this executor's, else the device's, else one that is now `compiled`.
     async fn variant(
         &mut self,
         step: &Step,
         tuning: &ProductTuning,
         known: &mut HashMap<PipelineKey, usize>,
+        compiled: &mut Vec<(PipelineKey, usize)>,
     ) -> Result<Variant, Error> {
-        let tuning = step.op.is_product().then_some(tuning);
-        let (tiles, rows) = tuning.map_or((1, 1), |t| (t.tiles, t.rows));
+        let (tiles, rows) = match step.op.is_product() {
+            true => (tuning.tiles, tuning.rows),
+            false => (1, 1),
+        };
         let x = groups_x(&step.op, tiles);
         if x > grid::MAX_GROUPS {
             return Err(self.gpu.error(format!(
@@ -250,15 +247,24 @@ impl GpuExecutor {
                 grid::MAX_GROUPS
             )));
         }
-        let key = pipeline_key(&step.op, tuning);
+        let key = PipelineKey::new(&step.op, tuning, self.tuning.lanes);
         let pipeline = match known.get(&key) {
             Some(p) => *p,
             None => {
-                self.loading.check()?;
-                let built = self.compile(&step.op, tuning).await?;
-                self.pipelines.push(built);
-                known.insert(key, self.pipelines.len() - 1);
-                self.pipelines.len() - 1
+                let place = self.pipelines.len();
+                let pipeline = match self.gpu.pipelines.get(&key) {
+                    Some(known) => {
+                        self.loading.pipeline_ready();
+                        known
+                    }
+                    None => {
+                        compiled.push((key, place));
+                        self.compile(&step.op, key).await?
+                    }
+                };
+                self.pipelines.push(pipeline);
+                known.insert(key, place);
+                place
             }
         };
         Ok(Variant { pipeline, x, rows })
@@ -297,39 +303,18 @@ impl GpuExecutor {
             })
     }
 
-    async fn compile(&self, op: &Op, tuning: Option<&ProductTuning>) -> Result<Pipeline, Error> {
+    async fn compile(&self, op: &Op, key: PipelineKey) -> Result<Pipeline, Error> {
+        self.loading.check()?;
         let name = op.kernel();
         let Some(kernel) = kernel(name) else {
             return Err(self
                 .gpu
                 .error(format!("kernel '{name}' is not in this build")));
         };
-        let mut constants: Vec<(&str, f64)> = Vec::new();
-        if let Some(encoding) = op.encoding() {
-            constants.push(("CODES", encoding.codes().into()));
-        }
-        if op.is_of_heads() {
-            constants.push(("LANES", self.tuning.lanes.into()));
-        }
-        if let Some(t) = tuning {
-            constants.push(("SLICES", t.slices.into()));
-            constants.push(("ROWS", t.rows.into()));
-            if matches!(op, Op::LinearTile(..)) {
-                constants.push(("TILES", t.tiles.into()));
-            }
-            if t.pairs && op.encoding() == Some(Encoding::Pow4) {
-                let tables = if matches!(op, Op::LinearGated(..)) {
-                    2
-                } else {
-                    1
-                };
-                constants.push(("PAIRS", f64::from(256 * tables)));
-            }
-        }
         let what = format!("compiling kernel '{name}'");
-        self.gpu
-            .scoped(&what, || compile(&self.gpu.device, kernel, &constants))
-            .await
+        let constants = key.constants(op);
+        let compile = || compile(&self.gpu.device, kernel, &constants);
+        self.gpu.scoped(&what, compile).await
     }
 
     /// The device's name.
@@ -351,53 +336,6 @@ impl GpuExecutor {
     pub fn pipelines(&self) -> usize {
         self.pipelines.len()
     }
-}
-
-fn compile(device: &wgpu::Device, kernel: &Kernel, constants: &[(&str, f64)]) -> Pipeline {
-    let entries: Vec<wgpu::BindGroupLayoutEntry> = kernel
-        .bindings
-        .iter()
-        .enumerate()
-        .map(|(i, b)| wgpu::BindGroupLayoutEntry {
-            binding: i as u32,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                ty: match b.access {
-                    Access::Uniform => wgpu::BufferBindingType::Uniform,
-                    Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                    Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
-                },
-                has_dynamic_offset: false,
-                min_binding_size: None,
-            },
-            count: None,
-        })
-        .collect();
-    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-        label: Some(kernel.name),
-        entries: &entries,
-    });
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(kernel.name),
-        source: wgpu::ShaderSource::Wgsl(kernel.wgsl.into()),
-    });
-    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(kernel.name),
-        bind_group_layouts: &[Some(&layout)],
-        immediate_size: 0,
-    });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(kernel.name),
-        layout: Some(&pipeline_layout),
-        module: &module,
-        entry_point: Some("main"),
-        compilation_options: wgpu::PipelineCompilationOptions {
-            constants,
-            ..Default::default()
-        },
-        cache: None,
-    });
-    Pipeline { pipeline, layout }
 }
 
 /// Workgroups of a step along x, `tiles` tiles each where the kernel takes several.

@@ -221,7 +221,7 @@ pub struct Extent {
 }
 
 /// Which matrices share steps. An encoding costs a GPU two pipelines (for one row and for several) of each kernel of
-/// products, beside at most 14 others, and a model has at most 30.
+/// products, beside at most 13 others, and a model has at most 30.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fusions {
     /// Gate and up projection.

@@ -57,12 +57,19 @@ pub async fn check_kernels(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<KernelCheck>, Error> {
     let mut checks = Vec::new();
+    #[cfg(feature = "gpu")]
+    let gpu = crate::device::choose(device).await?;
     for shape in shapes() {
         let model = Arc::new(Model::from_bytes(&shape.bytes(), Verify::Structure)?);
-        let (mut cpu, mut other) = (
-            session(&model, &DeviceChoice::Cpu).await?,
-            session(&model, device).await?,
-        );
+        let mut cpu = Session::new(model.clone(), &options(DeviceChoice::Cpu)).await?;
+        #[cfg(feature = "gpu")]
+        let other = match &gpu {
+            Some(gpu) => Session::on(model, &options(device.clone()), gpu.clone()).await,
+            None => Session::new(model, &options(device.clone())).await,
+        };
+        #[cfg(not(feature = "gpu"))]
+        let other = Session::new(model, &options(device.clone())).await;
+        let mut other = other?;
         let mut rng = Rng(shape.seed);
         for positions in PASSES {
             if cancelled() {
@@ -88,15 +95,14 @@ pub async fn check_kernels(
     Ok(checks)
 }
 
-async fn session(model: &Arc<Model>, device: &DeviceChoice) -> Result<Session, Error> {
-    let options = SessionOptions {
-        device: device.clone(),
+fn options(device: DeviceChoice) -> SessionOptions {
+    SessionOptions {
+        device,
         context: 600,
         batch: Some(7),
         outputs: 3,
         ..SessionOptions::default()
-    };
-    Session::new(model.clone(), &options).await
+    }
 }
 
 #[cfg(test)]
@@ -133,7 +139,7 @@ mod tests {
                 ..Shape::default()
             };
             let model = Arc::new(Model::from_bytes(&shape.bytes(), Verify::Hashes).unwrap());
-            block_on(session(&model, &DeviceChoice::Cpu)).unwrap()
+            block_on(Session::new(model.clone(), &options(DeviceChoice::Cpu))).unwrap()
         });
         let (mut a, mut b) = (a, b);
         let row = Row {
@@ -165,7 +171,8 @@ mod tests {
                 ..Shape::default()
             };
             let model = Arc::new(Model::from_bytes(&shape.bytes(), Verify::Hashes).unwrap());
-            let session = block_on(session(&model, &DeviceChoice::Cpu)).unwrap();
+            let session =
+                block_on(Session::new(model.clone(), &options(DeviceChoice::Cpu))).unwrap();
             // 4 bits: 16 bytes of codes and a scale a group, 4 bytes a row.
             let matrix = |rows: u64, cols: u64| rows * (cols / 32 * 17 + 4);
             // q, k, v, output; gate, up, down; two norms of 64 words.

@@ -135,14 +135,20 @@ impl GpuExecutor {
     pub async fn retune(&mut self, plan: &Plan, tuning: Tuning) -> Result<(), Error> {
         self.tuning = tuning;
         let mut known = HashMap::new();
+        // They have not run yet, so the device does not keep them.
+        let mut compiled = Vec::new();
         for (i, step) in plan
             .steps
             .iter()
             .enumerate()
             .filter(|(_, s)| s.op.is_product())
         {
-            let one = self.variant(step, &tuning.one, &mut known).await?;
-            let many = self.variant(step, &tuning.many, &mut known).await?;
+            let one = self
+                .variant(step, &tuning.one, &mut known, &mut compiled)
+                .await?;
+            let many = self
+                .variant(step, &tuning.many, &mut known, &mut compiled)
+                .await?;
             if let Some(dispatch) = self.steps.get_mut(i) {
                 dispatch.one = one;
                 dispatch.many = dispatch.many.map(|_| many);
