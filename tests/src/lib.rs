@@ -4,6 +4,7 @@
 pub mod architectures;
 pub mod drivers;
 pub mod facet;
+pub mod hashes;
 pub mod hostile;
 pub mod rng;
 pub mod synth;

@@ -4,6 +4,7 @@
 use carat_converter::convert::Options;
 use carat_format::{Encoding, ScaleGroup};
 use carat_tests::drivers::{self, Driver};
+use carat_tests::hashes::{Request, hashes};
 use carat_tests::synth::Shape;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -12,40 +13,21 @@ use std::sync::OnceLock;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_logits_hash");
 
-/// Runs a command that prints one JSON object.
-fn json(command: &mut Command) -> Value {
-    let out = command.output().unwrap();
-    assert!(
-        out.status.success(),
-        "{command:?}:\n{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-    serde_json::from_slice(&out.stdout).unwrap()
-}
-
 fn on_cpu(model: &Path, batch: u32, tokens: u32) -> Value {
-    json(
-        Command::new(PROGRAM)
-            .arg(model)
-            .arg("cpu")
-            .args([batch.to_string(), tokens.to_string()]),
-    )
+    hashes(&mut Command::new(PROGRAM), "cpu", &[(model, batch, tokens)]).remove(0)
 }
 
-fn on_driver(driver: &Driver, manifest: &str, model: &Path, batch: u32, tokens: u32) -> Value {
+fn on_driver(driver: &Driver, manifest: &str, runs: &[Request<'_>]) -> Vec<Value> {
     let mut command = Command::new(PROGRAM);
-    command
-        .arg(model)
-        .arg(driver.adapter)
-        .args([batch.to_string(), tokens.to_string()]);
-    let v = json(command.envs(Driver::environment(manifest)));
-    // It cannot have passed on the CPU.
-    assert!(
-        v["device"].as_str().unwrap().contains(driver.adapter),
-        "{v}"
-    );
-    assert!(v["dispatches"].as_u64().unwrap() > 0, "{v}");
-    v
+    let program = command.envs(Driver::environment(manifest));
+    let found = hashes(program, driver.adapter, runs);
+    for v in &found {
+        // It cannot have passed on the CPU.
+        let device = v["device"].as_str().unwrap();
+        assert!(device.contains(driver.adapter), "{v}");
+        assert!(v["dispatches"].as_u64().unwrap() > 0, "{v}");
+    }
+    found
 }
 
 /// The bundled checkpoint at 4 bits, converted once.
@@ -81,13 +63,12 @@ fn facet_has_one_hash_on_every_device() {
             continue;
         };
         // Whole prompts, and token by token over a shorter one.
-        let v = on_driver(driver, manifest, model, 64, tokens);
-        assert_eq!(v["hash"], expected["hash"], "{}", driver.name);
-        for batch in [0, 7] {
-            let short = on_driver(driver, manifest, model, batch, 40);
+        let runs = [(model, 64, tokens), (model, 0, 40), (model, 7, 40)];
+        let found = on_driver(driver, manifest, &runs);
+        for ((_, batch, tokens), v) in runs.iter().zip(found) {
+            let expected = on_cpu(model, 64, *tokens);
             assert_eq!(
-                short["hash"],
-                on_cpu(model, 64, 40)["hash"],
+                v["hash"], expected["hash"],
                 "{}, batch {batch}",
                 driver.name
             );
@@ -118,7 +99,7 @@ fn a_file_of_mixed_codings_has_one_hash() {
         let Some(manifest) = driver.manifest_or_absent() else {
             continue;
         };
-        let v = on_driver(driver, manifest, &path, 64, 270);
+        let v = on_driver(driver, manifest, &[(&path, 64, 270)]).remove(0);
         assert_eq!(v["hash"], expected["hash"], "{}", driver.name);
     }
 }
@@ -199,22 +180,24 @@ fn odd_shapes_and_every_encoding_have_one_hash() {
         },
     ];
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("synthetic.gguf");
-    for shape in shapes {
-        std::fs::write(&path, shape.bytes()).unwrap();
-        let expected = on_cpu(&path, 64, 300);
-        assert_eq!(on_cpu(&path, 0, 300)["hash"], expected["hash"], "{shape:?}");
-        for driver in &drivers::VULKAN {
-            let Some(manifest) = driver.manifest_or_absent() else {
-                continue;
-            };
-            let v = on_driver(driver, manifest, &path, 64, 300);
-            assert_eq!(v["hash"], expected["hash"], "{} {shape:?}", driver.name);
-            assert_eq!(
-                v["saturated"], expected["saturated"],
-                "{} {shape:?}",
-                driver.name
-            );
+    let path = |i: usize| dir.path().join(format!("synthetic-{i}.gguf"));
+    let paths: Vec<PathBuf> = (0..shapes.len()).map(path).collect();
+    for (shape, path) in shapes.iter().zip(&paths) {
+        std::fs::write(path, shape.bytes()).unwrap();
+    }
+    let runs: Vec<Request<'_>> = paths.iter().map(|p| (p.as_path(), 64, 300)).collect();
+    let expected = hashes(&mut Command::new(PROGRAM), "cpu", &runs);
+    for ((shape, path), v) in shapes.iter().zip(&paths).zip(&expected) {
+        assert_eq!(on_cpu(path, 0, 300)["hash"], v["hash"], "{shape:?}");
+    }
+    for driver in &drivers::VULKAN {
+        let Some(manifest) = driver.manifest_or_absent() else {
+            continue;
+        };
+        let found = on_driver(driver, manifest, &runs);
+        for ((shape, v), expected) in shapes.iter().zip(found).zip(&expected) {
+            let of = |v: &Value| (v["hash"].clone(), v["saturated"].clone());
+            assert_eq!(of(&v), of(expected), "{} {shape:?}", driver.name);
         }
     }
 }
@@ -266,10 +249,10 @@ fn emulated_arm_gives_the_same_file_and_hash() {
         std::fs::read(&converted).unwrap() == std::fs::read(facet()).unwrap(),
         "conversion on ARM gives other bytes"
     );
-    let arm = json(
-        emulated("logits_hash")
-            .arg(&converted)
-            .args(["cpu", "64", "128"]),
+    let arm = hashes(
+        &mut emulated("logits_hash"),
+        "cpu",
+        &[(&converted, 64, 128)],
     );
-    assert_eq!(arm["hash"], on_cpu(facet(), 64, 128)["hash"]);
+    assert_eq!(arm[0]["hash"], on_cpu(facet(), 64, 128)["hash"]);
 }

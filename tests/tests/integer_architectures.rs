@@ -8,6 +8,7 @@ use carat_converter::reference::{Reference, Run};
 use carat_converter::source::Checkpoint;
 use carat_tests::architectures::{NAMES, model};
 use carat_tests::drivers::{self, Driver};
+use carat_tests::hashes::{Request, hashes};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_logits_hash");
 /// Positions of the hash: beyond every window of the models, and into a second page of the cache.
-const TOKENS: &str = "270";
+const TOKENS: u32 = 270;
 
 /// Converts a checkpoint to 8 bits in `dir`.
 fn converted(source: &Path, dir: &Path) -> PathBuf {
@@ -78,18 +79,6 @@ fn divergence(source: &Path, file: &Path, ids: &[u32]) -> f64 {
     rows.sum::<f64>() / ids.len() as f64
 }
 
-fn hash(command: &mut Command, model: &Path, device: &str, batch: u32) -> Value {
-    let command = command
-        .arg(model)
-        .arg(device)
-        .arg(batch.to_string())
-        .arg(TOKENS);
-    let out = command.output().unwrap();
-    let error = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{}: {error}", model.display());
-    serde_json::from_slice(&out.stdout).unwrap()
-}
-
 #[test]
 fn eight_bits_in_integers_stay_near_the_f32_pass() {
     let mut far = Vec::new();
@@ -109,25 +98,36 @@ fn eight_bits_in_integers_stay_near_the_f32_pass() {
 
 #[test]
 fn one_hash_on_every_device() {
-    for name in NAMES {
-        let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &&str| {
+        let (source, target) = (tempfile::tempdir().unwrap(), dir.path().join(name));
+        std::fs::create_dir(&target).unwrap();
         model(name).write(source.path());
-        let file = converted(source.path(), target.path());
-        let expected = hash(&mut Command::new(PROGRAM), &file, "cpu", 64);
-        assert_eq!(expected["saturated"], Value::from(0), "{name}");
-        for batch in [0, 7] {
-            let other = hash(&mut Command::new(PROGRAM), &file, "cpu", batch);
-            assert_eq!(other["hash"], expected["hash"], "{name}: batch {batch}");
+        converted(source.path(), &target)
+    };
+    let files: Vec<PathBuf> = NAMES.iter().map(file).collect();
+    let paths = || files.iter().map(PathBuf::as_path);
+    let runs = |batch| -> Vec<Request<'_>> { paths().map(|f| (f, batch, TOKENS)).collect() };
+    let expected = hashes(&mut Command::new(PROGRAM), "cpu", &runs(64));
+    for (name, v) in NAMES.iter().zip(&expected) {
+        assert_eq!(v["saturated"], Value::from(0), "{name}");
+    }
+    for batch in [0, 7] {
+        let found = hashes(&mut Command::new(PROGRAM), "cpu", &runs(batch));
+        for ((name, v), expected) in NAMES.iter().zip(found).zip(&expected) {
+            assert_eq!(v["hash"], expected["hash"], "{name}: batch {batch}");
         }
-        for driver in &drivers::VULKAN {
-            let Some(manifest) = driver.manifest_or_absent() else {
-                continue;
-            };
-            let mut command = Command::new(PROGRAM);
-            let command = command.envs(Driver::environment(manifest));
-            let found = hash(command, &file, driver.adapter, 64);
-            assert!(found["dispatches"].as_u64().unwrap() > 0, "{found}");
-            assert_eq!(found["hash"], expected["hash"], "{name} on {}", driver.name);
+    }
+    for driver in &drivers::VULKAN {
+        let Some(manifest) = driver.manifest_or_absent() else {
+            continue;
+        };
+        let mut command = Command::new(PROGRAM);
+        let program = command.envs(Driver::environment(manifest));
+        let found = hashes(program, driver.adapter, &runs(64));
+        for ((name, v), expected) in NAMES.iter().zip(found).zip(&expected) {
+            assert!(v["dispatches"].as_u64().unwrap() > 0, "{v}");
+            assert_eq!(v["hash"], expected["hash"], "{name} on {}", driver.name);
         }
     }
 }

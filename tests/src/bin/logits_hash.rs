@@ -1,7 +1,7 @@
-//! Prints, as one JSON object, the hash of all logits of a token sequence on one device: what the suite
-//! runs on each driver and under emulators.
+//! Prints, as one JSON object a line, the hash of all logits of token sequences on one device: what the suite runs on
+//! each driver and under emulators. On a GPU they share the device and its pipelines.
 //!
-//! Usage: logits_hash MODEL DEVICE BATCH TOKENS, with DEVICE `cpu` or part of an adapter's name.
+//! Usage: logits_hash DEVICE (MODEL BATCH TOKENS)..., with DEVICE `cpu` or part of an adapter's name.
 #![forbid(unsafe_code)]
 
 use carat::{DeviceChoice, Error, LogitsHash, Model, Session, SessionOptions, Verify, Want};
@@ -12,42 +12,79 @@ use std::sync::Arc;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [model, device, batch, tokens] = args.as_slice() else {
-        eprintln!("usage: logits_hash MODEL DEVICE BATCH TOKENS");
-        return ExitCode::from(2);
+    let Some((device, runs)) = args.split_first() else {
+        return usage();
     };
-    let (Ok(batch), Ok(tokens)) = (batch.parse(), tokens.parse()) else {
-        eprintln!("BATCH and TOKENS are numbers");
-        return ExitCode::from(2);
+    let (runs, []) = runs.as_chunks::<3>() else {
+        return usage();
     };
-    match pollster::block_on(run(Path::new(model), device, batch, tokens)) {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
+    let opened = match pollster::block_on(Opened::new(device)) {
+        Ok(opened) => opened,
+        Err(e) => return failed(&e),
+    };
+    for [model, batch, tokens] in runs {
+        let (Ok(batch), Ok(tokens)) = (batch.parse(), tokens.parse()) else {
+            return usage();
+        };
+        match pollster::block_on(run(&opened, Path::new(model), batch, tokens)) {
+            Ok(line) => println!("{line}"),
+            Err(e) => return failed(&e),
         }
-        Err(e) => {
-            eprintln!("error: {e}");
-            ExitCode::FAILURE
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: logits_hash DEVICE (MODEL BATCH TOKENS)...; BATCH and TOKENS are numbers");
+    ExitCode::from(2)
+}
+
+fn failed(e: &Error) -> ExitCode {
+    eprintln!("error: {e}");
+    ExitCode::FAILURE
+}
+
+/// The device of every run.
+struct Opened {
+    choice: DeviceChoice,
+    #[cfg(feature = "gpu")]
+    gpu: Option<carat::device::Gpu>,
+}
+
+impl Opened {
+    async fn new(device: &str) -> Result<Self, Error> {
+        let choice = match device {
+            "cpu" => DeviceChoice::Cpu,
+            name => DeviceChoice::GpuNamed(name.into()),
+        };
+        Ok(Self {
+            #[cfg(feature = "gpu")]
+            gpu: carat::device::choose(&choice).await?,
+            choice,
+        })
+    }
+
+    async fn session(&self, model: Arc<Model>, options: &SessionOptions) -> Result<Session, Error> {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = &self.gpu {
+            return Session::on(model, options, gpu.clone()).await;
         }
+        Session::new(model, options).await
     }
 }
 
 /// A batch of 0 decodes token by token after a first batch of 5.
-async fn run(model: &Path, device: &str, batch: u32, count: u32) -> Result<String, Error> {
+async fn run(opened: &Opened, model: &Path, batch: u32, count: u32) -> Result<String, Error> {
     let model = Arc::new(Model::open(model, Verify::Hashes)?);
-    let device = match device {
-        "cpu" => DeviceChoice::Cpu,
-        name => DeviceChoice::GpuNamed(name.into()),
-    };
     let size = if batch == 0 { 5 } else { batch };
     let options = SessionOptions {
-        device,
+        device: opened.choice.clone(),
         context: count,
         batch: Some(size),
         outputs: size,
         ..Default::default()
     };
-    let mut session = Session::new(model.clone(), &options).await?;
+    let mut session = opened.session(model.clone(), &options).await?;
     let mut rng = Rng(20_26);
     let vocab = u64::from(model.spec().vocab_size);
     let tokens: Vec<u32> = (0..count).map(|_| rng.below(vocab) as u32).collect();
