@@ -1,8 +1,8 @@
 //! A processor that stays awake while a rasteriser works.
 //!
 //! A rasteriser's threads hand every dispatch to one another. A processor that has nothing to do meanwhile falls asleep,
-//! and waking it takes as long as a small dispatch itself: on two processors of a virtual machine llvmpipe decodes 1.2
-//! times as fast while one is kept from it. The thread here has the lowest priority, so that it takes nobody's time.
+//! and waking it takes as long as a small dispatch itself: on two processors of a virtual machine llvmpipe decodes 1.1
+//! to 1.2 times as fast while one is kept from it. The thread here has the lowest priority, so that it takes nobody's time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
