@@ -1,5 +1,6 @@
 //#import lanes
 //#import fixed
+//#import dot
 //#import score
 //#import softcap
 // Attention of one head, row and block of 256 positions: one workgroup each; some positions a lane for the scores, then
@@ -42,10 +43,6 @@ fn key_words(at: u32) -> vec4<u32> {
     return vec4<u32>(cache[at], cache[at + 1u], cache[at + 2u], cache[at + 3u]);
 }
 
-fn dot_words(a: vec4<u32>, b: vec4<u32>) -> i32 {
-    return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
-}
-
 // Adds the shares of group g to the scores of the lane's positions first, first + LANES and so on up to `visible`.
 fn add_shares(query_at: u32, keys: u32, scales: u32, g: u32, first: u32, visible: u32) {
     let words = params.head_words;
@@ -78,9 +75,9 @@ fn limited(sum: i32) -> i32 {
     return softcap(score, params.cap_mantissa, params.cap_shift, params.rate_mantissa, params.rate_shift);
 }
 
-// Biased exponent of the scale of position t's values.
-fn value_exponent(scales: u32, t: u32, g: u32) -> u32 {
-    return u32(extractBits(bitcast<i32>(cache[scales + t * params.groups + g]), 24u, 8u) + 128);
+// Biased exponent of the values in a scale.
+fn value_exponent(scale: u32) -> u32 {
+    return u32(extractBits(bitcast<i32>(scale), 24u, 8u) + 128);
 }
 
 @compute @workgroup_size(LANES)
@@ -117,7 +114,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var g = 0u; g < lane_groups; g++) {
         var most = 0u;
         for (var t = first; t < visible; t += LANES) {
-            most = max(most, value_exponent(scales, t, g));
+            most = max(most, value_exponent(cache[scales + t * groups + g]));
         }
         atomicMax(&exponent_max[g], most);
     }
@@ -130,9 +127,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let p = (exp2_neg_q30(score_distance(most, scores[t])) + (1u << 14u)) >> 15u;
         lane_sum += p;
         for (var g = 0u; g < groups; g++) {
-            let scale = bitcast<i32>(cache[scales + t * groups + g]);
-            let shift = VALUE_SHIFT + atomicLoad(&exponent_max[g]) - u32(extractBits(scale, 24u, 8u) + 128);
-            let product = p * bitcast<u32>(extractBits(scale, 16u, 8u) & 255);
+            let scale = cache[scales + t * groups + g];
+            let shift = VALUE_SHIFT + atomicLoad(&exponent_max[g]) - value_exponent(scale);
+            let product = p * extractBits(scale, 16u, 8u);
             // product < 2^23: the sum fits.
             var w = 0u;
             if (shift <= 31u) {

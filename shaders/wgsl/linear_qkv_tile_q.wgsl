@@ -1,4 +1,5 @@
 //#import fixed
+//#import dot
 //#import levels
 //#import tile
 // Queries, keys and values: three products with the same activations. A workgroup has a tile of 32 rows of one of the

@@ -1,4 +1,5 @@
 //#import fixed
+//#import dot
 //#import levels
 //#import tile
 //#import residual

@@ -252,7 +252,7 @@ fn emulated_arm_gives_the_same_file_and_hash() {
     let arm = hashes(
         &mut emulated("logits_hash"),
         "cpu",
-        &[(&converted, 64, 128)],
+        &[(&converted, 64, 512)],
     );
-    assert_eq!(arm[0]["hash"], on_cpu(facet(), 64, 128)["hash"]);
+    assert_eq!(arm[0]["hash"], on_cpu(facet(), 64, 512)["hash"]);
 }

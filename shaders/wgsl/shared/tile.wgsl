@@ -59,10 +59,6 @@ fn word(m: u32, i: u32) -> u32 {
     return quad(m, i >> 2u)[i & 3u];
 }
 
-fn dot_words(w: vec4<u32>, x: vec4<u32>) -> i32 {
-    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) + dot4I8Packed(w.w, x.w);
-}
-
 fn dot_codes(w: Codes, x: Codes) -> i32 {
     return dot_words(w.a, x.a) + dot_words(w.b, x.b);
 }
