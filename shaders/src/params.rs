@@ -208,7 +208,7 @@ params! {
         gate_exponent: i32,
         /// Exponent of the up projection.
         up_exponent: i32,
-        /// [`SILU`], [`GELU_TANH`] or [`RELU_SQUARED`].
+        /// [`SILU`], [`GELU_TANH`] or [`RELU_SQUARED`]: a constant of the kernel, too.
         activation: u32,
         /// The scale of group `g` is scale `g >> scale_shift` of its row; 0 to 2.
         scale_shift: u32,
@@ -334,7 +334,7 @@ params! {
         cols: u32,
         /// Exponent of the gate.
         gate_exponent: i32,
-        /// [`SILU`], [`GELU_TANH`] or [`RELU_SQUARED`].
+        /// [`SILU`], [`GELU_TANH`] or [`RELU_SQUARED`]: a constant of the kernel, too.
         activation: u32,
         /// Padding to 16 bytes.
         pad0: u32,

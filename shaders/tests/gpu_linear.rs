@@ -37,13 +37,15 @@ struct Case {
     many: u32,
     /// Entries of its tables of pairs of codes, for one matrix; 1 for none.
     pairs: u32,
+    /// What is added to levels.
+    bias: u32,
 }
 
 impl std::fmt::Display for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:?} {:?} {}x{} batch {} slices {} tiles {} rows {} pairs {} {:?}",
+            "{:?} {:?} {}x{} batch {} slices {} tiles {} rows {} pairs {} bias {} {:?}",
             self.encoding,
             self.group,
             self.rows,
@@ -53,6 +55,7 @@ impl std::fmt::Display for Case {
             self.tiles,
             self.many,
             self.pairs,
+            self.bias,
             self.fill
         )
     }
@@ -162,6 +165,7 @@ fn check(gpu: &mut Gpu, random: &mut Random, case: &Case) {
             ("TILES", case.tiles.into()),
             ("ROWS", case.many.into()),
             ("PAIRS", case.pairs.into()),
+            ("BIAS", case.bias.into()),
         ],
         bytemuck::bytes_of(&p),
         &mut [&mut act, &mut weights, &mut device, &mut device_stats],
@@ -205,6 +209,8 @@ fn check_gated(gpu: &mut Gpu, random: &mut Random, case: &Case, activation: u32)
             ("SLICES", case.slices.into()),
             ("ROWS", case.many.into()),
             ("PAIRS", if case.pairs > 1 { 512.0 } else { 1.0 }),
+            ("BIAS", case.bias.into()),
+            ("ACTIVATION", activation.into()),
         ],
         bytemuck::bytes_of(&p),
         &mut [&mut act, &mut gate, &mut up, &mut device],
@@ -262,6 +268,7 @@ fn check_qkv(gpu: &mut Gpu, random: &mut Random, case: &Case) {
             ("SLICES", case.slices.into()),
             ("ROWS", case.many.into()),
             ("PAIRS", case.pairs.into()),
+            ("BIAS", case.bias.into()),
         ],
         bytemuck::bytes_of(&p),
         &mut buffers,
@@ -272,22 +279,22 @@ fn check_qkv(gpu: &mut Gpu, random: &mut Random, case: &Case) {
     }
 }
 
-/// (slices, tiles, rows of the batch, pairs) of workgroups: all kinds for one encoding, the largest for the others. Each is
-/// a pipeline, which drivers compile slowly.
-fn workgroups(encoding: Encoding) -> &'static [(u32, u32, u32, u32)] {
-    const ALL: [(u32, u32, u32, u32); 8] = [
-        (8, 2, 4, 1),
-        (1, 2, 1, 1),
-        (1, 1, 2, 1),
-        (2, 1, 4, 1),
-        (1, 2, 4, 1),
-        (32, 2, 2, 1),
-        (8, 1, 4, 256),
-        (1, 2, 1, 256),
+/// (slices, tiles, rows of the batch, pairs, bias) of workgroups: all kinds for one encoding, the largest and a
+/// rasteriser's for the others. Each is a pipeline, which drivers compile slowly.
+fn workgroups(encoding: Encoding) -> &'static [(u32, u32, u32, u32, u32)] {
+    const ALL: [(u32, u32, u32, u32, u32); 8] = [
+        (8, 2, 4, 1, 0),
+        (1, 2, 1, 1, 128),
+        (1, 1, 2, 1, 0),
+        (2, 1, 4, 1, 0),
+        (1, 2, 4, 1, 128),
+        (32, 2, 2, 1, 0),
+        (8, 1, 4, 256, 0),
+        (1, 2, 1, 256, 128),
     ];
     match encoding {
         Encoding::Pow4 => &ALL,
-        _ => &ALL[..1],
+        _ => &ALL[..2],
     }
 }
 
@@ -297,7 +304,7 @@ fn linear_tile_q_workgroups() {
     on_each_driver("linear_tile_q_workgroups", |gpu| {
         let mut random = Random(16);
         for encoding in Encoding::ALL {
-            for (n, (slices, tiles, many, pairs)) in
+            for (n, (slices, tiles, many, pairs, bias)) in
                 workgroups(encoding).iter().copied().enumerate()
             {
                 for batch in [1, 4, 7] {
@@ -314,6 +321,7 @@ fn linear_tile_q_workgroups() {
                         tiles,
                         many,
                         pairs,
+                        bias,
                     };
                     check(gpu, &mut random, &case);
                 }
@@ -326,8 +334,11 @@ fn linear_tile_q_workgroups() {
 fn linear_gated_tile_q() {
     on_each_driver("linear_gated_tile_q", |gpu| {
         let mut random = Random(17);
-        for encoding in Encoding::ALL {
-            for (n, (slices, _, many, pairs)) in workgroups(encoding).iter().copied().enumerate() {
+        for (e, encoding) in Encoding::ALL.into_iter().enumerate() {
+            for (n, (slices, _, many, pairs, bias)) in
+                workgroups(encoding).iter().copied().enumerate()
+            {
+                let activation = [SILU, GELU_TANH, RELU_SQUARED][(e + n) % 3];
                 for (m, batch) in [1, 4, 7].into_iter().enumerate() {
                     let case = Case {
                         encoding,
@@ -341,8 +352,8 @@ fn linear_gated_tile_q() {
                         tiles: 1,
                         many,
                         pairs,
+                        bias,
                     };
-                    let activation = [SILU, GELU_TANH, RELU_SQUARED][(n + m) % 3];
                     check_gated(gpu, &mut random, &case, activation);
                 }
             }
@@ -355,7 +366,9 @@ fn linear_qkv_tile_q() {
     on_each_driver("linear_qkv_tile_q", |gpu| {
         let mut random = Random(18);
         for encoding in Encoding::ALL {
-            for (n, (slices, _, many, pairs)) in workgroups(encoding).iter().copied().enumerate() {
+            for (n, (slices, _, many, pairs, bias)) in
+                workgroups(encoding).iter().copied().enumerate()
+            {
                 for (m, batch) in [1, 4, 7].into_iter().enumerate() {
                     let case = Case {
                         encoding,
@@ -369,6 +382,7 @@ fn linear_qkv_tile_q() {
                         tiles: 1,
                         many,
                         pairs,
+                        bias,
                     };
                     check_qkv(gpu, &mut random, &case);
                 }
@@ -407,6 +421,7 @@ fn linear_tile_q() {
                             tiles: 1,
                             many: 1,
                             pairs: 1,
+                            bias: if slices == 1 { 128 } else { 0 },
                         };
                         check(gpu, &mut random, &case);
                     }
@@ -426,6 +441,7 @@ fn linear_tile_q() {
                     tiles: 1,
                     many: 1,
                     pairs: 1,
+                    bias: 0,
                 };
                 check(gpu, &mut random, &case);
             }
@@ -458,6 +474,7 @@ fn linear_tile_q_largest_sums() {
                         tiles: 1,
                         many: 1,
                         pairs: 1,
+                        bias: if slices == 1 { 128 } else { 0 },
                     };
                     check(gpu, &mut random, &case);
                 }

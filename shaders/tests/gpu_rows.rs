@@ -163,7 +163,7 @@ fn gated_unit_row_i32() {
                 cpu::gated_unit_row_i32::run(&p, g, u, signed(&mut twin));
                 gpu.kernel(
                     "gated_unit_row_i32",
-                    &[],
+                    &[("ACTIVATION", activation.into())],
                     bytemuck::bytes_of(&p),
                     &mut [&mut gate, &mut up, &mut device],
                     [grid::gated_unit_row_i32(&p), rows, 1],

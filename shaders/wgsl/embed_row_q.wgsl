@@ -17,7 +17,7 @@ fn levels(cell: u32, r: u32, w: u32) -> u32 {
     if (CODES == 256u) {
         return weights[base + r * 8u + w];
     }
-    let table = table_of(params.table);
+    let table = table_of(params.table, STRAIGHT);
     if (CODES == 16u) {
         return look_up(table, weights[base + r * 4u + (w & 3u)] >> (w & 4u));
     }

@@ -68,8 +68,8 @@ fn main(
     let end = select(groups, 0u, count == 0u);
     let shift = params.scale_shift;
     let tile = group.x;
-    let gate_table = halves_of(params.gate_table);
-    let up_table = halves_of(params.up_table);
+    let gate_table = halves_of(biased(params.gate_table));
+    let up_table = halves_of(biased(params.up_table));
     let scales = params.scales + scale_cell(tile, groups, 0u, shift) * 8u + lane;
     if (PAIRS > 1u) {
         fill_pairs(params.gate_table, 0u, local);

@@ -74,7 +74,7 @@ fn add_tile(m: u32, task: Task, words: vec4<u32>, u: Units) {
     let groups = params.groups;
     let end = select(groups, 0u, task.count == 0u);
     let shift = params.scale_shift;
-    let table = halves_of(words);
+    let table = halves_of(biased(words));
     let rows = input_rows(task.y, task.count, params.act_stride);
     let scales = params.scales[m] + scale_cell(task.tile, groups, 0u, shift) * 8u + task.lane;
     var p = Products();

@@ -79,7 +79,7 @@ fn main(
     let end = select(groups, 0u, count == 0u);
     let shift = params.scale_shift;
     let tile = group.x * TILES;
-    let table = halves_of(params.table);
+    let table = halves_of(biased(params.table));
     let scales = params.scales + scale_cell(tile, groups, 0u, shift) * 8u + lane;
     let next_scales = scale_cell(1u, groups, 0u, shift) * 8u;
     if (PAIRS > 1u) {

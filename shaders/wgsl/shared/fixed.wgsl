@@ -50,58 +50,53 @@ fn bit_len64(a: vec2<u32>) -> u32 {
 
 // a >> s, logical, s in 0..=63.
 fn shr64(a: vec2<u32>, s: u32) -> vec2<u32> {
-    if (s == 0u) { return a; }
-    if (s < 32u) { return vec2<u32>((a.x >> s) | (a.y << (32u - s)), a.y >> s); }
-    return vec2<u32>(a.y >> (s - 32u), 0u);
+    let t = s & 31u;
+    let high = a.y >> t;
+    return select(vec2<u32>((a.x >> t) | ((a.y << 1u) << (31u - t)), high), vec2<u32>(high, 0u), s >= 32u);
 }
 
 // a >> s, arithmetic, s in 0..=63.
 fn sar64(a: vec2<u32>, s: u32) -> vec2<u32> {
-    let high = bitcast<i32>(a.y);
-    if (s == 0u) { return a; }
-    if (s < 32u) { return vec2<u32>((a.x >> s) | (a.y << (32u - s)), bitcast<u32>(high >> s)); }
-    return vec2<u32>(bitcast<u32>(high >> (s - 32u)), bitcast<u32>(high >> 31u));
+    let t = s & 31u;
+    let high = bitcast<u32>(bitcast<i32>(a.y) >> t);
+    let sign = bitcast<u32>(bitcast<i32>(a.y) >> 31u);
+    return select(vec2<u32>((a.x >> t) | ((a.y << 1u) << (31u - t)), high), vec2<u32>(high, sign), s >= 32u);
 }
 
 // a << s, s in 0..=63.
 fn shl64(a: vec2<u32>, s: u32) -> vec2<u32> {
-    if (s == 0u) { return a; }
-    if (s < 32u) { return vec2<u32>(a.x << s, (a.y << s) | (a.x >> (32u - s))); }
-    return vec2<u32>(0u, a.x << (s - 32u));
+    let t = s & 31u;
+    let low = a.x << t;
+    return select(vec2<u32>(low, (a.y << t) | ((a.x >> 1u) >> (31u - t))), vec2<u32>(0u, low), s >= 32u);
 }
 
-// Round half up: floor(a / 2^s + 1/2), s in 0..=62, |a| <= 2^62.
+// Round half up: floor(a / 2^s + 1/2), s in 0..=63: the quotient and the bit below it, which a shift by 0 has not.
 fn round_shr64(a: vec2<u32>, s: u32) -> vec2<u32> {
-    if (s == 0u) { return a; }
-    return sar64(add64(a, shl64(vec2<u32>(1u, 0u), s - 1u)), s);
+    let half = (select(a.x, a.y, s > 32u) >> ((s - 1u) & 31u)) & select(0u, 1u, s > 0u);
+    return add64(sar64(a, s), vec2<u32>(half, 0u));
 }
 
 // The value as i32, saturated to +-(2^31 - 1).
 fn sat32(a: vec2<u32>) -> i32 {
-    let lo = bitcast<i32>(a.x);
-    if (bitcast<u32>(lo >> 31u) == a.y) { return max(lo, -0x7fffffff); }
-    return select(0x7fffffff, -0x7fffffff, is_neg64(a));
+    let low = bitcast<i32>(a.x);
+    let limit = select(0x7fffffff, -0x7fffffff, is_neg64(a));
+    return select(limit, max(low, -0x7fffffff), bitcast<u32>(low >> 31u) == a.y);
 }
 
 // a * 2^-s rounded half up and saturated; |a| <= 2^62, any s: a negative s shifts left.
 fn requant64(a: vec2<u32>, s: i32) -> i32 {
-    if (s > 62) { return 0; }
-    if (s >= 0) { return sat32(round_shr64(a, u32(s))); }
-    var m = a;
-    if (is_neg64(a)) { m = neg64(a); }
-    let bits = bit_len64(m);
-    if (bits == 0u) { return 0; }
-    // s < -31 first: bits - s may not fit.
-    if (s < -31 || i32(bits) - s > 31) { return select(0x7fffffff, -0x7fffffff, is_neg64(a)); }
-    return sat32(shl64(a, u32(-s)));
+    // One of both shifts is by 0. What saturates before the left one does so after it.
+    let v = sat32(round_shr64(a, u32(clamp(s, 0, 63))));
+    let left = u32(clamp(-max(s, -31), 0, 31));
+    let limit = select(0x7fffffff, -0x7fffffff, v < 0);
+    let shifted = select(v << left, limit, magnitude(v) > (0x7fffffffu >> left));
+    return select(shifted, 0, s > 62);
 }
 
 // a * m * 2^-s: a (|a| < 2^62) is first rounded to 30 bits, so the product stays under 2^62.
 fn scale64(a: vec2<u32>, m: u32, s: i32) -> i32 {
-    var mag = a;
-    if (is_neg64(a)) { mag = neg64(a); }
-    let bits = bit_len64(mag);
-    let drop = select(0u, bits - 30u, bits > 30u);
+    let bits = bit_len64(select(a, neg64(a), is_neg64(a)));
+    let drop = max(bits, 30u) - 30u;
     let n = bitcast<i32>(round_shr64(a, drop).x);
     return requant64(mul_su(n, m), s - i32(drop));
 }
@@ -137,7 +132,6 @@ fn recip_q62(x: u32) -> u32 {
 // 2^-x in Q30, x unsigned Q16; 0 from 31 on. Polynomial of degree 5, error under 2e-7.
 fn exp2_neg_q30(x: u32) -> u32 {
     let q = x >> 16u;
-    if (q >= 31u) { return 0u; }
     let f = (x & 0xffffu) << 16u;
     var p = 0x000f8654u;
     p = 0x009705e3u - mulhi(p, f);
@@ -145,5 +139,5 @@ fn exp2_neg_q30(x: u32) -> u32 {
     p = 0x0f5f3de8u - mulhi(p, f);
     p = 0x2c5c7c93u - mulhi(p, f);
     p = 0x40000000u - mulhi(p, f);
-    return p >> q;
+    return select(p >> (q & 31u), 0u, q >= 31u);
 }

@@ -27,8 +27,9 @@ fn cell_words() -> u32 {
     }
 }
 
-// A table of 16 bytes in algebraic normal form over xor: byte = xor of the coefficients whose index is
-// a subset of the code's bits. Every coefficient is repeated in the four bytes of a word.
+// A table of 16 bytes in algebraic normal form over xor: byte = xor of the coefficients whose index is a subset of the
+// code's bits, where the byte's mask has them straight, or of what they are not, where it has them turned. Every
+// coefficient is repeated in the four bytes of a word.
 struct Table {
     c0: vec4<u32>,
     c1: vec4<u32>,
@@ -43,17 +44,37 @@ fn spread(word: u32) -> vec4<u32> {
     return (x ^ vec4<u32>(0u, 0u, x.x, x.y)) * 0x01010101u;
 }
 
-fn table_of(words: vec4<u32>) -> Table {
-    let a = spread(words.x);
-    let b = spread(words.y) ^ a;
-    let c = spread(words.z);
-    let d = spread(words.w) ^ c;
+// The entries of a table in the order of codes whose bits are turned over.
+fn turned(words: vec4<u32>) -> vec4<u32> {
+    let halves = (words << vec4<u32>(16u)) | (words >> vec4<u32>(16u));
+    let low = vec4<u32>(0x00ff00ffu);
+    let bytes = ((halves & low) << vec4<u32>(8u)) | ((halves >> vec4<u32>(8u)) & low);
+    if (CODES == 16u) {
+        return bytes.wzyx;
+    }
+    if (CODES == 8u) {
+        return bytes.yxwz;
+    }
+    if (CODES == 2u) {
+        return bytes >> vec4<u32>(16u);
+    }
+    return bytes;
+}
+
+// The table of 16 bytes for masks that have the bits of `straight` straight and the others turned.
+fn table_of(words: vec4<u32>, straight: u32) -> Table {
+    let mixed = (words & vec4<u32>(straight)) | (turned(words) & vec4<u32>(~straight));
+    let a = spread(mixed.x);
+    let b = spread(mixed.y) ^ a;
+    let c = spread(mixed.z);
+    let d = spread(mixed.w) ^ c;
     return Table(a, b, a ^ c, b ^ d);
 }
 
-// Each byte 255 where bit `bit` of the byte is set, else 0; additions and xors, where a product would cost twice.
+// In each byte bit `bit` of it, straight in bit 7 and turned in the others: 128 where it is set, else 127.
+const STRAIGHT: u32 = 0x80808080u;
 fn mask_of(codes: u32, bit: u32) -> u32 {
-    return (((codes >> bit) & 0x01010101u) + 0x7f7f7f7fu) ^ 0x7f7f7f7fu;
+    return ((codes >> bit) & 0x01010101u) + 0x7f7f7f7fu;
 }
 
 fn terms(c: vec4<u32>, m0: u32, m1: u32) -> u32 {
@@ -107,18 +128,20 @@ fn high_halves(c: vec4<u32>) -> vec4<u32> {
 }
 
 fn halves_of(words: vec4<u32>) -> Halves {
-    let t = table_of(words);
     if (CODES != 16u) {
+        let t = table_of(words, STRAIGHT);
         return Halves(t, t);
     }
+    let t = table_of(words, STRAIGHT_NIBBLES);
     let low = Table(low_halves(t.c0), low_halves(t.c1), low_halves(t.c2), low_halves(t.c3));
     let high = Table(high_halves(t.c0), high_halves(t.c1), high_halves(t.c2), high_halves(t.c3));
     return Halves(low, high);
 }
 
-// Each nibble 15 where bit `bit` of the nibble is set, else 0.
+// In each nibble bit `bit` of it, straight in bit 3 and turned in the others: 8 where it is set, else 7.
+const STRAIGHT_NIBBLES: u32 = 0x88888888u;
 fn nibble_mask(codes: u32, bit: u32) -> u32 {
-    return (((codes >> bit) & 0x11111111u) + 0x77777777u) ^ 0x77777777u;
+    return ((codes >> bit) & 0x11111111u) + 0x77777777u;
 }
 
 // The levels of a word's eight codes of four bits: of the low nibbles, of the high ones.

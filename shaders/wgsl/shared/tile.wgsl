@@ -7,6 +7,10 @@ override SLICES: u32 = 8u;
 // Rows of the batch for which a workgroup decodes its weights once: 1, 2 or 4.
 override ROWS: u32 = 1u;
 
+// What is added to levels: 0, or 128, with which they have no sign and the activations' sum corrects their products.
+// Rasterisers have no dot of bytes, but multiply what has no sign and add in one instruction.
+override BIAS: u32 = 0u;
+
 // Entries of the tables in workgroup memory that give the levels of two codes of four bits: 256 for each table of a
 // workgroup, or 1 where levels are computed by logic.
 override PAIRS: u32 = 1u;
@@ -28,13 +32,14 @@ struct Four {
     z: Codes,
 }
 
-// Activations of a group of up to four rows of the batch, and their scales.
+// Activations of a group of up to four rows of the batch, their scales, and what the levels' bias adds to their products.
 struct Inputs {
     x0: Codes,
     x1: Codes,
     x2: Codes,
     x3: Codes,
     scales: vec4<u32>,
+    bias: vec4<i32>,
 }
 
 // Sums of four rows of a matrix.
@@ -59,8 +64,29 @@ fn word(m: u32, i: u32) -> u32 {
     return quad(m, i >> 2u)[i & 3u];
 }
 
+// The table of levels, or levels, with their bias.
+fn biased(words: vec4<u32>) -> vec4<u32> {
+    return words ^ vec4<u32>(BIAS * 0x01010101u);
+}
+
+// Four products of a byte without sign and a byte, added: under 2^17, 2^20 over a group.
+fn dot_biased(w: u32, x: u32) -> i32 {
+    let a = bitcast<i32>(x);
+    return i32(w & 255u) * extractBits(a, 0u, 8u)
+        + i32((w >> 8u) & 255u) * extractBits(a, 8u, 8u)
+        + i32((w >> 16u) & 255u) * extractBits(a, 16u, 8u)
+        + i32(w >> 24u) * extractBits(a, 24u, 8u);
+}
+
+fn dot_quads(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    if (BIAS > 0u) {
+        return dot_biased(w.x, x.x) + dot_biased(w.y, x.y) + dot_biased(w.z, x.z) + dot_biased(w.w, x.w);
+    }
+    return dot_words(w, x);
+}
+
 fn dot_codes(w: Codes, x: Codes) -> i32 {
-    return dot_words(w.a, x.a) + dot_words(w.b, x.b);
+    return dot_quads(w.a, x.a) + dot_quads(w.b, x.b);
 }
 
 // One row's levels times the activations of each row of the batch.
@@ -73,7 +99,7 @@ fn row_dots(w: Codes, x: Inputs) -> vec4<i32> {
         d.z = dot_codes(w, x.x2);
         d.w = dot_codes(w, x.x3);
     }
-    return d;
+    return d - x.bias;
 }
 
 fn look_up4(t: Table, c: vec4<u32>) -> vec4<u32> {
@@ -86,8 +112,9 @@ fn level_byte(words: vec4<u32>, code: u32) -> u32 {
 
 // Fills the table of pairs from entry `first` on; all invocations call it together, and wait before they read it.
 fn fill_pairs(words: vec4<u32>, first: u32, local: vec3<u32>) {
+    let table = biased(words);
     for (var i = local.y * 8u + local.x; i < 256u; i += 8u * SLICES) {
-        pairs[first + i] = level_byte(words, i & 15u) | (level_byte(words, i >> 4u) << 16u);
+        pairs[first + i] = level_byte(table, i & 15u) | (level_byte(table, i >> 4u) << 16u);
     }
 }
 
@@ -192,7 +219,7 @@ fn group_codes(m: u32, cell: u32, lane: u32) -> Four {
 // Levels by a table, whose pairs start at entry `first`.
 fn levels_of(t: Halves, first: u32, p: Codes) -> Codes {
     if (CODES == 256u) {
-        return p;
+        return Codes(biased(p.a), biased(p.b));
     }
     if (CODES == 16u) {
         return levels_pow4(t, first, p.a);
@@ -215,6 +242,12 @@ fn input_scale(row: u32, groups: u32, g: u32) -> u32 {
     return (act_word(row + groups * 8u + (g >> 2u)) >> (8u * (g & 3u))) & 255u;
 }
 
+// What the levels' bias adds to their products with these activations.
+fn bias_of(x: Codes) -> i32 {
+    let ones = vec4<u32>(0x01010101u);
+    return i32(BIAS) * (dot_words(x.a, ones) + dot_words(x.b, ones));
+}
+
 // Group `g` of the batch's rows whose activations start at these words; only ROWS of them count.
 fn inputs(rows: vec4<u32>, groups: u32, g: u32) -> Inputs {
     var x: Inputs;
@@ -229,6 +262,9 @@ fn inputs(rows: vec4<u32>, groups: u32, g: u32) -> Inputs {
         x.x3 = input_codes(rows.w, g);
         x.scales.z = input_scale(rows.z, groups, g);
         x.scales.w = input_scale(rows.w, groups, g);
+    }
+    if (BIAS > 0u) {
+        x.bias = vec4<i32>(bias_of(x.x0), bias_of(x.x1), bias_of(x.x2), bias_of(x.x3));
     }
     return x;
 }

@@ -1,5 +1,8 @@
-// activation(gate)·up of one element, by the uniform's `activation` and `gate_exponent`.
+// activation(gate)·up of one element, by the uniform's `gate_exponent`.
 // Twin: src/cpu/gated_unit_row_i32.rs.
+
+// SILU, GELU_TANH or RELU_SQUARED: the uniform's `activation`.
+override ACTIVATION: u32;
 
 // |z|·log2(e) in Q16 for silu's z = g.
 fn silu_rate(g: i32) -> u32 {
@@ -21,18 +24,17 @@ fn sigmoid_product(g: i32, rate: u32) -> i32 {
     let e = exp2_neg_q30(rate);
     // 1 + e in Q31, just below 2 where e = 1.
     let denominator = select(0x80000000u + (e << 1u), 0xffffffffu, e == 0x40000000u);
-    var sigmoid = recip_q62(denominator);
-    if (g < 0) {
-        sigmoid = shr64(add64(mul_uu(sigmoid, e), vec2<u32>(1u << 29u, 0u)), 30u).x;
-    }
+    let positive = recip_q62(denominator);
+    let negative = shr64(add64(mul_uu(positive, e), vec2<u32>(1u << 29u, 0u)), 30u).x;
+    let sigmoid = select(positive, negative, g < 0);
     return bitcast<i32>(round_shr64(mul_su(g, sigmoid), 31u).x);
 }
 
 fn gated_unit(g: i32, up: i32) -> i32 {
     var a = 0;
-    if (params.activation == SILU) {
+    if (ACTIVATION == SILU) {
         a = sigmoid_product(g, silu_rate(g));
-    } else if (params.activation == GELU_TANH) {
+    } else if (ACTIVATION == GELU_TANH) {
         a = sigmoid_product(g, gelu_rate(g));
     } else {
         // g^2 < 2^62, rounded to 30 bits and multiplied exactly.

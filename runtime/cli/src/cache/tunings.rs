@@ -37,6 +37,7 @@ struct Product {
     tiles: u32,
     rows: u32,
     pairs: bool,
+    biased: bool,
 }
 
 impl Product {
@@ -46,6 +47,7 @@ impl Product {
             tiles: p.tiles,
             rows: p.rows,
             pairs: p.pairs,
+            biased: p.biased,
         }
     }
 
@@ -55,6 +57,7 @@ impl Product {
             tiles: self.tiles,
             rows: self.rows,
             pairs: self.pairs,
+            biased: self.biased,
         }
     }
 }
@@ -167,6 +170,7 @@ mod tests {
             tiles,
             rows,
             pairs: slices == 16,
+            biased: slices == 1,
         };
         Tuned {
             name: "Some adapter".into(),

@@ -260,11 +260,21 @@ impl Gpu {
                 timeout: Some(time),
             });
         };
+        self.awake(wait);
+    }
+
+    /// Submits commands, if any. Drivers may wait here until the submission before is done.
+    pub(crate) fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
+        self.awake(|| self.queue.submit(commands))
+    }
+
+    /// Runs what waits for the device, while a processor is kept awake for a rasteriser.
+    fn awake<T>(&self, wait: impl FnOnce() -> T) -> T {
         #[cfg(target_os = "linux")]
         if let Some(own) = &self.own {
             return own.awake.during(wait);
         }
-        wait();
+        wait()
     }
 
     /// The adapter.

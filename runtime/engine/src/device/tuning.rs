@@ -14,6 +14,8 @@ pub struct ProductTuning {
     pub rows: u32,
     /// Codes of four bits are looked up in workgroup memory, two at a time, instead of by logic.
     pub pairs: bool,
+    /// Levels are multiplied as numbers without sign, 128 more than they are.
+    pub biased: bool,
 }
 
 impl ProductTuning {
@@ -43,6 +45,7 @@ const fn product(slices: u32, tiles: u32, rows: u32) -> ProductTuning {
         tiles,
         rows,
         pairs: false,
+        biased: false,
     }
 }
 
@@ -53,16 +56,23 @@ const fn with_pairs(slices: u32, rows: u32) -> ProductTuning {
     }
 }
 
+const fn with_bias(slices: u32, tiles: u32, rows: u32) -> ProductTuning {
+    ProductTuning {
+        biased: true,
+        ..product(slices, tiles, rows)
+    }
+}
+
 /// For GPUs, which need more lanes than a decoded token has rows.
 const WIDE: Tuning = Tuning {
     one: product(8, 1, 1),
     many: product(8, 1, 4),
     lanes: 64,
 };
-/// For rasterisers, whose vectors have eight lanes and whose barriers are slow.
+/// For rasterisers, whose vectors have eight lanes and no dot of bytes, and whose barriers are slow.
 const NARROW: Tuning = Tuning {
-    one: product(1, 2, 1),
-    many: product(1, 1, 4),
+    one: with_bias(1, 2, 1),
+    many: with_bias(1, 1, 4),
     lanes: 8,
 };
 
@@ -157,6 +167,7 @@ impl ProductTuning {
         let of = |slices| [1, 2].map(|tiles| product(slices, tiles, 1));
         let logic = slices.into_iter().flat_map(of);
         logic
+            .chain([1, 2].map(|tiles| with_bias(1, tiles, 1)))
             .chain([4, 8, 16, 32].map(|s| with_pairs(s, 1)))
             .collect()
     }
@@ -166,7 +177,10 @@ impl ProductTuning {
         let shapes = [(1, 1), (2, 1), (1, 2), (1, 4), (2, 2), (2, 4)];
         let of = |slices| shapes.map(|(tiles, rows)| product(slices, tiles, rows));
         let logic = [1, 4, 8, 16].into_iter().flat_map(of);
-        logic.chain([4, 8, 16].map(|s| with_pairs(s, 4))).collect()
+        logic
+            .chain(shapes.map(|(tiles, rows)| with_bias(1, tiles, rows)))
+            .chain([4, 8, 16].map(|s| with_pairs(s, 4)))
+            .collect()
     }
 }
 

@@ -207,7 +207,7 @@ impl GpuExecutor {
         // Warming wrote to the statistics, which start at zero.
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.clear_buffer(&self.buffers[plan.stats.0], 0, None);
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.submit(Some(encoder.finish()));
         Ok(())
     }
 
@@ -221,7 +221,7 @@ impl GpuExecutor {
             pass.set_bind_group(0, &self.steps[step].group, &[]);
             pass.dispatch_workgroups(1, 1, 1);
         }
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.submit(Some(encoder.finish()));
         self.gpu.idle().await?;
         self.loading.pipeline_ready();
         Ok(())

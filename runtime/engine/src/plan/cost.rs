@@ -32,11 +32,11 @@ const GROUP: u64 = 32;
 const GROUP_INTEGERS: u64 = 7 + 8;
 
 /// Instructions that turn a group's packed codes of a row into levels, counted from `levels_of` in
-/// `wgsl/shared/tile.wgsl`: a mask is four (a shift, unless of bit 0, an `and`, an addition, a `xor`), each coefficient of
-/// a table beyond the first an `and` and a `xor`.
+/// `wgsl/shared/tile.wgsl`: a mask is three (a shift, unless of bit 0, an `and`, an addition), each coefficient of a
+/// table beyond the first an `and` and a `xor`.
 const fn level_integers(encoding: Encoding) -> u64 {
     const fn masks(bits: u64) -> u64 {
-        4 * bits - 1
+        3 * bits - 1
     }
     const fn coefficients(bits: u64) -> u64 {
         2 * ((1 << bits) - 1)

@@ -155,6 +155,15 @@ impl Op {
         }
     }
 
+    /// That of a gated unit.
+    pub fn activation(&self) -> Option<u32> {
+        match self {
+            Op::LinearGated(p, _) => Some(p.activation),
+            Op::GatedUnit(p) => Some(p.activation),
+            _ => None,
+        }
+    }
+
     /// Whether a workgroup of its kernel has a head, and as many lanes as suit the device.
     pub fn is_of_heads(&self) -> bool {
         matches!(

@@ -186,7 +186,7 @@ impl GpuExecutor {
 
     async fn finish(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
         self.gpu.check()?;
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.submit(Some(encoder.finish()));
         self.gpu.idle().await?;
         self.gpu.check()
     }

@@ -53,7 +53,7 @@ impl GpuExecutor {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             let stats = &self.buffers[plan.stats.0];
             encoder.copy_buffer_to_buffer(held, 0, stats, 0, held.size());
-            self.gpu.queue.submit([encoder.finish()]);
+            self.gpu.submit(Some(encoder.finish()));
         }
         self.gpu.check()
     }
@@ -120,7 +120,7 @@ impl GpuExecutor {
         if let Some(answer) = &answer {
             encoder.copy_buffer_to_buffer(&results, 0, answer, 0, results.size());
         }
-        let submission = self.gpu.queue.submit([encoder.finish()]);
+        let submission = self.gpu.submit(Some(encoder.finish()));
         if let Some(answer) = answer {
             self.answers.push(answer, submission);
         }
@@ -176,7 +176,7 @@ impl GpuExecutor {
         };
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&source, 0, &staging, 0, bytes);
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.submit(Some(encoder.finish()));
         self.mapped(&staging, bytes, None, room).await?;
         self.staging = Some(staging);
         Ok(())

@@ -23,6 +23,8 @@ pub(super) struct PipelineKey {
     product: Option<ProductTuning>,
     /// Of kernels of heads.
     lanes: Option<u32>,
+    /// Of gated units.
+    activation: Option<u32>,
 }
 
 impl PipelineKey {
@@ -32,6 +34,7 @@ impl PipelineKey {
             encoding: op.encoding(),
             product: op.is_product().then_some(*product),
             lanes: op.is_of_heads().then_some(lanes),
+            activation: op.activation(),
         }
     }
 
@@ -44,11 +47,17 @@ impl PipelineKey {
         if let Some(lanes) = self.lanes {
             constants.push(("LANES", lanes.into()));
         }
+        if let Some(activation) = self.activation {
+            constants.push(("ACTIVATION", activation.into()));
+        }
         if let Some(t) = self.product {
             constants.push(("SLICES", t.slices.into()));
             constants.push(("ROWS", t.rows.into()));
             if matches!(op, Op::LinearTile(..)) {
                 constants.push(("TILES", t.tiles.into()));
+            }
+            if t.biased {
+                constants.push(("BIAS", 128.0));
             }
             if t.pairs && self.encoding == Some(Encoding::Pow4) {
                 let tables = if matches!(op, Op::LinearGated(..)) {

@@ -69,7 +69,7 @@ impl Upload {
             let at = at + (i * WRITE_BYTES) as u64;
             self.executor.loading.check()?;
             if (self.pending + chunk.len()) as u64 > STAGED_BYTES {
-                gpu.queue.submit([]);
+                gpu.submit(None);
                 gpu.idle().await?;
                 self.pending = 0;
             }
@@ -135,7 +135,7 @@ impl Upload {
             return Err(Error::MissingTensor(part.name));
         }
         let gpu = &self.executor.gpu;
-        gpu.queue.submit([]);
+        gpu.submit(None);
         gpu.idle().await?;
         gpu.check()?;
         self.executor.ready(plan).await
