@@ -331,7 +331,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Virtual => "virtual",
         Kind::Browser => "browser",
         Kind::Unknown => "unknown",
-        Kind::Software | Kind::Fallback => "software",
+        Kind::Llvmpipe | Kind::Software | Kind::Fallback => "software",
     }
 }
 

@@ -5,6 +5,8 @@ mod awake;
 mod limits;
 #[cfg(target_os = "linux")]
 mod pages;
+#[cfg(target_os = "linux")]
+mod place;
 mod tuning;
 mod wait;
 
@@ -29,7 +31,9 @@ pub enum Kind {
     Browser,
     /// Nothing is known of it.
     Unknown,
-    /// A rasteriser on the processor.
+    /// Mesa's rasteriser on the processor, which is made of vectors of eight lanes.
+    Llvmpipe,
+    /// Another rasteriser on the processor.
     Software,
     /// A browser's rasteriser, which WebGPU calls a fallback adapter.
     Fallback,
@@ -38,7 +42,12 @@ pub enum Kind {
 impl Kind {
     /// Whether `auto` may take it: a GPU, no rasteriser.
     pub fn is_hardware(self) -> bool {
-        !matches!(self, Kind::Software | Kind::Fallback | Kind::Unknown)
+        !self.is_native_rasteriser() && !matches!(self, Kind::Fallback | Kind::Unknown)
+    }
+
+    /// Whether it is a rasteriser of this process, on the processor.
+    fn is_native_rasteriser(self) -> bool {
+        matches!(self, Kind::Llvmpipe | Kind::Software)
     }
 }
 
@@ -56,29 +65,32 @@ pub struct Adapter {
 }
 
 /// Names of rasterisers, in lower case; some report another device type.
-const SOFTWARE: [&str; 5] = [
-    "llvmpipe",
-    "lavapipe",
-    "swiftshader",
-    "warp",
-    "basic render",
+const SOFTWARE: [(&str, Kind); 5] = [
+    ("llvmpipe", Kind::Llvmpipe),
+    ("lavapipe", Kind::Llvmpipe),
+    ("swiftshader", Kind::Software),
+    ("warp", Kind::Software),
+    ("basic render", Kind::Software),
 ];
 
 impl Adapter {
     fn new(info: &wgpu::AdapterInfo) -> Self {
         let driver = [info.driver.as_str(), info.driver_info.as_str()];
         let text = format!("{} {}", info.name, driver.join(" ")).to_lowercase();
-        let kind = match info.device_type {
-            wgpu::DeviceType::Cpu if info.backend == wgpu::Backend::BrowserWebGpu => Kind::Fallback,
-            wgpu::DeviceType::Cpu => Kind::Software,
-            _ if SOFTWARE.iter().any(|s| text.contains(s)) => Kind::Software,
-            wgpu::DeviceType::DiscreteGpu => Kind::Discrete,
-            wgpu::DeviceType::IntegratedGpu => Kind::Integrated,
-            wgpu::DeviceType::VirtualGpu => Kind::Virtual,
-            wgpu::DeviceType::Other if info.backend == wgpu::Backend::BrowserWebGpu => {
+        let named = SOFTWARE.iter().find(|(name, _)| text.contains(name));
+        let kind = match (info.device_type, named) {
+            (wgpu::DeviceType::Cpu, _) if info.backend == wgpu::Backend::BrowserWebGpu => {
+                Kind::Fallback
+            }
+            (_, Some((_, kind))) => *kind,
+            (wgpu::DeviceType::Cpu, None) => Kind::Software,
+            (wgpu::DeviceType::DiscreteGpu, None) => Kind::Discrete,
+            (wgpu::DeviceType::IntegratedGpu, None) => Kind::Integrated,
+            (wgpu::DeviceType::VirtualGpu, None) => Kind::Virtual,
+            (wgpu::DeviceType::Other, None) if info.backend == wgpu::Backend::BrowserWebGpu => {
                 Kind::Browser
             }
-            wgpu::DeviceType::Other => Kind::Unknown,
+            (wgpu::DeviceType::Other, None) => Kind::Unknown,
         };
         Self {
             name: info.name.clone(),
@@ -133,9 +145,10 @@ fn pick(adapters: &[Adapter], choice: &DeviceChoice) -> Result<Option<usize>, Er
         Some(i) => Ok(Some(i)),
         None => {
             let mut available = vec!["cpu".to_owned()];
-            available.extend(adapters.iter().map(|a| match a.kind {
-                Kind::Software => format!("gpu:{} (software)", a.name),
-                _ => format!("gpu:{}", a.name),
+            available.extend(adapters.iter().map(|a| {
+                let software = a.kind.is_native_rasteriser();
+                let note = if software { " (software)" } else { "" };
+                format!("gpu:{}{note}", a.name)
             }));
             Err(Error::NoDevice {
                 asked,
@@ -196,6 +209,7 @@ pub struct Gpu {
 struct Own {
     /// Before it was opened.
     before: pages::Maps,
+    threads: place::Threads,
     awake: awake::Awake,
 }
 
@@ -208,7 +222,9 @@ impl Gpu {
             ..Default::default()
         };
         #[cfg(target_os = "linux")]
-        let before = (adapter.kind == Kind::Software).then(pages::Maps::now);
+        let now = || (pages::Maps::now(), place::Threads::now());
+        #[cfg(target_os = "linux")]
+        let before = adapter.kind.is_native_rasteriser().then(now);
         let opened = handle.request_device(&descriptor).await;
         let (device, queue) = opened.map_err(|e| Error::Device {
             device: adapter.name.clone(),
@@ -233,9 +249,12 @@ impl Gpu {
             adapter: adapter.clone(),
             faults,
             #[cfg(target_os = "linux")]
-            own: before.map(|before| {
-                let awake = awake::Awake::new();
-                Arc::new(Own { before, awake })
+            own: before.map(|(before, threads)| {
+                Arc::new(Own {
+                    before,
+                    threads,
+                    awake: awake::Awake::new(),
+                })
             }),
         })
     }
@@ -245,7 +264,8 @@ impl Gpu {
         #[cfg(target_os = "linux")]
         if let Some(own) = &self.own {
             let bytes = own.before.advise_new();
-            tracing::debug!("huge pages asked for {bytes} bytes");
+            let placed = own.threads.place_new();
+            tracing::debug!("huge pages asked for {bytes} bytes, {placed} threads placed");
         }
     }
 
@@ -378,7 +398,7 @@ mod tests {
 
     fn all() -> Vec<Adapter> {
         vec![
-            adapter("llvmpipe (LLVM 15)", Kind::Software),
+            adapter("llvmpipe (LLVM 15)", Kind::Llvmpipe),
             adapter("Odd thing", Kind::Unknown),
             adapter("Small", Kind::Integrated),
             adapter("Big", Kind::Discrete),

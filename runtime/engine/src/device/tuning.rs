@@ -69,11 +69,17 @@ const WIDE: Tuning = Tuning {
     many: product(8, 1, 4),
     lanes: 64,
 };
-/// For rasterisers, whose vectors have eight lanes and no dot of bytes, and whose barriers are slow.
+/// For rasterisers, whose vectors have few lanes and whose barriers are slow.
 const NARROW: Tuning = Tuning {
+    one: product(1, 2, 1),
+    many: product(1, 1, 4),
+    lanes: 8,
+};
+/// For one that has no dot of bytes.
+const WITHOUT_DOT: Tuning = Tuning {
     one: with_bias(1, 2, 1),
     many: with_bias(1, 1, 4),
-    lanes: 8,
+    ..NARROW
 };
 
 /// For a browser's rasteriser, where compiling the kernels of several rows takes longer than they are worth.
@@ -83,12 +89,13 @@ const FEW: Tuning = Tuning {
 };
 
 /// By class.
-const TUNINGS: [(Kind, Tuning); 7] = [
+const TUNINGS: [(Kind, Tuning); 8] = [
     (Kind::Discrete, WIDE),
     (Kind::Integrated, WIDE),
     (Kind::Virtual, WIDE),
     (Kind::Browser, WIDE),
     (Kind::Unknown, NARROW),
+    (Kind::Llvmpipe, WITHOUT_DOT),
     (Kind::Software, NARROW),
     (Kind::Fallback, FEW),
 ];
