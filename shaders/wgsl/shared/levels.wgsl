@@ -71,8 +71,10 @@ fn table_of(words: vec4<u32>, straight: u32) -> Table {
     return Table(a, b, a ^ c, b ^ d);
 }
 
-// In each byte bit `bit` of it, straight in bit 7 and turned in the others: 128 where it is set, else 127.
+// The bits of bytes that `mask_of` has straight.
 const STRAIGHT: u32 = 0x80808080u;
+
+// In each byte bit `bit` of it, straight in bit 7 and turned in the others: 128 where it is set, else 127.
 fn mask_of(codes: u32, bit: u32) -> u32 {
     return ((codes >> bit) & 0x01010101u) + 0x7f7f7f7fu;
 }
@@ -138,8 +140,10 @@ fn halves_of(words: vec4<u32>) -> Halves {
     return Halves(low, high);
 }
 
-// In each nibble bit `bit` of it, straight in bit 3 and turned in the others: 8 where it is set, else 7.
+// The bits of nibbles that `nibble_mask` has straight.
 const STRAIGHT_NIBBLES: u32 = 0x88888888u;
+
+// In each nibble bit `bit` of it, straight in bit 3 and turned in the others: 8 where it is set, else 7.
 fn nibble_mask(codes: u32, bit: u32) -> u32 {
     return ((codes >> bit) & 0x11111111u) + 0x77777777u;
 }

@@ -8,7 +8,7 @@ override SLICES: u32 = 8u;
 override ROWS: u32 = 1u;
 
 // What is added to levels: 0, or 128, with which they have no sign and the activations' sum corrects their products.
-// Rasterisers have no dot of bytes, but multiply what has no sign and add in one instruction.
+// For devices without a dot of bytes that multiply what has no sign and add it in one instruction.
 override BIAS: u32 = 0u;
 
 // Entries of the tables in workgroup memory that give the levels of two codes of four bits: 256 for each table of a
