@@ -279,12 +279,13 @@ fn check_qkv(gpu: &mut Gpu, random: &mut Random, case: &Case) {
     }
 }
 
-/// (slices, tiles, rows of the batch, pairs, bias) of workgroups: all kinds for one encoding, the largest and a
-/// rasteriser's for the others. Each is a pipeline, which drivers compile slowly.
+/// (slices, tiles, rows of the batch, pairs, bias) of workgroups: all kinds for one encoding, the largest and those
+/// of rasterisers for the others. Each is a pipeline, which drivers compile slowly.
 fn workgroups(encoding: Encoding) -> &'static [(u32, u32, u32, u32, u32)] {
-    const ALL: [(u32, u32, u32, u32, u32); 8] = [
+    const ALL: [(u32, u32, u32, u32, u32); 9] = [
         (8, 2, 4, 1, 0),
         (1, 2, 1, 1, 128),
+        (1, 2, 1, 1, 0),
         (1, 1, 2, 1, 0),
         (2, 1, 4, 1, 0),
         (1, 2, 4, 1, 128),
@@ -294,7 +295,7 @@ fn workgroups(encoding: Encoding) -> &'static [(u32, u32, u32, u32, u32)] {
     ];
     match encoding {
         Encoding::Pow4 => &ALL,
-        _ => &ALL[..2],
+        _ => &ALL[..3],
     }
 }
 
@@ -334,11 +335,10 @@ fn linear_tile_q_workgroups() {
 fn linear_gated_tile_q() {
     on_each_driver("linear_gated_tile_q", |gpu| {
         let mut random = Random(17);
-        for (e, encoding) in Encoding::ALL.into_iter().enumerate() {
+        for encoding in Encoding::ALL {
             for (n, (slices, _, many, pairs, bias)) in
                 workgroups(encoding).iter().copied().enumerate()
             {
-                let activation = [SILU, GELU_TANH, RELU_SQUARED][(e + n) % 3];
                 for (m, batch) in [1, 4, 7].into_iter().enumerate() {
                     let case = Case {
                         encoding,
@@ -354,6 +354,7 @@ fn linear_gated_tile_q() {
                         pairs,
                         bias,
                     };
+                    let activation = [SILU, GELU_TANH, RELU_SQUARED][(n + m) % 3];
                     check_gated(gpu, &mut random, &case, activation);
                 }
             }
@@ -405,7 +406,7 @@ fn linear_tile_q() {
                 (96, 4864),
             ];
             for (n, (rows, cols)) in shapes.into_iter().enumerate() {
-                for slices in [1, 8] {
+                for (slices, bias) in [(1, 0), (1, 128), (8, 0)] {
                     let (batch, mode) = (1 + n as u32 % 3, (n as u32 + slices / 8) % 3);
                     let fill = Fill::Random;
                     for group in ScaleGroup::ALL {
@@ -421,7 +422,7 @@ fn linear_tile_q() {
                             tiles: 1,
                             many: 1,
                             pairs: 1,
-                            bias: if slices == 1 { 128 } else { 0 },
+                            bias,
                         };
                         check(gpu, &mut random, &case);
                     }
@@ -461,7 +462,7 @@ fn linear_tile_q_largest_sums() {
             (Encoding::Int8, ScaleGroup::W32),
         ] {
             for fill in [Fill::Largest, Fill::Alternating] {
-                for slices in [1, 8] {
+                for (slices, bias) in [(1, 0), (1, 128), (8, 0)] {
                     let case = Case {
                         encoding,
                         group,
@@ -474,7 +475,7 @@ fn linear_tile_q_largest_sums() {
                         tiles: 1,
                         many: 1,
                         pairs: 1,
-                        bias: if slices == 1 { 128 } else { 0 },
+                        bias,
                     };
                     check(gpu, &mut random, &case);
                 }

@@ -207,8 +207,8 @@ pub struct Gpu {
 /// What a rasteriser's speed depends on.
 #[cfg(target_os = "linux")]
 struct Own {
-    /// Before it was opened.
-    before: pages::Maps,
+    /// Memory and threads before it was opened.
+    maps: pages::Maps,
     threads: place::Threads,
     awake: awake::Awake,
 }
@@ -249,9 +249,9 @@ impl Gpu {
             adapter: adapter.clone(),
             faults,
             #[cfg(target_os = "linux")]
-            own: before.map(|(before, threads)| {
+            own: before.map(|(maps, threads)| {
                 Arc::new(Own {
-                    before,
+                    maps,
                     threads,
                     awake: awake::Awake::new(),
                 })
@@ -263,7 +263,7 @@ impl Gpu {
     pub(crate) fn allocated(&self) {
         #[cfg(target_os = "linux")]
         if let Some(own) = &self.own {
-            let bytes = own.before.advise_new();
+            let bytes = own.maps.advise_new();
             let placed = own.threads.place_new();
             tracing::debug!("huge pages asked for {bytes} bytes, {placed} threads placed");
         }

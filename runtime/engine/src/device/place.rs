@@ -1,9 +1,9 @@
 //! The threads of llvmpipe's pool, each on a processor of its own.
 //!
-//! llvmpipe shares every dispatch out among its threads, which sleep between dispatches. Where two wake on one processor, or the
-//! system moves one, the second starts when the first has done most of a small dispatch. Placed, a model of 135 million
-//! parameters decodes 1.1 times as fast on two processors, and evenly; beside another program that takes a
-//! processor it makes no difference, because a thread that is late leaves its part to the others.
+//! llvmpipe shares every dispatch out among its threads, which sleep between dispatches, and the second may start when the
+//! first has done most of a small dispatch. Placed, a model of 135 million parameters decodes 1.1 times as fast on two
+//! processors, and evenly; beside another program that takes a processor it makes no difference, because a thread that is
+//! late leaves its part to the others.
 
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ impl Threads {
     }
 }
 
-/// The threads of the pool for compute shaders (Mesa 22 and later): as many as there are for drawing, whose names are
+/// The threads of the pool for compute shaders, as Mesa 22.3 starts them: as many as there are for drawing, whose names are
 /// `llvmpipe-0` and on, started right after those and without a name of their own.
 fn pool(threads: &BTreeMap<i32, String>) -> Vec<i32> {
     let draws = |name: &str| name.starts_with("llvmpipe-");
