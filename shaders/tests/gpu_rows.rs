@@ -9,7 +9,7 @@ use carat_shaders::params::{
     SILU,
 };
 use carat_shaders::{act_stride, cpu, grid, groups_of};
-use common::{EPSILONS, FLAVOURS, Random, on_each_driver, same, signed};
+use common::{FLAVOURS, Random, on_each_driver, same, signed};
 
 const COLS: [u32; 7] = [1, 33, 172, 288, 576, 2100, 4864];
 
@@ -76,7 +76,7 @@ fn rmsnorm_row_q8() {
         for cols in COLS.into_iter().chain([32_768]) {
             for _ in 0..2 {
                 let rows = FLAVOURS;
-                let (mantissa, exponent) = EPSILONS[random.below(6) as usize];
+                let (mantissa, exponent) = random.epsilon();
                 let p = RmsnormRow {
                     cols,
                     act_stride: act_stride(groups_of(cols)),

@@ -101,14 +101,21 @@ pub struct Extras {
 }
 
 impl Fixed {
-    /// `n` times the value, the mantissa rounded half up to 31 bits again.
+    /// `n` times the value, the mantissa in [2^30, 2^31] however few bits this one has, rounded
+    /// half up; of zero it is zero.
     pub fn times(self, n: u32) -> Self {
         let product = u64::from(self.mantissa) * u64::from(n);
-        let excess = (64 - product.leading_zeros()).saturating_sub(31);
-        let rounded = (product + (1u64 << excess >> 1)) >> excess;
+        let excess = match product {
+            0 => 0,
+            _ => 33 - product.leading_zeros() as i32,
+        };
+        let mantissa = match excess {
+            0.. => (product + (1u64 << excess >> 1)) >> excess,
+            _ => product << -excess,
+        };
         Self {
-            mantissa: rounded as u32,
-            exponent: self.exponent + excess as i32,
+            mantissa: mantissa as u32,
+            exponent: self.exponent + excess,
         }
     }
 }
@@ -429,5 +436,26 @@ fn check_version(found: &str) -> Result<(), FormatError> {
             found: found.into(),
             expected: format!("{major}.{minor}"),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fixed;
+
+    #[test]
+    fn a_multiple_is_normalised() {
+        let of = |mantissa, exponent| Fixed { mantissa, exponent };
+        for (value, n, expected) in [
+            (of(1, -17), 576, of(576 << 21, -38)),
+            (of(1 << 30, -47), 1, of(1 << 30, -47)),
+            (of(1 << 31, -48), 1, of(1 << 30, -47)),
+            (of(0x7fff_ffff, 0), 3, of(0x6000_0000 - 1, 2)),
+            // Rounded up, to the top of the range.
+            (of(0x7fff_ffff, 0), 0x8000_0001, of(1 << 31, 31)),
+            (of(0, 5), 32_768, of(0, 5)),
+        ] {
+            assert_eq!(value.times(n), expected, "{n} times {value:?}");
+        }
     }
 }

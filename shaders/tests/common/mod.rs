@@ -306,6 +306,11 @@ impl Random {
         (0..n).map(|_| self.next() as u32).collect()
     }
 
+    /// One of [`EPSILONS`].
+    pub fn epsilon(&mut self) -> (u32, i32) {
+        EPSILONS[self.below(EPSILONS.len() as u32) as usize]
+    }
+
     /// A row of each flavour.
     pub fn rows(&mut self, cols: u32) -> Vec<u32> {
         let flavours = 0..FLAVOURS;
@@ -341,11 +346,13 @@ impl Random {
 pub const FLAVOURS: u32 = 7;
 
 /// Mantissas and exponents of a norm's ε: none, ordinary, and the ends of what a file may say.
-pub const EPSILONS: [(u32, i32); 6] = [
+pub const EPSILONS: [(u32, i32); 8] = [
     (0, 0),
     (1 << 30, -20),
     (1 << 31, 64),
     (3 << 29, -96),
     (1 << 31, 15),
+    (3 << 29, 16),
+    (1 << 30, 17),
     (1 << 31, -33),
 ];

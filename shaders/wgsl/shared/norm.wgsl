@@ -10,9 +10,9 @@ struct InverseNorm {
     shift: u32,
 }
 
-// n·epsilon in units of the squares, at most 2^47.
+// n·epsilon in units of the squares, 2^47 where it is more. The mantissa is 0 or in [2^30, 2^31].
 fn epsilon(mantissa: u32, e: i32) -> vec2<u32> {
-    if (e > 15) {
+    if (e > 16) {
         return select(vec2<u32>(0u, 1u << 15u), vec2<u32>(0u, 0u), mantissa == 0u);
     }
     let m = vec2<u32>(mantissa, 0u);
