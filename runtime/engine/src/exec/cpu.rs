@@ -1,5 +1,8 @@
 //! The CPU executor: each step calls its kernel's twin, weights are read in place from the file.
 
+#[cfg(feature = "threads")]
+mod team;
+
 use super::Batch;
 use crate::error::Error;
 use crate::model::Model;
@@ -80,12 +83,12 @@ impl CpuExecutor {
         self.release = on;
     }
 
-    /// Runs the steps of `range`: all of them in the pool, whose threads are awake then.
+    /// Runs the steps of `range`: all of them in the pool, whose threads stay awake meanwhile.
     pub fn run(&mut self, plan: &Plan, batch: Batch<'_>, range: Range<usize>) {
         #[cfg(feature = "threads")]
         {
             let pool = self.pool.clone();
-            pool.install(|| self.steps(plan, batch, range));
+            pool.install(|| team::awake(|| self.steps(plan, batch, range)));
         }
         #[cfg(not(feature = "threads"))]
         self.steps(plan, batch, range);
