@@ -5,7 +5,8 @@ use super::Isa;
 use super::{Activations, panels};
 use crate::cpu::norm::InverseNorm;
 use crate::cpu::{
-    attn_merge_i32, gated_unit_row_i32, linear_tile_q, quantize, rmsnorm_row_q8, rope_store_q8,
+    attn_merge_i32, gated_unit_row_i32, linear_tile_q, logits_stats_i32, quantize, rmsnorm_row_q8,
+    rope_store_q8,
 };
 use crate::params::{AttnMerge, RopeStore};
 
@@ -95,6 +96,12 @@ wide! {
 wide! {
     /// See [`attn_merge_i32::head`].
     fn merge_head(p: &AttnMerge, partials: &[u32], out: &mut [i32]) = attn_merge_i32::head
+}
+
+wide! {
+    /// See [`logits_stats_i32::share`].
+    fn logits_share(logits: &[i32], first: u32, out: &mut logits_stats_i32::Stats) =
+        logits_stats_i32::share
 }
 
 wide! {
