@@ -5,17 +5,18 @@ use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Words of 8 bytes that are read: 256 MiB, beyond any cache.
-const WORDS: usize = 32 << 20;
-/// Words that a thread takes at once: 1 MiB.
-const CHUNK: usize = 1 << 17;
+/// Bytes that are read: beyond what a process usually has of any cache.
+const BYTES: usize = 256 << 20;
+/// Bytes that a thread takes at once.
+const CHUNK: usize = 1 << 20;
 /// Times that they are read; the fastest counts.
 const PASSES: usize = 4;
 
 /// Threads that do nothing but read memory.
 pub struct ReadBandwidth {
     pool: rayon::ThreadPool,
-    words: Vec<u64>,
+    /// In huge pages where the system has them, as weights are.
+    memory: memmap2::MmapMut,
 }
 
 impl ReadBandwidth {
@@ -27,13 +28,14 @@ impl ReadBandwidth {
             .num_threads(threads.unwrap_or(0))
             .build()
             .context("cannot start threads")?;
-        let mut words = Vec::new();
-        words.try_reserve_exact(WORDS).map_err(|e| {
+        let mut memory = memmap2::MmapMut::map_anon(BYTES).map_err(|e| {
             anyhow!("256 MiB to measure the memory with cannot be had: {e}; close other programs")
         })?;
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise(memmap2::Advice::HugePage);
         // Written, since untouched pages all are one page of zeros.
-        words.extend(0..WORDS as u64);
-        Ok(Self { pool, words })
+        memory.fill(1);
+        Ok(Self { pool, memory })
     }
 
     /// 10^9 bytes a second.
@@ -41,7 +43,7 @@ impl ReadBandwidth {
         let read = || {
             let start = Instant::now();
             let sum = self
-                .words
+                .memory
                 .par_chunks(CHUNK)
                 .map(sum)
                 .reduce(|| 0, u64::wrapping_add);
@@ -51,20 +53,22 @@ impl ReadBandwidth {
         let seconds = self
             .pool
             .install(|| (0..PASSES).map(|_| read()).fold(f64::INFINITY, f64::min));
-        (WORDS * 8) as f64 / seconds / 1e9
+        BYTES as f64 / seconds / 1e9
     }
 }
 
-/// The sum of all words, in lanes that the compiler makes vectors of.
-fn sum(words: &[u64]) -> u64 {
+/// The sum of all words of 8 bytes, and of what bytes are left, in lanes that the compiler makes vectors of.
+fn sum(bytes: &[u8]) -> u64 {
     let mut lanes = [0u64; 16];
-    let (blocks, rest) = words.as_chunks::<16>();
+    let (blocks, rest) = bytes.as_chunks::<128>();
     for block in blocks {
-        for (lane, word) in lanes.iter_mut().zip(block) {
-            *lane = lane.wrapping_add(*word);
+        let words = block.as_chunks::<8>().0;
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            *lane = lane.wrapping_add(u64::from_ne_bytes(*word));
         }
     }
-    lanes.iter().chain(rest).fold(0, |a, b| a.wrapping_add(*b))
+    let rest = rest.iter().map(|b| u64::from(*b));
+    lanes.into_iter().chain(rest).fold(0, u64::wrapping_add)
 }
 
 /// Most bytes of memory that this process has had, pages of mapped files included. `None` where the system
@@ -81,10 +85,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_word_is_read() {
-        for n in [0, 1, 15, 16, 17, 1000] {
-            let words: Vec<u64> = (0..n).collect();
-            assert_eq!(sum(&words), words.iter().sum::<u64>(), "{n}");
+    fn every_byte_is_read() {
+        for n in [0, 1, 127, 128, 129, 1000] {
+            let bytes: Vec<u8> = (0..n).map(|i| i as u8).collect();
+            let all = sum(&bytes);
+            for i in 0..n {
+                let mut other = bytes.clone();
+                other[i] ^= 1;
+                assert_ne!(sum(&other), all, "byte {i} of {n}");
+            }
         }
     }
 
