@@ -2,8 +2,9 @@
 //! intermediate, logits, pipelines, dispatches.
 #![allow(clippy::unwrap_used)]
 
+use carat::device::limits;
 use carat::exec::Executor;
-use carat::plan::{Content, Rows};
+use carat::plan::{BufferId, Content, DEFAULT_BINDING, PAGE, Rows};
 use carat::selftest;
 use carat::{Checksum, DeviceChoice, Model, Output, Session, SessionOptions, Verify, Want};
 use carat_tests::drivers::{self, Driver};
@@ -158,6 +159,76 @@ fn logits_are_the_same() {
         );
         assert!(executor.allocated() >= weights + work);
         assert!(executor.allocated() < weights + work + (1 << 20));
+        dispatches
+    });
+}
+
+/// The longest context that WebGPU's default binding holds runs everywhere, a longer one where the device has larger buffers.
+/// The cache's pages are given out from its end, so that the first tokens are beyond the default.
+#[test]
+fn a_long_context_takes_what_buffers_there_are() {
+    on_each_driver("a_long_context_takes_what_buffers_there_are", |adapter| {
+        let shape = Shape {
+            seed: 4,
+            ..Default::default()
+        };
+        let model = Arc::new(Model::from_bytes(&shape.bytes(), Verify::Hashes).unwrap());
+        let open = |device: DeviceChoice, context| {
+            let options = SessionOptions {
+                device,
+                context,
+                batch: Some(64),
+                ..Default::default()
+            };
+            block_on(Session::new(model.clone(), &options))
+        };
+        let tokens: Vec<u32> = (0..300).map(|t| t * 7 % shape.vocab).collect();
+        let run = |session: &mut Session| {
+            let (executor, plan) = session.executor();
+            let pages = |content: &Content| matches!(content, Content::PageTable);
+            let table = plan.buffers.iter().position(|b| pages(&b.content)).unwrap();
+            let reversed: Vec<u32> = (0..plan.extent.context / PAGE).rev().collect();
+            executor.write(BufferId(table), &reversed).unwrap();
+            let mut kept = None;
+            block_on(session.forward(&tokens, Want::Last, &mut |o| kept = Some(Kept::of(o))))
+                .unwrap();
+            kept.unwrap()
+        };
+        let expected = run(&mut open(DeviceChoice::Cpu, 512).unwrap());
+
+        let limits = block_on(limits());
+        let (_, limits) = limits
+            .iter()
+            .find(|(a, _)| a.name.contains(adapter))
+            .unwrap();
+        let limit = |name| limits.iter().find(|l| l.name == name).unwrap().has;
+        let offered = limit("maxStorageBufferBindingSize").min(limit("maxBufferSize"));
+        // Positions in 128 MiB: keys, values and their scales of 2 heads of 16 dimensions.
+        let most = (DEFAULT_BINDING / (2 * (2 * 16 + 4))) as u32 / PAGE * PAGE;
+        let mut dispatches = 0;
+        for context in [most, most + 4 * PAGE] {
+            let mut cpu = open(DeviceChoice::Cpu, context).unwrap();
+            let largest = cpu.plan().largest_buffer();
+            assert_eq!(largest > DEFAULT_BINDING, context > most);
+            assert_eq!(run(&mut cpu), expected);
+            match open(DeviceChoice::GpuNamed(adapter.to_lowercase()), context) {
+                Ok(mut gpu) => {
+                    assert!(largest <= offered.max(DEFAULT_BINDING));
+                    assert_eq!(run(&mut gpu), expected);
+                    dispatches += gpu.dispatches();
+                    println!("{context} positions on {adapter}: {largest} bytes");
+                }
+                Err(e) => {
+                    assert!(largest > offered, "{e}");
+                    let text = e.to_string();
+                    let says = |n: u64| text.contains(&n.to_string());
+                    assert!(
+                        says(largest) && says(offered) && text.contains("--ctx"),
+                        "{text}"
+                    );
+                }
+            }
+        }
         dispatches
     });
 }

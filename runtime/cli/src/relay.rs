@@ -93,7 +93,11 @@ impl Relay {
         options: &SessionOptions,
         verdict: &Verdict,
     ) -> Result<Self, Error> {
-        let Some(gpu) = block_on(device::choose(&options.device))? else {
+        let largest = match options.device {
+            DeviceChoice::Cpu => 0,
+            _ => options.largest_buffer(&model)?,
+        };
+        let Some(gpu) = block_on(device::choose(&options.device, largest))? else {
             let reason = match options.device {
                 DeviceChoice::Auto => "there is no GPU that can be used",
                 _ => "it was asked for",

@@ -68,13 +68,16 @@ pub enum Error {
     },
     /// The context asked for cannot be held.
     #[error(
-        "a context of {asked} positions cannot be held: at most {most} fit WebGPU's buffers for this model; ask for less with --ctx"
+        "a context of {asked} positions cannot be held: at most {most} of this model fit buffers of {binding} bytes; ask for \
+         less with --ctx"
     )]
     Context {
         /// Positions asked for.
         asked: u32,
         /// Most positions.
         most: u32,
+        /// Most bytes of a buffer.
+        binding: u64,
     },
     /// The limit on memory is below what the model needs.
     #[error(

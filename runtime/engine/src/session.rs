@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::exec::cpu::CpuExecutor;
 use crate::exec::{ARGMAX, Batch, Executor};
 use crate::model::Model;
-use crate::plan::{Extent, Memory, Plan, Row};
+use crate::plan::{Extent, MOST_BINDING, Memory, Plan, Row};
 use carat_shaders::params::{RESULT_WORDS, STATS_WORDS};
 use std::sync::Arc;
 
@@ -76,15 +76,26 @@ impl SessionOptions {
     ///
     /// Errors: a context that cannot be held, a limit on memory that is too small.
     pub fn plan(&self, model: &Model) -> Result<Plan, Error> {
-        self.plan_by(model, CPU_BATCH)
+        self.plan_by(model, CPU_BATCH, MOST_BINDING)
     }
 
-    /// The plan, by `batch` positions of a prompt where the options leave that open.
-    fn plan_by(&self, model: &Model, batch: u32) -> Result<Plan, Error> {
+    /// Bytes of the largest buffer that a GPU is to hold: what [`crate::device::choose`] opens one for.
+    ///
+    /// Errors: as [`SessionOptions::plan`].
+    #[cfg(feature = "gpu")]
+    pub fn largest_buffer(&self, model: &Model) -> Result<u64, Error> {
+        let plan = self.plan_by(model, GPU_BATCH, MOST_BINDING)?;
+        Ok(plan.largest_buffer())
+    }
+
+    /// The plan, by `batch` positions of a prompt where the options leave that open, on a device whose buffers have at most
+    /// `binding` bytes.
+    fn plan_by(&self, model: &Model, batch: u32, binding: u64) -> Result<Plan, Error> {
         let extent = Extent {
             batch: self.batch.unwrap_or(batch),
             outputs: self.outputs,
             context: self.context,
+            binding,
         };
         let (spec, directory) = (model.spec(), model.directory());
         match self.memory_limit {
@@ -105,7 +116,7 @@ impl SessionOptions {
     /// Errors: as [`SessionOptions::plan`].
     #[cfg(feature = "gpu")]
     pub fn gpu_memory(&self, model: &Model) -> Result<Memory, Error> {
-        let plan = self.plan_by(model, GPU_BATCH)?;
+        let plan = self.plan_by(model, GPU_BATCH, MOST_BINDING)?;
         let mut memory = plan.memory(0);
         memory.work += crate::exec::gpu::extra_bytes(&plan);
         memory.work += crate::exec::gpu::STAGED_BYTES.min(memory.weights);
@@ -540,7 +551,7 @@ async fn open_on(
     options: &SessionOptions,
     gpu: crate::device::Gpu,
 ) -> Result<(Plan, Executor), Error> {
-    let plan = options.plan_by(model, GPU_BATCH)?;
+    let plan = options.plan_by(model, GPU_BATCH, gpu.binding())?;
     let executor = crate::exec::gpu::GpuExecutor::new(model, &plan, gpu).await?;
     Ok((plan, Executor::Gpu(Box::new(executor))))
 }
@@ -548,7 +559,10 @@ async fn open_on(
 async fn open(model: &Arc<Model>, options: &SessionOptions) -> Result<(Plan, Executor), Error> {
     #[cfg(feature = "gpu")]
     {
-        if let Some(gpu) = crate::device::choose(&options.device).await? {
+        let choice = &options.device;
+        if *choice != DeviceChoice::Cpu
+            && let Some(gpu) = crate::device::choose(choice, options.largest_buffer(model)?).await?
+        {
             match open_on(model, options, gpu).await {
                 Ok(opened) => return Ok(opened),
                 // Nobody asked for this GPU: the processor gives the same tokens.

@@ -4,6 +4,7 @@
 //! Usage: logits_hash DEVICE (MODEL BATCH TOKENS)..., with DEVICE `cpu` or part of an adapter's name.
 #![forbid(unsafe_code)]
 
+use carat::plan::DEFAULT_BINDING;
 use carat::{DeviceChoice, Error, LogitsHash, Model, Session, SessionOptions, Verify, Want};
 use carat_tests::rng::Rng;
 use std::path::Path;
@@ -59,7 +60,7 @@ impl Opened {
         };
         Ok(Self {
             #[cfg(feature = "gpu")]
-            gpu: carat::device::choose(&choice).await?,
+            gpu: carat::device::choose(&choice, DEFAULT_BINDING).await?,
             choice,
         })
     }

@@ -7,7 +7,7 @@ use crate::cache::Prepared;
 use crate::term;
 use anyhow::{Context, Result};
 use carat::Verify;
-use carat::plan::{Cost, Extent, Plan, Step};
+use carat::plan::{Cost, Extent, MOST_BINDING, Plan, Step};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -101,6 +101,7 @@ pub fn run(args: &BenchArgs, prepared: Prepared) -> Result<()> {
         batch: 1,
         outputs: 1,
         context: args.pp,
+        binding: MOST_BINDING,
     };
     let plan = Plan::new(model.spec(), model.directory(), extent).with_context(shown)?;
     let report = report(shown(), &plan, args.pp);
@@ -213,6 +214,7 @@ mod tests {
             batch: 1,
             outputs: 1,
             context: 256,
+            binding: MOST_BINDING,
         };
         let plan = Plan::new(model.spec(), model.directory(), extent).unwrap();
         let report = report("m".repeat(200), &plan, 256);

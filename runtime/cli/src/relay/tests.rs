@@ -1,6 +1,7 @@
 //! The relay between the CPU and a rasteriser.
 
 use super::*;
+use carat::plan::DEFAULT_BINDING;
 use carat::sample::Params;
 use carat::{Verify, generate};
 use std::path::Path;
@@ -53,7 +54,7 @@ fn sampled() -> GenerateOptions {
 
 fn rasteriser() -> Option<Gpu> {
     let any = DeviceChoice::GpuNamed(String::new());
-    let found = block_on(device::choose(&any));
+    let found = block_on(device::choose(&any, DEFAULT_BINDING));
     if found.is_err() {
         eprintln!("ABSENT: any Vulkan driver (apt-get install libvulkan1 mesa-vulkan-drivers)");
     }

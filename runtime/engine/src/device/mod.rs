@@ -15,6 +15,7 @@ pub use tuning::{ProductTuning, Tuned, Tuning, tune};
 
 use crate::error::Error;
 use crate::exec::gpu::Pipelines;
+use crate::plan::DEFAULT_BINDING;
 use crate::session::DeviceChoice;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -73,25 +74,31 @@ const SOFTWARE: [(&str, Kind); 5] = [
     ("basic render", Kind::Software),
 ];
 
+impl Kind {
+    /// By what wgpu tells of an adapter; `names` are its name and its driver's.
+    fn of(device: wgpu::DeviceType, backend: wgpu::Backend, names: &str) -> Self {
+        use wgpu::DeviceType as D;
+        let names = names.to_lowercase();
+        let named = SOFTWARE.iter().find(|(name, _)| names.contains(name));
+        let browser = backend == wgpu::Backend::BrowserWebGpu;
+        match (device, named) {
+            (D::Cpu, _) if browser => Kind::Fallback,
+            (_, Some((_, kind))) => *kind,
+            (D::Cpu, None) => Kind::Software,
+            (D::DiscreteGpu, None) => Kind::Discrete,
+            (D::IntegratedGpu, None) => Kind::Integrated,
+            (D::VirtualGpu, None) => Kind::Virtual,
+            (D::Other, None) if browser => Kind::Browser,
+            (D::Other, None) => Kind::Unknown,
+        }
+    }
+}
+
 impl Adapter {
     fn new(info: &wgpu::AdapterInfo) -> Self {
-        let driver = [info.driver.as_str(), info.driver_info.as_str()];
-        let text = format!("{} {}", info.name, driver.join(" ")).to_lowercase();
-        let named = SOFTWARE.iter().find(|(name, _)| text.contains(name));
-        let kind = match (info.device_type, named) {
-            (wgpu::DeviceType::Cpu, _) if info.backend == wgpu::Backend::BrowserWebGpu => {
-                Kind::Fallback
-            }
-            (_, Some((_, kind))) => *kind,
-            (wgpu::DeviceType::Cpu, None) => Kind::Software,
-            (wgpu::DeviceType::DiscreteGpu, None) => Kind::Discrete,
-            (wgpu::DeviceType::IntegratedGpu, None) => Kind::Integrated,
-            (wgpu::DeviceType::VirtualGpu, None) => Kind::Virtual,
-            (wgpu::DeviceType::Other, None) if info.backend == wgpu::Backend::BrowserWebGpu => {
-                Kind::Browser
-            }
-            (wgpu::DeviceType::Other, None) => Kind::Unknown,
-        };
+        let names = [&info.name, &info.driver, &info.driver_info];
+        let names = names.map(String::as_str).join(" ");
+        let kind = Kind::of(info.device_type, info.backend, &names);
         Self {
             name: info.name.clone(),
             driver: format!("{}, {}", info.driver, info.backend),
@@ -158,10 +165,11 @@ fn pick(adapters: &[Adapter], choice: &DeviceChoice) -> Result<Option<usize>, Er
     }
 }
 
-/// Opens the device of a choice; `None` is the CPU.
+/// Opens the device of a choice for buffers of `largest` bytes; `None` is the CPU.
 ///
-/// Errors: none matches, or it refuses WebGPU's default limits. `Auto` falls back to the CPU instead.
-pub async fn choose(choice: &DeviceChoice) -> Result<Option<Gpu>, Error> {
+/// Errors: none matches, it refuses WebGPU's default limits, or it has no buffers of that size. `Auto` falls back to the
+/// CPU instead.
+pub async fn choose(choice: &DeviceChoice, largest: u64) -> Result<Option<Gpu>, Error> {
     if *choice == DeviceChoice::Cpu {
         return Ok(None);
     }
@@ -171,7 +179,7 @@ pub async fn choose(choice: &DeviceChoice) -> Result<Option<Gpu>, Error> {
         return Ok(None);
     };
     let opened = match found.get(index).zip(adapters.get(index)) {
-        Some((handle, adapter)) => Gpu::open(handle, adapter).await,
+        Some((handle, adapter)) => Gpu::open(handle, adapter, largest).await,
         None => return Ok(None),
     };
     match opened {
@@ -191,7 +199,8 @@ struct Faults {
     error: Option<String>,
 }
 
-/// An opened device with WebGPU's default limits and no optional feature. Clones are the same device.
+/// An opened device with WebGPU's default limits, but for larger buffers where a session needs them, and no optional
+/// feature. Clones are the same device.
 #[derive(Clone)]
 pub struct Gpu {
     pub(crate) device: wgpu::Device,
@@ -214,11 +223,31 @@ struct Own {
 }
 
 impl Gpu {
-    async fn open(handle: &wgpu::Adapter, adapter: &Adapter) -> Result<Self, Error> {
+    async fn open(handle: &wgpu::Adapter, adapter: &Adapter, largest: u64) -> Result<Self, Error> {
+        let refused = |reason: String| Error::Device {
+            device: adapter.name.clone(),
+            reason,
+        };
+        let offered = handle.limits();
+        let offered = offered
+            .max_storage_buffer_binding_size
+            .min(offered.max_buffer_size);
+        // A device that lacks the default is refused below, in its own words.
+        if largest > offered.max(DEFAULT_BINDING) {
+            return Err(refused(format!(
+                "the context needs a buffer of {largest} bytes and this device has at most {offered}; ask for less with --ctx or \
+                 take --device cpu"
+            )));
+        }
+        let mut required_limits = wgpu::Limits::default();
+        let binding = &mut required_limits.max_storage_buffer_binding_size;
+        *binding = largest.max(*binding);
+        let most = &mut required_limits.max_buffer_size;
+        *most = largest.max(*most);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("carat"),
             required_features: wgpu::Features::empty(),
-            required_limits: wgpu::Limits::default(),
+            required_limits,
             ..Default::default()
         };
         #[cfg(target_os = "linux")]
@@ -226,10 +255,7 @@ impl Gpu {
         #[cfg(target_os = "linux")]
         let before = adapter.kind.is_native_rasteriser().then(now);
         let opened = handle.request_device(&descriptor).await;
-        let (device, queue) = opened.map_err(|e| Error::Device {
-            device: adapter.name.clone(),
-            reason: e.to_string(),
-        })?;
+        let (device, queue) = opened.map_err(|e| refused(e.to_string()))?;
         let faults = Arc::new(Mutex::new(Faults::default()));
         let seen = faults.clone();
         device.set_device_lost_callback(move |reason, message| {
@@ -305,6 +331,14 @@ impl Gpu {
     /// The numbers for its kernels: those that [`tune`] was given for this adapter, else its class's.
     pub fn tuning(&self) -> Tuning {
         tuning::of_adapter(&self.adapter)
+    }
+
+    /// Most bytes of one of its buffers.
+    pub fn binding(&self) -> u64 {
+        let limits = self.device.limits();
+        limits
+            .max_storage_buffer_binding_size
+            .min(limits.max_buffer_size)
     }
 
     /// Name and interface.
@@ -406,6 +440,41 @@ mod tests {
     }
 
     #[test]
+    fn rasterisers_are_known_by_name_whatever_type_they_report() {
+        use wgpu::{Backend as B, DeviceType as D};
+        for (device, backend, names, kind) in [
+            (
+                D::Cpu,
+                B::Vulkan,
+                "llvmpipe (LLVM 15.0.6) llvmpipe",
+                Kind::Llvmpipe,
+            ),
+            (D::Other, B::Vulkan, "Mesa Lavapipe", Kind::Llvmpipe),
+            (
+                D::Cpu,
+                B::Vulkan,
+                "SwiftShader Device (Subzero)",
+                Kind::Software,
+            ),
+            (
+                D::IntegratedGpu,
+                B::Dx12,
+                "Microsoft Basic Render Driver",
+                Kind::Software,
+            ),
+            (D::Cpu, B::Vulkan, "another", Kind::Software),
+            (D::Cpu, B::BrowserWebGpu, "SwiftShader", Kind::Fallback),
+            (D::Other, B::BrowserWebGpu, "", Kind::Browser),
+            (D::Other, B::Vulkan, "", Kind::Unknown),
+            (D::DiscreteGpu, B::Vulkan, "NVIDIA H200", Kind::Discrete),
+            (D::IntegratedGpu, B::Metal, "Apple M4", Kind::Integrated),
+            (D::VirtualGpu, B::Vulkan, "Virtio-GPU Venus", Kind::Virtual),
+        ] {
+            assert_eq!(Kind::of(device, backend, names), kind, "{names}");
+        }
+    }
+
+    #[test]
     fn auto_takes_a_gpu_and_never_a_rasteriser() {
         assert_eq!(pick(&all(), &DeviceChoice::Auto).unwrap(), Some(3));
         assert_eq!(pick(&all()[..3], &DeviceChoice::Auto).unwrap(), Some(2));
@@ -432,7 +501,7 @@ mod tests {
     #[test]
     fn a_lost_device_is_an_error_everywhere() {
         let any = DeviceChoice::GpuNamed(String::new());
-        let Ok(Some(gpu)) = pollster::block_on(choose(&any)) else {
+        let Ok(Some(gpu)) = pollster::block_on(choose(&any, DEFAULT_BINDING)) else {
             eprintln!("ABSENT: any Vulkan driver (apt-get install mesa-vulkan-drivers)");
             return;
         };
@@ -448,7 +517,7 @@ mod tests {
     #[test]
     fn refused_calls_are_errors_that_name_the_call() {
         let any = DeviceChoice::GpuNamed(String::new());
-        let Ok(Some(gpu)) = pollster::block_on(choose(&any)) else {
+        let Ok(Some(gpu)) = pollster::block_on(choose(&any, DEFAULT_BINDING)) else {
             eprintln!("ABSENT: any Vulkan driver (apt-get install mesa-vulkan-drivers)");
             return;
         };

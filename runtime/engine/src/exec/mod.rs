@@ -124,7 +124,7 @@ impl Executor {
     /// Writes the first words of a buffer that steps write.
     ///
     /// Errors: a lost device.
-    pub(crate) fn write(&mut self, buffer: BufferId, words: &[u32]) -> Result<(), Error> {
+    pub fn write(&mut self, buffer: BufferId, words: &[u32]) -> Result<(), Error> {
         match self {
             Executor::Cpu(e) => {
                 e.write(buffer, words);

@@ -1,13 +1,11 @@
 //! From a model to the buffers and steps of its forward pass.
 
-use super::{
-    Buffer, BufferId, Content, Extent, Fusions, MAX_BUFFER_WORDS, Op, PAGE, Plan, Rows, Step,
-};
+use super::{Buffer, BufferId, Content, Extent, Fusions, Op, PAGE, Plan, Rows, Step};
 use crate::error::Error;
 use carat_format::{Directory, Fixed, ModelSpec, PartLayout, Tensor, TensorEntry, Vector};
 use carat_shaders::cpu::softcap::Cap;
 use carat_shaders::params::{self, RESULT_WORDS, ROW_WORDS, STATS_WORDS};
-use carat_shaders::{act_stride, groups_of, kv_page_words, partial_stride, query_stride};
+use carat_shaders::{act_stride, grid, groups_of, kv_page_words, partial_stride, query_stride};
 
 pub(super) struct Builder<'a> {
     pub(super) spec: &'a ModelSpec,
@@ -109,12 +107,14 @@ impl Widths {
     }
 }
 
-/// Positions whose cache and partial results of one row fit a binding.
-pub(super) fn most_context(spec: &ModelSpec) -> u32 {
+/// Positions whose cache and partial results of one row fit buffers of `binding` bytes, whose blocks attention can have as
+/// workgroups along one dimension, and whose shares its sums can hold.
+pub(super) fn most_context(spec: &ModelSpec, binding: u64) -> u32 {
     let (head_words, groups) = (spec.head_dim.div_ceil(4), groups_of(spec.head_dim));
     let page = u64::from(kv_page_words(spec.head_count_kv, head_words, groups));
     let partial = u64::from(spec.head_count) * u64::from(partial_stride(head_words, groups));
-    ((MAX_BUFFER_WORDS / page.max(partial)) as u32).saturating_mul(PAGE)
+    let pages = binding / 4 / page.max(partial);
+    pages.min(grid::MAX_GROUPS.into()) as u32 * PAGE
 }
 
 impl Builder<'_> {

@@ -105,7 +105,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Extent;
+    use crate::plan::{DEFAULT_BINDING, Extent};
     use crate::selftest::Shape;
     use crate::{Model, Verify};
 
@@ -121,6 +121,7 @@ mod tests {
                 batch: 1,
                 outputs: 1,
                 context: 256,
+                binding: DEFAULT_BINDING,
             };
             let plan = Plan::new(model.spec(), model.directory(), extent).unwrap();
             let cost = |s: &Step| plan.cost(s, 100);

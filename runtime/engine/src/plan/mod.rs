@@ -13,7 +13,7 @@ pub use memory::Memory;
 
 use crate::error::Error;
 use build::{Builder, Widths, most_context};
-use carat_format::{Directory, Encoding, ModelSpec, TILE_ROWS};
+use carat_format::{Directory, Encoding, MAX_PART_BYTES, ModelSpec, TILE_ROWS};
 use carat_shaders::params;
 pub use carat_shaders::params::PAGE;
 use carat_shaders::{query_stride, scales_of};
@@ -227,6 +227,8 @@ pub struct Extent {
     pub outputs: u32,
     /// Positions of the KV cache, a multiple of [`PAGE`].
     pub context: u32,
+    /// Most bytes of a buffer, of whatever the device allows: at least [`DEFAULT_BINDING`], at most [`MOST_BINDING`].
+    pub binding: u64,
 }
 
 /// Which matrices share steps. An encoding costs a GPU two pipelines (for one row and for several) of each kernel of
@@ -250,8 +252,10 @@ impl Fusions {
     }
 }
 
-/// Largest buffer: WebGPU's default `maxStorageBufferBindingSize`, in words.
-const MAX_BUFFER_WORDS: u64 = (128 << 20) / 4;
+/// Bytes of a buffer that every device allows: WebGPU's default `maxStorageBufferBindingSize`.
+pub const DEFAULT_BINDING: u64 = MAX_PART_BYTES;
+/// Most bytes of a buffer where the device allows more: kernels count them in 32 bits.
+pub const MOST_BINDING: u64 = (1 << 32) - 4;
 
 /// A forward pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,23 +281,26 @@ pub struct Plan {
 impl Plan {
     /// Plans a pass of at most `extent.batch` rows over a cache of `extent.context` positions.
     ///
-    /// The batch shrinks until every buffer fits a binding of 128 MiB. Errors: a context whose cache
-    /// cannot fit, or a tensor that the directory lacks.
+    /// Only the cache, and one row's partial results of it, may be larger than [`DEFAULT_BINDING`]; the batch shrinks until
+    /// all else fits that. Errors: a context whose cache cannot fit the extent's, or a tensor that the directory lacks.
     pub fn new(spec: &ModelSpec, directory: &Directory, extent: Extent) -> Result<Self, Error> {
+        let binding = extent.binding.clamp(DEFAULT_BINDING, MOST_BINDING);
+        let most = most_context(spec, binding);
         let too_long = || Error::Context {
             asked: extent.context,
-            most: most_context(spec),
+            most,
+            binding,
         };
         let context = extent
             .context
             .max(1)
             .checked_next_multiple_of(PAGE)
             .ok_or_else(too_long)?;
-        if context > most_context(spec) {
+        if context > most {
             return Err(too_long());
         }
         let widths = Widths::new(spec, context);
-        let fits = |stride: u64| (MAX_BUFFER_WORDS / stride.max(1)).clamp(1, 65_535) as u32;
+        let fits = |stride: u64| (DEFAULT_BINDING / 4 / stride.max(1)).clamp(1, 65_535) as u32;
         let batch = extent.batch.clamp(1, fits(widths.largest()));
         let outputs = extent
             .outputs
@@ -303,6 +310,7 @@ impl Plan {
             batch,
             outputs,
             context,
+            binding,
         };
         Builder {
             spec,
@@ -313,6 +321,11 @@ impl Plan {
             fusions: Fusions::of(directory),
         }
         .build()
+    }
+
+    /// Bytes of its largest buffer.
+    pub fn largest_buffer(&self) -> u64 {
+        self.buffers.iter().map(|b| b.words * 4).max().unwrap_or(0)
     }
 
     /// The step whose label is `label`.
@@ -382,6 +395,42 @@ mod tests {
     }
 
     #[test]
+    fn a_longer_context_takes_larger_buffers() {
+        let model = Model::from_bytes(&Shape::default().bytes(), Verify::Structure).unwrap();
+        let of = |context, binding| {
+            let extent = Extent {
+                batch: 8,
+                outputs: 1,
+                context,
+                binding,
+            };
+            Plan::new(model.spec(), model.directory(), extent)
+        };
+        let longest = |binding| match of(u32::MAX, binding) {
+            Err(Error::Context { most, .. }) => most,
+            other => panic!("{other:?}"),
+        };
+        for binding in [DEFAULT_BINDING, 200 << 20, MOST_BINDING] {
+            let most = longest(binding);
+            let plan = of(most, binding).unwrap();
+            assert!(plan.largest_buffer() <= binding);
+            assert!(of(most + 1, binding).is_err());
+            // But for the cache nothing is larger than the default.
+            let larger = |b: &&Buffer| b.words * 4 > DEFAULT_BINDING;
+            for buffer in plan.buffers.iter().filter(larger) {
+                assert!(buffer.name.contains("cache"), "{}", buffer.name);
+            }
+        }
+        let default = longest(DEFAULT_BINDING);
+        assert!(default < longest(200 << 20));
+        // Attention's blocks are workgroups along one dimension.
+        assert_eq!(longest(MOST_BINDING), 65_535 * PAGE);
+        // What no device has is not asked for.
+        assert_eq!(longest(0), default);
+        assert_eq!(longest(u64::MAX), longest(MOST_BINDING));
+    }
+
+    #[test]
     fn a_model_has_at_most_30_pipelines() {
         let mut fused = BTreeSet::new();
         for flavour in Flavour::ALL {
@@ -406,6 +455,7 @@ mod tests {
                     batch: 8,
                     outputs: 1,
                     context: 256,
+                    binding: DEFAULT_BINDING,
                 };
                 let plan = Plan::new(model.spec(), &directory, extent).unwrap();
                 let count = pipelines(&plan);

@@ -21,7 +21,8 @@ impl Delivery {
     ///
     /// Errors: no such device, a context that cannot be held, a device that refuses.
     pub async fn begin(model: Arc<Model>, options: &SessionOptions) -> Result<Self, Error> {
-        let Some(gpu) = device::choose(&options.device).await? else {
+        let largest = options.largest_buffer(&model)?;
+        let Some(gpu) = device::choose(&options.device, largest).await? else {
             return Err(Error::NoDevice {
                 asked: "gpu".into(),
                 available: "cpu".into(),
@@ -39,7 +40,7 @@ impl Delivery {
         gpu: Gpu,
         loading: Arc<Loading>,
     ) -> Result<Self, Error> {
-        let plan = options.plan_by(&model, GPU_BATCH)?;
+        let plan = options.plan_by(&model, GPU_BATCH, gpu.binding())?;
         let upload = Upload::begin(&plan, gpu, loading).await?;
         Ok(Self {
             model,
