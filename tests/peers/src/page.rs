@@ -89,7 +89,7 @@ pub fn write(out: &Path) -> Result<()> {
             p,
             "Programs run in turn, each in a process of its own with its model loaded; medians of the rounds, ratios taken round \
              by round, Carat's first file against each other program (above 1: Carat is faster). *Share* is the bytes of weights \
-             that a token reads, times tokens a second, by what as many threads that only read memory reach in the same run \
+             that a token reads, times tokens a second, by what as many threads that only read memory in huge pages reach in the same run \
              (median; its range is under the table). A timing during which others used more than 3 % of the processors is repeated. llama.cpp is \
              llama-cpp-sys-2 0.1.161, built for this processor without AMX, where this release faults; candle is 0.11.1 (with AMX where \
              the processor has it, as it chooses itself). Every program's file is taken out of the system's cache before it loads it. \

@@ -14,7 +14,7 @@ pub use synth::{Flavour, Shape};
 
 use crate::error::Error;
 use crate::model::{Model, Verify};
-use crate::plan::{DEFAULT_BINDING, Row};
+use crate::plan::Row;
 use crate::session::{DeviceChoice, Session, SessionOptions};
 use carat_format::{Encoding, ScaleGroup};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub async fn check_kernels(
 ) -> Result<Vec<KernelCheck>, Error> {
     let mut checks = Vec::new();
     #[cfg(feature = "gpu")]
-    let gpu = crate::device::choose(device, DEFAULT_BINDING).await?;
+    let gpu = crate::device::choose(device, crate::plan::DEFAULT_BINDING).await?;
     for shape in shapes() {
         let model = Arc::new(Model::from_bytes(&shape.bytes(), Verify::Structure)?);
         let mut cpu = Session::new(model.clone(), &options(DeviceChoice::Cpu)).await?;
