@@ -225,68 +225,55 @@ fn lines_table(axis: &str, lines: &[Line]) -> String {
     t
 }
 
-/// Lines over a logarithmic axis, or over bits.
+/// Lines over the logarithm of numbers of tokens, or over bits.
 fn plot(path: &Path, title: &str, axis: &str, lines: &[Line], bits: bool) -> Result<()> {
+    let place = |x: f64| if bits { x } else { x.log2() };
+    let shown = |x: &f64| match bits {
+        true => format!("{x:.1}"),
+        false => format!("{:.0}", x.exp2()),
+    };
     let all = || lines.iter().flat_map(|l| &l.points);
-    let (low, high) = all().fold((f64::INFINITY, 0f64), |(a, b), p| (a.min(p.0), b.max(p.0)));
-    let top = all().fold(0f64, |m, p| m.max(p.1)) * 1.1;
+    let places = all().map(|p| place(p.0));
+    let (low, high) = places.fold((f64::INFINITY, 0f64), |(a, b), x| (a.min(x), b.max(x)));
+    // Room for the names above the lines.
+    let room = 1.1 + 0.07 * lines.len() as f64;
+    let top = all().fold(0f64, |m, p| m.max(p.1)) * room;
     // A font that plotters measures without the system's libraries is not needed for SVG text.
     let root = SVGBackend::new(path, (720, 400)).into_drawing_area();
     let fail = |e: String| anyhow!("{}: {e}", path.display());
     root.fill(&WHITE).map_err(|e| fail(e.to_string()))?;
-    let mut builder = ChartBuilder::on(&root);
-    builder
+    let mut chart = ChartBuilder::on(&root)
         .caption(title, ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(40)
-        .y_label_area_size(56);
-    macro_rules! draw {
-        ($x:expr) => {{
-            let mut chart = builder
-                .build_cartesian_2d($x, 0.0..top)
-                .map_err(|e| fail(e.to_string()))?;
-            chart
-                .configure_mesh()
-                .x_desc(axis)
-                .y_desc("tokens a second")
-                .x_label_formatter(&|x| {
-                    if bits {
-                        format!("{x:.1}")
-                    } else {
-                        format!("{x:.0}")
-                    }
-                })
-                .y_label_formatter(&|y| format!("{y:.0}"))
-                .x_labels(5)
-                .light_line_style(TRANSPARENT)
-                .draw()
-                .map_err(|e| fail(e.to_string()))?;
-            for (i, l) in lines.iter().enumerate() {
-                let color = Palette99::pick(i).to_rgba();
-                chart
-                    .draw_series(
-                        LineSeries::new(l.points.iter().copied(), color.stroke_width(2))
-                            .point_size(3),
-                    )
-                    .map_err(|e| fail(e.to_string()))?
-                    .label(l.label.as_str())
-                    .legend(move |(x, y)| {
-                        PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2))
-                    });
-            }
-            chart
-                .configure_series_labels()
-                .background_style(WHITE.mix(0.8))
-                .border_style(BLACK.mix(0.3))
-                .position(SeriesLabelPosition::UpperRight)
-                .draw()
-                .map_err(|e| fail(e.to_string()))?;
-        }};
+        .y_label_area_size(56)
+        .build_cartesian_2d(low..high, 0.0..top)
+        .map_err(|e| fail(e.to_string()))?;
+    chart
+        .configure_mesh()
+        .x_desc(axis)
+        .y_desc("tokens a second")
+        .x_label_formatter(&shown)
+        .y_label_formatter(&|y| format!("{y:.0}"))
+        .x_labels(10)
+        .light_line_style(TRANSPARENT)
+        .draw()
+        .map_err(|e| fail(e.to_string()))?;
+    for (i, l) in lines.iter().enumerate() {
+        let color = Palette99::pick(i).to_rgba();
+        let points = l.points.iter().map(|p| (place(p.0), p.1));
+        chart
+            .draw_series(LineSeries::new(points, color.stroke_width(2)).point_size(3))
+            .map_err(|e| fail(e.to_string()))?
+            .label(l.label.as_str())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
     }
-    if bits {
-        draw!(low..high)
-    } else {
-        draw!((low..high).log_scale())
-    }
+    chart
+        .configure_series_labels()
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .position(SeriesLabelPosition::UpperRight)
+        .draw()
+        .map_err(|e| fail(e.to_string()))?;
     root.present().map_err(|e| fail(e.to_string()))
 }
