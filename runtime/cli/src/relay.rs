@@ -9,7 +9,7 @@ use crate::interrupt;
 use crate::term::{self, Bar};
 use crate::verdict::Verdict;
 use anyhow::Result;
-use carat::device::{self, Gpu};
+use carat::device::Gpu;
 use carat::sample::Constraint;
 use carat::{
     DeviceChoice, Error, Event, GenerateOptions, Generation, Generator, Model, Session,
@@ -93,11 +93,7 @@ impl Relay {
         options: &SessionOptions,
         verdict: &Verdict,
     ) -> Result<Self, Error> {
-        let largest = match options.device {
-            DeviceChoice::Cpu => 0,
-            _ => options.largest_buffer(&model)?,
-        };
-        let Some(gpu) = block_on(device::choose(&options.device, largest))? else {
+        let Some(gpu) = block_on(options.open_device(&model))? else {
             let reason = match options.device {
                 DeviceChoice::Auto => "there is no GPU that can be used",
                 _ => "it was asked for",

@@ -79,13 +79,16 @@ impl SessionOptions {
         self.plan_by(model, CPU_BATCH, MOST_BINDING)
     }
 
-    /// Bytes of the largest buffer that a GPU is to hold: what [`crate::device::choose`] opens one for.
+    /// Opens the device for such a session, with buffers as large as it needs; `None` is the CPU.
     ///
-    /// Errors: as [`SessionOptions::plan`].
+    /// Errors: as [`SessionOptions::plan`] and [`crate::device::choose`].
     #[cfg(feature = "gpu")]
-    pub fn largest_buffer(&self, model: &Model) -> Result<u64, Error> {
+    pub async fn open_device(&self, model: &Model) -> Result<Option<crate::device::Gpu>, Error> {
+        if self.device == DeviceChoice::Cpu {
+            return Ok(None);
+        }
         let plan = self.plan_by(model, GPU_BATCH, MOST_BINDING)?;
-        Ok(plan.largest_buffer())
+        crate::device::choose(&self.device, plan.largest_buffer()).await
     }
 
     /// The plan, by `batch` positions of a prompt where the options leave that open, on a device whose buffers have at most
@@ -559,10 +562,7 @@ async fn open_on(
 async fn open(model: &Arc<Model>, options: &SessionOptions) -> Result<(Plan, Executor), Error> {
     #[cfg(feature = "gpu")]
     {
-        let choice = &options.device;
-        if *choice != DeviceChoice::Cpu
-            && let Some(gpu) = crate::device::choose(choice, options.largest_buffer(model)?).await?
-        {
+        if let Some(gpu) = options.open_device(model).await? {
             match open_on(model, options, gpu).await {
                 Ok(opened) => return Ok(opened),
                 // Nobody asked for this GPU: the processor gives the same tokens.

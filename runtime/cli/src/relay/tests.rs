@@ -1,6 +1,7 @@
 //! The relay between the CPU and a rasteriser.
 
 use super::*;
+use carat::device;
 use carat::plan::DEFAULT_BINDING;
 use carat::sample::Params;
 use carat::{Verify, generate};

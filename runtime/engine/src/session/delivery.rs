@@ -1,7 +1,7 @@
 //! A session on a GPU whose weights arrive while it is opened.
 
 use super::{GPU_BATCH, Session, SessionOptions};
-use crate::device::{self, Gpu};
+use crate::device::Gpu;
 use crate::error::Error;
 use crate::exec::Executor;
 use crate::exec::gpu::{Loading, Upload};
@@ -21,8 +21,7 @@ impl Delivery {
     ///
     /// Errors: no such device, a context that cannot be held, a device that refuses.
     pub async fn begin(model: Arc<Model>, options: &SessionOptions) -> Result<Self, Error> {
-        let largest = options.largest_buffer(&model)?;
-        let Some(gpu) = device::choose(&options.device, largest).await? else {
+        let Some(gpu) = options.open_device(&model).await? else {
             return Err(Error::NoDevice {
                 asked: "gpu".into(),
                 available: "cpu".into(),
