@@ -10,7 +10,6 @@ mod knapsack;
 mod sensitivity;
 
 pub use knapsack::{Choice, divide};
-pub(crate) use sensitivity::energy;
 pub use sensitivity::{Measure, Measured, measure};
 
 use carat_format::{Coding, Encoding, ScaleGroup, Tensor, TensorLayout};

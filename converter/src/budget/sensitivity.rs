@@ -1,36 +1,38 @@
 //! What the options of each matrix cause.
 //!
-//! The loss of an option, `Σ (ŵ − w) H (ŵ − w)ᵀ` over the rows, comes from a sample of rows; what a unit of
-//! loss of a matrix does to the model's predictions, from one change: the whole matrix in a coarse coding,
-//! every other as it was, and the divergence of the predictions. For a model too large for a pass for each
-//! matrix the unit is the energy of the matrix's own outputs.
+//! The KL divergence that a change δW of a matrix causes is, to second order, `½ Σ_r Σ_t g² (δW_r·x)² / T`: over its
+//! rows r and the positions t, with x the matrix's inputs and g the gradients of its outputs that one pass back
+//! gives for all matrices at once ([`crate::reference`]'s `backward`). Each option's δW comes from a sample of
+//! rows, drawn by their g², which is fitted to one half of the positions as a conversion fits it and measured on
+//! the other: what an option gains on the text it was fitted to alone is no gain.
+//!
+//! A tied embedding counts in both its roles. As head its rows r see the last norm's outputs, with p·(1 − p) of
+//! their token for g²; as embedding they are the residual stream before the first block, as often as their token
+//! is predicted.
 
 use super::knapsack::Choice;
 use super::payload;
-use crate::calibrate::{CalibrationError, Hessian, Methods, Solver, Task};
+use crate::calibrate::{CalibrationError, Hessian, Methods, Ridge, Solver, Task};
 use crate::convert::ConvertError;
 use crate::progress::Progress;
-use crate::quantize::{self, Objective, QuantizedRow, Quantizer};
-use crate::reference::{ReferenceError, Stream};
+use crate::quantize::{self, Objective, Quantizer};
+use crate::reference::{BlockGradients, HeadMoments, Stream};
 use crate::source::Checkpoint;
-use carat_format::{Coding, Encoding, ScaleGroup, Tensor};
+use carat_format::{Coding, Tensor};
 use rayon::prelude::*;
 
-/// Most sequences of the calibration text that are run.
-const SEQUENCES: usize = 16;
-/// Most multiplications of one pass for each matrix; of a larger model the energy of outputs is the unit.
-const MOST_WORK: f64 = 4e13;
-/// Damping of H, as in the conversion.
-const DAMPING: f64 = 0.01;
-/// What a matrix becomes for the pass that shows what it does.
-const PROBE: Coding = Coding {
-    encoding: Encoding::Pow3,
-    group: ScaleGroup::W64,
-};
+/// Most positions of the calibration text that are run, of a model of up to [`LARGE`] weights and of a larger one.
+const POSITIONS: [usize; 2] = [4096, 2048];
+/// Weights from which on a model is large.
+const LARGE: u64 = 600_000_000;
 /// Rows by which an option's exponent is chosen.
 const EXPONENT_ROWS: usize = 8;
-/// Positions whose logits are compared at a time.
-const POSITIONS: usize = 64;
+/// Weights of the sample of an option, and its fewest rows.
+const SAMPLE: (u64, u64) = (48 << 10, 32);
+/// Seed of the draws of tokens.
+const SEED: u64 = 0;
+/// Shares of the work: a block forward, and back with its options.
+const STEPS: (u64, u64) = (1, 6);
 
 /// What is measured and how.
 pub struct Measure<'a> {
@@ -42,7 +44,7 @@ pub struct Measure<'a> {
     pub methods: Methods,
     /// The codings that a matrix may get, at least one.
     pub codings: &'a (dyn Fn(Tensor) -> Vec<Coding> + Sync),
-    /// Told after each matrix.
+    /// Told after each block.
     pub progress: &'a dyn Progress,
 }
 
@@ -51,10 +53,9 @@ pub struct Measure<'a> {
 pub struct Measured {
     /// The matrix.
     pub tensor: Tensor,
-    /// Divergence a unit of loss: KL in nats, or 1 by the energy of the outputs.
+    /// KL divergence of the predictions, in nats, a unit of the matrix's mean squared error of outputs: half the sum of
+    /// their Fisher information.
     pub sensitivity: f64,
-    /// Whether the unit is KL.
-    pub by_predictions: bool,
     /// Its codings.
     pub codings: Vec<Coding>,
     /// Payload and divergence of each.
@@ -67,18 +68,17 @@ pub struct Measured {
 /// What reading the checkpoint meets; inputs that are not finite; cancellation.
 pub fn measure(task: &Measure<'_>) -> Result<Vec<Measured>, ConvertError> {
     let hyper = task.source.hyper();
-    let step = task.sequences.len().div_ceil(SEQUENCES).max(1);
+    let most = POSITIONS[usize::from(hyper.weights() > LARGE)];
+    let all: usize = task.sequences.iter().map(Vec::len).sum();
+    let step = all.div_ceil(most).max(1);
     let sequences: Vec<Vec<u32>> = task.sequences.iter().step_by(step).cloned().collect();
-    let matrices = hyper.tensors().iter().filter(|t| !t.is_vector()).count() as u64;
-    let positions: usize = sequences.iter().map(Vec::len).sum();
-    let work = hyper.weights() as f64 * matrices as f64 * positions as f64;
+    let fitted = all / 2;
     let mut run = Run {
         task,
         stream: Stream::open(task.source, &sequences)?,
-        by_predictions: work <= MOST_WORK,
-        outputs: Vec::new(),
+        halves: sequences.iter().map(Vec::len).sum::<usize>() as f64 / 2.0 / fitted.max(1) as f64,
         found: Vec::new(),
-        matrices,
+        done: 0,
     };
     run.all()?;
     let mut found = run.found;
@@ -89,211 +89,288 @@ pub fn measure(task: &Measure<'_>) -> Result<Vec<Measured>, ConvertError> {
 
 struct Run<'t, 's> {
     task: &'t Measure<'s>,
-    /// With the checkpoint's weights, but for the matrix at hand.
     stream: Stream<'s>,
-    by_predictions: bool,
-    /// The last norm's outputs of the unchanged model, of each group.
-    outputs: Vec<Vec<f32>>,
+    /// Positions that a fit sees here, of those that it sees in the conversion.
+    halves: f64,
     found: Vec<Measured>,
-    matrices: u64,
+    /// Steps done.
+    done: u64,
+}
+
+/// A matrix's inputs: of one half of the positions for the fit, of the other, weighted by g², to measure it.
+struct Inputs<'h> {
+    fit: &'h Solver,
+    judge: &'h Solver,
 }
 
 impl Run<'_, '_> {
     fn all(&mut self) -> Result<(), ConvertError> {
         use Tensor::*;
         let hyper = self.task.source.hyper();
+        let blocks = hyper.block_count;
         self.stream.embed()?;
-        let start = self.stream.save();
-        self.stream.run_from(0)?;
-        let groups = 0..self.stream.groups();
-        self.outputs = groups
-            .map(|g| self.stream.outputs(g))
-            .collect::<Result<_, ReferenceError>>()?;
-        let mut head = Hessian::new(hyper.embedding_length as usize);
-        self.outputs.iter().for_each(|x| head.add(x));
-        if hyper.tied {
-            let solver = solve(head, TokenEmbedding)?;
-            self.matrix(TokenEmbedding, Some(&solver), 0)?;
-        } else {
-            let solver = solve(head, Output)?;
-            self.matrix(Output, Some(&solver), hyper.block_count)?;
-            self.matrix(TokenEmbedding, None, 0)?;
-        }
-        self.stream.restore(&start);
-        for b in 0..hyper.block_count {
-            let start = self.stream.save();
-            let mut sums = [AttnQ(b), AttnOutput(b), FfnGate(b), FfnDown(b)]
-                .map(|t| Hessian::new(hyper.shape(t).1 as usize));
+        let mut starts = Vec::new();
+        for b in 0..blocks {
+            starts.push(self.stream.save());
             for g in 0..self.stream.groups() {
-                if self.task.progress.cancelled() {
-                    return Err(ConvertError::Cancelled);
-                }
-                sums[0].add(&self.stream.attention_inputs(b, g)?);
-                sums[1].add(self.stream.attend(b, g)?);
-                sums[2].add(&self.stream.ffn_inputs(b, g)?);
-                sums[3].add(&self.stream.ffn_products(b, g)?);
+                self.check_cancelled()?;
+                self.stream.attend(b, g)?;
+                self.stream.ffn_inputs(b, g)?;
                 self.stream.finish(b, g)?;
             }
-            let end = self.stream.save();
-            let readers: [&[Tensor]; 4] = [
-                &[AttnQ(b), AttnK(b), AttnV(b)],
-                &[AttnOutput(b)],
-                &[FfnGate(b), FfnUp(b)],
-                &[FfnDown(b)],
-            ];
-            for (tensors, sum) in readers.iter().zip(sums) {
-                let solver = solve(sum, tensors[0])?;
-                for tensor in *tensors {
-                    self.stream.restore(&start);
-                    self.matrix(*tensor, Some(&solver), b)?;
-                }
+            self.step(STEPS.0);
+        }
+
+        let width = hyper.embedding_length as usize;
+        let mut moments = HeadMoments::default();
+        let (mut fit, mut judge) = (Hessian::new(width), Hessian::new(width));
+        let mut gradients = Vec::new();
+        for g in 0..self.stream.groups() {
+            self.check_cancelled()?;
+            let (first, second) = self.halves_of(g, width);
+            let x = self.stream.outputs(g)?;
+            fit.add(&x[first]);
+            judge.add(&x[second]);
+            gradients.push(self.stream.head_gradient(g, SEED, &mut moments)?);
+        }
+        let head = (solve(fit, Output, true)?, solve(judge, Output, false)?);
+
+        let positions: usize = gradients.iter().map(|g| g.len() / width).sum();
+        while let Some(start) = starts.pop() {
+            self.stream.restore(&start);
+            self.block(starts.len() as u32, &mut gradients, positions)?;
+            self.step(STEPS.1);
+        }
+
+        let mean = 1.0 / positions.max(1) as f64;
+        // Of each dimension of the residual stream before the first block.
+        let mut stream = vec![0f32; width];
+        for row in gradients.iter().flat_map(|g| g.chunks_exact(width)) {
+            for (s, g) in stream.iter_mut().zip(row) {
+                *s += g * g;
             }
-            self.stream.restore(&end);
+        }
+        stream.iter_mut().for_each(|s| *s *= mean as f32);
+        let scaled = |sums: &[f64]| sums.iter().map(|s| s * mean).collect::<Vec<f64>>();
+        let (read, given) = (scaled(&moments.probability), scaled(&moments.information));
+        let inputs = Inputs {
+            fit: &head.0,
+            judge: &head.1,
+        };
+        if hyper.tied {
+            let part = read.iter().sum::<f64>() / given.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+            stream.iter_mut().for_each(|s| *s *= part as f32);
+            self.matrix(TokenEmbedding, &given, Some(inputs), Some(&stream))
+        } else {
+            self.matrix(Output, &given, Some(inputs), None)?;
+            self.matrix(TokenEmbedding, &read, None, Some(&stream))
+        }
+    }
+
+    /// The seven matrices of a block before which the streams are; the gradients come to be those before it.
+    fn block(
+        &mut self,
+        b: u32,
+        gradients: &mut [Vec<f32>],
+        positions: usize,
+    ) -> Result<(), ConvertError> {
+        use Tensor::*;
+        let tensors = [
+            AttnQ(b),
+            AttnK(b),
+            AttnV(b),
+            AttnOutput(b),
+            FfnGate(b),
+            FfnUp(b),
+            FfnDown(b),
+        ];
+        /// Which of the inputs a matrix has.
+        const STAGE: [usize; 7] = [0, 0, 0, 1, 2, 2, 3];
+        let shape = |t: Tensor| self.task.source.hyper().shape(t);
+        let shapes = tensors.map(shape);
+        let cols = [0, 3, 4, 6].map(|i: usize| shapes[i].1 as usize);
+        let mut fits = cols.map(Hessian::new);
+        let mut judges = shapes.map(|(_, cols)| Hessian::new(cols as usize));
+        let mut information = shapes.map(|(rows, _)| vec![0f64; rows as usize]);
+        for (g, gradient) in gradients.iter_mut().enumerate() {
+            self.check_cancelled()?;
+            let BlockGradients { inputs, outputs } = self.stream.block_gradient(b, g, gradient)?;
+            for ((fit, x), cols) in fits.iter_mut().zip(&inputs).zip(cols) {
+                fit.add(&x[self.halves_of(g, cols).0]);
+            }
+            for (i, d) in outputs.iter().enumerate() {
+                let rows = shapes[i].0 as usize;
+                let squares = squares(d, rows, &mut information[i]);
+                let cols = cols[STAGE[i]];
+                let range = self.halves_of(g, cols).1;
+                let weights = &squares[range.start / cols..range.end / cols];
+                judges[i].add_weighted(&inputs[STAGE[i]][range], weights);
+            }
+        }
+        let fits = fits.into_iter().zip([0, 3, 4, 6]);
+        let fits = fits.map(|(fit, first)| solve(fit, tensors[first], true));
+        let fits: Vec<Solver> = fits.collect::<Result<_, _>>()?;
+        for (i, (judge, information)) in judges.into_iter().zip(&mut information).enumerate() {
+            self.check_cancelled()?;
+            information
+                .iter_mut()
+                .for_each(|f| *f /= positions.max(1) as f64);
+            let judge = solve(judge, tensors[i], false)?;
+            let inputs = Inputs {
+                fit: &fits[STAGE[i]],
+                judge: &judge,
+            };
+            self.matrix(tensors[i], information, Some(inputs), None)?;
         }
         Ok(())
     }
 
-    /// Measures a matrix that the streams, which are before block `from`, have still to pass.
+    /// Measures the options of a matrix whose rows have this Fisher information: by its inputs, by `stream`, the
+    /// information of its columns where rows are the residual stream, or both.
     fn matrix(
         &mut self,
         tensor: Tensor,
-        solver: Option<&Solver>,
-        from: u32,
+        information: &[f64],
+        inputs: Option<Inputs<'_>>,
+        stream: Option<&[f32]>,
     ) -> Result<(), ConvertError> {
-        if self.task.progress.cancelled() {
-            return Err(ConvertError::Cancelled);
-        }
         let shape = self.task.source.hyper().shape(tensor);
         let cols = shape.1 as usize;
-        let mut sample = Vec::new();
-        for r in quantize::sample_rows(shape.0, shape.1) {
-            let mut row = Vec::new();
-            self.task.source.read_rows(tensor, r..r + 1, &mut row)?;
-            sample.extend(row);
+        let wanted = (SAMPLE.0 / shape.1.max(1)).max(SAMPLE.1).min(shape.0);
+        let (mut sample, mut row) = (Vec::new(), Vec::new());
+        let chosen = strata(information, wanted as usize);
+        for r in &chosen {
+            self.task.source.read_rows(tensor, *r..*r + 1, &mut row)?;
+            sample.extend_from_slice(&row);
         }
-        let sensitivity = if self.by_predictions {
-            self.predictions(tensor, solver, from)?
-        } else {
-            let energy = energy(solver, &sample, cols);
-            let part = (sample.len() / cols.max(1)) as f64 / shape.0 as f64;
-            if energy > 0.0 { part / energy } else { 0.0 }
-        };
+        let total: f64 = information.iter().sum();
+        let each = 0.5 * total / chosen.len().max(1) as f64;
         let codings = (self.task.codings)(tensor);
-        let scale = shape.0 as f64 / (sample.len() / cols.max(1)).max(1) as f64;
-        let choices: Vec<Choice> = codings
-            .par_iter()
-            .map(|coding| {
-                let rows = quantized(*coding, &sample, cols, solver, self.task.methods).0;
-                let loss: f64 = rows.iter().map(|r| r.weighted_error).sum();
-                Choice {
-                    bytes: payload(*coding, shape).unwrap_or(u64::MAX / 4096),
-                    cost: loss * scale * sensitivity,
+        let choices = codings.par_iter().map(|coding| {
+            let solver = inputs.as_ref().map(|i| i.fit);
+            let errors = errors(*coding, &sample, cols, solver, self.task.methods);
+            let mut loss = 0.0;
+            if let Some(inputs) = &inputs {
+                let own: f64 = inputs.fit.energies(&errors, cols).iter().sum();
+                let other: f64 = inputs.judge.energies(&errors, cols).iter().sum();
+                // A fit to more positions differs less between those it was fitted to and others.
+                let (middle, apart) = ((own + other) / 2.0, (other - own).max(0.0) / 2.0);
+                loss += middle + apart * self.halves.min(1.0);
+            }
+            if let Some(stream) = stream {
+                for error in errors.chunks_exact(cols.max(1)) {
+                    let each = error.iter().zip(stream);
+                    loss += each
+                        .map(|(e, s)| f64::from(e * e) * f64::from(*s))
+                        .sum::<f64>();
                 }
-            })
-            .collect();
+            }
+            Choice {
+                bytes: payload(*coding, shape).unwrap_or(u64::MAX / 4096),
+                cost: loss * each,
+            }
+        });
+        let choices = choices.collect();
         self.found.push(Measured {
             tensor,
-            sensitivity,
-            by_predictions: self.by_predictions,
+            sensitivity: 0.5 * total,
             codings,
             choices,
         });
-        let done = self.found.len() as u64;
-        let total = self.task.source.hyper().weights();
-        self.task
-            .progress
-            .step(total / self.matrices.max(1) * done, total);
         Ok(())
     }
 
-    /// Mean KL of the predictions a unit of loss, with the whole matrix in the probe's coding.
-    fn predictions(
-        &mut self,
-        tensor: Tensor,
-        solver: Option<&Solver>,
-        from: u32,
-    ) -> Result<f64, ConvertError> {
-        let hyper = self.task.source.hyper();
-        let (rows, cols) = hyper.shape(tensor);
-        let mut weights = Vec::new();
-        self.task.source.read_rows(tensor, 0..rows, &mut weights)?;
-        let nearest = Methods {
-            gptq: false,
-            descent: false,
-            drift: false,
-            exponent: false,
-            ..self.task.methods
-        };
-        let (quantized, decoded) = quantized(PROBE, &weights, cols as usize, solver, nearest);
-        let loss: f64 = quantized.iter().map(|r| r.weighted_error).sum();
-        drop(quantized);
-        let head = tensor == Tensor::Output || (hyper.tied && tensor == Tensor::TokenEmbedding);
-        // What the head's logits were is known only while its weights are.
-        let heads = match head {
-            true => {
-                let mut held = Vec::new();
-                std::mem::swap(&mut held, &mut weights);
-                Some(held)
-            }
-            false => None,
-        };
-        self.stream.hold(tensor, decoded);
-        if tensor == Tensor::TokenEmbedding {
-            self.stream.embed()?;
+    /// The values of a group's first and of its second half of sequences, of rows of `cols`; all twice where there is
+    /// one sequence.
+    fn halves_of(
+        &self,
+        group: usize,
+        cols: usize,
+    ) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+        let lengths = self.stream.lengths(group);
+        let all: usize = lengths.iter().sum();
+        let half: usize = lengths[..lengths.len() / 2].iter().sum();
+        match half {
+            0 => (0..all * cols, 0..all * cols),
+            half => (0..half * cols, half * cols..all * cols),
         }
-        self.stream.run_from(from)?;
-        let divergence = self.divergence(heads.as_deref());
-        self.stream.release(tensor);
-        Ok(if loss > 0.0 { divergence? / loss } else { 0.0 })
     }
 
-    /// Mean KL of the unchanged model's predictions and those of the streams; `head` are the head's weights
-    /// where the stream has others.
-    fn divergence(&self, head: Option<&[f32]>) -> Result<f64, ConvertError> {
-        let hyper = self.task.source.hyper();
-        let (width, vocab) = (hyper.embedding_length as usize, hyper.vocab_size as usize);
-        let (mut sum, mut count) = (0f64, 0usize);
-        let (mut exact, mut changed) = (Vec::new(), Vec::new());
-        for (g, outputs) in self.outputs.iter().enumerate() {
-            let now = self.stream.outputs(g)?;
-            for (a, b) in outputs
-                .chunks(POSITIONS * width)
-                .zip(now.chunks(POSITIONS * width))
-            {
-                match head {
-                    Some(head) => self.stream.logits_of(head, a, &mut exact),
-                    None => self.stream.logits(a, &mut exact)?,
-                }
-                self.stream.logits(b, &mut changed)?;
-                let each: Vec<f64> = exact
-                    .par_chunks(vocab)
-                    .zip(changed.par_chunks(vocab))
-                    .map(|(p, q)| kl(p, q))
-                    .collect();
-                sum += each.iter().sum::<f64>();
-                count += each.len();
-            }
+    fn check_cancelled(&self) -> Result<(), ConvertError> {
+        match self.task.progress.cancelled() {
+            true => Err(ConvertError::Cancelled),
+            false => Ok(()),
         }
-        Ok(sum / count.max(1) as f64)
+    }
+
+    fn step(&mut self, steps: u64) {
+        self.done += steps;
+        let blocks = u64::from(self.task.source.hyper().block_count);
+        let total = blocks * (STEPS.0 + STEPS.1);
+        self.task.progress.step(self.done, total);
     }
 }
 
-fn solve(hessian: Hessian, tensor: Tensor) -> Result<Solver, ConvertError> {
-    let solver = hessian.solve(DAMPING, true);
+/// Sums of squares of gradients `[positions, rows]` along each row of them, of the mean 1; adds those along the columns.
+fn squares(gradients: &[f32], rows: usize, information: &mut [f64]) -> Vec<f32> {
+    let mut along: Vec<f32> = Vec::with_capacity(gradients.len() / rows.max(1));
+    for row in gradients.chunks_exact(rows.max(1)) {
+        let mut sum = 0f32;
+        for (f, g) in information.iter_mut().zip(row) {
+            *f += f64::from(g * g);
+            sum += g * g;
+        }
+        along.push(sum);
+    }
+    let mean = along.iter().sum::<f32>() / along.len().max(1) as f32;
+    if mean > 0.0 {
+        along.iter_mut().for_each(|s| *s /= mean);
+    }
+    along
+}
+
+/// `n` rows, the middles of as many parts of equal information in the order of the information; a row that has
+/// more than a part stands for each that it covers.
+fn strata(information: &[f64], n: usize) -> Vec<u64> {
+    let total: f64 = information.iter().sum();
+    let mut order: Vec<u64> = (0..information.len() as u64).collect();
+    order.sort_by(|a, b| {
+        let at = |i: &u64| information[*i as usize];
+        at(b).total_cmp(&at(a)).then(a.cmp(b))
+    });
+    let mut rows = order.iter();
+    let (mut row, mut covered) = (0, 0.0);
+    let mut chosen = Vec::with_capacity(n);
+    for i in 0..n {
+        let wanted = (i as f64 + 0.5) / n as f64 * total;
+        while covered <= wanted {
+            match rows.next() {
+                Some(next) => (row, covered) = (*next, covered + information[*next as usize]),
+                None => break,
+            }
+        }
+        chosen.push(row);
+    }
+    chosen
+}
+
+fn solve(hessian: Hessian, tensor: Tensor, fit: bool) -> Result<Solver, ConvertError> {
+    let ridge = if fit { Ridge::FIT } else { Ridge::NONE };
+    let solver = hessian.solve(ridge, fit);
     Ok(solver.ok_or_else(|| CalibrationError::NotFinite {
         tensor: tensor.name(),
     })?)
 }
 
-/// Rows in a coding, and their decoded weights. Coordinate descent and the search of the exponent by the loss
-/// change all options alike and are left out.
-fn quantized(
+/// ŵ − w of rows in a coding. Coordinate descent and the search of the exponent by the loss change all options
+/// alike and are left out.
+fn errors(
     coding: Coding,
     weights: &[f32],
     cols: usize,
     solver: Option<&Solver>,
     methods: Methods,
-) -> (Vec<QuantizedRow>, Vec<f32>) {
+) -> Vec<f32> {
     let diagonal = solver.filter(|_| methods.scales).map(Solver::diagonal);
     let objective = Objective {
         importance: diagonal.as_deref(),
@@ -307,9 +384,9 @@ fn quantized(
         drift: false,
         ..methods
     };
-    let rows: Vec<QuantizedRow> = weights
-        .par_chunks(32 * cols)
-        .flat_map_iter(|rows| match solver {
+    let mut errors = Vec::with_capacity(weights.len());
+    for rows in weights.chunks(32 * cols.max(1)) {
+        let quantized = match solver {
             Some(solver) => {
                 let task = Task {
                     quantizer: &quantizer,
@@ -323,40 +400,11 @@ fn quantized(
                 .chunks(cols)
                 .map(|row| quantizer.row(row, &objective))
                 .collect(),
-        })
-        .collect();
-    let decoded = rows
-        .par_iter()
-        .flat_map_iter(|row| quantizer.decode(&row.packed))
-        .collect();
-    (rows, decoded)
-}
-
-/// `Σ w H wᵀ` over the rows.
-pub(crate) fn energy(solver: Option<&Solver>, rows: &[f32], cols: usize) -> f64 {
-    let sums: Vec<f64> = rows
-        .par_chunks(cols)
-        .map(|row| match solver {
-            Some(solver) => solver.energy(row),
-            None => row.iter().map(|w| f64::from(*w) * f64::from(*w)).sum(),
-        })
-        .collect();
-    sums.iter().sum()
-}
-
-/// KL(p ‖ q) in nats of two rows of logits.
-fn kl(p: &[f32], q: &[f32]) -> f64 {
-    let normaliser = |z: &[f32]| {
-        let top = z.iter().fold(f32::NEG_INFINITY, |m, z| m.max(*z));
-        let sum: f64 = z.iter().map(|z| libm::exp(f64::from(z - top))).sum();
-        f64::from(top) + libm::log(sum)
-    };
-    let (a, b) = (normaliser(p), normaliser(q));
-    let terms = p.iter().zip(q).map(|(p, q)| {
-        let (p, q) = (f64::from(*p) - a, f64::from(*q) - b);
-        libm::exp(p) * (p - q)
-    });
-    terms.sum::<f64>().max(0.0)
+        };
+        let decoded = quantized.iter().flat_map(|r| quantizer.decode(&r.packed));
+        errors.extend(decoded.zip(rows).map(|(d, w)| d - w));
+    }
+    errors
 }
 
 #[cfg(test)]
@@ -364,11 +412,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn divergence_of_known_distributions() {
-        assert_eq!(kl(&[1.0, 2.0], &[3.0, 4.0]), 0.0);
-        // ¾, ¼ against ½, ½.
-        let found = kl(&[libm::logf(3.0), 0.0], &[5.0, 5.0]);
-        let exact = 0.75 * libm::log(1.5) + 0.25 * libm::log(0.5);
-        assert!((found - exact).abs() < 1e-7);
+    fn strata_stand_for_equal_parts() {
+        assert_eq!(strata(&[1.0; 4], 4), [0, 1, 2, 3]);
+        // Half of it in one row, a quarter in another.
+        assert_eq!(strata(&[1.0, 4.0, 2.0, 1.0], 4), [1, 1, 2, 3]);
+        assert_eq!(strata(&[0.0; 3], 2).len(), 2);
     }
 }

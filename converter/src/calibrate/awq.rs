@@ -70,18 +70,19 @@ fn error(readers: &[Reader], solver: &Solver, factors: &[f32]) -> f64 {
         }
         let power = choose_power(reader.coding, &rows, cols, &objective);
         let quantizer = Quantizer::new(reader.coding, power);
-        let errors: Vec<f64> = rows
+        let wrong: Vec<f32> = rows
             .par_chunks(cols)
             .zip(reader.rows.par_chunks(cols))
-            .map(|(scaled, original)| {
+            .flat_map_iter(|(scaled, original)| {
                 let row = quantizer.row(scaled, &objective);
                 let mut wrong = quantizer.decode(&row.packed);
                 for ((w, f), o) in wrong.iter_mut().zip(factors).zip(original) {
                     *w = *w / f - o;
                 }
-                solver.energy(&wrong)
+                wrong
             })
             .collect();
+        let errors = solver.energies(&wrong, cols);
         errors.iter().sum::<f64>() * reader.weight
     });
     each.sum()

@@ -125,7 +125,7 @@ fn divide(block: &Block, x: &mut [Lane]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Hessian;
+    use super::super::{Hessian, Ridge};
     use super::*;
 
     /// Inputs that a known matrix M makes of the drifted ones are undone by it, and what is lacking is a
@@ -156,7 +156,7 @@ mod tests {
         let mut hessian = Hessian::new(n);
         hessian.add_drifted(&x, &exact);
         hessian.lack(&x, &r, width);
-        let solver = hessian.solve(0.0, true).unwrap();
+        let solver = hessian.solve(Ridge::NONE, true).unwrap();
         let all = targets(&solver, &weights, n, Some(0)).unwrap();
         for first in [None, Some(32)] {
             let rows = targets(&solver, &weights[32 * n..], n, first).unwrap();
@@ -176,6 +176,14 @@ mod tests {
         }
         let mut plain = Hessian::new(n);
         plain.add(&x);
-        assert!(targets(&plain.solve(0.0, true).unwrap(), &weights, n, Some(0)).is_none());
+        assert!(
+            targets(
+                &plain.solve(Ridge::NONE, true).unwrap(),
+                &weights,
+                n,
+                Some(0)
+            )
+            .is_none()
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! `H = XᵀX/T`, gathered chunk by chunk, and its factors.
 
+use super::lanes::{LANES, product};
 use crate::reference::{Columns, cross, gram, products};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -12,6 +13,39 @@ const STEP: usize = 128;
 const PART: usize = 256;
 /// Times that the damping is raised tenfold where a factor does not exist.
 const TRIES: usize = 8;
+
+/// What is changed of an H that comes from few inputs, so that a fit to it serves other inputs as well.
+///
+/// With some thousands of inputs of a text, H's correlations are in part those of the text. Errors that are made up
+/// for by them are errors elsewhere: of SmolLM2's down projections, fitted to 4,096 tokens, two thirds.
+///
+/// Source: Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices" (2004), with
+/// the diagonal as what is shrunk to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Ridge {
+    /// Of the mean of the diagonal, added to all of it.
+    pub damping: f64,
+    /// Part of what is beside the diagonal that is taken away.
+    pub shrink: f64,
+}
+
+impl Ridge {
+    /// Nothing is changed.
+    pub const NONE: Self = Self {
+        damping: 0.0,
+        shrink: 0.0,
+    };
+    /// For a fit.
+    pub const FIT: Self = Self {
+        damping: 0.01,
+        shrink: 0.25,
+    };
+    /// For a tied embedding: its rows are also the inputs of the first block, where all errors weigh alike.
+    pub const TIED: Self = Self {
+        damping: 0.1,
+        shrink: 0.25,
+    };
+}
 
 /// The sums over the inputs of a product so far.
 #[derive(Clone, Debug)]
@@ -62,6 +96,16 @@ impl Hessian {
         self.rows += x.len() / self.cols.max(1);
     }
 
+    /// Adds inputs x `[rows, cols]`, each as often as its weight says. The mean stays one of the inputs, so that
+    /// weights of the mean 1 keep its size.
+    pub fn add_weighted(&mut self, x: &[f32], weights: &[f32]) {
+        let rows = x.chunks_exact(self.cols.max(1)).zip(weights);
+        let scaled: Vec<f32> = rows
+            .flat_map(|(row, w)| row.iter().map(|x| x * libm::sqrtf(*w)))
+            .collect();
+        self.add(&scaled);
+    }
+
     /// Adds inputs x `[rows, cols]` for which the matrix shall give what it gave for `exact`, x̂.
     pub fn add_drifted(&mut self, x: &[f32], exact: &[f32]) {
         let drift: Vec<f32> = exact.iter().zip(x).map(|(e, x)| e - x).collect();
@@ -93,16 +137,16 @@ impl Hessian {
         cross(r, x, &mut self.lack);
     }
 
-    /// The means, with `damping` times the mean of the diagonal added to H's diagonal, factored for
-    /// [`super::gptq`] and [`Solver::targets`] if `factor`. `None` if an input was not finite.
+    /// The means with `ridge`, factored for [`super::gptq`] and [`Solver::targets`] if `factor`. `None` if an input
+    /// was not finite.
     ///
     /// Memory of a block of n columns: at most `12·n²` bytes.
-    pub fn solve(self, damping: f64, factor: bool) -> Option<Solver> {
+    pub fn solve(self, ridge: Ridge, factor: bool) -> Option<Solver> {
         let scale = 1.0 / self.rows.max(1) as f64;
         let blocks = self
             .blocks
             .into_iter()
-            .map(|sums| Block::new(sums, scale, damping, factor))
+            .map(|sums| Block::new(sums, scale, ridge, factor))
             .collect::<Option<_>>()?;
         let mut lack = self.lack;
         lack.par_iter_mut().for_each(|v| *v *= scale as f32);
@@ -146,21 +190,35 @@ impl Solver {
         self.blocks.iter().flat_map(diagonal).collect()
     }
 
-    /// `w H wᵀ` of a row.
-    pub fn energy(&self, row: &[f32]) -> f64 {
-        let mut sum = 0.0;
+    /// `w H wᵀ` of each row of `cols` elements.
+    pub fn energies(&self, rows: &[f32], cols: usize) -> Vec<f64> {
+        let tiles = rows.par_chunks(LANES * cols.max(1));
+        tiles
+            .flat_map_iter(|tile| self.tile_energies(tile, cols))
+            .collect()
+    }
+
+    fn tile_energies(&self, rows: &[f32], cols: usize) -> Vec<f64> {
+        let mut sums = vec![0f64; rows.len() / cols.max(1)];
         for block in &self.blocks {
-            let w = &row[block.range.clone()];
-            for (w_i, h) in w.iter().zip(block.h.chunks_exact(w.len())) {
-                sum += f64::from(*w_i) * dot(h, w);
+            let mut columns = vec![[0f32; LANES]; block.range.len()];
+            for (lane, row) in rows.chunks_exact(cols).enumerate() {
+                for (column, w) in columns.iter_mut().zip(&row[block.range.clone()]) {
+                    column[lane] = *w;
+                }
+            }
+            for (column, given) in columns.iter().zip(product(&columns, &block.h)) {
+                for ((sum, w), h) in sums.iter_mut().zip(column).zip(given) {
+                    *sum += f64::from(*w) * f64::from(h);
+                }
             }
         }
-        sum
+        sums
     }
 }
 
 impl Block {
-    fn new(sums: Sums, scale: f64, damping: f64, factor: bool) -> Option<Self> {
+    fn new(sums: Sums, scale: f64, ridge: Ridge, factor: bool) -> Option<Self> {
         let (n, mut h, mut drift) = (sums.range.len(), sums.gram, sums.drift);
         let trace: f64 = (0..n).map(|i| f64::from(h[i * n + i])).sum::<f64>() * scale;
         if !trace.is_finite() {
@@ -170,11 +228,12 @@ impl Block {
         let mean = if trace > 0.0 { trace / n as f64 } else { 1.0 };
         for i in 0..n {
             for j in 0..=i {
-                let value = (f64::from(h[i * n + j]) * scale) as f32;
+                let kept = if i == j { 1.0 } else { 1.0 - ridge.shrink };
+                let value = (f64::from(h[i * n + j]) * scale * kept) as f32;
                 h[i * n + j] = value;
                 h[j * n + i] = value;
             }
-            h[i * n + i] += (damping * mean) as f32;
+            h[i * n + i] += (ridge.damping * mean) as f32;
         }
         drift.par_iter_mut().for_each(|v| *v *= scale as f32);
         if !h.iter().chain(&drift).all(|v| v.is_finite()) {
@@ -337,7 +396,7 @@ mod tests {
         let mut hessian = Hessian::new(n);
         hessian.add(&x[..n * 100]);
         hessian.add(&x[n * 100..]);
-        let solver = hessian.solve(0.0, true).unwrap();
+        let solver = hessian.solve(Ridge::NONE, true).unwrap();
         let b = &solver.blocks[0];
         for i in 0..n {
             for j in 0..n {
@@ -369,12 +428,12 @@ mod tests {
     fn inputs_of_zeros_and_of_few_rows_have_a_factor() {
         let mut hessian = Hessian::new(40);
         hessian.add(&[0.0; 80]);
-        assert!(hessian.solve(0.01, true).is_some());
+        assert!(hessian.solve(Ridge::FIT, true).is_some());
         let mut hessian = Hessian::new(40);
         hessian.add(&[1.0; 80]);
-        assert!(hessian.solve(0.0, true).is_some());
+        assert!(hessian.solve(Ridge::NONE, true).is_some());
         let mut hessian = Hessian::new(2);
         hessian.add(&[1.0, f32::NAN]);
-        assert!(hessian.solve(0.01, true).is_none());
+        assert!(hessian.solve(Ridge::FIT, true).is_none());
     }
 }

@@ -21,6 +21,16 @@ macro_rules! dispatched {
                     let $step = |a: f32, b: f32, c: f32| a.mul_add(b, c);
                     $body
                 }
+                // The same operations as by AVX2 and FMA, each lane's in the same order: the same bits.
+                #[target_feature(enable = "avx512f,avx2,fma")]
+                fn widest($($arg: $type),*) $(-> $out)? {
+                    let $step = |a: f32, b: f32, c: f32| a.mul_add(b, c);
+                    $body
+                }
+                if std::arch::is_x86_feature_detected!("avx512f") {
+                    // SAFETY: the processor has AVX-512, which has the others.
+                    return unsafe { widest($($arg),*) };
+                }
                 if std::arch::is_x86_feature_detected!("avx2")
                     && std::arch::is_x86_feature_detected!("fma")
                 {

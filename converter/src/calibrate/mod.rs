@@ -26,7 +26,7 @@ pub mod rotate;
 mod rows;
 mod text;
 
-pub use hessian::{Hessian, Solver};
+pub use hessian::{Hessian, Ridge, Solver};
 pub use rows::{Task, choose_power};
 pub(crate) use text::{chunk_length, chunks};
 

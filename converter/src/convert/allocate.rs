@@ -97,12 +97,8 @@ impl Sensitivities {
         vectors: u64,
     ) -> Self {
         let mut out = Self::default();
-        // Of energies there is no divergence to tell.
-        for m in measured.iter().filter(|m| m.by_predictions) {
+        for m in measured {
             out.each.insert(m.tensor.name(), m.sensitivity);
-        }
-        if out.each.len() < measured.len() {
-            return out;
         }
         for bits in PREDICTED {
             let wanted = Target::BitsPerWeight(bits)

@@ -8,16 +8,11 @@ use super::header::Plan;
 use super::matrix::Calibrated;
 use super::resume::Resume;
 use super::{ConvertError, Job};
-use crate::calibrate::{CalibrationError, Hessian, Methods, Solver};
+use crate::calibrate::{CalibrationError, Hessian, Methods, Ridge, Solver};
 use crate::reference::{ReferenceError, Stream};
 use crate::report::{Inputs, TensorReport};
 use carat_format::Tensor;
 use std::collections::BTreeMap;
-
-/// Of the mean of H's diagonal, added to all of it.
-const DAMPING: f64 = 0.01;
-/// The same for a tied embedding: its rows are also the inputs of the first block, where all errors weigh alike.
-const TIED_DAMPING: f64 = 1.0;
 
 /// Writes every tensor, from where an earlier conversion stopped; reports in file order, and the blocks that were
 /// done already.
@@ -57,7 +52,7 @@ pub(super) fn tensors(
         }
     }
     if !hyper.tied {
-        let solver = run.gather(Tensor::Output, DAMPING, |s, g| s.outputs(g))?;
+        let solver = run.gather(Tensor::Output, Ridge::FIT, |s, g| s.outputs(g))?;
         run.write(Tensor::Output, Some(&solver))?;
     }
     let mut reports = run.reports;
@@ -162,7 +157,7 @@ impl<'s> Conversion<'_, 's> {
     fn gather(
         &mut self,
         tensor: Tensor,
-        damping: f64,
+        ridge: Ridge,
         mut stage: impl FnMut(&mut Stream<'s>, usize) -> Result<Vec<f32>, ReferenceError>,
     ) -> Result<Solver, ConvertError> {
         let hyper = self.job.source.hyper();
@@ -192,7 +187,7 @@ impl<'s> Conversion<'_, 's> {
             }
         }
         self.inputs = seen.inputs();
-        let solver = hessian.solve(damping, self.methods.gptq || self.methods.drift);
+        let solver = hessian.solve(ridge, self.methods.gptq || self.methods.drift);
         Ok(solver.ok_or_else(|| CalibrationError::NotFinite {
             tensor: tensor.name(),
         })?)
@@ -216,7 +211,7 @@ impl<'s> Conversion<'_, 's> {
             hessian.add(&x);
         }
         self.inputs = seen.inputs();
-        let solver = hessian.solve(TIED_DAMPING, self.methods.gptq);
+        let solver = hessian.solve(Ridge::TIED, self.methods.gptq);
         Ok(solver.ok_or_else(|| CalibrationError::NotFinite {
             tensor: Tensor::TokenEmbedding.name(),
         })?)
@@ -239,13 +234,15 @@ impl<'s> Conversion<'_, 's> {
 
     fn block(&mut self, b: u32) -> Result<(), ConvertError> {
         use Tensor::*;
-        let solver = self.gather(AttnQ(b), DAMPING, |s, g| s.attention_inputs(b, g))?;
+        let solver = self.gather(AttnQ(b), Ridge::FIT, |s, g| s.attention_inputs(b, g))?;
         self.replace(&[AttnQ(b), AttnK(b), AttnV(b)], &solver)?;
-        let solver = self.gather(AttnOutput(b), DAMPING, |s, g| Ok(s.attend(b, g)?.to_vec()))?;
+        let solver = self.gather(AttnOutput(b), Ridge::FIT, |s, g| {
+            Ok(s.attend(b, g)?.to_vec())
+        })?;
         self.replace(&[AttnOutput(b)], &solver)?;
-        let solver = self.gather(FfnGate(b), DAMPING, |s, g| s.ffn_inputs(b, g))?;
+        let solver = self.gather(FfnGate(b), Ridge::FIT, |s, g| s.ffn_inputs(b, g))?;
         self.replace(&[FfnGate(b), FfnUp(b)], &solver)?;
-        let solver = self.gather(FfnDown(b), DAMPING, |s, g| s.ffn_products(b, g))?;
+        let solver = self.gather(FfnDown(b), Ridge::FIT, |s, g| s.ffn_products(b, g))?;
         self.replace(&[FfnDown(b)], &solver)?;
         for g in 0..self.stream.groups() {
             self.job.check_cancelled()?;

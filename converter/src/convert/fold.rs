@@ -1,15 +1,12 @@
 //! The checkpoint as a calibrated conversion reads it: of the same function, with rotations and scalings folded in.
 
 use super::ConvertError;
-use crate::calibrate::{CalibrationError, Hessian, Methods, awq, rotate};
+use crate::calibrate::{CalibrationError, Hessian, Methods, Ridge, awq, rotate};
 use crate::progress::Progress;
 use crate::quantize;
 use crate::reference::{ReferenceError, Stream};
 use crate::source::{Checkpoint, SourceError, Step, Transform};
 use carat_format::{Coding, Tensor};
-
-/// Of the mean of H's diagonal.
-const DAMPING: f64 = 0.01;
 
 /// What of the methods is folded into the weights of a model opened as `source`.
 ///
@@ -120,7 +117,7 @@ impl<'s> Search<'_, 's> {
             .iter()
             .map(|s| (s / count.max(1) as f64) as f32)
             .collect();
-        let solver = hessian.solve(DAMPING, false);
+        let solver = hessian.solve(Ridge::FIT, false);
         let solver = solver.ok_or_else(|| CalibrationError::NotFinite {
             tensor: first.name(),
         })?;

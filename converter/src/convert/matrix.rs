@@ -3,7 +3,6 @@
 use super::role::{Product, role};
 use super::vector::fixed_gains;
 use super::{ConvertError, Job};
-use crate::budget::energy as energy_of;
 use crate::calibrate::{self, Methods, Solver, Task};
 use crate::quantize::{Objective, QuantizedRow, Quantizer, choose_power, sample_rows};
 use carat_format::{
@@ -133,7 +132,7 @@ impl Job<'_> {
         let output_error = solver.and_then(|solver| {
             let cols = e.layout.cols as usize;
             let part = (sample.len() / cols.max(1)) as f64 / e.layout.rows as f64;
-            let outputs = energy_of(Some(solver), &sample, cols) / part;
+            let outputs = solver.energies(&sample, cols).iter().sum::<f64>() / part;
             (outputs > 0.0).then(|| libm::sqrt(loss.max(0.0) / outputs) as f32)
         });
         Ok((decoded, output_error))

@@ -148,6 +148,17 @@ impl Rotations {
             }
         }
     }
+
+    /// What [`apply`](Self::apply) did is undone.
+    pub fn undo(&self, row: &mut [f32], position: usize) {
+        let angles = &self.table[position * self.pairs..][..self.pairs];
+        for head in row.chunks_exact_mut(2 * self.pairs) {
+            let (low, high) = head.split_at_mut(self.pairs);
+            for ((a, b), (cos, sin)) in low.iter_mut().zip(high).zip(angles) {
+                (*a, *b) = (*a * cos + *b * sin, *b * cos - *a * sin);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,12 +5,14 @@
 //! are bounded, so that memory does not grow with the model or the number of sequences.
 
 mod attention;
+mod backward;
 mod gemm;
 mod layers;
 mod math;
 mod stream;
 mod weights;
 
+pub(crate) use backward::{BlockGradients, HeadMoments};
 pub use gemm::Arithmetic;
 pub(crate) use gemm::{Columns, cross, gram, products};
 pub(crate) use stream::Stream;

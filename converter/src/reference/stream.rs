@@ -3,7 +3,7 @@
 
 use super::ReferenceError;
 use super::attention::{Segment, attend};
-use super::layers::{add_branch, logits, norm, project, take};
+use super::layers::{add_branch, norm, project, take};
 use super::math::{self, Rotations};
 use super::weights::Weights;
 use crate::source::Checkpoint;
@@ -14,18 +14,18 @@ const POSITIONS: usize = 2048;
 
 /// Sequences on their way through the blocks; the same bits for any number of threads.
 pub(crate) struct Stream<'c> {
-    weights: Weights<'c>,
-    rotations: Vec<Rotations>,
-    groups: Vec<Group>,
+    pub(super) weights: Weights<'c>,
+    pub(super) rotations: Vec<Rotations>,
+    pub(super) groups: Vec<Group>,
 }
 
 /// Sequences that run together.
-struct Group {
-    tokens: Vec<u32>,
-    lengths: Vec<usize>,
-    positions: Vec<usize>,
+pub(super) struct Group {
+    pub tokens: Vec<u32>,
+    pub lengths: Vec<usize>,
+    pub positions: Vec<usize>,
     /// The residual stream.
-    x: Vec<f32>,
+    pub x: Vec<f32>,
     /// The attention's output in the block at hand.
     attention: Vec<f32>,
 }
@@ -87,6 +87,11 @@ impl<'c> Stream<'c> {
     /// How many groups of sequences there are; what follows works on one of them.
     pub fn groups(&self) -> usize {
         self.groups.len()
+    }
+
+    /// Lengths of a group's sequences.
+    pub fn lengths(&self, group: usize) -> &[usize] {
+        &self.groups[group].lengths
     }
 
     /// The residual stream, `[positions, D]`.
@@ -209,18 +214,6 @@ impl<'c> Stream<'c> {
         Ok(gate)
     }
 
-    /// The rest of the pass of all groups, from block `b` on.
-    pub fn run_from(&mut self, b: u32) -> Result<(), ReferenceError> {
-        for block in b..self.weights.checkpoint().hyper().block_count {
-            for group in 0..self.groups.len() {
-                self.attend(block, group)?;
-                self.ffn_inputs(block, group)?;
-                self.finish(block, group)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The residual streams of all groups, to go back to.
     pub fn save(&self) -> Vec<Vec<f32>> {
         self.groups.iter().map(|g| g.x.clone()).collect()
@@ -230,19 +223,6 @@ impl<'c> Stream<'c> {
     pub fn restore(&mut self, saved: &[Vec<f32>]) {
         for (g, x) in self.groups.iter_mut().zip(saved) {
             g.x.clone_from(x);
-        }
-    }
-
-    /// Logits `[rows, vocab]` of rows of [`outputs`](Self::outputs), replacing `out`.
-    pub fn logits(&self, outputs: &[f32], out: &mut Vec<f32>) -> Result<(), ReferenceError> {
-        logits(&self.weights, outputs, out)
-    }
-
-    /// The same with another head `[vocab, D]`.
-    pub fn logits_of(&self, head: &[f32], outputs: &[f32], out: &mut Vec<f32>) {
-        self.weights.multiply_by(head, outputs, out);
-        if let Some(cap) = self.weights.checkpoint().hyper().logits_softcap {
-            math::soft_cap(out, 1.0, cap as f32);
         }
     }
 

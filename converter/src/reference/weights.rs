@@ -77,7 +77,7 @@ impl<'c> Weights<'c> {
     }
 
     /// Rows of a matrix.
-    fn rows(
+    pub fn rows(
         &self,
         tensor: Tensor,
         start: usize,
@@ -135,29 +135,6 @@ impl<'c> Weights<'c> {
                 Ok(())
             }
             _ => self.multiply_by_rows(tensor, (m, n, k), x, y),
-        }
-    }
-
-    /// `y[m, rows] = x[m, D] · w[rows, D]ᵀ`, replacing `y`.
-    pub fn multiply_by(&self, w: &[f32], x: &[f32], y: &mut Vec<f32>) {
-        let k = self.checkpoint.hyper().embedding_length as usize;
-        let (m, n) = (x.len() / k, w.len() / k);
-        let step = W_ROWS.min(TASK / m.max(k)).max(16);
-        let parts: Vec<Vec<f32>> = w
-            .par_chunks(step * k)
-            .map(|w| {
-                let mut part = vec![0.0; m * (w.len() / k)];
-                self.part(m, x, w, k, &mut part);
-                part
-            })
-            .collect();
-        y.clear();
-        y.resize(m * n, 0.0);
-        for (i, part) in parts.iter().enumerate() {
-            let width = part.len() / m.max(1);
-            for (y, p) in y.chunks_exact_mut(n).zip(part.chunks_exact(width.max(1))) {
-                y[i * step..][..width].copy_from_slice(p);
-            }
         }
     }
 

@@ -1,0 +1,743 @@
+//! The pass back through the model: how the predictions depend on what each matrix gives.
+//!
+//! At every position a token is drawn from the model's own prediction, and the gradient g of its negative log
+//! likelihood is carried back to the outputs of each matrix. Where outputs change by a small δ, the KL divergence
+//! of the predictions is `½ E[(g·δ)²]`: the Fisher information of the outputs. A block's forward values are
+//! computed again from the residual stream before it, so that only one stream a block is kept.
+//!
+//! Source: Martens and Grosse, "Optimizing Neural Networks with Kronecker-factored Approximate Curvature" (2015),
+//! for targets drawn from the model and the factors of a layer's outputs and inputs.
+
+use super::ReferenceError;
+use super::gemm::{self, Arithmetic, Matrix};
+use super::layers::{add_branch, logits, norm, project};
+use super::math::{self, Rotations};
+use super::stream::{Group, Stream};
+use super::weights::Weights;
+use crate::source::{BlockHyper, Hyper};
+use carat_format::{Activation, Tensor};
+use rayon::prelude::*;
+
+/// Logits held at a time, unless one position has more.
+const LOGITS: usize = 1 << 25;
+/// Most positions whose logits are held at a time.
+const POSITIONS: usize = 512;
+/// Rows of a matrix that are read together for a product from the left.
+const ROWS: usize = 8192;
+
+/// What a block's matrices see and owe, of one group of sequences.
+pub(crate) struct BlockGradients {
+    /// Inputs of the queries, keys and values; of the output projection; of gate and up; of the down projection.
+    pub inputs: [Vec<f32>; 4],
+    /// Gradients of the products with the seven matrices of a block, in the order of the format: queries, keys,
+    /// values, output projection, gate, up, down.
+    pub outputs: [Vec<f32>; 7],
+}
+
+/// What the predictions say of the rows of the head.
+#[derive(Default)]
+pub(crate) struct HeadMoments {
+    /// Σ over positions of the probability p of each token.
+    pub probability: Vec<f64>,
+    /// Σ over positions of p·(1 − p), which is the Fisher information of the token's logit.
+    pub information: Vec<f64>,
+}
+
+impl Stream<'_> {
+    /// The gradient of the residual stream after the last block, `[positions, D]`; the streams are there. Adds to
+    /// `moments`. The draws depend on `seed`, the group and the position.
+    pub fn head_gradient(
+        &self,
+        group: usize,
+        seed: u64,
+        moments: &mut HeadMoments,
+    ) -> Result<Vec<f32>, ReferenceError> {
+        let hyper = self.weights.checkpoint().hyper();
+        let (width, vocab) = (hyper.embedding_length as usize, hyper.vocab_size as usize);
+        let head = match hyper.tied {
+            true => Tensor::TokenEmbedding,
+            false => Tensor::Output,
+        };
+        moments.probability.resize(vocab, 0.0);
+        moments.information.resize(vocab, 0.0);
+        let normed = self.outputs(group)?;
+        let mut gradient = Vec::with_capacity(normed.len());
+        let (mut z, mut part) = (Vec::new(), Vec::new());
+        let step = (LOGITS / vocab.max(1)).clamp(1, POSITIONS);
+        for (chunk, hidden) in normed.chunks(step * width).enumerate() {
+            logits(&self.weights, hidden, &mut z)?;
+            let slopes = hyper.logits_softcap.map(|cap| {
+                let slope = |z: &f32| 1.0 - (z / cap as f32) * (z / cap as f32);
+                z.iter().map(slope).collect::<Vec<f32>>()
+            });
+            z.par_chunks_mut(vocab).enumerate().for_each(|(i, z)| {
+                let at = (group as u64) << 32 | (chunk * step + i) as u64;
+                score(z, uniform(seed, at));
+            });
+            // The score is p − 1 at the drawn token and p elsewhere.
+            let sums = moments.probability.par_chunks_mut(ROWS);
+            let sums = sums.zip(moments.information.par_chunks_mut(ROWS));
+            sums.enumerate()
+                .for_each(|(c, (probability, information))| {
+                    let range = c * ROWS..(c * ROWS + probability.len());
+                    for z in z.chunks_exact(vocab) {
+                        let rows = probability.iter_mut().zip(information.iter_mut());
+                        for ((p, f), g) in rows.zip(&z[range.clone()]) {
+                            let drawn = f64::from(if *g < 0.0 { *g + 1.0 } else { *g });
+                            *p += drawn;
+                            *f += drawn * (1.0 - drawn);
+                        }
+                    }
+                });
+            if let Some(slopes) = slopes {
+                z.iter_mut().zip(&slopes).for_each(|(z, slope)| *z *= slope);
+            }
+            back(&self.weights, head, &z, &mut part)?;
+            gradient.extend_from_slice(&part);
+        }
+        let gains = self.weights.gains(Tensor::OutputNorm)?;
+        let x = self.residual(group);
+        Ok(rms_norm_back(x, gains, hyper.epsilon, &gradient))
+    }
+
+    /// Turns the gradient of the residual stream after block `b` into the gradient before it, where the stream
+    /// is.
+    pub fn block_gradient(
+        &self,
+        b: u32,
+        group: usize,
+        gradient: &mut Vec<f32>,
+    ) -> Result<BlockGradients, ReferenceError> {
+        use Tensor::*;
+        let weights = &self.weights;
+        let hyper = weights.checkpoint().hyper();
+        let extras = hyper.extras;
+        let g: &Group = &self.groups[group];
+        let block = hyper.blocks.get(b as usize).copied().unwrap_or_default();
+        let rotations = self.rotations.get(block.rope as usize);
+
+        // Forward, with all that the way back needs.
+        let (mut attention_in, mut scratch) = (Vec::new(), Vec::new());
+        norm(weights, AttnNorm(b), &g.x, &mut attention_in)?;
+        let mut raw = [Vec::new(), Vec::new()];
+        if extras.qk_norm {
+            weights.multiply(AttnQ(b), &attention_in, &mut raw[0])?;
+            weights.multiply(AttnK(b), &attention_in, &mut raw[1])?;
+        }
+        let (mut q, mut k, mut v) = (Vec::new(), Vec::new(), Vec::new());
+        let at = (&g.positions[..], rotations);
+        let targets = [&mut q, &mut k, &mut v];
+        project(weights, b, &attention_in, at, targets, &mut scratch)?;
+        let heads = Heads { hyper, block };
+        let attended = heads.attend(&g.lengths, &q, &k, &v);
+        let mut attention_out = Vec::new();
+        if extras.sub_norm {
+            norm(weights, AttnSubNorm(b), &attended, &mut attention_out)?;
+        } else {
+            attention_out.clone_from(&attended);
+        }
+        let mut middle = g.x.clone();
+        let mut branch = Vec::new();
+        let tensors = (AttnOutput(b), AttnPostNorm(b));
+        let mut unused = Vec::new();
+        add_branch(
+            weights,
+            tensors,
+            &attention_out,
+            &mut middle,
+            [&mut unused, &mut scratch],
+        )?;
+        let mut ffn_in = Vec::new();
+        norm(weights, FfnNorm(b), &middle, &mut ffn_in)?;
+        let (mut gate, mut up) = (Vec::new(), Vec::new());
+        weights.multiply(FfnGate(b), &ffn_in, &mut gate)?;
+        weights.multiply(FfnUp(b), &ffn_in, &mut up)?;
+        let mut product = gate.clone();
+        math::gated_product(hyper.activation, &mut product, &up);
+        let mut ffn_out = Vec::new();
+        if extras.sub_norm {
+            norm(weights, FfnSubNorm(b), &product, &mut ffn_out)?;
+        } else {
+            ffn_out.clone_from(&product);
+        }
+
+        // Back through the feed-forward part.
+        let epsilon = hyper.epsilon;
+        let through_post =
+            |tensor, gains, input: &[f32], gradient: &[f32], branch: &mut Vec<f32>| {
+                if !extras.post_norm {
+                    return Ok(gradient.to_vec());
+                }
+                weights.multiply(tensor, input, branch)?;
+                Ok::<_, ReferenceError>(rms_norm_back(
+                    branch,
+                    weights.gains(gains)?,
+                    epsilon,
+                    gradient,
+                ))
+            };
+        let down = through_post(FfnDown(b), FfnPostNorm(b), &ffn_out, gradient, &mut branch)?;
+        let mut d_product = Vec::new();
+        back(weights, FfnDown(b), &down, &mut d_product)?;
+        if extras.sub_norm {
+            let gains = weights.gains(FfnSubNorm(b))?;
+            d_product = rms_norm_back(&product, gains, epsilon, &d_product);
+        }
+        drop(product);
+        let (d_gate, d_up) = gated_back(hyper.activation, gate, up, d_product);
+        let (mut d_normed, mut other) = (Vec::new(), Vec::new());
+        back(weights, FfnGate(b), &d_gate, &mut d_normed)?;
+        back(weights, FfnUp(b), &d_up, &mut other)?;
+        math::add(&mut d_normed, &other);
+        let d_middle = rms_norm_back(&middle, weights.gains(FfnNorm(b))?, epsilon, &d_normed);
+        math::add(gradient, &d_middle);
+
+        // Back through attention.
+        let input = &attention_out;
+        let output = through_post(AttnOutput(b), AttnPostNorm(b), input, gradient, &mut branch)?;
+        let mut d_attended = Vec::new();
+        back(weights, AttnOutput(b), &output, &mut d_attended)?;
+        if extras.sub_norm {
+            let gains = weights.gains(AttnSubNorm(b))?;
+            d_attended = rms_norm_back(&attended, gains, epsilon, &d_attended);
+        }
+        let [mut d_q, mut d_k, d_v] = heads.back(&g.lengths, (&q, &k, &v), &d_attended);
+        if let Some(rotations) = rotations {
+            turn_back(rotations, &g.positions, &mut d_q);
+            turn_back(rotations, &g.positions, &mut d_k);
+        }
+        if extras.qk_norm {
+            d_q = rms_norm_back(&raw[0], weights.gains(AttnQNorm(b))?, epsilon, &d_q);
+            d_k = rms_norm_back(&raw[1], weights.gains(AttnKNorm(b))?, epsilon, &d_k);
+        }
+        back(weights, AttnQ(b), &d_q, &mut d_normed)?;
+        for (tensor, d) in [(AttnK(b), &d_k), (AttnV(b), &d_v)] {
+            back(weights, tensor, d, &mut other)?;
+            math::add(&mut d_normed, &other);
+        }
+        let d_x = rms_norm_back(&g.x, weights.gains(AttnNorm(b))?, epsilon, &d_normed);
+        math::add(gradient, &d_x);
+        Ok(BlockGradients {
+            inputs: [attention_in, attention_out, ffn_in, ffn_out],
+            outputs: [d_q, d_k, d_v, output, d_gate, d_up, down],
+        })
+    }
+}
+
+/// A number of [0, 1) from a seed and a place.
+///
+/// Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
+fn uniform(seed: u64, at: u64) -> f32 {
+    let mut z = (seed ^ at.wrapping_mul(0xd134_2543_de82_ef95)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 40) as f32 / (1 << 24) as f32
+}
+
+/// Logits become the gradient of −log p(token) for the token that `draw` of [0, 1) picks: p, less 1 at the token.
+fn score(z: &mut [f32], draw: f32) {
+    math::softmax(z, 1.0);
+    let mut left = f64::from(draw) * z.iter().map(|p| f64::from(*p)).sum::<f64>();
+    let drawn = z.iter().position(|p| {
+        left -= f64::from(*p);
+        left < 0.0
+    });
+    let last = z.len().saturating_sub(1);
+    if let Some(p) = z.get_mut(drawn.unwrap_or(last)) {
+        *p -= 1.0;
+    }
+}
+
+/// `x[m, cols] = g[m, rows] · W[rows, cols]`, replacing `x`.
+fn back(
+    weights: &Weights<'_>,
+    tensor: Tensor,
+    g: &[f32],
+    x: &mut Vec<f32>,
+) -> Result<(), ReferenceError> {
+    let (rows, cols) = weights.checkpoint().hyper().shape(tensor);
+    let (rows, cols) = (rows as usize, cols as usize);
+    let m = g.len() / rows.max(1);
+    x.clear();
+    x.resize(m * cols, 0.0);
+    let step = m.div_ceil(rayon::current_num_threads().max(1)).max(1);
+    for start in (0..rows).step_by(ROWS) {
+        let end = rows.min(start + ROWS);
+        let w = weights.rows(tensor, start, end)?;
+        let w = &w[..];
+        let parts = x.par_chunks_mut(step * cols).zip(g.par_chunks(step * rows));
+        parts.for_each(|(x, g)| {
+            let size = (x.len() / cols, cols, end - start);
+            let left = Matrix {
+                data: &g[start..],
+                row: rows,
+                col: 1,
+            };
+            let right = Matrix {
+                data: w,
+                row: 1,
+                col: cols,
+            };
+            let mut part = vec![0.0; x.len()];
+            gemm::multiply(Arithmetic::Fast, size, left, right, &mut part);
+            math::add(x, &part);
+        });
+    }
+    Ok(())
+}
+
+/// The gradient of rows `x` whose norm, times the gains, has the gradient `g`.
+fn rms_norm_back(x: &[f32], gains: &[f32], epsilon: f64, g: &[f32]) -> Vec<f32> {
+    let width = gains.len().max(1);
+    let mut out = vec![0f32; x.len()];
+    let rows = out.par_chunks_exact_mut(width);
+    let rows = rows
+        .zip(x.par_chunks_exact(width))
+        .zip(g.par_chunks_exact(width));
+    rows.for_each(|((out, x), g)| {
+        let squares: f64 = x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+        let scale = 1.0 / libm::sqrt(squares / width as f64 + epsilon);
+        let each = x.iter().zip(g).zip(gains);
+        let inner: f64 = each
+            .map(|((x, g), w)| f64::from(*x) * f64::from(*g * *w))
+            .sum();
+        let along = (inner * scale * scale * scale / width as f64) as f32;
+        let scale = scale as f32;
+        for (((o, x), g), w) in out.iter_mut().zip(x).zip(g).zip(gains) {
+            *o = g * w * scale - x * along;
+        }
+    });
+    out
+}
+
+/// The gradients of gate and up where their product has the gradient `g`.
+fn gated_back(
+    activation: Activation,
+    mut gate: Vec<f32>,
+    mut up: Vec<f32>,
+    g: Vec<f32>,
+) -> (Vec<f32>, Vec<f32>) {
+    let each = gate.par_iter_mut().zip(up.par_iter_mut()).zip(&g);
+    each.with_min_len(1 << 12).for_each(|((gate, up), g)| {
+        let (value, slope) = activated(activation, *gate);
+        (*gate, *up) = (g * *up * slope, g * value);
+    });
+    (gate, up)
+}
+
+/// What a gate becomes, and its slope.
+fn activated(activation: Activation, x: f32) -> (f32, f32) {
+    match activation {
+        Activation::Silu => {
+            let s = 1.0 / (1.0 + math::exp(-x));
+            (x * s, s * (1.0 + x * (1.0 - s)))
+        }
+        Activation::GeluTanh => {
+            // x · σ(2y), as in the forward pass.
+            const TWICE: f32 = 1.595_769;
+            let s = 1.0 / (1.0 + math::exp(-TWICE * (x + 0.044_715 * x * x * x)));
+            let slope = TWICE * (1.0 + 3.0 * 0.044_715 * x * x);
+            (x * s, s + x * s * (1.0 - s) * slope)
+        }
+        Activation::ReluSquared => (x.max(0.0) * x.max(0.0), 2.0 * x.max(0.0)),
+    }
+}
+
+/// Rotates every head of every row back.
+fn turn_back(rotations: &Rotations, positions: &[usize], rows: &mut [f32]) {
+    let width = rows.len() / positions.len().max(1);
+    let rows = rows.par_chunks_exact_mut(width.max(1)).zip(positions);
+    rows.for_each(|(row, p)| rotations.undo(row, *p));
+}
+
+/// Attention of a block, with the shares that its way back needs.
+struct Heads<'a> {
+    hyper: &'a Hyper,
+    block: BlockHyper,
+}
+
+/// A sequence and a head of it.
+struct Head {
+    /// First row of the sequence.
+    row: usize,
+    len: usize,
+    head: usize,
+}
+
+impl Heads<'_> {
+    fn dims(&self) -> (usize, usize, usize) {
+        let h = self.hyper;
+        let dim = h.head_dim as usize;
+        (
+            dim,
+            h.head_count as usize * dim,
+            h.head_count_kv as usize * dim,
+        )
+    }
+
+    fn jobs(&self, lengths: &[usize]) -> Vec<Head> {
+        let mut row = 0;
+        let mut jobs = Vec::new();
+        for len in lengths {
+            let heads = 0..self.hyper.head_count as usize;
+            jobs.extend(heads.map(|head| Head {
+                row,
+                len: *len,
+                head,
+            }));
+            row += len;
+        }
+        jobs
+    }
+
+    /// Attention `[positions, heads · head_dim]` of sequences of these lengths.
+    fn attend(&self, lengths: &[usize], q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
+        let (_, width, kv_width) = self.dims();
+        let (mut q, mut k, mut v) = (q, k, v);
+        let segments: Vec<_> = lengths
+            .iter()
+            .map(|n| super::attention::Segment {
+                queries: super::layers::take(&mut q, n * width),
+                keys: super::layers::take(&mut k, n * kv_width),
+                values: super::layers::take(&mut v, n * kv_width),
+            })
+            .collect();
+        let mut out = Vec::new();
+        let arithmetic = Arithmetic::Fast;
+        super::attention::attend(arithmetic, self.hyper, self.block, &segments, &mut out);
+        out
+    }
+
+    /// Gradients of queries, keys and values (rotated) where the attention has the gradient `g`.
+    fn back(
+        &self,
+        lengths: &[usize],
+        (q, k, v): (&[f32], &[f32], &[f32]),
+        g: &[f32],
+    ) -> [Vec<f32>; 3] {
+        let (dim, width, kv_width) = self.dims();
+        let shared = self.hyper.heads_per_kv() as usize;
+        let jobs = self.jobs(lengths);
+        let parts: Vec<[Vec<f32>; 3]> = jobs
+            .par_iter()
+            .map(|job| {
+                let own = |data| strided(data, job.row, job.head, (width, dim));
+                let of = |data| strided(data, job.row, job.head / shared, (kv_width, dim));
+                self.head_back(job.len, own(q), of(k), of(v), own(g))
+            })
+            .collect();
+        let mut out = [
+            vec![0f32; q.len()],
+            vec![0f32; k.len()],
+            vec![0f32; v.len()],
+        ];
+        for (job, parts) in jobs.iter().zip(&parts) {
+            let places = [
+                (width, job.head),
+                (kv_width, job.head / shared),
+                (kv_width, job.head / shared),
+            ];
+            for ((out, part), (width, head)) in out.iter_mut().zip(parts).zip(places) {
+                for (i, part) in part.chunks_exact(dim).enumerate() {
+                    let at = (job.row + i) * width + head * dim;
+                    math::add(&mut out[at..at + dim], part);
+                }
+            }
+        }
+        out
+    }
+
+    /// The same of one head of a sequence: `[len, head_dim]` each.
+    fn head_back(
+        &self,
+        len: usize,
+        q: Matrix<'_>,
+        k: Matrix<'_>,
+        v: Matrix<'_>,
+        g: Matrix<'_>,
+    ) -> [Vec<f32>; 3] {
+        let dim = self.hyper.head_dim as usize;
+        let scale = self.hyper.attention_scale as f32;
+        let cap = self.hyper.attention_softcap.map(|c| c as f32);
+        let window = self.block.window.map_or(usize::MAX, |w| w as usize);
+        let fast = Arithmetic::Fast;
+        let mut shares = vec![0f32; len * len];
+        gemm::multiply(fast, (len, len, dim), q, k, &mut shares);
+        let mut slopes = vec![0f32; len * len];
+        gemm::multiply(fast, (len, len, dim), g, v, &mut slopes);
+        for (i, (p, d)) in shares
+            .chunks_exact_mut(len)
+            .zip(slopes.chunks_exact_mut(len))
+            .enumerate()
+        {
+            let seen = (i + 1).saturating_sub(window)..i + 1;
+            let mut capped = Vec::new();
+            match cap {
+                None => math::softmax(&mut p[seen.clone()], scale),
+                Some(cap) => {
+                    math::soft_cap(&mut p[seen.clone()], scale, cap);
+                    capped.extend(p[seen.clone()].iter().map(|s| 1.0 - (s / cap) * (s / cap)));
+                    math::softmax(&mut p[seen.clone()], 1.0);
+                }
+            }
+            let pairs = p[seen.clone()].iter().zip(&d[seen.clone()]);
+            let mean: f64 = pairs.map(|(p, d)| f64::from(*p) * f64::from(*d)).sum();
+            for j in 0..len {
+                if seen.contains(&j) {
+                    let slope = capped.get(j - seen.start).copied().unwrap_or(1.0);
+                    d[j] = p[j] * (d[j] - mean as f32) * slope * scale;
+                } else {
+                    (p[j], d[j]) = (0.0, 0.0);
+                }
+            }
+        }
+        let transposed = |m: &[f32]| {
+            let mut t = vec![0f32; len * len];
+            for (i, row) in m.chunks_exact(len).enumerate() {
+                row.iter()
+                    .enumerate()
+                    .for_each(|(j, x)| t[j * len + i] = *x);
+            }
+            t
+        };
+        let product = |left: &[f32], right: Matrix<'_>| {
+            let right = Matrix {
+                data: right.data,
+                row: 1,
+                col: right.row,
+            };
+            let mut out = vec![0f32; len * dim];
+            gemm::multiply(
+                fast,
+                (len, dim, len),
+                Matrix::rows(left, len),
+                right,
+                &mut out,
+            );
+            out
+        };
+        [
+            product(&slopes, k),
+            product(&transposed(&slopes), q),
+            product(&transposed(&shares), g),
+        ]
+    }
+}
+
+/// The rows of a head.
+fn strided(data: &[f32], row: usize, head: usize, (width, dim): (usize, usize)) -> Matrix<'_> {
+    Matrix {
+        data: &data[row * width + head * dim..],
+        row: width,
+        col: 1,
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Checkpoint;
+    use std::path::Path;
+
+    /// Deterministic values in −1..1.
+    fn noise(seed: u64) -> impl FnMut() -> f32 {
+        let mut i = 0;
+        move || {
+            i += 1;
+            2.0 * uniform(seed, i) - 1.0
+        }
+    }
+
+    /// A checkpoint made up of these hyper-parameters, with every tensor that the architecture asks for.
+    fn checkpoint(config: &str, tensors: &[(&str, &[usize])]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+        let mut add = |name: String, shape: &[usize]| {
+            let mut next = noise(name.bytes().map(u64::from).sum());
+            let start = data.len();
+            let n: usize = shape.iter().product();
+            let scale = if shape.len() > 1 { 0.4 } else { 0.2 };
+            let middle = if shape.len() > 1 { 0.0 } else { 1.0 };
+            data.extend((0..n).flat_map(|_| (middle + scale * next()).to_le_bytes()));
+            let place = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
+            header.insert(name, place);
+        };
+        for (name, shape) in tensors {
+            if let Some(rest) = name.strip_prefix("b.") {
+                (0..2).for_each(|b| add(format!("model.layers.{b}.{rest}.weight"), shape));
+            } else {
+                add((*name).into(), shape);
+            }
+        }
+        let header = serde_json::Value::Object(header).to_string();
+        let length = (header.len() as u64).to_le_bytes();
+        let file = [&length[..], header.as_bytes(), &data].concat();
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        std::fs::write(folder.path().join("model.safetensors"), file).unwrap();
+        folder
+    }
+
+    const DECODER: [(&str, &[usize]); 11] = [
+        ("model.embed_tokens.weight", &[20, 16]),
+        ("model.norm.weight", &[16]),
+        ("b.input_layernorm", &[16]),
+        ("b.self_attn.q_proj", &[32, 16]),
+        ("b.self_attn.k_proj", &[16, 16]),
+        ("b.self_attn.v_proj", &[16, 16]),
+        ("b.self_attn.o_proj", &[16, 32]),
+        ("b.post_attention_layernorm", &[16]),
+        ("b.mlp.gate_proj", &[24, 16]),
+        ("b.mlp.up_proj", &[24, 16]),
+        ("b.mlp.down_proj", &[16, 24]),
+    ];
+    const SHAPE: &str = r#""hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 20,
+        "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "bos_token_id": 1"#;
+
+    /// −Σ log p of the tokens that the unchanged stream draws.
+    fn loss(stream: &Stream<'_>, drawn: &[usize]) -> f64 {
+        let hyper = stream.weights.checkpoint().hyper();
+        let (mut z, mut sum) = (Vec::new(), 0.0);
+        let vocab = hyper.vocab_size as usize;
+        logits(&stream.weights, &stream.outputs(0).unwrap(), &mut z).unwrap();
+        for (z, token) in z.chunks_exact(vocab).zip(drawn) {
+            let total: f64 = z.iter().map(|z| libm::exp(f64::from(*z))).sum();
+            sum += libm::log(total) - f64::from(z[*token]);
+        }
+        sum
+    }
+
+    fn forward(stream: &mut Stream<'_>) -> Vec<Vec<Vec<f32>>> {
+        stream.embed().unwrap();
+        let blocks = stream.weights.checkpoint().hyper().block_count;
+        let mut starts = Vec::new();
+        for b in 0..blocks {
+            starts.push(stream.save());
+            stream.attend(b, 0).unwrap();
+            stream.ffn_inputs(b, 0).unwrap();
+            stream.finish(b, 0).unwrap();
+        }
+        starts
+    }
+
+    /// The change of the loss that gradients and inputs foretell for a small change of each matrix is the one
+    /// that comes.
+    fn gradients_foretell(folder: &Path) {
+        use Tensor::*;
+        let checkpoint = Checkpoint::open(folder).unwrap();
+        let hyper = checkpoint.hyper();
+        let sequences: Vec<Vec<u32>> = (0..3u32)
+            .map(|s| (0..9 + s).map(|i| (i * 7 + s * 3) % 20).collect())
+            .collect();
+        let mut stream = Stream::open(&checkpoint, &sequences).unwrap();
+        let mut starts = forward(&mut stream);
+        let mut moments = HeadMoments::default();
+        let mut gradient = stream.head_gradient(0, 5, &mut moments).unwrap();
+        let positions: usize = sequences.iter().map(Vec::len).sum();
+        let all: f64 = moments.probability.iter().sum();
+        assert!((all - positions as f64).abs() < 1e-3);
+
+        // The same draws.
+        let mut z = Vec::new();
+        logits(&stream.weights, &stream.outputs(0).unwrap(), &mut z).unwrap();
+        let mut drawn = Vec::new();
+        for (i, z) in z.chunks_exact_mut(20).enumerate() {
+            score(z, uniform(5, i as u64));
+            drawn.push(z.iter().position(|g| *g < 0.0).unwrap());
+        }
+        let mut checked = 0;
+        while let Some(start) = starts.pop() {
+            let b = starts.len() as u32;
+            stream.restore(&start);
+            let found = stream.block_gradient(b, 0, &mut gradient).unwrap();
+            let tensors = [
+                AttnQ(b),
+                AttnK(b),
+                AttnV(b),
+                AttnOutput(b),
+                FfnGate(b),
+                FfnUp(b),
+                FfnDown(b),
+            ];
+            for ((tensor, stage), d) in tensors
+                .into_iter()
+                .zip([0, 0, 0, 1, 2, 2, 3])
+                .zip(&found.outputs)
+            {
+                let (rows, cols) = hyper.shape(tensor);
+                let (rows, cols) = (rows as usize, cols as usize);
+                let mut weights = Vec::new();
+                checkpoint
+                    .read_rows(tensor, 0..rows as u64, &mut weights)
+                    .unwrap();
+                let mut next = noise(77);
+                let change: Vec<f32> = weights.iter().map(|_| next()).collect();
+                let mut foretold = 0f64;
+                for (x, d) in found.inputs[stage]
+                    .chunks_exact(cols)
+                    .zip(d.chunks_exact(rows))
+                {
+                    for (row, d) in change.chunks_exact(cols).zip(d) {
+                        let y: f64 = row.iter().zip(x).map(|(c, x)| f64::from(c * x)).sum();
+                        foretold += y * f64::from(*d);
+                    }
+                }
+                let mut losses = [0f64; 2];
+                let small = 5e-4f32;
+                for (l, sign) in losses.iter_mut().zip([1.0, -1.0]) {
+                    let changed = weights
+                        .iter()
+                        .zip(&change)
+                        .map(|(w, c)| w + sign * small * c);
+                    stream.hold(tensor, changed.collect());
+                    forward(&mut stream);
+                    *l = loss(&stream, &drawn);
+                    stream.release(tensor);
+                }
+                let came = (losses[0] - losses[1]) / f64::from(2.0 * small);
+                let near = (came - foretold).abs() <= 0.02 * came.abs().max(foretold.abs()) + 2e-2;
+                assert!(near, "{}: {came} {foretold}", tensor.name());
+                checked += 1;
+            }
+            stream.restore(&start);
+        }
+        assert_eq!(checked, 14);
+    }
+
+    #[test]
+    fn gradients_of_every_part_foretell_changes() {
+        let plain = format!(
+            r#"{{"model_type": "llama", "hidden_act": "silu", "tie_word_embeddings": true, {SHAPE}}}"#
+        );
+        gradients_foretell(checkpoint(&plain, &DECODER).path());
+        // Norms of heads, a window.
+        let gemma3 = format!(
+            r#"{{"model_type": "gemma3_text", "hidden_activation": "gelu_pytorch_tanh", "sliding_window": 4,
+            "sliding_window_pattern": 2, "query_pre_attn_scalar": 8, "rope_local_base_freq": 10000.0, {SHAPE}}}"#
+        );
+        let mut tensors: Vec<(&str, &[usize])> = DECODER.to_vec();
+        tensors.extend([
+            ("b.pre_feedforward_layernorm", &[16][..]),
+            ("b.post_feedforward_layernorm", &[16]),
+            ("b.self_attn.q_norm", &[8]),
+            ("b.self_attn.k_norm", &[8]),
+        ]);
+        gradients_foretell(checkpoint(&gemma3, &tensors).path());
+        // Caps.
+        let gemma2 = format!(
+            r#"{{"model_type": "gemma2", "hidden_activation": "gelu_pytorch_tanh", "sliding_window": 4,
+            "query_pre_attn_scalar": 8, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0, {SHAPE}}}"#
+        );
+        gradients_foretell(checkpoint(&gemma2, &tensors[..13]).path());
+        // Norms within the block, squared rectifiers, a head of its own.
+        let bitnet = format!(
+            r#"{{"model_type": "bitnet", "hidden_act": "relu2", "tie_word_embeddings": false, {SHAPE}}}"#
+        );
+        let mut tensors: Vec<(&str, &[usize])> = DECODER.to_vec();
+        tensors.extend([
+            ("lm_head.weight", &[20, 16][..]),
+            ("b.self_attn.attn_sub_norm", &[32]),
+            ("b.mlp.ffn_sub_norm", &[24]),
+        ]);
+        gradients_foretell(checkpoint(&bitnet, &tensors).path());
+    }
+}
