@@ -293,6 +293,8 @@ fn convert(options: &Options) -> Result<Summary> {
 
 /// Converts into a temporary directory.
 fn temporary(options: &mut Options) -> Result<Place> {
+    // A signal finds someone who takes the directory away.
+    interrupt::install();
     let advice = "no temporary file can be made; TMPDIR=DIRECTORY names another place";
     let directory = tempfile::Builder::new()
         .prefix("carat-")
