@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-/// Folders whose code decides them; those outside this package are there in the workspace only, elsewhere
+/// Folders whose code and texts decide them; those outside this package are there in the workspace only, elsewhere
 /// the package's version stands for the versions that it depends on.
-const FOLDERS: [&str; 6] = [
+const FOLDERS: [&str; 7] = [
     "src",
     "../runtime/gguf/src",
     "../runtime/format/src",
     "../runtime/engine/src",
     "../shaders/src",
     "../shaders/wgsl",
+    // What files are calibrated on and measured with.
+    "../examples/text",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,7 +1,8 @@
 //! Texts that a conversion runs, as the checkpoint's tokenizer cuts them.
 
-use crate::hf_tokenizer::HfTokenizer;
+use crate::hf_tokenizer::{HfTemplate, HfTokenizer};
 use crate::source::{Checkpoint, TokenizerSource};
+use carat::template::ChatTemplate;
 use carat::text::{Tokenizer, TokenizerData};
 use std::path::{Path, PathBuf};
 
@@ -44,18 +45,45 @@ pub(crate) fn tokens(
 ) -> Result<(Vec<u32>, Option<u32>), TextError> {
     let tokenizer = tokenizer(source)?;
     let tokens = tokenizer.encode_prompt(text, false);
-    let vocab_size = source.hyper().vocab_size;
-    if let Some(found) = tokens.iter().find(|t| **t >= vocab_size) {
-        return Err(TextError::Token {
-            found: *found,
-            vocab_size,
-        });
-    }
-    let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
-    Ok((tokens, bos.filter(|b| *b < vocab_size)))
+    check(source, &tokens)?;
+    Ok((tokens, first(source, &tokenizer)))
 }
 
-fn tokenizer(source: &Checkpoint) -> Result<Tokenizer, TextError> {
+/// Whether the embedding has a row for each of the tokens.
+pub(crate) fn check(source: &Checkpoint, tokens: &[u32]) -> Result<(), TextError> {
+    let vocab_size = source.hyper().vocab_size;
+    match tokens.iter().find(|t| **t >= vocab_size) {
+        None => Ok(()),
+        Some(found) => Err(TextError::Token {
+            found: *found,
+            vocab_size,
+        }),
+    }
+}
+
+/// The token that begins a text, where the model has one.
+pub(crate) fn first(source: &Checkpoint, tokenizer: &Tokenizer) -> Option<u32> {
+    let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
+    bos.filter(|b| *b < source.hyper().vocab_size)
+}
+
+/// The checkpoint's chat template, where it has one that can be read.
+pub(crate) fn template(source: &Checkpoint) -> Option<ChatTemplate> {
+    match source.tokenizer() {
+        TokenizerSource::Directory(directory) => {
+            let found = HfTemplate::load(directory).ok()??;
+            Some(ChatTemplate {
+                source: found.template,
+                bos: found.bos,
+                eos: found.eos,
+            })
+        }
+        TokenizerSource::Metadata => ChatTemplate::of_header(&source.header()?).ok()?,
+    }
+}
+
+/// The checkpoint's tokenizer.
+pub(crate) fn tokenizer(source: &Checkpoint) -> Result<Tokenizer, TextError> {
     let fault = |e: &dyn std::fmt::Display| TextError::Tokenizer {
         fault: e.to_string(),
     };

@@ -91,13 +91,15 @@ fn a_rule_stands_and_a_size_in_bytes_is_met() {
 fn targets_that_cannot_be_met_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.gguf");
-    let error = convert(
-        &options(&path, demo(), Some(Target::BitsPerWeight(0.5))),
-        &Silent,
-    );
-    match error.unwrap_err() {
-        ConvertError::Target { found, least, .. } => assert!(found < least),
-        other => panic!("{other}"),
+    for text in [demo(), Text::Own, Text::BuiltIn] {
+        let target = Some(Target::BitsPerWeight(0.5));
+        let steps = Stop(Mutex::new(u32::MAX));
+        match convert(&options(&path, text, target), &steps).unwrap_err() {
+            ConvertError::Target { found, least, .. } => assert!(found < least),
+            other => panic!("{other}"),
+        }
+        // Before anything was sampled or measured.
+        assert_eq!(*steps.0.lock().unwrap(), u32::MAX);
     }
     let error = convert(
         &Options {

@@ -239,3 +239,60 @@ fn a_conversion_that_ended_early_goes_on_where_it_was() {
     assert_eq!(convert(&other, &Silent).unwrap().resumed, None);
     assert!(!folder.exists());
 }
+
+#[test]
+fn the_built_in_text_serves_any_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    for entry in fs::read_dir(common::facet()).unwrap().flatten() {
+        fs::copy(entry.path(), source.join(entry.file_name())).unwrap();
+    }
+    let change = |name: &str, key: &str, value: Option<serde_json::Value>| {
+        let path = source.join(name);
+        let mut json: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        match value {
+            Some(value) => json[key] = value,
+            None => drop(json.as_object_mut().unwrap().remove(key)),
+        }
+        fs::write(&path, json.to_string()).unwrap();
+    };
+    let bytes = |tokens: usize, seed: u64| {
+        let path = dir.path().join("out.gguf");
+        let options = Options {
+            source: source.clone(),
+            output: path.clone(),
+            bits: 2.0,
+            force: true,
+            calibration: Some(Calibration {
+                tokens,
+                seed,
+                methods: Methods {
+                    descent: false,
+                    exponent: false,
+                    ..Methods::default()
+                },
+                ..Calibration::default()
+            }),
+            ..Default::default()
+        };
+        convert(&options, &Silent).unwrap();
+        // Codes and scales, without the header, which has the template.
+        let bytes = fs::read(path).unwrap();
+        bytes[bytes.len() - (1 << 20)..].to_vec()
+    };
+    // A short context cuts short chunks, of which the fourth is of dialogues.
+    change("config.json", "max_position_embeddings", Some(64.into()));
+    let first = bytes(256, 0);
+    assert!(first == bytes(256, 0));
+    assert!(first != bytes(256, 1));
+    assert!(first != bytes(1, 0));
+    // Without a template, or with one that fails, dialogues are texts.
+    change("tokenizer_config.json", "chat_template", None);
+    let plain = bytes(256, 0);
+    assert!(plain != first);
+    let fails = "{{ raise_exception('never') }}";
+    change("tokenizer_config.json", "chat_template", Some(fails.into()));
+    assert!(bytes(256, 0) == plain);
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use carat::{DeviceChoice, Model, Session, SessionOptions, Verify};
+use carat_converter::convert::quality::{self, Verdict};
 use carat_converter::convert::{CardText, ConvertError, Options, convert};
 use carat_converter::eval::{self, Quality};
 use carat_converter::progress::Silent;
@@ -100,4 +101,33 @@ fn a_text_of_ones_own_may_be_short() {
     assert!(matches!(error, ConvertError::CardText(_)));
     assert!(error.to_string().contains("missing.txt"), "{error}");
     assert!(!file.exists());
+}
+
+#[test]
+fn a_useless_file_is_not_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a");
+    let useless = Options {
+        bits: 1.0,
+        group: carat_format::ScaleGroup::W128,
+        ..options(&file, CardText::default(), 2)
+    };
+    match convert(&useless, &Silent).unwrap_err() {
+        ConvertError::Useless { kl, .. } => assert!(kl >= quality::USELESS_FROM, "{kl}"),
+        other => panic!("{other}"),
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let accepted = Options {
+        accept_useless: true,
+        ..useless.clone()
+    };
+    let summary = convert(&accepted, &Silent).unwrap();
+    assert_eq!(summary.quality().unwrap().verdict, Verdict::Useless);
+    // Without a card nothing is known.
+    let unknown = Options {
+        card: None,
+        force: true,
+        ..useless
+    };
+    assert_eq!(convert(&unknown, &Silent).unwrap().quality(), None);
 }

@@ -17,6 +17,7 @@
 //! A row's result depends on the row, the table, H and the methods alone.
 
 pub mod awq;
+mod built_in;
 pub mod descent;
 mod drift;
 pub mod gptq;
@@ -27,6 +28,7 @@ mod rows;
 mod text;
 
 pub use hessian::{Hessian, Ridge, Solver};
+pub(crate) use built_in::{fingerprint, sequences as built_in};
 pub use rows::{Task, choose_power};
 pub(crate) use text::{chunk_length, chunks};
 
@@ -51,9 +53,24 @@ impl Calibration {
     pub const TOKENS: usize = 16_384;
 }
 
+impl Default for Calibration {
+    /// All methods on the built-in text.
+    fn default() -> Self {
+        Self {
+            text: Text::BuiltIn,
+            tokens: Self::TOKENS,
+            seed: 0,
+            methods: Methods::default(),
+        }
+    }
+}
+
 /// Where a calibration text comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {
+    /// A text of Carat's own: prose, code, mathematics and many languages, and dialogues as the model's chat template has
+    /// them. Of any length: a text that is shorter than a chunk is one sequence.
+    BuiltIn,
     /// A UTF-8 file of one chunk at least (256 tokens, or the model's context if that is shorter).
     File(PathBuf),
     /// Sampled from the model itself.

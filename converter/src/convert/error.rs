@@ -43,6 +43,14 @@ pub enum ConvertError {
     CardText(#[from] TextError),
     #[error("the quality card: {0}; try another text, or none")]
     Card(EvalError),
+    #[error(
+        "the file would be useless: KL {kl:.2} nats, perplexity {ppl:.2} where the checkpoint has {reference_ppl:.2}; nothing was written"
+    )]
+    Useless {
+        kl: f64,
+        ppl: f64,
+        reference_ppl: f64,
+    },
     #[error("the model does not fit the file format: {0}")]
     Format(#[from] carat_format::FormatError),
     #[error(

@@ -11,6 +11,7 @@ mod card;
 mod clock;
 mod error;
 mod exact;
+mod feasible;
 mod file;
 mod finalize;
 mod fold;
@@ -18,6 +19,7 @@ mod hash;
 mod header;
 mod matrix;
 mod own;
+pub mod quality;
 mod resume;
 mod role;
 mod rule;
@@ -26,6 +28,7 @@ mod vector;
 pub use card::CardText;
 pub use error::ConvertError;
 pub use finalize::{Finals, finalize};
+pub use resume::is_busy;
 pub use rule::{Rule, RuleError};
 
 use crate::budget::{Allocation, Target};
@@ -40,6 +43,7 @@ use exact::TernaryMatrices;
 use file::Output;
 use header::Plan;
 use matrix::Calibrated;
+use quality::Quality;
 use resume::Resume;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -75,6 +79,8 @@ pub struct Options {
     pub threads: Option<usize>,
     /// Replace an existing file.
     pub force: bool,
+    /// Write also a file whose card says that it is of no use ([`quality::Verdict::Useless`]).
+    pub accept_useless: bool,
     /// How often a calibrated conversion saves what it has done, in a folder beside the target from which the same
     /// conversion goes on if this one ends before its time. A shorter one leaves nothing.
     pub save_every: Duration,
@@ -94,6 +100,7 @@ impl Default for Options {
             card: None,
             threads: None,
             force: false,
+            accept_useless: false,
             save_every: Duration::from_secs(60),
         }
     }
@@ -126,6 +133,13 @@ pub struct Summary {
     pub report: Report,
 }
 
+impl Summary {
+    /// What the quality card amounts to; `None` without a card.
+    pub fn quality(&self) -> Option<Quality> {
+        self.card.as_ref().map(Quality::of)
+    }
+}
+
 /// The parts of a conversion, in order. One of a single part counts weights to its progress, one of more counts
 /// [`Part::STEPS`] for all of them, which are of equal length there.
 pub fn parts(options: &Options) -> Vec<&'static str> {
@@ -146,7 +160,8 @@ pub fn parts(options: &Options) -> Vec<&'static str> {
 ///
 /// # Errors
 /// A source that cannot be read, a target that cannot be written or exists, a model outside the format's
-/// range, a rule that matches no matrix, cancellation. Nothing is left under the target's name then, nor under the temporary one unless
+/// range, a rule that matches no matrix, a target below what the tensors take at least, a file that would be of no use
+/// ([`Options::accept_useless`]), cancellation. Nothing is left under the target's name then, nor under the temporary one unless
 /// the process was killed; what a calibrated conversion has saved ([`Options::save_every`]) stays where it was cancelled, killed,
 /// or met a full disk.
 pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, ConvertError> {
@@ -206,6 +221,9 @@ fn run(
         true => Err(ConvertError::Cancelled),
         false => Ok(()),
     })?;
+    if let Some(target) = options.target {
+        feasible::check(options, source, base, &ternary, target)?;
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.unwrap_or(0))
         .build()
@@ -220,6 +238,7 @@ fn run(
     let sequences = match &options.calibration {
         None => None,
         Some(c) => Some(match &c.text {
+            Text::BuiltIn => calibrate::built_in(source, c)?,
             Text::File(path) => calibrate::chunks(source, path, c)?,
             Text::Own => match resume.as_ref().and_then(|r| r.sequences()) {
                 Some(sequences) => sequences,
@@ -338,6 +357,7 @@ fn run(
         let of = (original, options);
         card.figures = pool.install(|| card::fill(output.path(), &layout, card, of, &part))?;
     }
+    quality::check(plan.card.as_ref(), options.accept_useless)?;
     clock.stage("quality card");
     output.publish(options)?;
 

@@ -9,7 +9,7 @@ use super::file::{Output, write_error};
 use super::header::Plan;
 use super::{ConvertError, Options};
 use crate::budget::Allocation;
-use crate::calibrate::Text;
+use crate::calibrate::{Text, fingerprint};
 use crate::source::Checkpoint;
 use carat_format::{Coding, Encoding, ScaleGroup, Table, Tensor};
 use serde::{Deserialize, Serialize};
@@ -283,6 +283,12 @@ impl Resume {
     }
 }
 
+/// Whether a conversion is at work with this folder of what it has done ([`ConvertError::Busy`] names it).
+pub fn is_busy(folder: &Path) -> bool {
+    let lock = File::open(folder.join(LOCK));
+    lock.is_ok_and(|f| matches!(f.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 fn read_state(folder: &Path) -> Option<State> {
     let file = File::open(folder.join(STATE)).ok()?;
     serde_json::from_reader(io::BufReader::new(file.take(MOST_STATE))).ok()
@@ -319,9 +325,13 @@ fn key(options: &Options, source: &Checkpoint) -> String {
     }
     if let Some(c) = &options.calibration {
         add(&format!("{} {} {:?}", c.tokens, c.seed, c.methods));
-        if let Text::File(path) = &c.text {
-            let text = fs::read(path).unwrap_or_default();
-            add(blake3::hash(&text).to_hex().as_str());
+        match &c.text {
+            Text::BuiltIn => add(&fingerprint()),
+            Text::File(path) => {
+                let text = fs::read(path).unwrap_or_default();
+                add(blake3::hash(&text).to_hex().as_str());
+            }
+            Text::Own => {}
         }
     }
     hasher.finalize().to_hex().to_string()

@@ -8,6 +8,7 @@ use crate::sampling;
 use crate::values::{self, Length, Tokens};
 use carat::DeviceChoice;
 use carat_converter::budget::Target;
+use carat_converter::calibrate::Calibration;
 use carat_converter::convert::{CardText, Rule};
 use carat_format::{ScaleGroup, keys};
 use clap::{Args, Parser, Subcommand};
@@ -25,7 +26,7 @@ use std::path::PathBuf;
 #[command(after_help = "Example: carat demo
 
 Every command has its own --help with an example. Exit codes: 0 done, 1 failed, 2 wrong usage, \
-130 interrupted. CARAT_LOG=debug logs to stderr; NO_COLOR=1 switches colours off.")]
+130 interrupted, 143 terminated. CARAT_LOG=debug logs to stderr; NO_COLOR=1 switches colours off.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -38,7 +39,7 @@ pub enum Command {
     /// Convert the bundled model to 4 bits, measure it, let it write
     #[command(after_help = "Example: carat demo
 
-Takes under 20 seconds and leaves no file behind.")]
+Converts without calibration, takes under 20 seconds and leaves no file behind.")]
     Demo(DemoArgs),
     /// Make a Carat file of a checkpoint
     #[command(
@@ -48,8 +49,11 @@ Takes under 20 seconds and leaves no file behind.")]
 Reads Hugging Face directories (safetensors) and GGUF files, whole or split (give any part), in \
 F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS, MXFP4, TQ1_0 or \
 TQ2_0, of the architectures llama (Llama, SmolLM), mistral, qwen2, qwen3, phi3, gemma2, gemma3 \
-(text) and bitnet. Needs no data and no GPU; the same bytes come out whatever the \
-threads and machine. The file appears under its name when it is whole, not before."
+(text) and bitnet. Needs no GPU. Codes and scales are fitted to a text of Carat's own, which \
+takes minutes for a model of a billion weights; the bytes are the same for any number of threads \
+on one kind of processor. --method none leaves that out: faster, worse, and the same bytes on \
+every machine. The file appears under its name when it is whole, not before; one that would be \
+useless does not appear."
     )]
     Convert(ConvertArgs),
     /// Continue a prompt
@@ -194,6 +198,9 @@ pub struct CacheArgs {
     /// Of a checkpoint: convert it to so many bits of a weight [default: 4]
     #[arg(long, value_name = "N", value_parser = values::bits)]
     pub bits: Option<f64>,
+    /// Of a checkpoint: convert it without calibration: faster, worse
+    #[arg(long)]
+    pub fast: bool,
     /// Of a checkpoint: convert it into a temporary file instead of the cache
     #[arg(long)]
     pub no_cache: bool,
@@ -254,7 +261,6 @@ pub struct DemoArgs {
 
 /// `carat convert`.
 #[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("calibrated").multiple(true).args(["calib", "preset", "target_bpw", "target_size"]))]
 pub struct ConvertArgs {
     /// Hugging Face directory or GGUF file
     #[arg(value_name = "SRC")]
@@ -273,28 +279,29 @@ pub struct ConvertArgs {
     /// 'ffn_down=4,g64'; may be given several times, the last that matches decides
     #[arg(long, value_name = "PATTERN=BITS,gN", value_parser = values::rule)]
     pub tensor: Vec<Rule>,
-    /// A target that is known to be good, calibrated
+    /// A target that is known to be good
     #[arg(long, value_name = "NAME", value_parser = values::presets(), conflicts_with_all = ["bits", "group", "target_bpw", "target_size"])]
     pub preset: Option<String>,
     /// Give each matrix without a --tensor rule the bits and group that do least harm at this many bits a
-    /// weight of all tensors; calibrates
+    /// weight of all tensors
     #[arg(long, value_name = "BITS", value_parser = Target::parse_bits, conflicts_with_all = ["bits", "group", "target_size"])]
     pub target_bpw: Option<Target>,
     /// The same at this size of all tensors, like 512MiB
     #[arg(long, value_name = "SIZE", value_parser = Target::parse_size, conflicts_with_all = ["bits", "group"])]
     pub target_size: Option<Target>,
     /// Fit codes and scales to what the matrices do on this text (UTF-8, 256 tokens or more); 'self': on a text
-    /// that the model samples [default with a target: self]
+    /// that the model samples [default: a text of Carat's own]
     #[arg(long, value_name = "FILE|self")]
     pub calib: Option<PathBuf>,
     /// Tokens of the text that are run, in whole chunks of 256
-    #[arg(long, value_name = "N", default_value_t = 16384, requires = "calibrated", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = Calibration::TOKENS as u32, value_parser = clap::value_parser!(u32).range(1..))]
     pub calib_tokens: u32,
     /// Chooses the chunks of a longer text
-    #[arg(long, value_name = "S", default_value_t = 0, requires = "calibrated")]
+    #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
-    /// Methods of the fit, see the documentation [default: scales,gptq,cd,drift,exponent]
-    #[arg(long, value_name = "LIST", requires = "calibrated", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "drift", "exponent", "rotate-heads", "rotate-stream", "awq"])]
+    /// Methods of the fit, see the documentation; 'none' alone: no fit and no text, faster and worse
+    /// [default: scales,gptq,cd,drift,exponent]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "drift", "exponent", "rotate-heads", "rotate-stream", "awq"])]
     pub method: Vec<String>,
     /// Tokens that the file's quality card is measured on; 0: no card
     #[arg(long, value_name = "N", default_value_t = CardText::TOKENS as u32, value_parser = clap::value_parser!(u32).range(0..=keys::MAX_CARD_TOKENS as i64))]
@@ -309,7 +316,7 @@ pub struct ConvertArgs {
     /// ends in .json takes the JSON alone
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// Replace files that exist
+    /// Replace files that exist, and write a file that is useless all the same
     #[arg(long)]
     pub force: bool,
     /// Print one JSON object

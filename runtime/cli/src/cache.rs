@@ -11,19 +11,25 @@ pub use tunings::{keep_tuning, tune};
 use crate::args::CacheArgs;
 use crate::failure::{Interrupted, Usage};
 use crate::input::{self, Input};
+use crate::quality::{self, Asked};
 use crate::verdict::Verdict;
-use crate::{convert, term};
+use crate::{convert, interrupt, term};
 use anyhow::{Context, Result, bail};
 use carat::{Model, Verify};
-use carat_converter::convert::{ConvertError, Options};
+use carat_converter::calibrate::Calibration;
+use carat_converter::convert::{CardText, ConvertError, Options, Summary, is_busy};
 use carat_converter::source::Checkpoint;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use store::{Entry, Store};
 use tempfile::TempDir;
 
 /// Bits of a weight where the user does not say.
 const BITS: f64 = 4.0;
+
+/// Between two looks whether another process has written the file.
+const WAIT: Duration = Duration::from_millis(200);
 
 /// Temporary directories that cannot go before the process ends.
 static LEFT: Mutex<Vec<TempDir>> = Mutex::new(Vec::new());
@@ -52,14 +58,17 @@ pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<
         source: path.into(),
         output: PathBuf::new(),
         bits: args.bits.unwrap_or(BITS),
+        calibration: (!args.fast).then(Calibration::default),
+        card: Some(CardText::default()),
         threads,
         force: true,
         ..Options::default()
     };
     if input::kind(path)? == Input::Carat {
-        if args.bits.is_some() {
+        if args.bits.is_some() || args.fast {
+            let option = if args.fast { "--fast" } else { "--bits" };
             return Err(Usage(format!(
-                "{}: a Carat file already; --bits is for checkpoints that are yet to be converted",
+                "{}: a Carat file already; {option} is for checkpoints that are yet to be converted",
                 path.display()
             ))
             .into());
@@ -222,7 +231,9 @@ fn make(store: &Store, entry: &Entry, options: &mut Options) -> Result<()> {
     store.remove_stale();
     options.output = entry.file();
     announce(options, "for the cache");
-    let summary = convert::convert(options)?;
+    let Some(summary) = convert_or_wait(store, entry, options)? else {
+        return Ok(());
+    };
     // The checkpoint was read twice, for its name in the cache and for its weights.
     let again = Checkpoint::open(&options.source)?;
     if store.entry(&again, &source::content(&again, store)?, options) != *entry {
@@ -245,16 +256,55 @@ fn make(store: &Store, entry: &Entry, options: &mut Options) -> Result<()> {
     Ok(())
 }
 
+/// Converts, unless another process does so already: its file is waited for. `None` where that came.
+fn convert_or_wait(store: &Store, entry: &Entry, options: &Options) -> Result<Option<Summary>> {
+    loop {
+        let result = convert(options);
+        let folder = match &result {
+            Err(e) => match e.downcast_ref() {
+                Some(ConvertError::Busy { path }) => path,
+                _ => return result.map(Some),
+            },
+            _ => return result.map(Some),
+        };
+        term::note("another carat converts it already; waiting for its file");
+        while is_busy(folder) {
+            if interrupt::requested() {
+                return Err(Interrupted("; nothing was written".into()).into());
+            }
+            std::thread::sleep(WAIT);
+        }
+        // Between a file and its description.
+        std::thread::sleep(WAIT);
+        // A damaged one is made anew by the next turn.
+        if let Ok(Some(_)) = store.find(entry) {
+            return Ok(None);
+        }
+    }
+}
+
+/// Converts and says how well, also where the command's own output is JSON.
+fn convert(options: &Options) -> Result<Summary> {
+    let summary =
+        convert::convert(options).map_err(|e| quality::explain(e, options, Asked::Runner))?;
+    quality::tell(&summary, options);
+    Ok(summary)
+}
+
 /// Converts into a temporary directory.
 fn temporary(options: &mut Options) -> Result<Place> {
+    // A signal finds someone who takes the directory away.
+    interrupt::install();
     let advice = "no temporary file can be made; TMPDIR=DIRECTORY names another place";
     let directory = tempfile::Builder::new()
         .prefix("carat-")
         .tempdir()
         .context(advice)?;
     options.output = directory.path().join("model.gguf");
+    // The directory goes with this process; nothing could be gone on with.
+    options.save_every = Duration::MAX;
     announce(options, "into a temporary file");
-    match convert::convert(options) {
+    match convert(options) {
         Err(e) if is_about_the_cache(&e) => Err(e.context(advice)),
         Err(e) => Err(e),
         Ok(_) => Ok(Place::Temporary(directory)),
@@ -263,9 +313,13 @@ fn temporary(options: &mut Options) -> Result<Place> {
 
 fn announce(options: &Options, place: &str) {
     term::note(&format!(
-        "{}: not a Carat file; converting it to {} bits {place}",
+        "{}: not a Carat file; converting it to {} bits {place}, {}",
         options.source.display(),
-        options.bits
+        options.bits,
+        match options.calibration {
+            Some(_) => "calibrated (--fast leaves that out)",
+            None => "without calibration",
+        }
     ));
 }
 

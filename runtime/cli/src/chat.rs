@@ -5,6 +5,7 @@ mod conversation;
 mod lines;
 
 use crate::args::ChatArgs;
+use crate::failure::Interrupted;
 use crate::logits::interrupted;
 use crate::prompt::{self, Template};
 use crate::relay::Relay;
@@ -128,6 +129,9 @@ pub fn run(args: ChatArgs) -> Result<()> {
                 term::problem("error", &crate::failure::describe(&e));
             }
             Err(e) => return Err(e),
+        }
+        if interrupt::terminated() {
+            return Err(Interrupted("".into()).into());
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use crate::args::ConvertArgs;
 use crate::failure::{Interrupted, Usage};
 use crate::input;
 use crate::page;
+use crate::quality::{self, Asked, Measured};
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
 use carat_converter::budget::Preset;
@@ -25,6 +26,8 @@ struct Report<'a> {
     source_bytes: u64,
     #[serde(flatten)]
     summary: &'a Summary,
+    /// None without a card.
+    quality: Option<Measured>,
 }
 
 /// Runs the command.
@@ -32,17 +35,7 @@ pub fn run(args: ConvertArgs) -> Result<()> {
     let preset = args.preset.as_deref().and_then(Preset::named);
     let target = preset.map(Preset::target);
     let target = target.or(args.target_bpw).or(args.target_size);
-    let text = match args.calib {
-        Some(name) if name.as_os_str() == "self" => Some(Text::Own),
-        Some(path) => Some(Text::File(path)),
-        None => target.map(|_| Text::Own),
-    };
-    let calibration = text.map(|text| Calibration {
-        text,
-        tokens: args.calib_tokens as usize,
-        seed: args.seed,
-        methods: methods(&args.method),
-    });
+    let calibration = calibration(&args, target.is_some())?;
     let options = Options {
         source: args.source,
         output: args.output,
@@ -57,6 +50,7 @@ pub fn run(args: ConvertArgs) -> Result<()> {
         }),
         threads: args.threads,
         force: args.force,
+        accept_useless: args.force,
         ..Options::default()
     };
     if let Some(report) = &args.report {
@@ -72,7 +66,9 @@ pub fn run(args: ConvertArgs) -> Result<()> {
         }
         check_report(report, options.force)?;
     }
-    let summary = convert(&options)?;
+    let summary = convert(&options).map_err(|e| quality::explain(e, &options, Asked::Convert))?;
+    let found = summary.quality();
+    let advice = found.and_then(|q| quality::advice(&q, &options, Asked::Convert));
     if let Some(report) = &args.report {
         write_report(report, &summary)?;
     }
@@ -83,13 +79,46 @@ pub fn run(args: ConvertArgs) -> Result<()> {
             group: summary.report.group,
             source_bytes: summary.report.source_bytes,
             summary: &summary,
+            quality: found.map(|quality| Measured { quality, advice }),
         });
     }
+    let (line, warning) = quality::said(found.as_ref(), advice.as_deref());
     term::print(&format!(
-        "{}: {}\n",
+        "{}: {}\n{line}\n",
         options.output.display(),
         describe(&summary)
-    ))
+    ))?;
+    if let Some(warning) = warning {
+        term::warn(&warning);
+    }
+    Ok(())
+}
+
+/// How the options have it; on the built-in text where they say nothing.
+fn calibration(args: &ConvertArgs, target: bool) -> Result<Option<Calibration>> {
+    if args.method.iter().any(|m| m == "none") {
+        let fault = if args.method.len() > 1 {
+            "--method none leaves all methods out; leave out the others, or none"
+        } else if args.calib.is_some() {
+            "--method none takes no text; leave out --calib, or --method"
+        } else if target {
+            "--preset, --target-bpw and --target-size need a calibration; leave out --method none, or give --bits instead"
+        } else {
+            return Ok(None);
+        };
+        return Err(Usage(fault.into()).into());
+    }
+    let text = match &args.calib {
+        Some(name) if name.as_os_str() == "self" => Text::Own,
+        Some(path) => Text::File(path.clone()),
+        None => Text::BuiltIn,
+    };
+    Ok(Some(Calibration {
+        text,
+        tokens: args.calib_tokens as usize,
+        seed: args.seed,
+        methods: methods(&args.method),
+    }))
 }
 
 /// The best combination where none is named.
@@ -179,17 +208,8 @@ fn describe(s: &Summary) -> String {
     let resumed = s.resumed.map_or(String::new(), |n| {
         format!("\nwent on after block {n}, which an earlier run had reached")
     });
-    let card = s.card.as_ref().map_or(String::new(), |c| {
-        format!(
-            "\nquality on {} predictions: KL {:.4} nats, perplexity {:.2} ({:.2} before)",
-            c.predictions(),
-            c.figures.kl_mean,
-            c.figures.ppl,
-            c.figures.reference_ppl
-        )
-    });
     format!(
-        "{}, {ratio:.2}x smaller than {}\n{:.3} bits a weight, {:.1} s{memory}{ternary}{resumed}{card}",
+        "{}, {ratio:.2}x smaller than {}\n{:.3} bits a weight, {:.1} s{memory}{ternary}{resumed}",
         term::bytes(s.bytes),
         term::bytes(s.report.source_bytes),
         s.payload_bpw,

@@ -61,7 +61,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
     let output = directory.path().join("facet-6m-4bit.gguf");
 
     show(format!(
-        "{} {} to {BITS} bits, without any data\n",
+        "{} {} to {BITS} bits, without calibration\n",
         term::paint("1", "Converting"),
         source.display()
     ))?;

@@ -12,13 +12,10 @@ pub struct Usage(pub String);
 #[error("the reader of the output has gone")]
 pub struct OutputClosed;
 
-/// Ctrl-C.
+/// Ctrl-C, or a signal that asks the program to end.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted{0}")]
 pub struct Interrupted(pub std::borrow::Cow<'static, str>);
-
-/// The exit code of a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// Prints one line about a failure; its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
@@ -29,7 +26,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<Usage>() {
         ExitCode::from(2)
     } else if error.is::<Interrupted>() {
-        ExitCode::from(INTERRUPTED)
+        ExitCode::from(crate::interrupt::code())
     } else {
         ExitCode::FAILURE
     }

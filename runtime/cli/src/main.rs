@@ -1,7 +1,7 @@
 //! The `carat` command line: checkpoints in, low-bit files out, text out of the files.
 //!
 //! What scripts rely on: with `--json` one JSON object on stdout and nothing else there, logs and progress
-//! on stderr; exit codes 0, 1 (failed), 2 (usage), 130 (interrupted).
+//! on stderr; exit codes 0, 1 (failed), 2 (usage), 130 (interrupted), 143 (terminated).
 #![forbid(unsafe_code)]
 
 mod args;
@@ -26,6 +26,7 @@ mod memory;
 mod metrics;
 mod page;
 mod prompt;
+mod quality;
 mod relay;
 mod run;
 mod sampling;

@@ -10,7 +10,7 @@ use super::tunings;
 use crate::term;
 use anyhow::{Context, Result, bail};
 use blake3::Hash;
-use carat_converter::convert::{Options, VERSION};
+use carat_converter::convert::{Options, VERSION, is_busy};
 use carat_converter::source::Checkpoint;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -21,6 +21,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A file under a temporary name that nobody wrote to for so long has no process any more.
 const STALE: Duration = Duration::from_secs(3600);
+/// A conversion that ended before its time and was not gone on with for so long will not be.
+const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Hexadecimal digits of a key.
 pub(super) const KEY: usize = 32;
 /// Largest description that is read.
@@ -154,12 +156,14 @@ impl Store {
         part(&mut hasher, VERSION.as_bytes());
         part(&mut hasher, content.as_bytes());
         part(&mut hasher, checkpoint.name().unwrap_or("").as_bytes());
-        // Places, threads and `force` change no byte.
+        // Places, threads and `force` change no byte. The calibration does; its built-in text belongs to the version.
         let deciding = Options {
             source: PathBuf::new(),
             output: PathBuf::new(),
             threads: None,
             force: false,
+            accept_useless: false,
+            save_every: Duration::ZERO,
             ..options.clone()
         };
         part(&mut hasher, format!("{deciding:?}").as_bytes());
@@ -304,6 +308,16 @@ impl Store {
         // Descriptions first, so that no file counts without its contents.
         all.sort_by_key(|p| p.extension().is_some_and(|e| e == "gguf"));
         for path in all {
+            if is_partial(&path) {
+                if !is_busy(&path) {
+                    let parts = names(&path)?.into_iter();
+                    bytes += parts
+                        .filter_map(|p| Some(fs::metadata(p).ok()?.len()))
+                        .sum::<u64>();
+                    fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
+                }
+                continue;
+            }
             let model = is_own(&path, "gguf");
             if !(model || is_own(&path, "json") || is_state(&path) || tunings::is_own(&path)) {
                 continue;
@@ -338,6 +352,9 @@ impl Store {
                 if temporary && age.is_some_and(|a| a > STALE) {
                     let _ = fs::remove_file(&path);
                 }
+                if is_partial(&path) && age.is_some_and(|a| a > FORGOTTEN) && !is_busy(&path) {
+                    let _ = fs::remove_dir_all(&path);
+                }
             }
         }
     }
@@ -362,6 +379,13 @@ fn is_own(path: &Path, extension: &str) -> bool {
     let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or("");
     let key = name.rsplit_once("bit-").map_or("", |(_, key)| key);
     path.extension().is_some_and(|e| e == extension) && key.len() == KEY && is_hex(key)
+}
+
+/// Whether a path is the folder of a conversion into the cache that ended before its time.
+fn is_partial(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "partial")
+        && is_own(&path.with_extension(""), "gguf")
+        && path.is_dir()
 }
 
 /// Whether a path has a name that [`Store::remember`] gives.

@@ -57,7 +57,7 @@ impl Lines {
 
     fn one(&mut self, prompt: &str) -> Result<Option<String>> {
         match self {
-            Self::Terminal(editor) => match editor.readline(prompt) {
+            Self::Terminal(editor) => match waiting(|| editor.readline(prompt)) {
                 Ok(line) => Ok(Some(line)),
                 Err(ReadlineError::Eof) => Ok(None),
                 Err(ReadlineError::Interrupted) => {
@@ -68,13 +68,8 @@ impl Lines {
             },
             Self::Pipe => {
                 let mut bytes = Vec::new();
-                // Nothing runs while a line is awaited: Ctrl-C ends the program.
-                interrupt::idle(true);
-                let read = std::io::stdin()
-                    .lock()
-                    .take(MAX_LINE + 1)
-                    .read_until(b'\n', &mut bytes);
-                interrupt::idle(false);
+                let stdin = std::io::stdin().lock();
+                let read = waiting(|| stdin.take(MAX_LINE + 1).read_until(b'\n', &mut bytes));
                 let read = read.context("standard input")?;
                 if read as u64 > MAX_LINE {
                     bail!("standard input: a line of more than {MAX_LINE} bytes");
@@ -92,4 +87,12 @@ impl Lines {
             }
         }
     }
+}
+
+/// Nothing runs while a line is awaited: a signal ends the program.
+fn waiting<T>(read: impl FnOnce() -> T) -> T {
+    interrupt::idle(true);
+    let read = read();
+    interrupt::idle(false);
+    read
 }

@@ -50,7 +50,7 @@ fn a_file_may_do_without() {
         .arg(checkpoint())
         .arg("-o")
         .arg(&file);
-    json(convert.args(["--card-tokens", "0", "--json"]));
+    json(convert.args(["--method", "none", "--card-tokens", "0", "--json"]));
     let inspect = json(carat().arg("inspect").arg(&file).arg("--json"));
     assert!(inspect["card"].is_null());
     let error = failure(carat().arg("eval").arg(&file).arg("--card"), 2);

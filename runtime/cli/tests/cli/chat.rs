@@ -189,6 +189,7 @@ fn plain(directory: &Path) -> std::path::PathBuf {
         .arg(&source)
         .arg("-o")
         .arg(&file)
+        .args(["--method", "none"])
         .assert()
         .success();
     file

@@ -12,7 +12,7 @@ fn convert(folder: &Path, bits: &str) -> std::path::PathBuf {
         .arg(checkpoint())
         .arg("-o")
         .arg(&file);
-    convert.args(["--bits", bits, "--card-tokens", "0"]);
+    convert.args(["--bits", bits, "--method", "none", "--card-tokens", "0"]);
     convert.assert().success();
     file
 }

@@ -291,12 +291,25 @@ fn convert_reports() {
             .arg(checkpoint())
             .arg("-o")
             .arg(&out)
-            .args(["--bits", "2", "--threads", "2", "--json", "--report"])
+            .args(["--bits", "2", "--method", "none"])
+            .args(["--threads", "2", "--json", "--report"])
             .arg(&report),
     );
     assert_eq!((&v["weights"], &v["bits"]), (&5_770_496.into(), &2.into()));
     assert_eq!(v["bytes"], fs::metadata(&out).unwrap().len());
     assert!(v["seconds"].as_f64().unwrap() > 0.0 && v["payload_bpw"].as_f64().unwrap() < 2.5);
+    let quality = &v["quality"];
+    assert_eq!(
+        (&quality["verdict"], &quality["predictions"]),
+        (&"fair".into(), &254.into())
+    );
+    assert!(quality["kl_mean"].as_f64() < quality["kl_p99"].as_f64());
+    assert!(quality["reference_ppl"].as_f64() < quality["ppl"].as_f64());
+    let advice = quality["advice"].as_str().unwrap();
+    assert!(
+        advice.contains("--method none") && advice.contains("--bits 3"),
+        "{advice}"
+    );
     let report: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
     assert_eq!(report["tensors"].as_array().unwrap().len(), 56);
     let names: Vec<_> = fs::read_dir(&directory)
@@ -307,6 +320,57 @@ fn convert_reports() {
 }
 
 #[test]
+fn a_conversion_calibrates_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("m.gguf");
+    let convert = |extra: &[&str]| {
+        let mut c = carat();
+        c.arg("convert").arg(checkpoint()).arg("-o").arg(&out);
+        c.args(["--bits", "2", "--force", "--json"]).args(extra);
+        json(&mut c)["quality"].clone()
+    };
+    let (plain, fitted) = (
+        convert(&["--method", "none"]),
+        convert(&["--calib-tokens", "1024"]),
+    );
+    let kl = |v: &Value| v["kl_mean"].as_f64().unwrap();
+    assert!(kl(&fitted) < 0.8 * kl(&plain), "{fitted} {plain}");
+    let advice = fitted["advice"].as_str().unwrap();
+    assert!(!advice.contains("--method"), "{advice}");
+}
+
+#[test]
+fn a_useless_file_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let convert = |extra: &[&str]| {
+        let mut c = carat();
+        c.arg("convert").arg(checkpoint()).arg("-o");
+        c.arg(directory.path().join("m.gguf"));
+        c.args(["--bits", "1", "--group", "128", "--method", "none"]);
+        c.args(extra);
+        c
+    };
+    let error = failure(&mut convert(&[]), 1);
+    for part in ["useless", "--bits 1.6", "--method none", "--force"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+    let output = convert(&["--force"]).output().unwrap();
+    let (stdout, stderr) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert!(output.status.success(), "{stderr}");
+    assert!(stdout.contains("\nquality: KL "), "{stdout}");
+    assert!(
+        stderr.contains("warning: the file is useless") && stderr.contains("--bits 1.6"),
+        "{stderr}"
+    );
+    let quality = json(convert(&["--force", "--card-tokens", "0"]).arg("--json"));
+    assert!(quality["quality"].is_null());
+}
+
+#[test]
 fn single_tensors_get_other_bits_and_groups() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("m.gguf");
@@ -314,6 +378,8 @@ fn single_tensors_get_other_bits_and_groups() {
         let mut c = carat();
         c.arg("convert").arg(checkpoint()).arg("-o").arg(&out);
         c.args(["--bits", "1", "--group", "128", "--json", "--tensor", rule]);
+        // What is useless here is of use to the test.
+        c.args(["--method", "none", "--force"]);
         c.args(["--tensor", "token_embd=4,g32"]);
         c
     };

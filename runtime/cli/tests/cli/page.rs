@@ -79,7 +79,7 @@ fn a_name_of_a_file_cannot_write_the_page() {
     for entry in fs::read_dir(checkpoint()).unwrap().flatten() {
         fs::copy(entry.path(), source.join(entry.file_name())).unwrap();
     }
-    let (report, page) = convert(&source, folder.path(), &["--bits", "2"]);
+    let (report, page) = convert(&source, folder.path(), &["--bits", "2", "--method", "none"]);
     assert!(!page.contains("<img"));
     assert!(page.contains("Error of the weights") && !page.contains("Error of the outputs"));
     assert!(report["predicted"].as_array().unwrap().is_empty());

@@ -63,6 +63,7 @@ pub fn model() -> &'static Path {
                 .arg(checkpoint())
                 .arg("-o")
                 .arg(&own)
+                .args(["--method", "none"])
                 .assert()
                 .success();
             fs::rename(&own, &model).unwrap();

@@ -80,6 +80,7 @@ fn prompts_of_models() {
         .arg(directory.path())
         .arg("-o")
         .arg(&carat_file)
+        .args(["--method", "none"])
         .assert()
         .success();
     assert_eq!(prompt(&carat_file, hello), format!("Hi in a list{eos}"));
