@@ -57,6 +57,35 @@ pub fn divide(items: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
     Some(out)
 }
 
+/// The division of the fewest bytes, at least `least`, whose cost is at most `cost`, or the one of least cost; `None`
+/// where even the smallest options take more than `least`.
+pub fn reach(items: &[Vec<Choice>], least: u64, cost: f64) -> Option<Vec<usize>> {
+    let costs = |chosen: &[usize]| -> f64 {
+        let each = items.iter().zip(chosen);
+        each.map(|(item, i)| item[*i].cost).sum()
+    };
+    let mut best = divide(items, least)?;
+    if costs(&best) <= cost {
+        return Some(best);
+    }
+    let largest = items
+        .iter()
+        .filter_map(|item| item.iter().map(|c| c.bytes).max());
+    let (mut below, mut above) = (least, largest.sum::<u64>().max(least));
+    best = divide(items, above)?;
+    // To a thousandth of the size.
+    while above - below > above / 1000 {
+        let middle = below + (above - below) / 2;
+        let found = divide(items, middle)?;
+        if costs(&found) <= cost {
+            (best, above) = (found, middle);
+        } else {
+            below = middle;
+        }
+    }
+    Some(best)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +126,44 @@ mod tests {
                 let (bytes, cost) = total(&items, &found);
                 prop_assert!(bytes <= budget);
                 prop_assert_eq!(Some(cost), best);
+            }
+        }
+
+        #[test]
+        fn a_cost_is_reached_with_few_bytes(
+            sizes in prop::collection::vec(1000u64..1_000_000, 1..12), wanted in 0.01f64..3.0,
+        ) {
+            // Twice the bytes, a quarter of the cost.
+            let items: Vec<Vec<Choice>> = sizes.iter().map(|s| (0..6u32).map(|i| Choice {
+                bytes: s << i, cost: 0.25f64.powi(i as i32),
+            }).collect()).collect();
+            let least: u64 = sizes.iter().sum();
+            let found = reach(&items, least, wanted).unwrap();
+            let (bytes, cost) = total(&items, &found);
+            let best = divide(&items, 64 * least).unwrap();
+            prop_assert!(cost <= wanted || total(&items, &best).1 > wanted);
+            // A hundredth less does not reach it.
+            if bytes > least {
+                let less = divide(&items, (bytes as f64 * 0.985) as u64);
+                prop_assert!(less.is_none_or(|l| total(&items, &l).1 >= cost || total(&items, &l).1 > wanted));
+            }
+        }
+
+        #[test]
+        fn more_bytes_never_cost_more(
+            items in prop::collection::vec(
+                prop::collection::vec((1u64..12, 0u32..1000), 1..4), 1..5),
+        ) {
+            let items: Vec<Vec<Choice>> = items.iter().map(|item| {
+                item.iter().map(|(b, c)| Choice { bytes: *b, cost: f64::from(*c) }).collect()
+            }).collect();
+            let mut before = f64::INFINITY;
+            for budget in 0..60 {
+                if let Some(found) = divide(&items, budget) {
+                    let (_, cost) = total(&items, &found);
+                    prop_assert!(cost <= before);
+                    before = cost;
+                }
             }
         }
 

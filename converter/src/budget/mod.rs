@@ -9,9 +9,10 @@
 mod knapsack;
 mod sensitivity;
 
-pub use knapsack::{Choice, divide};
+pub use knapsack::{Choice, divide, reach};
 pub use sensitivity::{Measure, Measured, measure};
 
+use crate::source::Hyper;
 use carat_format::{Coding, Encoding, ScaleGroup, Tensor, TensorLayout};
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -23,14 +24,53 @@ pub enum Target {
     BitsPerWeight(f64),
     /// Bytes.
     Bytes(u64),
+    /// As large as codes of this kind everywhere.
+    Like(Coding),
+    /// The least size at which the predictions' divergence is at most so many nats, as it is foretold, and at least
+    /// as large as [`LEAST`] everywhere. Integers that round, and other texts, add theirs.
+    Divergence(f64),
 }
 
+/// What a divergence is never reached below: a smaller file gains little and is new ground.
+pub const LEAST: Coding = Coding {
+    encoding: Encoding::Pow4,
+    group: ScaleGroup::W128,
+};
+
 impl Target {
-    /// Bytes for a model of `weights`.
-    pub fn bytes(self, weights: u64) -> u64 {
+    /// What a conversion aims at if nothing is said: on real models of 135 and 270 million parameters a mean divergence
+    /// below 0.03 on texts of another kind than the calibration's.
+    pub const DEFAULT: Self = Self::Divergence(0.018);
+
+    /// What a calibrated conversion aims at where nothing or nothing but the bits of a code are said: as many bytes as codes
+    /// of 2, 3 or 4 bits take everywhere. Others are the same for all matrices.
+    pub fn usual(bits: Option<f64>) -> Option<Self> {
+        match bits.map(Encoding::from_bits) {
+            None => Some(Self::DEFAULT),
+            Some(Some(encoding @ (Encoding::Pow2 | Encoding::Pow3 | Encoding::Pow4))) => {
+                Some(Self::Like(encoding.into()))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Bytes for a model whose tensors have these shapes; the least of a divergence.
+    pub fn bytes(self, hyper: &Hyper) -> u64 {
+        let uniform = |coding| {
+            let each = hyper.tensors().into_iter().map(|t| {
+                let shape = hyper.shape(t);
+                match t.is_vector() {
+                    true => shape.1 * 4,
+                    false => payload(coding, shape).unwrap_or(u64::MAX >> 20),
+                }
+            });
+            each.sum()
+        };
         match self {
-            Self::BitsPerWeight(bits) => (bits * weights as f64 / 8.0) as u64,
+            Self::BitsPerWeight(bits) => (bits * hyper.weights() as f64 / 8.0) as u64,
             Self::Bytes(bytes) => bytes,
+            Self::Like(coding) => uniform(coding),
+            Self::Divergence(_) => uniform(LEAST),
         }
     }
 
@@ -133,8 +173,9 @@ pub enum TargetError {
     Size { text: String },
 }
 
-/// The codings that a matrix may get where no rule names one.
-pub fn options() -> Vec<Coding> {
+/// The codings that a matrix may get where no rule names one and codes of `bits` fit everywhere: of half the bits at
+/// least. A divergence is foretold for small errors, and no matrix is ruined for the benefit of the others.
+pub fn options(bits: f64) -> Vec<Coding> {
     let mut all = Vec::new();
     for encoding in [
         Encoding::Pow1,
@@ -146,12 +187,25 @@ pub fn options() -> Vec<Coding> {
     ] {
         for group in [ScaleGroup::W128, ScaleGroup::W64, ScaleGroup::W32] {
             // A finer scale for 255 levels gains nothing.
-            if encoding != Encoding::Int8 || group == ScaleGroup::W128 {
+            let finer = encoding != Encoding::Int8 || group == ScaleGroup::W128;
+            if finer && encoding.bits() >= bits / 2.0 {
                 all.push(Coding { encoding, group });
             }
         }
     }
     all
+}
+
+/// The largest coding that fits everywhere within so many bytes of all tensors, or the smallest of all.
+pub fn uniform(hyper: &Hyper, bytes: u64) -> Coding {
+    let size = |c: &Coding| Target::Like(*c).bytes(hyper);
+    let all = options(0.0).into_iter();
+    let all = all.filter(|c| c.encoding != Encoding::Ternary);
+    let fitting = all.filter(|c| size(c) <= bytes).max_by_key(size);
+    fitting.unwrap_or(Coding {
+        encoding: Encoding::Pow1,
+        group: ScaleGroup::W128,
+    })
 }
 
 /// Bytes of a matrix's payload, padding included.

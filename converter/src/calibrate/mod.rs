@@ -27,8 +27,8 @@ pub mod rotate;
 mod rows;
 mod text;
 
-pub use hessian::{Hessian, Ridge, Solver};
 pub(crate) use built_in::{fingerprint, sequences as built_in};
+pub use hessian::{Hessian, Ridge, Solver};
 pub use rows::{Task, choose_power};
 pub(crate) use text::{chunk_length, chunks};
 

@@ -1,16 +1,17 @@
 //! A target size becomes a coding for every matrix.
 
 use super::exact::TernaryMatrices;
-use super::{ConvertError, Options, rule};
+use super::{ConvertError, Options, feasible};
 use crate::budget::{self, Allocation, Choice, Measure, Target};
 use crate::calibrate::Calibration;
 use crate::progress::Progress;
 use crate::report::{Predicted, Report};
-use crate::source::Checkpoint;
-use carat_format::{Coding, Encoding, Tensor};
+use crate::source::{Checkpoint, Hyper};
+use carat_format::{Coding, Tensor};
 use std::collections::BTreeMap;
 
 /// What is asked of a division of bytes.
+#[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub options: &'a Options,
     /// The coding that rules change.
@@ -19,51 +20,22 @@ pub(super) struct Asked<'a> {
     pub target: Target,
 }
 
-/// The codings of least divergence within the target.
+/// The codings of least divergence within the target, and that divergence.
 pub(super) fn allocate(
     source: &Checkpoint,
     asked: &Asked<'_>,
     sequences: &[Vec<u32>],
     calibration: &Calibration,
     progress: &dyn Progress,
-) -> Result<(Allocation, Sensitivities), ConvertError> {
-    let hyper = source.hyper();
-    let rules = &asked.options.rules;
-    let codings = |tensor: Tensor| {
-        let name = tensor.name();
-        if rules.iter().any(|r| r.matches(&name)) {
-            let base = asked.ternary.coding(tensor, asked.base);
-            vec![rule::coding(base, rules, &name)]
-        } else if asked.ternary.contains(tensor) {
-            vec![asked.ternary.coding(tensor, Encoding::Int8.into())]
-        } else {
-            budget::options()
-        }
-    };
-    // What cannot be met must show before the long measurement.
-    let mut least = 0;
-    let mut vectors = 0;
-    for tensor in hyper.tensors() {
-        let shape = hyper.shape(tensor);
-        if tensor.is_vector() {
-            vectors += shape.1 * 4;
-        } else {
-            let bytes = codings(tensor)
-                .into_iter()
-                .filter_map(|c| budget::payload(c, shape));
-            least += bytes.min().unwrap_or(0);
-        }
-    }
-    let weights = hyper.weights();
-    let wanted = asked.target.bytes(weights);
-    let short = ConvertError::Target {
-        found: wanted,
-        least: least + vectors,
-        least_bpw: (least + vectors) as f64 * 8.0 / weights.max(1) as f64,
-    };
-    if wanted < least + vectors {
-        return Err(short);
-    }
+) -> Result<Found, ConvertError> {
+    let Asked {
+        options,
+        base,
+        ternary,
+        target,
+    } = *asked;
+    let room = feasible::check(options, source, base, ternary, target)?;
+    let codings = |tensor: Tensor| feasible::codings(tensor, options, base, ternary, room.bits);
     let measured = budget::measure(&Measure {
         source,
         sequences,
@@ -72,11 +44,29 @@ pub(super) fn allocate(
         progress,
     })?;
     let choices: Vec<Vec<Choice>> = measured.iter().map(|m| m.choices.clone()).collect();
-    let chosen = budget::divide(&choices, wanted - vectors).ok_or(short)?;
-    let sensitivities = Sensitivities::new(&measured, &choices, weights, vectors);
+    let divided = match target {
+        Target::Divergence(nats) => budget::reach(&choices, room.matrices, nats),
+        _ => budget::divide(&choices, room.matrices),
+    };
+    // Feasible above: the smallest of each fit.
+    let chosen = divided.unwrap_or_else(|| vec![0; choices.len()]);
+    let kl = choices.iter().zip(&chosen).map(|(c, i)| c[*i].cost).sum();
+    let measurement = Sensitivities::new(&measured, &choices, source.hyper(), room.vectors);
     let codings = measured.iter().zip(chosen);
-    let codings = codings.map(|(m, i)| (m.tensor, m.codings[i]));
-    Ok((codings.collect(), sensitivities))
+    let allocation = codings.map(|(m, i)| (m.tensor, m.codings[i])).collect();
+    Ok(Found {
+        allocation,
+        kl,
+        measurement,
+    })
+}
+
+/// A division of bytes.
+pub(super) struct Found {
+    pub allocation: Allocation,
+    /// Its divergence as it is foretold, in nats.
+    pub kl: f64,
+    pub measurement: Sensitivities,
 }
 
 /// What a measurement of sensitivities gave, for the report.
@@ -93,7 +83,7 @@ impl Sensitivities {
     fn new(
         measured: &[budget::Measured],
         choices: &[Vec<Choice>],
-        weights: u64,
+        hyper: &Hyper,
         vectors: u64,
     ) -> Self {
         let mut out = Self::default();
@@ -102,7 +92,7 @@ impl Sensitivities {
         }
         for bits in PREDICTED {
             let wanted = Target::BitsPerWeight(bits)
-                .bytes(weights)
+                .bytes(hyper)
                 .saturating_sub(vectors);
             let Some(chosen) = budget::divide(choices, wanted) else {
                 continue;

@@ -12,6 +12,7 @@ pub(super) fn codings(
     options: &Options,
     base: Coding,
     ternary: &TernaryMatrices,
+    bits: f64,
 ) -> Vec<Coding> {
     let name = tensor.name();
     if options.rules.iter().any(|r| r.matches(&name)) {
@@ -20,39 +21,60 @@ pub(super) fn codings(
     } else if ternary.contains(tensor) {
         vec![ternary.coding(tensor, Encoding::Int8.into())]
     } else {
-        budget::options()
+        budget::options(bits)
     }
 }
 
-/// Bytes that the target leaves to the matrices. Refuses one below what the tensors take where each matrix has the
-/// smallest of its codings.
+/// What a size leaves to the matrices.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Bytes of the matrices.
+    pub matrices: u64,
+    /// Bytes of the vectors.
+    pub vectors: u64,
+    /// Bits of the codes that fit everywhere.
+    pub bits: f64,
+}
+
+/// The room that the target leaves. Refuses one below what the tensors take where each matrix has the smallest of
+/// its codings.
 pub(super) fn check(
     options: &Options,
     source: &Checkpoint,
     base: Coding,
     ternary: &TernaryMatrices,
     target: Target,
-) -> Result<u64, ConvertError> {
+) -> Result<Room, ConvertError> {
     let hyper = source.hyper();
-    let (mut least, mut vectors) = (0, 0);
-    for tensor in hyper.tensors() {
-        let shape = hyper.shape(tensor);
-        if tensor.is_vector() {
-            vectors += shape.1 * 4;
-            continue;
-        }
-        let codings = codings(tensor, options, base, ternary).into_iter();
-        let bytes = codings.filter_map(|c| budget::payload(c, shape));
-        least += bytes.min().unwrap_or(0);
+    let wanted = target.bytes(hyper);
+    let vectors = hyper.tensors().into_iter().filter(|t| t.is_vector());
+    let vectors = vectors.map(|t| hyper.shape(t).1 * 4).sum::<u64>();
+    let smallest = |bits: f64| -> u64 {
+        let matrices = hyper.tensors().into_iter().filter(|t| !t.is_vector());
+        let each = matrices.map(|t| {
+            let codings = codings(t, options, base, ternary, bits).into_iter();
+            let bytes = codings.filter_map(|c| budget::payload(c, hyper.shape(t)));
+            bytes.min().unwrap_or(0)
+        });
+        vectors + each.sum::<u64>()
+    };
+    // Rules can take so much that half of what would fit everywhere does not fit the rest.
+    let mut bits = budget::uniform(hyper, wanted).encoding.bits();
+    while bits > 1.0 && smallest(bits) > wanted {
+        bits /= 2.0;
     }
-    let (weights, least) = (hyper.weights(), least + vectors);
-    let wanted = target.bytes(weights);
+    let least = smallest(bits);
     if wanted < least {
+        let weights = hyper.weights().max(1) as f64;
         return Err(ConvertError::Target {
             found: wanted,
             least,
-            least_bpw: least as f64 * 8.0 / weights.max(1) as f64,
+            least_bpw: least as f64 * 8.0 / weights,
         });
     }
-    Ok(wanted - vectors)
+    Ok(Room {
+        matrices: wanted - vectors,
+        vectors,
+        bits,
+    })
 }

@@ -290,12 +290,12 @@ fn run(
                 ternary: &ternary,
                 target,
             };
-            let found;
-            (found, measured) = pool.install(|| allocate(source, &asked, sequences, c, &part))?;
+            let found = pool.install(|| allocate(source, &asked, sequences, c, &part))?;
             if let Some(r) = &mut resume {
-                r.keep_allocation(&found)?;
+                r.keep_allocation(&found.allocation)?;
             }
-            found
+            measured = found.measurement;
+            found.allocation
         }
         _ => Allocation::new(),
     };

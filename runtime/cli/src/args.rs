@@ -268,13 +268,15 @@ pub struct ConvertArgs {
     /// File to write
     #[arg(short, long, value_name = "OUT.gguf")]
     pub output: PathBuf,
-    /// Bits of a weight: 1, 1.6 (the levels -1, 0 and 1 times a scale), 2, 3, 4 or 8. Matrices that are ternary in the
-    /// checkpoint take 1.6 instead of more, without loss
-    #[arg(long, value_name = "N", default_value = "4", value_parser = values::bits)]
-    pub bits: f64,
-    /// Weights that share a scale of 8 bits: 32, 64 or 128
-    #[arg(long, value_name = "N", default_value = "32", value_parser = values::group)]
-    pub group: ScaleGroup,
+    /// Bits of a weight: 1, 1.6 (the levels -1, 0 and 1 times a scale), 2, 3, 4 or 8. With 2, 3 and 4 the file is as large as
+    /// codes of so many bits make it, and each matrix takes the bits that it needs. Matrices that are ternary in the
+    /// checkpoint take 1.6 instead of more, without loss [default: 4, and more where the model loses by it]
+    #[arg(long, value_name = "N", value_parser = values::bits)]
+    pub bits: Option<f64>,
+    /// Weights that share a scale of 8 bits: 32, 64 or 128; with it all matrices take the same bits [default: 32, 64 or
+    /// 128 as each matrix needs]
+    #[arg(long, value_name = "N", value_parser = values::group)]
+    pub group: Option<ScaleGroup>,
     /// Other bits, group or both for matrices whose name matches a regular expression, like
     /// 'ffn_down=4,g64'; may be given several times, the last that matches decides
     #[arg(long, value_name = "PATTERN=BITS,gN", value_parser = values::rule)]

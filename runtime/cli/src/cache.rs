@@ -16,6 +16,7 @@ use crate::verdict::Verdict;
 use crate::{convert, interrupt, term};
 use anyhow::{Context, Result, bail};
 use carat::{Model, Verify};
+use carat_converter::budget::Target;
 use carat_converter::calibrate::Calibration;
 use carat_converter::convert::{CardText, ConvertError, Options, Summary, is_busy};
 use carat_converter::source::Checkpoint;
@@ -59,6 +60,7 @@ pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<
         output: PathBuf::new(),
         bits: args.bits.unwrap_or(BITS),
         calibration: (!args.fast).then(Calibration::default),
+        target: Target::usual(args.bits).filter(|_| !args.fast),
         card: Some(CardText::default()),
         threads,
         force: true,

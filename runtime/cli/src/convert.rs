@@ -7,7 +7,7 @@ use crate::page;
 use crate::quality::{self, Asked, Measured};
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
-use carat_converter::budget::Preset;
+use carat_converter::budget::{Preset, Target};
 use carat_converter::calibrate::{Calibration, Methods, Text};
 use carat_converter::convert::{self, CardText, ConvertError, Options, Summary};
 use carat_converter::progress::Part;
@@ -36,11 +36,14 @@ pub fn run(args: ConvertArgs) -> Result<()> {
     let target = preset.map(Preset::target);
     let target = target.or(args.target_bpw).or(args.target_size);
     let calibration = calibration(&args, target.is_some())?;
+    // One group for all, or no calibration: the same bits everywhere.
+    let divided = calibration.is_some() && args.group.is_none();
+    let target = target.or_else(|| Target::usual(args.bits).filter(|_| divided));
     let options = Options {
         source: args.source,
         output: args.output,
-        bits: args.bits,
-        group: args.group,
+        bits: args.bits.unwrap_or(Options::default().bits),
+        group: args.group.unwrap_or_default(),
         rules: args.tensor,
         target,
         calibration,

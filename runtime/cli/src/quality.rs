@@ -5,6 +5,7 @@ use anyhow::anyhow;
 use carat_converter::budget::{PRESETS, Target};
 use carat_converter::convert::quality::{Quality, Verdict};
 use carat_converter::convert::{ConvertError, Options, Summary};
+use carat_format::Encoding;
 use serde::Serialize;
 
 /// Who asked for the conversion, whose options differ.
@@ -86,12 +87,11 @@ fn remedies(options: &Options, asked: Asked) -> Option<String> {
                 all.push("raise --target-bpw".into());
             }
             Target::Bytes(_) => all.push("raise --target-size".into()),
+            Target::Like(coding) => all.extend(more_bits(coding.encoding.bits())),
+            Target::Divergence(_) => all.push("give all 8 bits (--bits 8)".into()),
         }
     } else {
-        let more = [1.6, 2.0, 3.0, 4.0, 8.0];
-        if let Some(more) = more.iter().find(|b| **b > options.bits) {
-            all.push(format!("give more bits (--bits {more})"));
-        }
+        all.extend(more_bits(options.bits));
         // The least preset that takes no fewer: the same bytes where they do most.
         let preset = PRESETS.iter().rfind(|p| p.bits > options.bits);
         if let Some(preset) = preset.filter(|_| asked == Asked::Convert) {
@@ -106,6 +106,13 @@ fn remedies(options: &Options, asked: Asked) -> Option<String> {
         true => last,
         false => format!("{}, or {last}", all.join(", ")),
     })
+}
+
+/// The next wider codes.
+fn more_bits(than: f64) -> Option<String> {
+    let more = Encoding::ALL.map(Encoding::bits).into_iter();
+    let more = more.filter(|b| *b > than).next()?;
+    Some(format!("give more bits (--bits {more})"))
 }
 
 /// A refusal of a useless file, with what to do.
