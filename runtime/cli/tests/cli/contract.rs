@@ -331,7 +331,7 @@ fn a_conversion_calibrates_by_itself() {
     };
     let (plain, fitted) = (
         convert(&["--method", "none"]),
-        convert(&["--calib-tokens", "1024"]),
+        convert(&["--calib-tokens", "4096"]),
     );
     let kl = |v: &Value| v["kl_mean"].as_f64().unwrap();
     assert!(kl(&fitted) < 0.8 * kl(&plain), "{fitted} {plain}");
