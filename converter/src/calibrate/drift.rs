@@ -33,7 +33,7 @@ pub(super) fn targets(
             for (k, column) in block.order.iter().enumerate() {
                 let column = block.range.start + *column as usize;
                 for (row, step) in rows.chunks_exact_mut(cols).zip(&moments[k]) {
-                    row[column] += step;
+                    row[column] += step * solver.taken;
                 }
             }
         }

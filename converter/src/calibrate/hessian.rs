@@ -27,6 +27,9 @@ pub struct Ridge {
     pub damping: f64,
     /// Part of what is beside the diagonal that is taken away.
     pub shrink: f64,
+    /// Inputs for each column at which half is taken of what makes up for drift and lack ([`super::drift`]). Of SmolLM2
+    /// at 4 bits with 4,096 tokens all of it gives a mean KL of 0.095, none 0.091, a quarter to a half 0.078 to 0.080.
+    pub noise: f64,
 }
 
 impl Ridge {
@@ -34,16 +37,18 @@ impl Ridge {
     pub const NONE: Self = Self {
         damping: 0.0,
         shrink: 0.0,
+        noise: 0.0,
     };
     /// For a fit.
     pub const FIT: Self = Self {
         damping: 0.01,
         shrink: 0.25,
+        noise: 6.0,
     };
     /// For a tied embedding: its rows are also the inputs of the first block, where all errors weigh alike.
     pub const TIED: Self = Self {
         damping: 0.1,
-        shrink: 0.25,
+        ..Self::FIT
     };
 }
 
@@ -142,6 +147,7 @@ impl Hessian {
     ///
     /// Memory of a block of n columns: at most `12·n²` bytes.
     pub fn solve(self, ridge: Ridge, factor: bool) -> Option<Solver> {
+        let (cols, rows) = (self.cols, self.rows);
         let scale = 1.0 / self.rows.max(1) as f64;
         let blocks = self
             .blocks
@@ -151,7 +157,12 @@ impl Hessian {
         let mut lack = self.lack;
         lack.par_iter_mut().for_each(|v| *v *= scale as f32);
         let finite = lack.iter().all(|v| v.is_finite());
-        finite.then_some(Solver { blocks, lack })
+        let taken = 1.0 / (1.0 + ridge.noise * cols as f64 / rows.max(1) as f64);
+        finite.then_some(Solver {
+            blocks,
+            lack,
+            taken: taken as f32,
+        })
     }
 }
 
@@ -161,6 +172,8 @@ pub struct Solver {
     pub(super) blocks: Vec<Block>,
     /// rᵀx, `[rows of the matrix, cols]`, or empty.
     pub(super) lack: Vec<f32>,
+    /// Part of what makes up for drift and lack that is taken: it is a solution of least squares over few inputs.
+    pub(super) taken: f32,
 }
 
 /// H of a range of columns, n of them.

@@ -77,7 +77,7 @@ pub enum Text {
     Own,
 }
 
-/// The methods, all of them by default.
+/// The methods; by default those that gain on real models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Methods {
     /// Scales weighted by the diagonal of H.
@@ -105,7 +105,7 @@ impl Default for Methods {
             gptq: true,
             descent: true,
             drift: true,
-            exponent: true,
+            exponent: false,
             rotate_heads: false,
             rotate_stream: false,
             awq: false,

@@ -33,6 +33,7 @@ pub(super) fn tensors(
         reports: BTreeMap::new(),
         methods,
         inputs: None,
+        products: Vec::new(),
     };
     for (tensor, _) in offsets.iter().filter(|(t, _)| t.is_vector()) {
         run.write(*tensor, None)?;
@@ -60,6 +61,9 @@ pub(super) fn tensors(
     Ok((ordered.collect(), resumed))
 }
 
+/// Most bytes of inputs of a down projection that are kept until it is written, so that they are computed once.
+const PRODUCTS: usize = 512 << 20;
+
 struct Conversion<'j, 's> {
     job: &'j Job<'s>,
     plan: &'j mut Plan,
@@ -71,6 +75,8 @@ struct Conversion<'j, 's> {
     methods: Methods,
     /// Of the matrices that were gathered for last.
     inputs: Option<Inputs>,
+    /// The inputs of the down projection at hand, of the first groups.
+    products: Vec<Vec<f32>>,
 }
 
 /// Inputs so far.
@@ -184,6 +190,10 @@ impl<'s> Conversion<'_, 's> {
             // The checkpoint's own block needs nothing of what is quantized.
             if let Tensor::FfnDown(b) = tensor {
                 self.exact.finish_with(b, g, &exact)?;
+                let kept: usize = self.products.iter().map(Vec::len).sum();
+                if (kept + x.len()) * 4 <= PRODUCTS && self.products.len() == g {
+                    self.products.push(x);
+                }
             }
         }
         self.inputs = seen.inputs();
@@ -246,8 +256,12 @@ impl<'s> Conversion<'_, 's> {
         self.replace(&[FfnDown(b)], &solver)?;
         for g in 0..self.stream.groups() {
             self.job.check_cancelled()?;
-            self.stream.finish(b, g)?;
+            match self.products.get(g) {
+                Some(products) => self.stream.finish_with(b, g, products)?,
+                None => self.stream.finish(b, g)?,
+            }
         }
+        self.products.clear();
         for tensor in [
             AttnQ(b),
             AttnK(b),

@@ -302,7 +302,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
     /// Methods of the fit, see the documentation; 'none' alone: no fit and no text, faster and worse
-    /// [default: scales,gptq,cd,drift,exponent]
+    /// [default: scales,gptq,cd,drift]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = ["none", "scales", "gptq", "cd", "drift", "exponent", "rotate-heads", "rotate-stream", "awq"])]
     pub method: Vec<String>,
     /// Tokens that the file's quality card is measured on; 0: no card
