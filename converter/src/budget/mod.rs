@@ -143,11 +143,18 @@ pub fn options() -> Vec<Coding> {
         Encoding::Pow2,
         Encoding::Pow3,
         Encoding::Pow4,
+        Encoding::Int5,
+        Encoding::Int6,
         Encoding::Int8,
     ] {
         for group in [ScaleGroup::W128, ScaleGroup::W64, ScaleGroup::W32] {
-            // A finer scale for 255 levels gains nothing.
-            if encoding != Encoding::Int8 || group == ScaleGroup::W128 {
+            // What finer scales cost is better spent on levels where there are many.
+            let finest = match encoding {
+                Encoding::Int8 => ScaleGroup::W128,
+                Encoding::Int6 => ScaleGroup::W64,
+                _ => ScaleGroup::W32,
+            };
+            if group >= finest {
                 all.push(Coding { encoding, group });
             }
         }

@@ -262,7 +262,7 @@ pub struct ConvertArgs {
     /// File to write
     #[arg(short, long, value_name = "OUT.gguf")]
     pub output: PathBuf,
-    /// Bits of a weight: 1, 1.6 (the levels -1, 0 and 1 times a scale), 2, 3, 4 or 8. Matrices that are ternary in the
+    /// Bits of a weight: 1, 1.6 (the levels -1, 0 and 1 times a scale), 2, 3, 4, 5, 6 or 8. Matrices that are ternary in the
     /// checkpoint take 1.6 instead of more, without loss
     #[arg(long, value_name = "N", default_value = "4", value_parser = values::bits)]
     pub bits: f64,
