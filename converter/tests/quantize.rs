@@ -94,6 +94,9 @@ fn errors_are_those_of_the_power_grids() {
     // Best exponents and errors of Gaussian weights in groups of 32.
     let w = gauss(1, 512 * 1024);
     for (encoding, expected, powers) in [
+        // A fourth of the error a bit: levels at equal steps over what 32 weights spread.
+        (Encoding::Int6, 0.000398, 1.0..=1.0),
+        (Encoding::Int5, 0.001695, 1.0..=1.0),
         (Encoding::Pow4, 0.00648, 1.2..=1.4),
         (Encoding::Pow3, 0.02707, 1.2..=1.3),
         (Encoding::Pow2, 0.1053, 1.1..=1.2),
@@ -130,7 +133,7 @@ fn a_scale_for_more_weights_costs_the_more_the_finer_the_codes() {
         });
         eprintln!("{encoding:?}: {errors:?}");
         assert!(errors[0] < errors[1] && errors[1] < errors[2], "{errors:?}");
-        let most = [1.03, 1.06, 1.1, 1.25, 1.4, 1.5, 1.6, 1.7][encoding as usize];
+        let most = [1.03, 1.06, 1.1, 1.25, 1.4, 1.6, 1.65, 1.7][encoding as usize];
         assert!(errors[2] < errors[0] * most, "{errors:?}");
     }
 }
@@ -260,12 +263,12 @@ fn exhaustive(table: &Table, encoding: Encoding, w: &[f32]) -> f64 {
 
 #[test]
 fn the_search_is_as_good_as_an_exhaustive_one() {
-    for (encoding, p, slack) in [
-        (Encoding::Pow4, 1.3, 1.02),
-        (Encoding::Pow3, 1.2, 1.01),
-        (Encoding::Pow2, 1.1, 1.002),
-        (Encoding::Int5, 1.0, 1.02),
-        (Encoding::Int6, 1.0, 1.02),
+    for (encoding, p, slack, most) in [
+        (Encoding::Pow4, 1.3, 1.02, 1.25),
+        (Encoding::Pow3, 1.2, 1.01, 1.25),
+        (Encoding::Pow2, 1.1, 1.002, 1.25),
+        (Encoding::Int5, 1.0, 1.005, 1.25),
+        (Encoding::Int6, 1.0, 1.01, 1.25),
     ] {
         let q = Quantizer::new(encoding, p);
         for (name, w) in [
@@ -290,7 +293,7 @@ fn the_search_is_as_good_as_an_exhaustive_one() {
                 ours / best
             );
             assert!(ours <= best * slack, "{encoding:?} {name}: {ours} {best}");
-            assert!(worst <= 1.25, "{encoding:?} {name}: {worst}");
+            assert!(worst <= most, "{encoding:?} {name}: {worst}");
         }
     }
 }

@@ -120,12 +120,12 @@ impl<const STEP: usize> Stepped<STEP> {
 }
 
 impl<const STEP: usize> Grid for Stepped<STEP> {
-    /// The largest of many weights is clipped a little where steps are wide; at 1.04 it lies half a step of 5 bits below the
-    /// end of the top level.
+    /// Of many weights the largest is clipped a little; few may lie nearer to the levels of a wider step, and leave the
+    /// top ones unused.
     const MULTIPLIERS: (f32, f32, usize) = if STEP > 4 {
-        (0.70, 1.08, 20)
+        (0.66, 1.26, 31)
     } else {
-        (0.78, 1.06, 15)
+        (0.80, 1.20, 21)
     };
 
     #[inline(always)]
