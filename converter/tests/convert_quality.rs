@@ -78,6 +78,16 @@ fn at_8_bits() {
 }
 
 #[test]
+fn at_6_bits() {
+    quality(6, 1.002, 0.0012);
+}
+
+#[test]
+fn at_5_bits() {
+    quality(5, 1.005, 0.0053);
+}
+
+#[test]
 fn at_4_bits() {
     quality(4, 1.020, 0.0185);
 }

@@ -94,6 +94,9 @@ fn errors_are_those_of_the_power_grids() {
     // Best exponents and errors of Gaussian weights in groups of 32.
     let w = gauss(1, 512 * 1024);
     for (encoding, expected, powers) in [
+        // A fourth of the error a bit: levels at equal steps over what 32 weights spread.
+        (Encoding::Int6, 0.000398, 1.0..=1.0),
+        (Encoding::Int5, 0.001695, 1.0..=1.0),
         (Encoding::Pow4, 0.00648, 1.2..=1.4),
         (Encoding::Pow3, 0.02707, 1.2..=1.3),
         (Encoding::Pow2, 0.1053, 1.1..=1.2),
@@ -130,7 +133,7 @@ fn a_scale_for_more_weights_costs_the_more_the_finer_the_codes() {
         });
         eprintln!("{encoding:?}: {errors:?}");
         assert!(errors[0] < errors[1] && errors[1] < errors[2], "{errors:?}");
-        let most = [1.03, 1.06, 1.1, 1.25, 1.4, 1.7][encoding as usize];
+        let most = [1.03, 1.06, 1.1, 1.25, 1.4, 1.6, 1.65, 1.7][encoding as usize];
         assert!(errors[2] < errors[0] * most, "{errors:?}");
     }
 }
@@ -226,9 +229,9 @@ fn the_exponent_is_the_best_of_all() {
 /// The least error of a group over every real scale: between two scales where a code changes, the codes
 /// are fixed and the best scale is in closed form.
 fn exhaustive(table: &Table, encoding: Encoding, w: &[f32]) -> f64 {
-    let magnitudes: Vec<f64> = table.0[encoding.levels() / 2..encoding.levels()]
-        .iter()
-        .map(|l| f64::from(*l))
+    let codes = encoding.codes() as u8;
+    let magnitudes: Vec<f64> = (codes / 2..codes)
+        .map(|c| f64::from(encoding.level(&table.bytes(), c)))
         .collect();
     let mut changes = Vec::new();
     for w in w {
@@ -260,10 +263,12 @@ fn exhaustive(table: &Table, encoding: Encoding, w: &[f32]) -> f64 {
 
 #[test]
 fn the_search_is_as_good_as_an_exhaustive_one() {
-    for (encoding, p, slack) in [
-        (Encoding::Pow4, 1.3, 1.02),
-        (Encoding::Pow3, 1.2, 1.01),
-        (Encoding::Pow2, 1.1, 1.002),
+    for (encoding, p, slack, most) in [
+        (Encoding::Pow4, 1.3, 1.02, 1.25),
+        (Encoding::Pow3, 1.2, 1.01, 1.25),
+        (Encoding::Pow2, 1.1, 1.002, 1.25),
+        (Encoding::Int5, 1.0, 1.005, 1.25),
+        (Encoding::Int6, 1.0, 1.01, 1.25),
     ] {
         let q = Quantizer::new(encoding, p);
         for (name, w) in [
@@ -288,7 +293,7 @@ fn the_search_is_as_good_as_an_exhaustive_one() {
                 ours / best
             );
             assert!(ours <= best * slack, "{encoding:?} {name}: {ours} {best}");
-            assert!(worst <= 1.25, "{encoding:?} {name}: {worst}");
+            assert!(worst <= most, "{encoding:?} {name}: {worst}");
         }
     }
 }
@@ -412,7 +417,7 @@ fn extreme_rows() {
             );
             let energy = squares(w.iter().map(|w| f64::from(*w)));
             // One magnitude for weights of ±1 and 0 leaves half of their energy.
-            let bound = [0.51, 0.25, 0.2, 0.1, 0.03, 1e-3][encoding as usize];
+            let bound = [0.51, 0.25, 0.2, 0.1, 0.03, 0.01, 3e-3, 1e-3][encoding as usize];
             assert!(
                 error <= bound * energy,
                 "{encoding:?} {name}: {error} of {energy}"
@@ -429,7 +434,7 @@ fn extreme_rows() {
                     row.packed
                         .codes
                         .iter()
-                        .all(|c| usize::from(*c) < encoding.levels()),
+                        .all(|c| u32::from(*c) < encoding.codes()),
                     "{name}"
                 );
             }

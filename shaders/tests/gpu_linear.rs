@@ -78,7 +78,11 @@ impl Case {
         let mut table: [u32; 4] = std::array::from_fn(|_| random.next() as u32);
         if !matches!(self.fill, Fill::Random) {
             table = [0x7f7f_7f7f; 4];
-            weights.fill(0x7f7f_7f7f);
+            // Where a table gives the levels any code will do.
+            weights.fill(match self.encoding {
+                Encoding::Int8 => 0x7f7f_7f7f,
+                _ => u32::MAX,
+            });
             weights[(part.scales / 4) as usize..].fill(u32::MAX);
         }
         for w in &mut weights[(part.row_scales / 4) as usize..] {
@@ -459,6 +463,8 @@ fn linear_tile_q_largest_sums() {
             (Encoding::Pow1, ScaleGroup::W128),
             (Encoding::Pow2, ScaleGroup::W32),
             (Encoding::Pow4, ScaleGroup::W64),
+            (Encoding::Int5, ScaleGroup::W128),
+            (Encoding::Int6, ScaleGroup::W64),
             (Encoding::Int8, ScaleGroup::W32),
         ] {
             for fill in [Fill::Largest, Fill::Alternating] {

@@ -17,6 +17,20 @@ fn levels(cell: u32, r: u32, w: u32) -> u32 {
     if (CODES == 256u) {
         return weights[base + r * 8u + w];
     }
+    if (CODES == 32u || CODES == 64u) {
+        let high = weights[base + r * 4u + (w & 3u)] << (4u - (w & 4u));
+        // Of 5 bits, bit w comes to bit 3; of 6 bits, two bits of one of two words come to bits 2 and 3.
+        var low = weights[base + 128u + r];
+        var at = w;
+        var to = 3u;
+        if (CODES == 64u) {
+            low = weights[base + 128u + r * 2u + (w & 1u)];
+            at = w & 6u;
+            to = 2u;
+        }
+        low = (low >> (max(at, to) - to)) << (to - min(at, to));
+        return stepped(vec4<u32>(high), vec4<u32>(low)).x;
+    }
     let table = table_of(params.table, STRAIGHT);
     if (CODES == 16u) {
         return look_up(table, weights[base + r * 4u + (w & 3u)] >> (w & 4u));

@@ -148,10 +148,7 @@ fn products_agree_with_f64_in_odd_sizes() {
             for (r, row) in data.iter().enumerate() {
                 let sum: i64 = (0..cols as usize)
                     .map(|i| {
-                        let level = match encoding {
-                            Encoding::Int8 => row.codes[i] as i8,
-                            _ => table.0[usize::from(row.codes[i])],
-                        };
+                        let level = encoding.level(&table.bytes(), row.codes[i]);
                         let scale = i64::from(row.scales[i / group.weights()])
                             * i64::from(codes[layout.groups as usize * 32 + i / 32]);
                         i64::from(level) * i64::from(codes[i] as i8) * scale

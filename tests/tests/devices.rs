@@ -171,6 +171,27 @@ fn odd_shapes_and_every_encoding_have_one_hash() {
             encoding: Encoding::Pow3,
             ..base
         },
+        Shape {
+            dim: 100,
+            heads: 3,
+            kv_heads: 1,
+            head_dim: 20,
+            ff: 300,
+            encoding: Encoding::Int5,
+            group: ScaleGroup::W128,
+            tied: false,
+            ..base
+        },
+        Shape {
+            dim: 64,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 16,
+            ff: 129,
+            encoding: Encoding::Int6,
+            group: ScaleGroup::W64,
+            ..base
+        },
         // Weights 2^12 times too large: everything that can saturate does.
         Shape {
             dim: 64,

@@ -43,11 +43,11 @@ impl Target {
     pub const DEFAULT: Self = Self::Divergence(0.018);
 
     /// What a calibrated conversion aims at where nothing or nothing but the bits of a code are said: as many bytes as codes
-    /// of 2, 3 or 4 bits take everywhere. Others are the same for all matrices.
+    /// of 2 to 6 bits take everywhere. Others are the same for all matrices.
     pub fn usual(bits: Option<f64>) -> Option<Self> {
         match bits.map(Encoding::from_bits) {
             None => Some(Self::DEFAULT),
-            Some(Some(encoding @ (Encoding::Pow2 | Encoding::Pow3 | Encoding::Pow4))) => {
+            Some(Some(encoding)) if (2.0..=6.0).contains(&encoding.bits()) => {
                 Some(Self::Like(encoding.into()))
             }
             Some(_) => None,
@@ -183,12 +183,18 @@ pub fn options(bits: f64) -> Vec<Coding> {
         Encoding::Pow2,
         Encoding::Pow3,
         Encoding::Pow4,
+        Encoding::Int5,
+        Encoding::Int6,
         Encoding::Int8,
     ] {
         for group in [ScaleGroup::W128, ScaleGroup::W64, ScaleGroup::W32] {
-            // A finer scale for 255 levels gains nothing.
-            let finer = encoding != Encoding::Int8 || group == ScaleGroup::W128;
-            if finer && encoding.bits() >= bits / 2.0 {
+            // What finer scales cost is better spent on levels where there are many.
+            let finest = match encoding {
+                Encoding::Int8 => ScaleGroup::W128,
+                Encoding::Int6 => ScaleGroup::W64,
+                _ => ScaleGroup::W32,
+            };
+            if group >= finest && encoding.bits() >= bits / 2.0 {
                 all.push(Coding { encoding, group });
             }
         }

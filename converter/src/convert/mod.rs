@@ -61,7 +61,7 @@ pub struct Options {
     pub source: PathBuf,
     /// The file to write.
     pub output: PathBuf,
-    /// Bits of a code: 1, 1.6 (ternary), 2, 3, 4 or 8. A matrix whose weights are ternary as they are gets ternary codes
+    /// Bits of a code: 1, 1.6 (ternary), 2, 3, 4, 5, 6 or 8. A matrix whose weights are ternary as they are gets ternary codes
     /// for 1.6 bits or more, and where all of the blocks are, 1.6 gives embedding and head 4 bits.
     pub bits: f64,
     /// Weights that share a scale.

@@ -33,7 +33,7 @@ impl Rule {
 pub enum RuleError {
     #[error("'{text}' is not PATTERN=BITS, PATTERN=gN or PATTERN=BITS,gN, like ffn_down=4,g64")]
     Form { text: String },
-    #[error("'{item}' is neither bits (1, 1.6, 2, 3, 4 or 8) nor a group (g32, g64 or g128)")]
+    #[error("'{item}' is neither bits (1, 1.6, 2, 3, 4, 5, 6 or 8) nor a group (g32, g64 or g128)")]
     Value { item: String },
     #[error("'{item}' comes after another value of its kind; give one")]
     Twice { item: String },
@@ -149,6 +149,7 @@ mod tests {
             "ffn_down=4,g64",
             r"blk\.[0-1]\.=g128",
             "ffn_down=3",
+            "blk.4.ffn_down=6",
             "blk.3.ffn_down=1.6",
             "^output=8",
         ]);
@@ -157,6 +158,7 @@ mod tests {
             ("blk.0.ffn_down.weight", Encoding::Pow3, ScaleGroup::W128),
             ("blk.2.ffn_down.weight", Encoding::Pow3, ScaleGroup::W64),
             ("blk.3.ffn_down.weight", Encoding::Ternary, ScaleGroup::W64),
+            ("blk.4.ffn_down.weight", Encoding::Int6, ScaleGroup::W64),
             ("blk.1.attn_output.weight", Encoding::Pow2, ScaleGroup::W128),
             ("blk.10.attn_output.weight", Encoding::Pow2, ScaleGroup::W32),
             ("output.weight", Encoding::Int8, ScaleGroup::W32),
@@ -176,7 +178,7 @@ mod tests {
             assert_eq!(fault(text), RuleError::Form { text: text.into() });
         }
         for (text, item) in [
-            ("a=5", "5"),
+            ("a=7", "7"),
             ("a=g48", "g48"),
             ("a=4,", ""),
             ("a=g", "g"),

@@ -109,6 +109,46 @@ impl Grid for Ternary {
     }
 }
 
+/// Magnitudes half of `STEP` and on, `STEP` apart, below 128: those of 5 bits (8) and 6 bits (4).
+#[derive(Clone, Debug)]
+pub(super) struct Stepped<const STEP: usize>;
+
+impl<const STEP: usize> Stepped<STEP> {
+    const WIDTH: f32 = STEP as f32;
+    /// Magnitudes, and the code of the least positive level.
+    const HALF: u8 = (128 / STEP) as u8;
+}
+
+impl<const STEP: usize> Grid for Stepped<STEP> {
+    /// Of many weights the largest is clipped a little; few may lie nearer to the levels of a wider step, and leave the
+    /// top ones unused.
+    const MULTIPLIERS: (f32, f32, usize) = if STEP > 4 {
+        (0.66, 1.26, 31)
+    } else {
+        (0.80, 1.20, 21)
+    };
+
+    #[inline(always)]
+    fn magnitude(&self, x: f32) -> f32 {
+        // Adding and taking away 1.5·2^23 rounds to an integer, of either sign, ties to even.
+        const ROUND: f32 = 12_582_912.0;
+        let top = f32::from(Self::HALF) - 0.5;
+        let steps = (x * (1.0 / Self::WIDTH)).min(top) - 0.5;
+        ((steps + ROUND) - ROUND) * Self::WIDTH + Self::WIDTH / 2.0
+    }
+
+    #[inline(always)]
+    fn code(&self, x: f32, negative: bool) -> u8 {
+        // The half step is cut off.
+        let index = (self.magnitude(x) * (1.0 / Self::WIDTH)) as u8;
+        if negative {
+            Self::HALF - 1 - index
+        } else {
+            Self::HALF + index
+        }
+    }
+}
+
 /// The levels −127..=127.
 #[derive(Clone, Debug)]
 pub(super) struct Int8;

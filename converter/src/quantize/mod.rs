@@ -14,7 +14,7 @@ mod scale;
 pub use power::{POWERS, choose_power, sample_rows, spread};
 
 use carat_format::{Coding, Encoding, PackedRow, RowScale, ScaleGroup, Table};
-use grid::{Grid, Int8, Power, Ternary};
+use grid::{Grid, Int8, Power, Stepped, Ternary};
 use scale::Group;
 
 /// Largest scale of a group.
@@ -63,12 +63,14 @@ enum Levels {
     Two(Power<2>),
     Four(Power<4>),
     Eight(Power<8>),
+    Int5(Stepped<8>),
+    Int6(Stepped<4>),
     Int8(Int8),
 }
 
 impl Quantizer {
-    /// The levels of [`Table::power`] at `power` (0.5 to 4), which makes no difference to [`Encoding::Pow1`],
-    /// [`Encoding::Ternary`] and [`Encoding::Int8`]. An [`Encoding`] alone has a scale for each 32 weights.
+    /// The levels of [`Table::power`] at `power` (0.5 to 4), which makes a difference where
+    /// [`Encoding::has_power`]. An [`Encoding`] alone has a scale for each 32 weights.
     pub fn new(coding: impl Into<Coding>, power: f64) -> Self {
         let coding = coding.into();
         let encoding = coding.encoding;
@@ -79,6 +81,8 @@ impl Quantizer {
             Encoding::Pow2 => Levels::Two(Power::new(&table)),
             Encoding::Pow3 => Levels::Four(Power::new(&table)),
             Encoding::Pow4 => Levels::Eight(Power::new(&table)),
+            Encoding::Int5 => Levels::Int5(Stepped),
+            Encoding::Int6 => Levels::Int6(Stepped),
             Encoding::Int8 => Levels::Int8(Int8),
         };
         Self {
@@ -106,10 +110,7 @@ impl Quantizer {
 
     /// Level of a code.
     pub fn level(&self, code: u8) -> i8 {
-        match self.coding.encoding {
-            Encoding::Int8 => code as i8,
-            _ => self.table.0[usize::from(code & 15)],
-        }
+        self.coding.encoding.level(&self.table.bytes(), code)
     }
 
     /// The weights of a row that it quantized.
@@ -132,6 +133,8 @@ impl Quantizer {
             Levels::Two(grid) => grid.code(magnitude, negative),
             Levels::Four(grid) => grid.code(magnitude, negative),
             Levels::Eight(grid) => grid.code(magnitude, negative),
+            Levels::Int5(grid) => grid.code(magnitude, negative),
+            Levels::Int6(grid) => grid.code(magnitude, negative),
             Levels::Int8(grid) => grid.code(magnitude, negative),
         }
     }
@@ -144,6 +147,8 @@ impl Quantizer {
             Levels::Two(grid) => self.grid_row(grid, weights, objective),
             Levels::Four(grid) => self.grid_row(grid, weights, objective),
             Levels::Eight(grid) => self.grid_row(grid, weights, objective),
+            Levels::Int5(grid) => self.grid_row(grid, weights, objective),
+            Levels::Int6(grid) => self.grid_row(grid, weights, objective),
             Levels::Int8(grid) => self.grid_row(grid, weights, objective),
         }
     }

@@ -268,7 +268,7 @@ pub struct ConvertArgs {
     /// File to write
     #[arg(short, long, value_name = "OUT.gguf")]
     pub output: PathBuf,
-    /// Bits of a weight: 1, 1.6 (the levels -1, 0 and 1 times a scale), 2, 3, 4 or 8. With 2, 3 and 4 the file is as large as
+    /// Bits of a weight: 1, 1.6 (the levels -1, 0 and 1 times a scale), 2, 3, 4, 5, 6 or 8. With 2 to 6 the file is as large as
     /// codes of so many bits make it, and each matrix takes the bits that it needs. Matrices that are ternary in the
     /// checkpoint take 1.6 instead of more, without loss [default: 4, and more where the model loses by it]
     #[arg(long, value_name = "N", value_parser = values::bits)]

@@ -10,8 +10,7 @@ pub const MAX_LEVEL: i8 = 127;
 
 /// How the codes of a matrix are stored.
 ///
-/// A weight is `level(code) · scale(group) · mantissa(row) · 2^exponent(row)`, where `level` looks
-/// the code up in the tensor's [`Table`] (for [`Encoding::Int8`] the code is the level).
+/// A weight is `level(code) · scale(group) · mantissa(row) · 2^exponent(row)`; see [`Encoding::level`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Encoding {
     /// 1-bit codes through a table of 2 levels.
@@ -24,18 +23,24 @@ pub enum Encoding {
     Pow3,
     /// 4-bit codes through a table of 16 levels.
     Pow4,
+    /// 5-bit codes of 32 levels 8 apart, without a table: a 4-bit plane of the codes' high bits, then a 1-bit plane.
+    Int5,
+    /// 6-bit codes of 64 levels 4 apart, without a table: a 4-bit plane of the codes' high bits, then a 2-bit plane.
+    Int6,
     /// 8-bit levels without a table.
     Int8,
 }
 
 impl Encoding {
     /// Every encoding, by rising width.
-    pub const ALL: [Encoding; 6] = [
+    pub const ALL: [Encoding; 8] = [
         Encoding::Pow1,
         Encoding::Ternary,
         Encoding::Pow2,
         Encoding::Pow3,
         Encoding::Pow4,
+        Encoding::Int5,
+        Encoding::Int6,
         Encoding::Int8,
     ];
 
@@ -47,6 +52,8 @@ impl Encoding {
             Encoding::Pow2 => "pow2",
             Encoding::Pow3 => "pow3",
             Encoding::Pow4 => "pow4",
+            Encoding::Int5 => "int5",
+            Encoding::Int6 => "int6",
             Encoding::Int8 => "int8",
         }
     }
@@ -60,6 +67,8 @@ impl Encoding {
             Encoding::Pow2 => 2.0,
             Encoding::Pow3 => 3.0,
             Encoding::Pow4 => 4.0,
+            Encoding::Int5 => 5.0,
+            Encoding::Int6 => 6.0,
             Encoding::Int8 => 8.0,
         }
     }
@@ -84,6 +93,8 @@ impl Encoding {
             Encoding::Pow2 => 4,
             Encoding::Pow3 => 8,
             Encoding::Pow4 => 16,
+            Encoding::Int5 => 32,
+            Encoding::Int6 => 64,
             Encoding::Int8 => 256,
         }
     }
@@ -102,6 +113,8 @@ impl Encoding {
             Encoding::Pow2 => 256,
             Encoding::Pow3 => 384,
             Encoding::Pow4 => 512,
+            Encoding::Int5 => 640,
+            Encoding::Int6 => 768,
             Encoding::Int8 => 1024,
         }
     }
@@ -111,17 +124,31 @@ impl Encoding {
         self.cell_bytes() as f64 * 8.0 / (GROUP * TILE_ROWS) as f64
     }
 
-    /// Whether the levels depend on an exponent p: ±127, −127, 0, 127 and all of int8 do not.
+    /// Whether the levels depend on an exponent p: ±127, −127, 0, 127 and those without a table do not.
     pub const fn has_power(self) -> bool {
         self.levels() > 3
     }
 
-    /// Levels in the tensor's table; 0 where the code is the level.
+    /// Levels in the tensor's table; 0 where the code alone gives the level.
     pub const fn levels(self) -> usize {
         match self {
-            Encoding::Int8 => 0,
+            Encoding::Int5 | Encoding::Int6 | Encoding::Int8 => 0,
             _ => self.codes() as usize,
         }
+    }
+
+    /// The level of a code, by the bytes of the tensor's [`Table`] where the encoding has one.
+    ///
+    /// Levels of 5 and 6 bits lie half a step on either side of zero: `8·code − 124` within ±124 and `4·code − 126`
+    /// within ±126.
+    #[inline(always)]
+    pub const fn level(self, table: &[u8; 16], code: u8) -> i8 {
+        (match self {
+            Encoding::Int5 => code.wrapping_mul(8).wrapping_sub(124),
+            Encoding::Int6 => code.wrapping_mul(4).wrapping_sub(126),
+            Encoding::Int8 => code,
+            _ => table[(code & 15) as usize],
+        }) as i8
     }
 }
 
@@ -191,7 +218,8 @@ impl Table {
     /// The power grid of `n` levels: `u = 2c − (n − 1)`, `level = sgn(u) · round(127 · (|u|/(n−1))^p)`.
     ///
     /// Source: the power automorphisms of PowerQuant/NUPES, where n is even on a grid without a zero level. The
-    /// levels of [`Encoding::Pow1`] are ±127 and those of [`Encoding::Ternary`] −127, 0 and 127 whatever p is. Returns the zero table for [`Encoding::Int8`], which has none.
+    /// levels of [`Encoding::Pow1`] are ±127 and those of [`Encoding::Ternary`] −127, 0 and 127 whatever p is. The zero
+    /// table for encodings that have none.
     pub fn power(encoding: Encoding, p: f64) -> Self {
         let mut table = [0i8; 16];
         let n = encoding.levels();
@@ -204,9 +232,14 @@ impl Table {
         Table(table)
     }
 
+    /// Byte `c` is level `c`.
+    pub fn bytes(&self) -> [u8; 16] {
+        self.0.map(|v| v as u8)
+    }
+
     /// The table as the kernels' uniform takes it: byte `c` of the 16 is level `c`.
     pub fn words(&self) -> [u32; 4] {
-        let b = self.0.map(|v| v as u8);
+        let b = self.bytes();
         core::array::from_fn(|w| {
             u32::from_le_bytes([b[4 * w], b[4 * w + 1], b[4 * w + 2], b[4 * w + 3]])
         })
@@ -225,9 +258,33 @@ mod tests {
             assert_eq!(table.0[2..], [0; 14]);
         }
         let with_power = Encoding::ALL.map(Encoding::has_power);
-        assert_eq!(with_power, [false, false, true, true, true, false]);
+        assert_eq!(
+            with_power,
+            [false, false, true, true, true, false, false, false]
+        );
         let ternary = Table::power(Encoding::Ternary, 1.7);
         assert_eq!(ternary.0[..4], [-127, 0, 127, 0]);
+    }
+
+    #[test]
+    fn levels_without_a_table_are_even_and_opposite() {
+        // What a table holds makes no difference.
+        let table = [99; 16];
+        for (encoding, step) in [(Encoding::Int5, 8), (Encoding::Int6, 4)] {
+            let last = encoding.codes() as u8 - 1;
+            let level = |code: u8| i32::from(encoding.level(&table, code));
+            assert_eq!(level(last), 128 - step / 2);
+            for code in 0..=last {
+                assert_eq!(level(code), step * i32::from(code) - level(last));
+                assert_eq!(level(last - code), -level(code));
+                assert!(level(code).abs() <= MAX_LEVEL.into());
+            }
+            assert_eq!(Table::power(encoding, 1.3), Table::default());
+        }
+        for code in 0..=255u8 {
+            assert_eq!(Encoding::Int8.level(&table, code), code as i8);
+            assert_eq!(Encoding::Pow4.level(&table, code), 99);
+        }
     }
 
     #[test]

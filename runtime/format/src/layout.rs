@@ -194,6 +194,8 @@ mod tests {
     #[test]
     fn payload_stays_under_the_promised_bits_a_weight() {
         for (encoding, limit) in [
+            (Encoding::Int6, 6.30),
+            (Encoding::Int5, 5.30),
             (Encoding::Pow4, 4.30),
             (Encoding::Pow3, 3.30),
             (Encoding::Pow2, 2.30),

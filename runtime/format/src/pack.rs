@@ -9,6 +9,9 @@
 //! * 1 bit: byte `j` (of 4), bit `i`, is the bit of code `4i + j`.
 //! * 3 bits: the 2-bit plane of the codes' low two bits (8 bytes a row, all rows of the tile), then
 //!   the 1-bit plane of their high bit (4 bytes a row).
+//! * 5 bits: the 4-bit plane of the codes' high four bits (16 bytes a row, all rows of the tile), then the 1-bit
+//!   plane of their low bit (4 bytes a row).
+//! * 6 bits: the same, then the 2-bit plane of their low two bits (8 bytes a row).
 //! * ternary: see `ternary.rs`.
 
 use crate::ternary::{pack_ternary, unpack_ternary};
@@ -77,10 +80,16 @@ fn tile_group(layout: &TensorLayout, codes: u64, row: u64, group: u64) -> (usize
 fn pack_group(encoding: Encoding, codes: &[u8; GROUP], tile: &mut [u8], r: usize) {
     match encoding {
         Encoding::Int8 => tile[r * 32..r * 32 + 32].copy_from_slice(codes),
-        Encoding::Pow4 => {
-            for j in 0..16 {
-                tile[r * 16 + j] = codes[j] | codes[j + 16] << 4;
-            }
+        Encoding::Pow4 => pack_plane4(codes, &mut tile[r * 16..r * 16 + 16]),
+        Encoding::Int5 => {
+            pack_plane4(&codes.map(|c| c >> 1), &mut tile[r * 16..r * 16 + 16]);
+            let low = TILE_ROWS * 16 + r * 4;
+            pack_plane1(&codes.map(|c| c & 1), &mut tile[low..low + 4]);
+        }
+        Encoding::Int6 => {
+            pack_plane4(&codes.map(|c| c >> 2), &mut tile[r * 16..r * 16 + 16]);
+            let low = TILE_ROWS * 16 + r * 8;
+            pack_plane2(&codes.map(|c| c & 3), &mut tile[low..low + 8]);
         }
         Encoding::Pow1 => pack_plane1(codes, &mut tile[r * 4..r * 4 + 4]),
         Encoding::Ternary => pack_ternary(codes, tile, r),
@@ -105,17 +114,31 @@ fn pack_plane2(codes: &[u8; GROUP], out: &mut [u8]) {
     }
 }
 
+fn pack_plane4(codes: &[u8; GROUP], out: &mut [u8]) {
+    for j in 0..16 {
+        out[j] = codes[j] | codes[j + 16] << 4;
+    }
+}
+
 /// The 32 codes of row `r` of a tile's group; `tile` is that group's [`Encoding::cell_bytes`] bytes.
 #[inline(always)]
 pub fn unpack_group(encoding: Encoding, tile: &[u8], r: usize) -> [u8; GROUP] {
     let mut codes = [0u8; GROUP];
     match encoding {
         Encoding::Int8 => codes.copy_from_slice(&tile[r * 32..r * 32 + 32]),
-        Encoding::Pow4 => {
-            let b = &tile[r * 16..r * 16 + 16];
-            for j in 0..16 {
-                codes[j] = b[j] & 15;
-                codes[j + 16] = b[j] >> 4;
+        Encoding::Pow4 => unpack_plane4(&tile[r * 16..r * 16 + 16], &mut codes),
+        Encoding::Int5 => {
+            unpack_plane4(&tile[r * 16..r * 16 + 16], &mut codes);
+            codes = codes.map(|c| c << 1);
+            let low = &tile[TILE_ROWS * 16 + r * 4..TILE_ROWS * 16 + r * 4 + 4];
+            add_plane1(low, 0, &mut codes);
+        }
+        Encoding::Int6 => {
+            let (mut high, at) = ([0u8; GROUP], TILE_ROWS * 16 + r * 8);
+            unpack_plane4(&tile[r * 16..r * 16 + 16], &mut high);
+            unpack_plane2(&tile[at..at + 8], &mut codes);
+            for (c, high) in codes.iter_mut().zip(high) {
+                *c |= high << 2;
             }
         }
         Encoding::Pow1 => add_plane1(&tile[r * 4..r * 4 + 4], 0, &mut codes),
@@ -137,6 +160,14 @@ fn add_plane1(b: &[u8], bit: u32, codes: &mut [u8; GROUP]) {
         for j in 0..4 {
             codes[4 * i + j] |= (b[j] >> i & 1) << bit;
         }
+    }
+}
+
+#[inline(always)]
+fn unpack_plane4(b: &[u8], codes: &mut [u8; GROUP]) {
+    for j in 0..16 {
+        codes[j] = b[j] & 15;
+        codes[j + 16] = b[j] >> 4;
     }
 }
 
@@ -163,14 +194,12 @@ pub fn decode_row_levels(
     let part = layout.part_of(row)?;
     levels.clear();
     scales.clear();
+    let table = table.bytes();
     for g in 0..layout.groups {
         let (tile, r) = tile_group(layout, part.codes, row - part.row_start, g);
         let bytes = payload.get(tile..tile + layout.encoding.cell_bytes())?;
         let codes = unpack_group(layout.encoding, bytes, r);
-        match layout.encoding {
-            Encoding::Int8 => levels.extend(codes.iter().map(|c| *c as i8)),
-            _ => levels.extend(codes.iter().map(|c| table.0[usize::from(*c)])),
-        }
+        levels.extend(codes.map(|c| layout.encoding.level(&table, c)));
     }
     for g in 0..layout.scale_groups {
         scales.push(*payload.get(layout.scale_offset(part, row, g) as usize)?);
@@ -231,8 +260,9 @@ mod tests {
                 let s = decode_row_levels(&layout, &table, &payload, i as u64, &mut levels, &mut scales).unwrap();
                 prop_assert_eq!(s, row.scale);
                 prop_assert_eq!(&scales, &row.scales);
-                let codes: Vec<u8> = levels.iter().take(cols as usize).map(|l| *l as u8).collect();
-                prop_assert_eq!(&codes, &row.codes);
+                // The table's level of a code is the code itself.
+                let expected: Vec<i8> = row.codes.iter().map(|c| encoding.level(&table.bytes(), *c)).collect();
+                prop_assert_eq!(&levels[..cols as usize], &expected);
                 let mut weights = Vec::new();
                 decode_row_f32(&layout, &table, &payload, i as u64, &mut weights).unwrap();
                 for (k, w) in weights.iter().enumerate() {

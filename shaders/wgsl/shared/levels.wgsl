@@ -1,6 +1,6 @@
 // Codes of a group and their levels, four at a time. Twin: carat-format's unpack_group and a look-up.
 
-// How many codes: 2, 3, 4, 8, 16, or 256 where the code is the level.
+// How many codes: 2, 3, 4, 8 or 16 of a table, 32 or 64 of levels at equal steps, or 256 where the code is the level.
 override CODES: u32 = 16u;
 
 // Words of the codes of a tile's group.
@@ -20,6 +20,12 @@ fn cell_words() -> u32 {
         }
         case 16u: {
             return 128u;
+        }
+        case 32u: {
+            return 160u;
+        }
+        case 64u: {
+            return 192u;
         }
         default: {
             return 256u;
@@ -159,6 +165,16 @@ fn look_up8(t: Halves, codes: u32) -> vec2<u32> {
     return vec2<u32>(
         (low & 0x0f0f0f0fu) | ((high << 4u) & 0xf0f0f0f0u),
         ((low >> 4u) & 0x0f0f0f0fu) | (high & 0xf0f0f0f0u));
+}
+
+// The levels of codes of 5 or 6 bits: of each byte the high nibble is the high bits of one, and below them `low` has the
+// rest from bit 3 down. So a byte is the level less the lowest, which lies half a step above -128: adding half a step carries
+// into no other byte, and turning the highest bit takes 128 away.
+fn stepped(high: vec4<u32>, low: vec4<u32>) -> vec4<u32> {
+    let rest = select(0x0c0c0c0cu, 0x08080808u, CODES == 32u);
+    let half = select(0x02020202u, 0x04040404u, CODES == 32u);
+    let bytes = (high & vec4<u32>(0xf0f0f0f0u)) | (low & vec4<u32>(rest));
+    return (bytes + vec4<u32>(half)) ^ vec4<u32>(0x80808080u);
 }
 
 // Four digits in base 3, and what is left: each byte is a fraction whose triple has its first digit above 8 bits.

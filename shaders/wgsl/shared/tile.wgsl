@@ -140,6 +140,19 @@ fn levels_pow4(t: Halves, first: u32, p: vec4<u32>) -> Codes {
     return Codes(vec4<u32>(x.x, y.x, z.x, w.x), vec4<u32>(x.y, y.y, z.y, w.y));
 }
 
+// Plane of four bits of a row, and of the bits below: in 5 bits one word, in 6 bits two.
+fn levels_stepped(p: vec4<u32>, low: vec2<u32>) -> Codes {
+    if (CODES == 32u) {
+        let b = low.xxxx;
+        let up = b << vec4<u32>(3u, 2u, 1u, 0u);
+        let down = b >> vec4<u32>(1u, 2u, 3u, 4u);
+        return Codes(biased(stepped(p << vec4<u32>(4u), up)), biased(stepped(p, down)));
+    }
+    let up = vec4<u32>(low << vec2<u32>(2u), low);
+    let down = vec4<u32>(low >> vec2<u32>(2u), low >> vec2<u32>(4u));
+    return Codes(biased(stepped(p << vec4<u32>(4u), up)), biased(stepped(p, down)));
+}
+
 // Plane of one bit of a row; the look-up ignores the other bits.
 fn levels_plane1(t: Table, p: u32) -> Codes {
     let low = vec4<u32>(p, p >> 1u, p >> 2u, p >> 3u);
@@ -188,6 +201,25 @@ fn group_codes(m: u32, cell: u32, lane: u32) -> Four {
         let at = base + lane * 4u;
         return Four(packed(quad(m, at)), packed(quad(m, at + 1u)), packed(quad(m, at + 2u)), packed(quad(m, at + 3u)));
     }
+    if (CODES == 32u) {
+        let at = base + lane * 4u;
+        let low = quad(m, base + 32u + lane);
+        return Four(
+            Codes(quad(m, at), low.xxxx),
+            Codes(quad(m, at + 1u), low.yyyy),
+            Codes(quad(m, at + 2u), low.zzzz),
+            Codes(quad(m, at + 3u), low.wwww));
+    }
+    if (CODES == 64u) {
+        let at = base + lane * 4u;
+        let low = quad(m, base + 32u + lane * 2u);
+        let low2 = quad(m, base + 33u + lane * 2u);
+        return Four(
+            Codes(quad(m, at), low.xyxy),
+            Codes(quad(m, at + 1u), low.zwzw),
+            Codes(quad(m, at + 2u), low2.xyxy),
+            Codes(quad(m, at + 3u), low2.zwzw));
+    }
     if (CODES == 2u) {
         let p = quad(m, base + lane);
         return Four(packed(p.xxxx), packed(p.yyyy), packed(p.zzzz), packed(p.wwww));
@@ -223,6 +255,9 @@ fn levels_of(t: Halves, first: u32, p: Codes) -> Codes {
     }
     if (CODES == 16u) {
         return levels_pow4(t, first, p.a);
+    }
+    if (CODES == 32u || CODES == 64u) {
+        return levels_stepped(p.a, p.b.xy);
     }
     if (CODES == 2u) {
         return levels_plane1(t.low, p.a.x);

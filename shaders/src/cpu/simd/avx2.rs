@@ -1,6 +1,6 @@
 //! 256-bit vectors: eight rows, look-ups by `vpshufb`; the dot by `vpdpbusd` or by multiply-adds of pairs.
 
-use super::kernel::{fetch, join, spread, tile_kernel};
+use super::kernel::{fetch, join, lowest, spread, tile_kernel};
 use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::TILE_ROWS;
 use std::arch::x86_64::*;
@@ -37,7 +37,7 @@ fn store(bytes: &mut [u8], v: V) {
 const fn order(codes: usize) -> [u8; LANES] {
     match codes {
         4 | 8 => [0, 1, 4, 5, 2, 3, 6, 7],
-        16 => [0, 2, 4, 6, 1, 3, 5, 7],
+        16 | 32 | 64 => [0, 2, 4, 6, 1, 3, 5, 7],
         _ => [0, 1, 2, 3, 4, 5, 6, 7],
     }
 }
@@ -97,6 +97,47 @@ fn transpose(z: [V; 4]) -> [V; 4] {
         _mm256_unpackhi_epi64(a, c),
         _mm256_unpacklo_epi64(b, d),
         _mm256_unpackhi_epi64(b, d),
+    ]
+}
+
+/// The low bits of codes 4q..4q + 4 of eight rows of 5 bits (32 codes) or 6, bit 3 downward, other bits of the bytes as they
+/// are.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn low_plane<const CODES: usize>(cell: &[u8], part: usize) -> [V; 8] {
+    let up = |v: V, n: i32| _mm256_sll_epi16(v, _mm_cvtsi32_si128(n));
+    let down = |v: V, n: i32| _mm256_srl_epi16(v, _mm_cvtsi32_si128(n));
+    if CODES == 32 {
+        let lanes = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+        let w = _mm256_permutevar8x32_epi32(load(cell, 512 + part * 32), lanes);
+        return [
+            up(w, 3),
+            up(w, 2),
+            up(w, 1),
+            w,
+            down(w, 1),
+            down(w, 2),
+            down(w, 3),
+            down(w, 4),
+        ];
+    }
+    // Rows 0, 2, 1, 3 and 4, 6, 5, 7.
+    let at = 512 + part * 64;
+    let (a, b) = (
+        _mm256_castsi256_ps(_mm256_permute4x64_epi64::<0xd8>(load(cell, at))),
+        _mm256_castsi256_ps(_mm256_permute4x64_epi64::<0xd8>(load(cell, at + 32))),
+    );
+    let even = _mm256_castps_si256(_mm256_shuffle_ps::<0x88>(a, b));
+    let odd = _mm256_castps_si256(_mm256_shuffle_ps::<0xdd>(a, b));
+    [
+        up(even, 2),
+        up(odd, 2),
+        even,
+        odd,
+        down(even, 2),
+        down(odd, 2),
+        down(even, 4),
+        down(odd, 4),
     ]
 }
 
@@ -207,6 +248,28 @@ fn levels<const CODES: usize>(cell: &[u8], part: usize, table: V, raise: i8) -> 
             for (q, w) in w.into_iter().enumerate() {
                 l[q] = look(w);
                 l[q + 4] = look(shift(w, 4));
+            }
+            l
+        }
+        32 | 64 => {
+            let at = part * 128;
+            let w = transpose([
+                load(cell, at),
+                load(cell, at + 32),
+                load(cell, at + 64),
+                load(cell, at + 96),
+            ]);
+            let low = low_plane::<CODES>(cell, part);
+            let mask = _mm256_set1_epi8(if CODES == 32 { 8 } else { 12 });
+            let lowest = _mm256_set1_epi8(lowest(CODES, raise as u8) as i8);
+            let join = |high: V, low: V| {
+                let high = _mm256_and_si256(high, _mm256_set1_epi8(-16));
+                _mm256_add_epi8(_mm256_or_si256(high, _mm256_and_si256(low, mask)), lowest)
+            };
+            let mut l = words_of(w[0]);
+            for (q, w) in w.into_iter().enumerate() {
+                l[q] = join(_mm256_slli_epi16::<4>(w), low[q]);
+                l[q + 4] = join(w, low[q + 4]);
             }
             l
         }

@@ -19,6 +19,13 @@ pub fn spread(encoding: carat_format::Encoding, table: &[u8; 16], bias: u8) -> [
     std::array::from_fn(|i| table[i % n].wrapping_add(bias))
 }
 
+/// A byte with a code of 5 (32 codes) or 6 bits at its top and zeros below, plus this modulo 256, is the code's level raised by
+/// `raise`: the lowest level, half a step above −128.
+#[cfg_attr(not(wide_isa), allow(dead_code))]
+pub const fn lowest(codes: usize, raise: u8) -> u8 {
+    raise.wrapping_add(128 + 128 / codes as u8)
+}
+
 /// Asks for what lies ahead of a cell: weights are read once, and the processor alone does not run far enough ahead. A line
 /// comes from memory as far as the second cache long before it is needed, and into the first just before: in one step it would
 /// hold one of the few places for lines on their way into the first cache all along.
@@ -69,6 +76,8 @@ macro_rules! by_codes {
             carat_format::Encoding::Pow2 => $f::<4> $arguments,
             carat_format::Encoding::Pow3 => $f::<8> $arguments,
             carat_format::Encoding::Pow4 => $f::<16> $arguments,
+            carat_format::Encoding::Int5 => $f::<32> $arguments,
+            carat_format::Encoding::Int6 => $f::<64> $arguments,
             carat_format::Encoding::Int8 => $f::<256> $arguments,
         }
     };

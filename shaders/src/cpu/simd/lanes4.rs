@@ -1,6 +1,6 @@
 //! Decoding into 128-bit vectors, four rows each, in order: what the versions for ARM and WebAssembly share.
 
-/// Expects in scope: `V`, `load`, `words`, `splat`, and on bytes `bytes` (all the same), `look` (an index below 16), `and`, `or`, `plus`,
+/// Expects in scope: `V`, `lowest` of [`super::kernel`], `load`, `words`, `splat`, and on bytes `bytes` (all the same), `look` (an index below 16), `and`, `or`, `plus`,
 /// `shr`, `shl`, `at_least` (all ones where it is); on 32-bit words `shl_words`, `even`, `odd` (words of two vectors)
 /// and `transpose` (word `e` of four).
 macro_rules! decode_lanes4 {
@@ -95,6 +95,46 @@ macro_rules! decode_lanes4 {
                     for (q, w) in w.into_iter().enumerate() {
                         l[q] = level(w);
                         l[q + 4] = look(table, shr(w, 4));
+                    }
+                    l
+                }
+                32 | 64 => {
+                    let w = four(part * 64, 16);
+                    // The low bits of codes 4q..4q + 4, bit 3 downward.
+                    let low = if CODES == 32 {
+                        let p = load(cell, 512 + part * 16);
+                        [
+                            shl(p, 3),
+                            shl(p, 2),
+                            shl(p, 1),
+                            p,
+                            shr(p, 1),
+                            shr(p, 2),
+                            shr(p, 3),
+                            shr(p, 4),
+                        ]
+                    } else {
+                        let at = 512 + part * 32;
+                        let (a, b) = (load(cell, at), load(cell, at + 16));
+                        let (a, b) = (even(a, b), odd(a, b));
+                        [
+                            shl(a, 2),
+                            shl(b, 2),
+                            a,
+                            b,
+                            shr(a, 2),
+                            shr(b, 2),
+                            shr(a, 4),
+                            shr(b, 4),
+                        ]
+                    };
+                    let mask = bytes(if CODES == 32 { 8 } else { 12 });
+                    let lowest = bytes(lowest(CODES, 0));
+                    let join = |high: V, low: V| plus(or(high, and(low, mask)), lowest);
+                    let mut l = [w[0]; 8];
+                    for (q, w) in w.into_iter().enumerate() {
+                        l[q] = join(shl(w, 4), low[q]);
+                        l[q + 4] = join(and(w, bytes(0xf0)), low[q + 4]);
                     }
                     l
                 }

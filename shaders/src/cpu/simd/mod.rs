@@ -320,10 +320,7 @@ pub fn levels(
 ) -> [i8; 32] {
     let len = encoding.cell_bytes();
     let codes = unpack_group(encoding, &bytes[cell * len..(cell + 1) * len], row);
-    if encoding == Encoding::Int8 {
-        return codes.map(|c| c as i8);
-    }
-    codes.map(|c| table[usize::from(c & 15)] as i8)
+    codes.map(|c| encoding.level(table, c))
 }
 
 /// A uniform's table by bytes.

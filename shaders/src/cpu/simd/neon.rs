@@ -2,7 +2,7 @@
 
 pub mod i8mm;
 
-use super::kernel::{fetch, join, spread, tile_kernel};
+use super::kernel::{fetch, join, lowest, spread, tile_kernel};
 use super::lanes4::decode_lanes4;
 use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::TILE_ROWS;

@@ -1,7 +1,7 @@
 //! WebAssembly's 128-bit vectors: four rows, look-ups by `i8x16.swizzle`, the dot by widening products. Compiled in
 //! where the module is built for them: a module is refused as a whole by what does not know its instructions.
 
-use super::kernel::{fetch, join, spread, tile_kernel};
+use super::kernel::{fetch, join, lowest, spread, tile_kernel};
 use super::lanes4::decode_lanes4;
 use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::TILE_ROWS;

@@ -4,7 +4,7 @@ pub mod batch;
 pub mod epilogue;
 pub mod queries;
 
-use super::kernel::{by_codes, fetch, join, row_kernel, spread};
+use super::kernel::{by_codes, fetch, join, lowest, row_kernel, spread};
 use super::{Batch, CELL, Line, Tile};
 use carat_format::TILE_ROWS;
 use std::arch::x86_64::*;
@@ -44,7 +44,7 @@ fn table(tile: &Tile<'_>) -> V {
 /// The row of each lane: [`transpose`] leaves row `4·j + k` in lane `4·k + j`.
 const fn order(codes: usize) -> [u8; LANES] {
     match codes {
-        16 | 256 => [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15],
+        16 | 32 | 64 | 256 => [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15],
         _ => [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
     }
 }
@@ -117,6 +117,44 @@ fn transpose(z: [V; 4]) -> [V; 4] {
         _mm512_unpackhi_epi64(a, c),
         _mm512_unpacklo_epi64(b, d),
         _mm512_unpackhi_epi64(b, d),
+    ]
+}
+
+/// The low bits of codes 4q..4q + 4 of sixteen rows of 5 bits (32 codes) or 6, bit 3 downward, other bits of the bytes as
+/// they are; rows in the order of [`transpose`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn low_plane<const CODES: usize>(cell: &[u8], part: usize) -> [V; 8] {
+    let up = |v: V, n: i32| _mm512_sll_epi16(v, _mm_cvtsi32_si128(n));
+    let down = |v: V, n: i32| _mm512_srl_epi16(v, _mm_cvtsi32_si128(n));
+    let rows = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    if CODES == 32 {
+        let w = _mm512_permutexvar_epi32(rows, load(cell, 512 + part * 64));
+        return [
+            up(w, 3),
+            up(w, 2),
+            up(w, 1),
+            w,
+            down(w, 1),
+            down(w, 2),
+            down(w, 3),
+            down(w, 4),
+        ];
+    }
+    let at = 512 + part * 128;
+    let (a, b) = (load(cell, at), load(cell, at + 64));
+    let first = _mm512_add_epi32(rows, rows);
+    let even = _mm512_permutex2var_epi32(a, first, b);
+    let odd = _mm512_permutex2var_epi32(a, _mm512_add_epi32(first, splat(1)), b);
+    [
+        up(even, 2),
+        up(odd, 2),
+        even,
+        odd,
+        down(even, 2),
+        down(odd, 2),
+        down(even, 4),
+        down(odd, 4),
     ]
 }
 
@@ -223,6 +261,34 @@ fn decode<const CODES: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
             for (q, w) in w.into_iter().enumerate() {
                 l[q] = look(w);
                 l[q + 4] = look(shift(w, 4));
+            }
+            l
+        }
+        32 | 64 => {
+            let at = part * 256;
+            let w = transpose([
+                load(cell, at),
+                load(cell, at + 64),
+                load(cell, at + 128),
+                load(cell, at + 192),
+            ]);
+            let low = low_plane::<CODES>(cell, part);
+            let both = splat(if CODES == 32 {
+                0xf8f8_f8f8
+            } else {
+                0xfcfc_fcfc_u32
+            } as i32);
+            let nibbles = splat(0xf0f0_f0f0_u32 as i32);
+            let lowest = _mm512_set1_epi8(lowest(CODES, 128) as i8);
+            let join = |high: V, low: V| {
+                // `(high & nibbles) | (low & !nibbles)`.
+                let byte = _mm512_ternarylogic_epi32::<0xca>(nibbles, high, low);
+                _mm512_add_epi8(_mm512_and_si512(byte, both), lowest)
+            };
+            let mut l = [w[0]; 8];
+            for (q, w) in w.into_iter().enumerate() {
+                l[q] = join(_mm512_slli_epi16::<4>(w), low[q]);
+                l[q + 4] = join(w, low[q + 4]);
             }
             l
         }
