@@ -28,7 +28,7 @@ const LARGE: u64 = 600_000_000;
 /// Rows by which an option's exponent is chosen.
 const EXPONENT_ROWS: usize = 8;
 /// Weights of the sample of an option, and its fewest rows.
-const SAMPLE: (u64, u64) = (48 << 10, 32);
+const SAMPLE: (u64, u64) = (32 << 10, 32);
 /// Seed of the draws of tokens.
 const SEED: u64 = 0;
 /// Shares of the work: a block forward, and back with its options.

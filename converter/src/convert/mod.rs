@@ -8,6 +8,7 @@
 mod allocate;
 mod calibrated;
 mod card;
+mod checked;
 mod clock;
 mod error;
 mod exact;
@@ -126,6 +127,12 @@ pub struct Summary {
     /// What the quality card says.
     #[serde(skip)]
     pub card: Option<Card>,
+    /// Mean divergence in nats that was foretold of the division of a size, on the calibration's text and without what
+    /// integers round.
+    pub predicted_kl: Option<f64>,
+    /// Where a divided size did not do what was foretold: the divergences of the division and of the same bits
+    /// everywhere, of which the file is the better.
+    pub uniform: Option<[f64; 2]>,
     /// Blocks that an earlier conversion had done, where this one went on with them.
     pub resumed: Option<u32>,
     /// Every tensor.
@@ -140,20 +147,43 @@ impl Summary {
     }
 }
 
-/// The parts of a conversion, in order. One of a single part counts weights to its progress, one of more counts
-/// [`Part::STEPS`] for all of them, which are of equal length there.
-pub fn parts(options: &Options) -> Vec<&'static str> {
-    let samples = matches!(&options.calibration, Some(c) if c.text == Text::Own);
-    let scales = matches!(&options.calibration, Some(c) if c.methods.awq);
+/// The parts of a conversion, in order, each with its share of the time as it was measured on a model of 135 million
+/// parameters. One of a single part counts weights to its progress, one of more counts [`Part::STEPS`] for all of them.
+pub fn parts(options: &Options) -> Vec<(&'static str, u64)> {
+    let calibration = options.calibration.as_ref();
+    let tokens = calibration.map_or(0, |c| c.tokens as u64);
+    let samples = calibration.is_some_and(|c| c.text == Text::Own);
+    let scales = calibration.is_some_and(|c| c.methods.awq);
+    // In seconds; what is per token is per 256 of them.
     let all = [
-        ("sampling a text", samples),
-        ("scaling channels", scales),
-        ("measuring what bits do", options.target.is_some()),
-        ("quantizing", true),
-        ("measuring quality", options.card.is_some()),
+        (SAMPLING, samples, tokens / 64),
+        (SCALING, scales, 10 + tokens / 256),
+        (MEASURING, options.target.is_some(), 24),
+        (
+            QUANTIZING,
+            true,
+            if tokens > 0 { 20 + tokens / 256 } else { 4 },
+        ),
+        (JUDGING, options.card.is_some(), 2),
     ];
-    let there = all.into_iter().filter(|(_, there)| *there);
-    there.map(|(name, _)| name).collect()
+    let there = all.into_iter().filter(|(_, there, _)| *there);
+    there.map(|(name, _, share)| (name, share.max(1))).collect()
+}
+
+/// Names of the parts.
+const SAMPLING: &str = "sampling a text";
+const SCALING: &str = "scaling channels";
+const MEASURING: &str = "measuring what bits do";
+const QUANTIZING: &str = "quantizing";
+const JUDGING: &str = "measuring quality";
+
+/// The stretch of the whole that a part of [`parts`] takes.
+fn part<'p>(options: &Options, name: &str, progress: &'p dyn Progress) -> Part<'p> {
+    let all = parts(options);
+    let shares = |parts: &[(&str, u64)]| parts.iter().map(|p| p.1).sum::<u64>();
+    let at = all.iter().position(|p| p.0 == name).unwrap_or(0);
+    let span = all.get(at).map_or(1, |p| p.1);
+    Part::new(progress, shares(&all[..at]), span, shares(&all))
 }
 
 /// Converts a checkpoint. `progress` counts what [`parts`] says.
@@ -194,6 +224,10 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
     }
     let mut resume = Resume::open(options, &source)?;
     let result = run(options, &source, base, Some(&mut resume), progress, started);
+    let result = match result {
+        Ok(divided) => checked::check(options, &source, divided, progress),
+        other => other,
+    };
     match result {
         Err(ConvertError::Cancelled) if resume.saved() => Err(ConvertError::Paused {
             path: resume.folder().into(),
@@ -231,8 +265,6 @@ fn run(
             fault: e.to_string(),
         })?;
     let mut clock = Clock::default();
-    let of = parts(options).len() as u64;
-    let quantizing = of - 1 - u64::from(options.card.is_some());
     let card = options.card.as_ref();
     let card = card.map(|text| card::plan(source, text)).transpose()?;
     let sequences = match &options.calibration {
@@ -243,7 +275,7 @@ fn run(
             Text::Own => match resume.as_ref().and_then(|r| r.sequences()) {
                 Some(sequences) => sequences,
                 None => {
-                    let part = Part::new(progress, 0, 1, of);
+                    let part = part(options, SAMPLING, progress);
                     let length = calibrate::chunk_length(source);
                     let sequences = own::sequences(options, c, length, &part)?;
                     if let Some(r) = &mut resume {
@@ -262,8 +294,7 @@ fn run(
         // Ternary weights stay what they are.
         Some((sequences, c)) if ternary.is_empty() => {
             let coding = |t: Tensor| rule::coding(base, &options.rules, &t.name());
-            let index = u64::from(c.text == Text::Own);
-            let part = Part::new(progress, index, 1, of);
+            let part = part(options, SCALING, progress);
             let fold = || fold::fold(source, sequences, c.methods, &coding, &part);
             let transform = pool.install(fold)?;
             match transform.is_empty() {
@@ -275,15 +306,17 @@ fn run(
     };
     let source = folded.as_ref().unwrap_or(source);
     let mut measured = Sensitivities::default();
+    let mut predicted = None;
     let allocation = match (options.target, calibrated) {
         (Some(target), Some((sequences, c))) => 'found: {
             let matrices = source.hyper().tensors().into_iter();
             let matrices: Vec<Tensor> = matrices.filter(|t| !t.is_vector()).collect();
             let kept = resume.as_ref().and_then(|r| r.allocation(&matrices));
-            if let Some(kept) = kept {
+            if let Some((kept, kl)) = kept {
+                predicted = Some(kl);
                 break 'found kept;
             }
-            let part = Part::new(progress, quantizing - 1, 1, of);
+            let part = part(options, MEASURING, progress);
             let asked = Asked {
                 options,
                 base,
@@ -292,17 +325,21 @@ fn run(
             };
             let found = pool.install(|| allocate(source, &asked, sequences, c, &part))?;
             if let Some(r) = &mut resume {
-                r.keep_allocation(&found.allocation)?;
+                r.keep_allocation(&found.allocation, found.kl)?;
             }
             measured = found.measurement;
+            predicted = Some(found.kl);
             found.allocation
         }
         _ => Allocation::new(),
     };
     clock.stage("sensitivities");
     // By itself quantizing counts weights.
-    let (whole, part) = (progress, Part::new(progress, quantizing, 1, of));
-    let progress: &dyn Progress = if of > 1 { &part } else { progress };
+    let (whole, quantizing) = (progress, part(options, QUANTIZING, progress));
+    let progress: &dyn Progress = match parts(options).len() {
+        1 => progress,
+        _ => &quantizing,
+    };
     let coding = |tensor: Tensor| {
         let allocated = allocation.get(&tensor).copied();
         let base = allocated.unwrap_or_else(|| ternary.coding(tensor, base));
@@ -353,7 +390,7 @@ fn run(
     finalize(output.path(), &layout, &finals)?;
     clock.stage("golden vectors");
     if let Some(card) = &mut plan.card {
-        let part = Part::new(whole, of - 1, 1, of);
+        let part = part(options, JUDGING, whole);
         let of = (original, options);
         card.figures = pool.install(|| card::fill(output.path(), &layout, card, of, &part))?;
     }
@@ -373,6 +410,8 @@ fn run(
         peak_resident_bytes: peak_resident_bytes(),
         ternary: kept,
         card: plan.card,
+        predicted_kl: predicted,
+        uniform: None,
         resumed,
         report,
     })

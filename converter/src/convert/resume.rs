@@ -44,6 +44,9 @@ struct State {
     sequences: Option<Vec<Vec<u32>>>,
     /// Name, encoding and weights a scale of each matrix.
     allocation: Option<Vec<(String, String, u32)>>,
+    /// The divergence that was foretold of it.
+    #[serde(default)]
+    predicted: f64,
     matrices: Vec<Done>,
     streams: Option<Streams>,
 }
@@ -146,8 +149,8 @@ impl Resume {
         self.save_in_time()
     }
 
-    /// The division of the bytes among these matrices.
-    pub fn allocation(&self, matrices: &[Tensor]) -> Option<Allocation> {
+    /// The division of the bytes among these matrices, and the divergence that was foretold of it.
+    pub fn allocation(&self, matrices: &[Tensor]) -> Option<(Allocation, f64)> {
         let stored = self.state.allocation.as_ref()?;
         let coding = |tensor: &Tensor| {
             let name = tensor.name();
@@ -158,11 +161,16 @@ impl Resume {
             })
         };
         let found = matrices.iter().map(|t| Some((*t, coding(t)?)));
-        found.collect()
+        Some((found.collect::<Option<_>>()?, self.state.predicted))
     }
 
     /// Keeps the division of the bytes.
-    pub fn keep_allocation(&mut self, allocation: &Allocation) -> Result<(), ConvertError> {
+    pub fn keep_allocation(
+        &mut self,
+        allocation: &Allocation,
+        predicted: f64,
+    ) -> Result<(), ConvertError> {
+        self.state.predicted = predicted;
         let entry = |(t, c): (&Tensor, &Coding)| {
             let group = c.group.weights() as u32;
             (t.name(), c.encoding.name().to_string(), group)

@@ -175,9 +175,12 @@ pub fn convert(options: &Options) -> Result<Summary> {
     drop(checkpoint);
     let parts = convert::parts(options);
     let bar = if parts.len() > 1 {
-        let (n, steps) = (parts.len() as u64, Part::STEPS);
-        let ends = (1..).map(|i: u64| steps * i / n);
-        let named = ends.zip(parts).map(|(end, name)| (end, name.to_string()));
+        let whole: u64 = parts.iter().map(|p| p.1).sum();
+        let mut end = 0;
+        let named = parts.into_iter().map(|(name, share)| {
+            end += share;
+            (Part::STEPS * end / whole.max(1), name.to_string())
+        });
         Bar::parts("convert", named.collect())
     } else {
         Bar::stages("convert", stages)

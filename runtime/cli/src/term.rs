@@ -5,7 +5,7 @@ use crate::interrupt;
 use anyhow::Context;
 use carat::Loading;
 use carat_converter::progress::Progress;
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -167,9 +167,9 @@ impl Bar {
         interrupt::install();
         let bar = ProgressBar::new(1);
         let template = if !speed {
-            "{bar:16} {percent:>3}% {eta:>4}  {wide_msg}"
+            "{bar:16} {percent:>3}% {left:>4}  {wide_msg}"
         } else {
-            "{bar:16} {percent:>3}% {eta:>4} {speed:>9}  {wide_msg}"
+            "{bar:16} {percent:>3}% {left:>4} {speed:>9}  {wide_msg}"
         };
         // The message comes last and is cut where the terminal is narrow. The template is constant; a bar
         // of the default style is as good.
@@ -177,7 +177,16 @@ impl Bar {
             let speed = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
                 let _ = write!(to, "{:.1} M/s", state.per_sec() / 1e6);
             };
-            bar.set_style(style.with_key("speed", speed).progress_chars("█▉▊▋▌▍▎▏ "));
+            // Of the whole so far: the pace of the last seconds is no one's but theirs.
+            let left = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+                let done = f64::from(state.fraction());
+                if done >= 0.01 {
+                    let seconds = state.elapsed().as_secs_f64() * (1.0 - done) / done;
+                    let _ = write!(to, "{:#}", HumanDuration(Duration::from_secs_f64(seconds)));
+                }
+            };
+            let style = style.with_key("speed", speed).with_key("left", left);
+            bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
         }
         bar.set_message(title.to_string());
         bar.enable_steady_tick(Duration::from_millis(200));
