@@ -227,7 +227,7 @@ fn odd_shapes_and_an_untied_head() {
     let source = common::checkpoint(&common::config(), &common::tensors());
     common::copy_tokenizer(source.path());
     let (_dir, path) = target();
-    for bits in [1.0, 1.6, 2.0, 3.0, 4.0, 8.0] {
+    for bits in [1.0, 1.6, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0] {
         let options = Options {
             force: true,
             ..options(source.path(), &path, bits)

@@ -1,6 +1,7 @@
 //! Decoding into 128-bit vectors, four rows each, in order: what the versions for ARM and WebAssembly share.
 
-/// Expects in scope: `V`, `lowest` of [`super::kernel`], `load`, `words`, `splat`, and on bytes `bytes` (all the same), `look` (an index below 16), `and`, `or`, `plus`,
+/// Expects in scope: `V`, `lowest` of [`super::kernel`], `load`, `words`, `splat`, and on bytes `bytes` (all the same), `look`
+/// (an index below 16), `and`, `or`, `plus`,
 /// `shr`, `shl`, `at_least` (all ones where it is); on 32-bit words `shl_words`, `even`, `odd` (words of two vectors)
 /// and `transpose` (word `e` of four).
 macro_rules! decode_lanes4 {
