@@ -46,7 +46,7 @@ model="$out/models/facet-6m-4bit.gguf"
 if [ -n "${CARAT_MODEL:-}" ]; then
     cp "$CARAT_MODEL" "$model"
 else
-    carat convert "$root/examples/models/facet-6m" -o "$model" --bits 4 --force
+    carat convert "$root/examples/models/facet-6m" -o "$model" --bits 4 --method none --force
 fi
 carat inspect "$model" --json | node "$here/list.mjs" models/facet-6m-4bit.gguf >"$out/models.json.partial"
 mv "$out/models.json.partial" "$out/models.json"

@@ -24,8 +24,6 @@ pub enum Target {
     BitsPerWeight(f64),
     /// Bytes.
     Bytes(u64),
-    /// As large as codes of this kind everywhere.
-    Like(Coding),
     /// The least size at which the predictions' divergence is at most so many nats, as it is foretold, and at least
     /// as large as [`LEAST`] everywhere. Integers that round, and other texts, add theirs.
     Divergence(f64),
@@ -42,35 +40,22 @@ impl Target {
     /// below 0.03 on texts of another kind than the calibration's.
     pub const DEFAULT: Self = Self::Divergence(0.03);
 
-    /// What a calibrated conversion aims at where nothing or nothing but the bits of a code are said: as many bytes as codes
-    /// of 2 to 6 bits take everywhere. Others are the same for all matrices.
+    /// What a calibrated conversion aims at where nothing or nothing but the bits of a code are said: codes of 2 to 6
+    /// bits with their scales, and a tenth of a bit for the matrices that need more. Others are the same everywhere.
     pub fn usual(bits: Option<f64>) -> Option<Self> {
-        match bits.map(Encoding::from_bits) {
+        match bits {
             None => Some(Self::DEFAULT),
-            Some(Some(encoding)) if (2.0..=6.0).contains(&encoding.bits()) => {
-                Some(Self::Like(encoding.into()))
-            }
+            Some(bits) if (2.0..=6.0).contains(&bits) => Some(Self::BitsPerWeight(bits + 0.4)),
             Some(_) => None,
         }
     }
 
     /// Bytes for a model whose tensors have these shapes; the least of a divergence.
     pub fn bytes(self, hyper: &Hyper) -> u64 {
-        let uniform = |coding| {
-            let each = hyper.tensors().into_iter().map(|t| {
-                let shape = hyper.shape(t);
-                match t.is_vector() {
-                    true => shape.1 * 4,
-                    false => payload(coding, shape).unwrap_or(u64::MAX >> 20),
-                }
-            });
-            each.sum()
-        };
         match self {
             Self::BitsPerWeight(bits) => (bits * hyper.weights() as f64 / 8.0) as u64,
             Self::Bytes(bytes) => bytes,
-            Self::Like(coding) => uniform(coding),
-            Self::Divergence(_) => uniform(LEAST),
+            Self::Divergence(_) => everywhere(hyper, LEAST),
         }
     }
 
@@ -202,9 +187,21 @@ pub fn options(bits: f64) -> Vec<Coding> {
     all
 }
 
+/// Bytes of all tensors where all matrices have one coding.
+fn everywhere(hyper: &Hyper, coding: Coding) -> u64 {
+    let each = hyper.tensors().into_iter().map(|t| {
+        let shape = hyper.shape(t);
+        match t.is_vector() {
+            true => shape.1 * 4,
+            false => payload(coding, shape).unwrap_or(u64::MAX >> 20),
+        }
+    });
+    each.sum()
+}
+
 /// The largest coding that fits everywhere within so many bytes of all tensors, or the smallest of all.
 pub fn uniform(hyper: &Hyper, bytes: u64) -> Coding {
-    let size = |c: &Coding| Target::Like(*c).bytes(hyper);
+    let size = |c: &Coding| everywhere(hyper, *c);
     let all = options(0.0).into_iter();
     let all = all.filter(|c| c.encoding != Encoding::Ternary);
     let fitting = all.filter(|c| size(c) <= bytes).max_by_key(size);

@@ -18,11 +18,11 @@ use crate::progress::Progress;
 use crate::quantize::{self, Objective, Quantizer};
 use crate::reference::{BlockGradients, HeadMoments, Stream};
 use crate::source::Checkpoint;
-use carat_format::{Coding, Tensor};
+use carat_format::{Coding, Encoding, Tensor};
 use rayon::prelude::*;
 
 /// Most positions of the calibration text that are run, of a model of up to [`LARGE`] weights and of a larger one.
-const POSITIONS: [usize; 2] = [4096, 2048];
+const POSITIONS: [usize; 2] = [2048, 2048];
 /// Weights from which on a model is large.
 const LARGE: u64 = 600_000_000;
 /// Rows by which an option's exponent is chosen.
@@ -246,9 +246,32 @@ impl Run<'_, '_> {
         let total: f64 = information.iter().sum();
         let each = 0.5 * total / chosen.len().max(1) as f64;
         let codings = (self.task.codings)(tensor);
+        let solver = inputs.as_ref().map(|i| i.fit);
+        let diagonal = solver.filter(|_| self.task.methods.scales);
+        let diagonal = diagonal.map(Solver::diagonal);
+        let objective = Objective {
+            importance: diagonal.as_deref(),
+            keep_norm: false,
+        };
+        // The best exponent is much the same whatever the group.
+        let few = &sample[..sample.len().min(EXPONENT_ROWS * cols)];
+        let mut powers: Vec<(Encoding, f64)> = Vec::new();
+        for coding in &codings {
+            if powers.iter().all(|p| p.0 != coding.encoding) {
+                let power = quantize::choose_power(*coding, few, cols, &objective);
+                powers.push((coding.encoding, power));
+            }
+        }
         let choices = codings.par_iter().map(|coding| {
-            let solver = inputs.as_ref().map(|i| i.fit);
-            let errors = errors(*coding, &sample, cols, solver, self.task.methods);
+            let power = powers.iter().find(|p| p.0 == coding.encoding);
+            let quantizer = Quantizer::new(*coding, power.map_or(1.0, |p| p.1));
+            let errors = errors(
+                &quantizer,
+                &sample,
+                cols,
+                solver,
+                (self.task.methods, objective),
+            );
             let mut loss = 0.0;
             if let Some(inputs) = &inputs {
                 let own: f64 = inputs.fit.energies(&errors, cols).iter().sum();
@@ -365,20 +388,12 @@ fn solve(hessian: Hessian, tensor: Tensor, fit: bool) -> Result<Solver, ConvertE
 /// ŵ − w of rows in a coding. Coordinate descent and the search of the exponent by the loss change all options
 /// alike and are left out.
 fn errors(
-    coding: Coding,
+    quantizer: &Quantizer,
     weights: &[f32],
     cols: usize,
     solver: Option<&Solver>,
-    methods: Methods,
+    (methods, objective): (Methods, Objective<'_>),
 ) -> Vec<f32> {
-    let diagonal = solver.filter(|_| methods.scales).map(Solver::diagonal);
-    let objective = Objective {
-        importance: diagonal.as_deref(),
-        keep_norm: false,
-    };
-    let sample = &weights[..weights.len().min(EXPONENT_ROWS * cols)];
-    let power = quantize::choose_power(coding, sample, cols, &objective);
-    let quantizer = Quantizer::new(coding, power);
     let methods = Methods {
         descent: false,
         drift: false,
@@ -389,7 +404,7 @@ fn errors(
         let quantized = match solver {
             Some(solver) => {
                 let task = Task {
-                    quantizer: &quantizer,
+                    quantizer,
                     solver,
                     methods,
                     objective,

@@ -11,7 +11,7 @@ use crate::quantize::Quantizer;
 use std::ops::Range;
 
 /// Most sweeps over the columns; later ones change few codes.
-const SWEEPS: usize = 3;
+const SWEEPS: usize = 2;
 
 /// Lowers the loss of each of at most 32 rows; `blocks` cover their columns.
 ///

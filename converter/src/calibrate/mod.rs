@@ -51,6 +51,8 @@ pub struct Calibration {
 impl Calibration {
     /// Tokens that are run if nothing else is said.
     pub const TOKENS: usize = 16_384;
+    /// The same where a conversion is not to take long.
+    pub const FEW: usize = 4_096;
 }
 
 impl Default for Calibration {

@@ -22,7 +22,7 @@ pub(super) fn check(
     progress: &dyn Progress,
 ) -> Result<Summary, ConvertError> {
     let size = match options.target {
-        Some(t @ (Target::BitsPerWeight(_) | Target::Bytes(_) | Target::Like(_))) => t,
+        Some(t @ (Target::BitsPerWeight(_) | Target::Bytes(_))) => t,
         _ => return Ok(divided),
     };
     let quality = divided.quality();

@@ -59,7 +59,11 @@ pub(super) fn check(
         vectors + each.sum::<u64>()
     };
     // Rules can take so much that half of what would fit everywhere does not fit the rest.
-    let mut bits = budget::uniform(hyper, wanted).encoding.bits();
+    let mut bits = match target {
+        // Three bits at least.
+        Target::Divergence(_) => 6.0,
+        _ => budget::uniform(hyper, wanted).encoding.bits(),
+    };
     while bits > 1.0 && smallest(bits) > wanted {
         bits /= 2.0;
     }

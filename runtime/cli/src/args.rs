@@ -8,7 +8,6 @@ use crate::sampling;
 use crate::values::{self, Length, Tokens};
 use carat::DeviceChoice;
 use carat_converter::budget::Target;
-use carat_converter::calibrate::Calibration;
 use carat_converter::convert::{CardText, Rule};
 use carat_format::{ScaleGroup, keys};
 use clap::{Args, Parser, Subcommand};
@@ -268,8 +267,8 @@ pub struct ConvertArgs {
     /// File to write
     #[arg(short, long, value_name = "OUT.gguf")]
     pub output: PathBuf,
-    /// Bits of a weight: 1, 1.6 (the levels -1, 0 and 1 times a scale), 2, 3, 4, 5, 6 or 8. With 2 to 6 the file is as large as
-    /// codes of so many bits make it, and each matrix takes the bits that it needs. Matrices that are ternary in the
+    /// Bits of a weight: 1, 1.6 (the levels -1, 0 and 1 times a scale), 2, 3, 4, 5, 6 or 8. With 2 to 6 a weight takes
+    /// 0.4 bits more on average, scales included, and each matrix the bits that it needs. Matrices that are ternary in the
     /// checkpoint take 1.6 instead of more, without loss [default: 4, and more where the model loses by it]
     #[arg(long, value_name = "N", value_parser = values::bits)]
     pub bits: Option<f64>,
@@ -295,9 +294,9 @@ pub struct ConvertArgs {
     /// that the model samples [default: a text of Carat's own]
     #[arg(long, value_name = "FILE|self")]
     pub calib: Option<PathBuf>,
-    /// Tokens of the text that are run, in whole chunks of 256
-    #[arg(long, value_name = "N", default_value_t = Calibration::TOKENS as u32, value_parser = clap::value_parser!(u32).range(1..))]
-    pub calib_tokens: u32,
+    /// Tokens of the text that are run, in whole chunks of 256 [default: 4096; 16384 where bits, a size or a text are given]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub calib_tokens: Option<u32>,
     /// Chooses the chunks of a longer text
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,

@@ -59,7 +59,10 @@ pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<
         source: path.into(),
         output: PathBuf::new(),
         bits: args.bits.unwrap_or(BITS),
-        calibration: (!args.fast).then(Calibration::default),
+        calibration: (!args.fast).then(|| Calibration {
+            tokens: Calibration::FEW,
+            ..Calibration::default()
+        }),
         target: Target::usual(args.bits).filter(|_| !args.fast),
         card: Some(CardText::default()),
         threads,

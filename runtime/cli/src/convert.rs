@@ -116,9 +116,15 @@ fn calibration(args: &ConvertArgs, target: bool) -> Result<Option<Calibration>> 
         Some(path) => Text::File(path.clone()),
         None => Text::BuiltIn,
     };
+    let asked = target || args.bits.is_some() || args.calib.is_some();
+    let usual = if asked {
+        Calibration::TOKENS
+    } else {
+        Calibration::FEW
+    };
     Ok(Some(Calibration {
         text,
-        tokens: args.calib_tokens as usize,
+        tokens: args.calib_tokens.map_or(usual, |n| n as usize),
         seed: args.seed,
         methods: methods(&args.method),
     }))

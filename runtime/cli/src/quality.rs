@@ -87,7 +87,6 @@ fn remedies(options: &Options, asked: Asked) -> Option<String> {
                 all.push("raise --target-bpw".into());
             }
             Target::Bytes(_) => all.push("raise --target-size".into()),
-            Target::Like(coding) => all.extend(more_bits(coding.encoding.bits())),
             Target::Divergence(_) => all.push("give all 8 bits (--bits 8)".into()),
         }
     } else {
