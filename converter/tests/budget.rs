@@ -8,6 +8,7 @@ use carat_converter::budget::Target;
 use carat_converter::calibrate::{Calibration, Methods, Text};
 use carat_converter::convert::{ConvertError, Options, Summary, convert};
 use carat_converter::progress::{Progress, Silent};
+use carat_converter::source::Checkpoint;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
@@ -166,5 +167,81 @@ fn sizes_are_read_with_their_units() {
     for text in ["", "0", "-2", "33", "inf", "NaN", "3bits"] {
         assert!(Target::parse_bits(text).is_err(), "{text}");
     }
-    assert_eq!(Target::parse_bits("3.25").unwrap().bytes(64), 26);
+    let source = Checkpoint::open(&common::facet()).unwrap();
+    let bytes = Target::parse_bits("3.25").unwrap().bytes(source.hyper());
+    assert_eq!(bytes, source.hyper().weights() * 13 / 32);
+}
+
+#[test]
+fn what_is_foretold_ranks_divisions_as_they_are_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<String> = {
+        let source = Checkpoint::open(&common::facet()).unwrap();
+        let matrices = source.hyper().tensors().into_iter();
+        let matrices = matrices.filter(|t| !t.is_vector());
+        matrices.map(|t| t.name()).collect()
+    };
+    let mut found = Vec::new();
+    for division in 0..8u64 {
+        let mut next = common::noise(division);
+        let path = folder.path().join(format!("{division}.gguf"));
+        let mut options = options(&path, demo(), Some(Target::BitsPerWeight(16.0)));
+        // Around 2 to 5 bits.
+        for name in &names {
+            let bits = 2.0 + division as f32 * 0.4 + 1.5 * next();
+            let bits = bits.round().clamp(2.0, 6.0);
+            options
+                .rules
+                .push(format!("^{name}$={bits},g64").parse().unwrap());
+        }
+        options.card = Some(Default::default());
+        let summary = convert(&options, &Silent).unwrap();
+        let measured = summary.quality().unwrap().kl_mean;
+        found.push((summary.predicted_kl.unwrap(), measured));
+    }
+    let rank = |values: Vec<f64>, x: f64| values.iter().filter(|v| **v < x).count() as f64;
+    let foretold = |(f, _): &(f64, f64)| rank(found.iter().map(|p| p.0).collect(), *f);
+    let measured = |(_, m): &(f64, f64)| rank(found.iter().map(|p| p.1).collect(), *m);
+    let apart: f64 = found
+        .iter()
+        .map(|p| (foretold(p) - measured(p)).powi(2))
+        .sum();
+    let n = found.len() as f64;
+    let correlation = 1.0 - 6.0 * apart / (n * (n * n - 1.0));
+    assert!(correlation >= 0.9, "{correlation}: {found:?}");
+}
+
+#[test]
+fn no_matrix_is_ruined_for_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut before = f64::INFINITY;
+    for (bits, least) in [(2.4, 1.0), (3.4, 1.6), (4.4, 2.0)] {
+        let path = folder.path().join(format!("{bits}.gguf"));
+        let target = Some(Target::BitsPerWeight(bits));
+        let summary = convert(&options(&path, demo(), target), &Silent).unwrap();
+        let matrices = summary.report.tensors.iter().filter(|t| t.group.is_some());
+        let fewest = matrices.map(|t| t.bits).fold(f64::INFINITY, f64::min);
+        assert!(fewest >= least, "{fewest} bits at {bits}");
+        // More bytes never cost more.
+        let kl = summary.predicted_kl.unwrap();
+        assert!(kl < before, "{kl} {before}");
+        before = kl;
+    }
+}
+
+#[test]
+fn a_divergence_is_reached_with_four_bits_at_least() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sizes = Vec::new();
+    for nats in [10.0, 0.002] {
+        let path = folder.path().join(format!("{nats}.gguf"));
+        let target = Some(Target::Divergence(nats));
+        let summary = convert(&options(&path, demo(), target), &Silent).unwrap();
+        assert!(summary.predicted_kl.unwrap() <= nats);
+        sizes.push(payload(&summary) as f64 * 8.0 / summary.weights as f64);
+    }
+    assert!(
+        (4.1..4.3).contains(&sizes[0]) && sizes[1] > sizes[0],
+        "{sizes:?}"
+    );
 }

@@ -113,7 +113,7 @@ cat examples/text/demo.txt runtime/format/SPEC.md >"$tmp/text.txt"
 
 made=()
 succeeds "convert" "$carat" convert "$smollm2" -o "$tmp/default.gguf" --json && made+=("$tmp/default.gguf")
-succeeds "convert --bits 4" "$carat" convert "$smollm2" -o "$tmp/b4.gguf" --bits 4 --json && made+=("$tmp/b4.gguf")
+succeeds "convert --bits 4" "$carat" convert "$smollm2" -o "$tmp/b4.gguf" --bits 4 --calib-tokens 4096 --json && made+=("$tmp/b4.gguf")
 
 # Both at once: the checkpoint runs through the text once.
 if [ ${#made[@]} -gt 0 ] && succeeds "compare" "$carat" compare "${made[@]}" --text "$tmp/text.txt" --ctx 512 \

@@ -106,7 +106,7 @@ impl Stream<'_> {
         &self,
         b: u32,
         group: usize,
-        gradient: &mut Vec<f32>,
+        gradient: &mut [f32],
     ) -> Result<BlockGradients, ReferenceError> {
         use Tensor::*;
         let weights = &self.weights;

@@ -109,8 +109,8 @@ fn remedies(options: &Options, asked: Asked) -> Option<String> {
 
 /// The next wider codes.
 fn more_bits(than: f64) -> Option<String> {
-    let more = Encoding::ALL.map(Encoding::bits).into_iter();
-    let more = more.filter(|b| *b > than).next()?;
+    let mut all = Encoding::ALL.map(Encoding::bits).into_iter();
+    let more = all.find(|b| *b > than)?;
     Some(format!("give more bits (--bits {more})"))
 }
 
