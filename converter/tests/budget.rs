@@ -167,7 +167,7 @@ fn sizes_are_read_with_their_units() {
     for text in ["", "0", "-2", "33", "inf", "NaN", "3bits"] {
         assert!(Target::parse_bits(text).is_err(), "{text}");
     }
-    let source = Checkpoint::open(&common::facet()).unwrap();
+    let source = Checkpoint::open(common::facet()).unwrap();
     let bytes = Target::parse_bits("3.25").unwrap().bytes(source.hyper());
     assert_eq!(bytes, source.hyper().weights() * 13 / 32);
 }
@@ -176,7 +176,7 @@ fn sizes_are_read_with_their_units() {
 fn what_is_foretold_ranks_divisions_as_they_are_measured() {
     let folder = tempfile::tempdir().unwrap();
     let names: Vec<String> = {
-        let source = Checkpoint::open(&common::facet()).unwrap();
+        let source = Checkpoint::open(common::facet()).unwrap();
         let matrices = source.hyper().tensors().into_iter();
         let matrices = matrices.filter(|t| !t.is_vector());
         matrices.map(|t| t.name()).collect()

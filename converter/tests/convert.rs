@@ -371,8 +371,8 @@ fn every_fault_of_the_target() {
     assert!(matches!(e, ConvertError::TargetDirectory { .. }), "{e}");
     let e = fault(&options(&facet, &path.join("below-a-file"), 4));
     assert!(matches!(e, ConvertError::TargetDirectory { .. }), "{e}");
-    let e = fault(&options(&facet, &dir.path().join("new"), 5));
-    assert!(matches!(e, ConvertError::Bits { found: 5.0 }), "{e}");
+    let e = fault(&options(&facet, &dir.path().join("new"), 7));
+    assert!(matches!(e, ConvertError::Bits { found: 7.0 }), "{e}");
     let e = fault(&options(
         &dir.path().join("nothing"),
         &dir.path().join("new"),
