@@ -116,7 +116,7 @@ pub const PRESETS: [Preset; 4] = [
     Preset {
         name: "best-4",
         bits: 4.25,
-        about: "4.25 bits a weight: hard to tell from the original",
+        about: "4.25 bits a weight: small losses, more in models below a billion weights",
     },
     Preset {
         name: "best-3",
