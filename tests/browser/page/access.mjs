@@ -48,7 +48,7 @@ export default async function access() {
 
   const b = await browser();
   await check('by keyboard alone: skip, write, stop, regenerate, edit, settings, delete', async () => {
-    const page = await opened(b, server.url, { answer: 'word '.repeat(60), pieceDelay: 5, stored: STORED });
+    const page = await opened(b, server.url, { answer: 'word '.repeat(200), pieceDelay: 5, stored: STORED });
     const focus = () => page.evaluate(() => ({ id: document.activeElement.id, name: document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim(), outlined: getComputedStyle(document.activeElement).outlineStyle !== 'none' || document.activeElement.matches('#prompt, input[type=radio]') }));
     const to = async (wanted, key = 'Tab') => {
       for (let i = 0; i < 60; i += 1) {
@@ -64,7 +64,8 @@ export default async function access() {
     equal((await focus()).id, 'prompt');
     await page.keyboard.type('It was');
     await page.keyboard.press('Enter');
-    await page.waitForSelector('.passage.assistant');
+    // An answer that is stopped before its first word leaves nothing to regenerate.
+    await page.waitForFunction(() => document.querySelector('.passage.assistant .body')?.textContent.includes('word'));
     await to('stop');
     await page.keyboard.press('Enter');
     await idle(page);
