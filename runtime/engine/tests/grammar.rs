@@ -290,6 +290,132 @@ fn hostile_schemas() {
     check(Kind::JsonSchema, cases);
 }
 
+/// What llguidance would round, or has no words for, is refused by name or written in other words.
+#[test]
+fn schemas_are_exact_or_refused() {
+    let whole = (true, true);
+    let refused = |schema: &str, part: &str| {
+        let error = Guide::new(&vocabulary(), Kind::JsonSchema, schema).unwrap_err();
+        assert!(error.to_string().contains(part), "{schema}: {error}");
+    };
+    for schema in [
+        r#"{"type": "integer", "minimum": 9007199254740993}"#,
+        r#"{"items": {"anyOf": [{"type": "number", "exclusiveMaximum": -9007199254740994}]}}"#,
+        r#"{"enum": [1, [9007199254740993]]}"#,
+        r#"{"properties": {"const": {"const": {"a": 9007199254740993}}}}"#,
+        r#"{"type": "integer", "maximum": 18446744073709551615}"#,
+    ] {
+        refused(schema, "2^53");
+    }
+    refused(r#"{"const": 18446744073709551616}"#, "more than 64 bits");
+    let big = r#"{"type": "integer", "minimum": 9007199254740990, "maximum": 9007199254740992}"#;
+    let big = guide(Kind::JsonSchema, big);
+    assert_eq!(takes(&big, "9007199254740991"), whole);
+    assert!(!takes(&big, "9007199254740993").0 && !takes(&big, "9007199254740989").0);
+    // What is no schema may have any numbers.
+    guide(
+        Kind::JsonSchema,
+        r#"{"type": "null", "default": 9007199254740993}"#,
+    );
+
+    // A pattern that is used up by properties: nothing follows them.
+    let used = r#"{"type": "object", "properties": {"n": {"type": "integer", "maximum": 50}}, "required": ["n", "m"],
+        "additionalProperties": false, "patternProperties": {"^[nm]$": {"minimum": 10, "type": "integer"}}}"#;
+    let used = guide(Kind::JsonSchema, used);
+    assert_eq!(takes(&used, r#"{"n":20,"m":99}"#), whole);
+    for wrong in [
+        r#"{"n":9,"#,
+        r#"{"n":51"#,
+        r#"{"n":20,"m":10,"#,
+        r#"{"n":20,"m":9}"#,
+    ] {
+        assert!(!takes(&used, wrong).0, "{wrong}");
+    }
+    // A pattern that is not: its other names follow.
+    let more = r#"{"type": "object", "properties": {"a1": {"const": 1}}, "required": ["a1"],
+        "additionalProperties": false, "patternProperties": {"^a[0-9]$": {"type": "integer"}}}"#;
+    let more = guide(Kind::JsonSchema, more);
+    assert_eq!(takes(&more, r#"{"a1":1,"a2":5}"#), whole);
+    assert!(!takes(&more, r#"{"a1":1,"a1""#).0 && !takes(&more, r#"{"a1":2"#).0);
+
+    // References with escapes, in circles too.
+    let escaped = r##"{"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"type": "array", "maxItems": 1,
+        "items": {"anyOf": [{"const": 7}, {"$ref": "#/$defs/a~1b"}, {"$ref": "#/definitions/x%20y"}]}}},
+        "definitions": {"x y": {"const": 8}}}"##;
+    let escaped = guide(Kind::JsonSchema, escaped);
+    for text in ["[7]", "[[[8]]]", "[]"] {
+        assert_eq!(takes(&escaped, text), whole, "{text}");
+    }
+    assert!(!takes(&escaped, "[9").0);
+    refused(
+        r##"{"$ref": "#/$defs/a~1c", "$defs": {}}"##,
+        "leads nowhere",
+    );
+    refused(r##"{"$ref": "#/%zz"}"##, "leads nowhere");
+
+    // A mark of the byte order.
+    guide(Kind::JsonSchema, "\u{feff}{\"type\": \"null\"}");
+}
+
+#[test]
+fn formats_of_texts() {
+    for (format, good, bad) in [
+        (
+            "date",
+            &["2024-02-29", "2000-02-29", "0001-12-31"][..],
+            &["2023-02-29", "1900-02-29", "0000-01-01", "2024-04-31"][..],
+        ),
+        (
+            "date-time",
+            &["2024-07-26T13:01:02Z", "2024-07-26T13:01:02.5+02:00"],
+            &["2023-02-29T", "2024-07-26 ", "2024-07-26T24"],
+        ),
+        ("time", &["13:01:02Z"], &["24:"]),
+        (
+            "uuid",
+            &["123e4567-e89b-12d3-a456-426614174000"],
+            &["123e4567e"],
+        ),
+        (
+            "uuid4",
+            &["123e4567-e89b-42d3-a456-426614174000"],
+            &["123e4567-e89b-12d3", "123e4567-e89b-42d3-c"],
+        ),
+        ("email", &["a.b@c-d.org"], &["@", "a@@", "a b"]),
+        ("ipv4", &["192.168.0.1"], &["256"]),
+        (
+            "ipvanyaddress",
+            &["10.0.0.255", "fe80:0:0:0:0:0:0:1"],
+            &["300.", "g"],
+        ),
+        ("ipvanynetwork", &["10.0.0.1/32"], &["10.0.0.1/8"]),
+        ("base64url", &["", "YQ==", "YWI=", "YWJj-_8="], &["+", "Y="]),
+        ("duration", &["P1DT2H"], &["1D"]),
+        ("binary", &["any \u{e4}"], &[]),
+        ("path", &["/a/b"], &[]),
+        ("uri", &["https://a.org/b?c=d"], &["a b"]),
+        ("name-email", &["A B <a@b.cd>"], &["<"]),
+        ("decimal", &["-1.50"], &["01"]),
+    ] {
+        let guide = guide(
+            Kind::JsonSchema,
+            &format!(r#"{{"type": "string", "format": "{format}"}}"#),
+        );
+        for text in good {
+            let found = takes(&guide, &format!("\"{text}\""));
+            assert_eq!(found, (true, true), "{format}: {text}");
+        }
+        for text in bad {
+            assert!(!takes(&guide, &format!("\"{text}")).0, "{format}: {text}");
+        }
+    }
+    // Beside a pattern both hold.
+    let both = r#"{"type": "string", "format": "uuid4", "pattern": "^[0-9]"}"#;
+    let both = guide(Kind::JsonSchema, both);
+    assert!(takes(&both, "\"123e4567-e89b-42d3-a456-426614174000\"").1);
+    assert!(!takes(&both, "\"a").0);
+}
+
 #[test]
 fn hostile_grammars() {
     let chain = |name: &str| {

@@ -286,7 +286,7 @@ fn sources_without_end_end() {
     ));
     assert!(matches!(
         bounded(&"{#".repeat(99_999)),
-        Err(TemplateError::LongLine { line: 1 })
+        Err(TemplateError::Syntax { line: 1, .. })
     ));
     // The longest sources of the shortest parts of each kind.
     for (start, part, end) in [
@@ -306,7 +306,6 @@ fn sources_without_end_end() {
         ("{{ '", "\\\\", "' }}"),
         ("{% raw %}", "{{", "{% endraw %}"),
     ] {
-        // Lines of at most 60,000 bytes, or one line.
         let _ = bounded(&format!("{start}{}{end}", part.repeat(59_900 / part.len())));
         let part = &format!("{}\n", part.repeat(100));
         let times = (MAX_SOURCE - start.len() - end.len()) / part.len();

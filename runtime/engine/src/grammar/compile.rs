@@ -32,6 +32,7 @@ pub(super) fn compile(
     text: &str,
 ) -> Result<Matcher, GrammarError> {
     let what = kind.name();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let most = match kind {
         Kind::JsonSchema => MAX_SCHEMA,
         Kind::Lark => MAX_GRAMMAR,
@@ -76,12 +77,10 @@ pub(super) fn compile(
 
 /// The schema as llguidance wants it: an object with our white space.
 fn schema(text: &str) -> Result<Value, GrammarError> {
-    let value: Value = serde_json::from_str(text).map_err(|e| GrammarError::Json {
-        reason: e.to_string(),
-    })?;
+    let value = super::schema::read(text)?;
     let found = match value {
         Value::Object(_) => {
-            let mut value = value;
+            let mut value = super::schema::rewritten(value)?;
             if value.get("x-guidance").is_none() {
                 let options = JsonCompileOptions {
                     whitespace_pattern: Some(WHITE_SPACE.into()),

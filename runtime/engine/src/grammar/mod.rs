@@ -12,7 +12,9 @@
 
 mod compile;
 mod error;
+mod formats;
 mod guide;
+mod schema;
 mod vocabulary;
 
 pub use compile::{MAX_DEPTH, MAX_GRAMMAR, MAX_SCHEMA, MAX_SECONDS};

@@ -1,115 +1,486 @@
-//! A conversation as the tokens that a model is sent.
+//! A conversation as the tokens that a model is sent: one construction for whoever has one.
 
-use super::{Clock, Input, Limits, TemplateError, Value, render};
+use super::{Clock, Input, Limits, MAX_NESTING, TemplateError, Value, parser, render};
 use crate::text::{Tokenizer, free_mark, keys as text};
 use carat_format::{FormatError, keys};
-use carat_gguf::Header;
+use carat_gguf::{Header, OwnedValue};
 
-/// A chat template and the texts of two tokens that it may print.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The name of the template that is taken where nothing asks for another.
+pub const DEFAULT: &str = "default";
+/// The name of the one that is taken where there are tools.
+const TOOL_USE: &str = "tool_use";
+
+/// Variables of a template that are texts of the tokenizer's special tokens.
+pub const TOKEN_VARIABLES: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+];
+
+/// The chat templates of a model, and the texts of special tokens that they may print.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChatTemplate {
-    /// Jinja.
-    pub source: String,
-    /// Text of the token that begins a text; empty if there is none.
-    pub bos: String,
-    /// Text of the token that ends a text; empty if there is none.
-    pub eos: String,
+    /// Jinja by name; most models have one, which is [`DEFAULT`].
+    pub sources: Vec<(String, String)>,
+    /// Texts of special tokens by the names of their variables, as `bos_token`. One that the tokenizer does
+    /// not have is not here, and undefined in the template.
+    pub tokens: Vec<(String, String)>,
 }
 
 impl ChatTemplate {
-    /// The template that a GGUF or Carat file holds.
+    /// One template, with the tokens of the model that it is for.
+    pub fn of_source(source: String, tokens: Vec<(String, String)>) -> Self {
+        Self {
+            sources: vec![(DEFAULT.into(), source)],
+            tokens,
+        }
+    }
+
+    /// The templates that a GGUF or Carat file holds.
     ///
     /// Errors: a key of another type.
     pub fn of_header(header: &Header<'_>) -> Result<Option<Self>, FormatError> {
-        let Some(source) = header.str_opt(keys::CHAT_TEMPLATE)? else {
+        let mut sources = Vec::new();
+        if let Some(source) = header.str_opt(keys::CHAT_TEMPLATE)? {
+            sources.push((DEFAULT.to_owned(), source.to_owned()));
+        }
+        for (key, _) in header.metadata() {
+            let name = key.strip_prefix(keys::CHAT_TEMPLATE);
+            if let Some(name) = name.and_then(|n| n.strip_prefix('.'))
+                && let Some(source) = header.str_opt(key)?
+            {
+                sources.push((name.to_owned(), source.to_owned()));
+            }
+        }
+        if sources.is_empty() {
             return Ok(None);
-        };
-        let token = |key: &str| -> Result<String, FormatError> {
-            let Some(id) = header.u32_opt(key)? else {
-                return Ok(String::new());
-            };
-            let tokens = header.str_array_opt(text::TOKENS)?;
-            let found = tokens.and_then(|mut t| t.nth(id as usize));
-            Ok(found.unwrap_or_default().to_owned())
-        };
+        }
         Ok(Some(Self {
-            source: source.to_owned(),
-            bos: token(text::BOS)?,
-            eos: token(text::EOS)?,
+            sources,
+            tokens: tokens_of(header)?,
         }))
+    }
+
+    /// The metadata of a file that holds them.
+    pub fn to_gguf(&self) -> Vec<(String, OwnedValue)> {
+        let mut out: Vec<(String, OwnedValue)> = Vec::new();
+        let mut names = Vec::new();
+        for (name, source) in &self.sources {
+            if name == DEFAULT {
+                out.push((keys::CHAT_TEMPLATE.into(), source.as_str().into()));
+                continue;
+            }
+            // As GGUF's own writer spells names.
+            let plain = |c: char| {
+                if c.is_ascii_alphanumeric() { c } else { '_' }
+            };
+            let name: String = name.chars().map(plain).collect();
+            if !names.contains(&name) {
+                out.push((
+                    format!("{}.{name}", keys::CHAT_TEMPLATE),
+                    source.as_str().into(),
+                ));
+                names.push(name);
+            }
+        }
+        if !names.is_empty() {
+            out.push((keys::CHAT_TEMPLATES.into(), names.into()));
+        }
+        if !self.sources.is_empty() {
+            let (names, texts): (Vec<String>, Vec<String>) = self.tokens.iter().cloned().unzip();
+            out.push((keys::TOKEN_VARIABLES.into(), names.into()));
+            out.push((keys::TOKEN_VARIABLE_TEXTS.into(), texts.into()));
+        }
+        out
+    }
+
+    /// The template for a conversation, by `transformers`' rule: the one it names; `tool_use` where there
+    /// are tools; `default`.
+    ///
+    /// Errors: there is none of that name, or several and none of them is the default.
+    pub fn source(&self, talk: &Conversation) -> Result<&str, ChatError> {
+        let of = |name: &str| self.sources.iter().find(|s| s.0 == name);
+        let found = match &talk.template {
+            Some(name) => of(name),
+            None => (talk.tools.as_ref().and_then(|_| of(TOOL_USE))).or_else(|| of(DEFAULT)),
+        };
+        let names = || {
+            let mut names: Vec<&str> = self.sources.iter().map(|s| s.0.as_str()).collect();
+            names.sort_unstable();
+            names.join(", ")
+        };
+        match (found, &talk.template) {
+            (Some((_, source)), _) => Ok(source),
+            (None, Some(name)) => Err(ChatError::NoTemplate {
+                name: name.clone(),
+                names: names(),
+            }),
+            (None, None) => Err(ChatError::NoDefault { names: names() }),
+        }
+    }
+
+    /// The prompt of a conversation; every text of it passes through `shield` before the template sees it.
+    ///
+    /// Errors: those of the template and of its choice; a variable that the template does not read.
+    pub fn render(
+        &self,
+        talk: &Conversation,
+        clock: Clock,
+        shield: &dyn Fn(&str) -> String,
+    ) -> Result<String, ChatError> {
+        let source = self.source(talk)?;
+        for (name, _) in &talk.variables {
+            if !TOKEN_VARIABLES.contains(&name.as_str()) && !parser::mentions(source, name)? {
+                return Err(ChatError::Unread { name: name.clone() });
+            }
+        }
+        Ok(render(
+            source,
+            &self.input(talk, clock, shield)?,
+            &Limits::default(),
+        )?)
+    }
+
+    /// What the template sees.
+    fn input(
+        &self,
+        talk: &Conversation,
+        clock: Clock,
+        shield: &dyn Fn(&str) -> String,
+    ) -> Result<Input, ChatError> {
+        talk.shallow()?;
+        let mut variables: Vec<(String, Value)> = Vec::new();
+        for (name, text) in &self.tokens {
+            variables.push((name.clone(), text.as_str().into()));
+        }
+        for (name, value) in &talk.variables {
+            variables.retain(|v| v.0 != *name);
+            // A token that is null is none.
+            match TOKEN_VARIABLES.contains(&name.as_str()) {
+                true if value.is_none() => {}
+                true => variables.push((name.clone(), value.clone())),
+                false => variables.push((name.clone(), value.each_text(shield))),
+            }
+        }
+        let messages: Vec<Value> = talk.messages.iter().map(|m| m.each_text(shield)).collect();
+        Ok(Input {
+            messages: messages.into(),
+            tools: talk.tools.as_ref().map(|t| t.each_text(shield)),
+            add_generation_prompt: talk.add_generation_prompt.unwrap_or(true),
+            bos_token: Value::default(),
+            eos_token: Value::default(),
+            clock: match &talk.date {
+                Some(date) => Clock::Text(shield(date)),
+                None => clock,
+            },
+            variables,
+        })
     }
 }
 
-/// A message of a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message<'a> {
-    /// `system`, `user`, `assistant`, or what else a template knows.
-    pub role: &'a str,
-    /// Its text.
-    pub content: &'a str,
+/// Texts of special tokens: as the checkpoint's tokenizer had them, or else those that the ids name.
+fn tokens_of(header: &Header<'_>) -> Result<Vec<(String, String)>, FormatError> {
+    if let Some(names) = header.str_array_opt(keys::TOKEN_VARIABLES)? {
+        let texts = header.str_array_opt(keys::TOKEN_VARIABLE_TEXTS)?;
+        let pairs = names.zip(texts.into_iter().flatten());
+        return Ok(pairs.map(|(n, t)| (n.to_owned(), t.to_owned())).collect());
+    }
+    let mut tokens = Vec::new();
+    for (name, key) in [("bos_token", text::BOS), ("eos_token", text::EOS)] {
+        let Some(id) = header.u32_opt(key)? else {
+            continue;
+        };
+        let all = header.str_array_opt(text::TOKENS)?;
+        if let Some(token) = all.and_then(|mut t| t.nth(id as usize)) {
+            tokens.push((name.to_owned(), token.to_owned()));
+        }
+    }
+    Ok(tokens)
+}
+
+/// A conversation with all that a template may read of it.
+#[derive(Clone, Debug, Default)]
+pub struct Conversation {
+    /// Dicts with `role`, and what else the template reads: `content` (a text, parts, null), `name`,
+    /// `tool_calls`, `reasoning_content` …
+    pub messages: Vec<Value>,
+    /// Tools that the model may call, where there is a list of them.
+    pub tools: Option<Value>,
+    /// Whether the prompt ends where the model's answer begins; it does where nothing is said.
+    pub add_generation_prompt: Option<bool>,
+    /// What `strftime_now` tells, whatever the format.
+    pub date: Option<String>,
+    /// The name of the template.
+    pub template: Option<String>,
+    /// Further variables of the template, as `enable_thinking`, and texts of special tokens.
+    pub variables: Vec<(String, Value)>,
+}
+
+const EXPECTED: &str = r#"expected {"messages": [{"role": "user", "content": "Hello"}]}"#;
+
+impl Conversation {
+    /// Messages of a role and a text.
+    pub fn of_texts<'a>(messages: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self {
+            messages: messages.into_iter().map(|(r, c)| message(r, c)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// A conversation as a JSON file has it: a dict with `messages`, `tools`, `date`,
+    /// `add_generation_prompt`, `chat_template` (a name) and variables of the template; or the list of
+    /// messages alone.
+    ///
+    /// Errors: another type somewhere, a message without a role.
+    pub fn new(root: Value) -> Result<Self, ChatError> {
+        let wrong = |text: String| Err(ChatError::Conversation(text));
+        let mut talk = Self::default();
+        let mut messages = None;
+        if root.items().is_some() {
+            messages = Some(root);
+        } else {
+            let Some(entries) = root.entries() else {
+                return wrong(format!("neither an object nor a list; {EXPECTED}"));
+            };
+            for (key, value) in entries {
+                let key = key.as_str().unwrap_or_default();
+                let text = || match value.as_str() {
+                    Some(text) => Ok(Some(text.to_owned())),
+                    None if value.is_none() => Ok(None),
+                    None => Err(ChatError::Conversation(format!(
+                        "'{key}' is {value:?}; expected a text"
+                    ))),
+                };
+                match key {
+                    "messages" => messages = Some(value.clone()),
+                    "tools" if value.is_none() => {}
+                    "tools" if value.items().is_some() => talk.tools = Some(value.clone()),
+                    "tools" => {
+                        return wrong(
+                            "'tools' is no list; give a list of functions, or leave it out".into(),
+                        );
+                    }
+                    "add_generation_prompt" => match value.as_bool() {
+                        Some(flag) => talk.add_generation_prompt = Some(flag),
+                        None => {
+                            return wrong(format!("'{key}' is {value:?}; expected true or false"));
+                        }
+                    },
+                    "date" => talk.date = text()?,
+                    "chat_template" => talk.template = text()?,
+                    name => {
+                        if TOKEN_VARIABLES.contains(&name) {
+                            text()?;
+                        }
+                        talk.variables.push((name.to_owned(), value.clone()));
+                    }
+                }
+            }
+        }
+        let Some(messages) = messages else {
+            return wrong(format!("there is no 'messages'; {EXPECTED}"));
+        };
+        let Some(messages) = messages.items() else {
+            return wrong(format!("'messages' is no list; {EXPECTED}"));
+        };
+        for (i, message) in messages.iter().enumerate() {
+            if message.entries().is_none() {
+                return wrong(format!("message {} is no object; {EXPECTED}", i + 1));
+            }
+            if message.get("role").and_then(Value::as_str).is_none() {
+                return wrong(format!("message {} has no 'role'; {EXPECTED}", i + 1));
+            }
+        }
+        talk.messages = messages.to_vec();
+        Ok(talk)
+    }
+
+    /// What [`Conversation::new`] reads.
+    pub fn to_value(&self) -> Value {
+        let mut pairs: Vec<(Value, Value)> = Vec::new();
+        let mut add = |name: &str, value: Value| pairs.push((name.into(), value));
+        add("messages", self.messages.clone().into());
+        let text = |t: &Option<String>| t.as_deref().map(Value::from);
+        for (name, value) in [
+            ("tools", self.tools.clone()),
+            (
+                "add_generation_prompt",
+                self.add_generation_prompt.map(Value::from),
+            ),
+            ("date", text(&self.date)),
+            ("chat_template", text(&self.template)),
+        ] {
+            if let Some(value) = value {
+                add(name, value);
+            }
+        }
+        for (name, value) in &self.variables {
+            add(name, value.clone());
+        }
+        // Texts are keys of any dict.
+        Value::map(pairs).unwrap_or_default()
+    }
+
+    /// Errors: a value that is nested deeper than a template's may be.
+    fn shallow(&self) -> Result<(), ChatError> {
+        match self.values().any(|v| v.depth() >= MAX_NESTING) {
+            true => Err(TemplateError::Nesting { line: 0 }.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn values(&self) -> impl Iterator<Item = &Value> {
+        let variables = self.variables.iter().map(|v| &v.1);
+        self.messages.iter().chain(&self.tools).chain(variables)
+    }
+
+    /// The first thing that nothing reads where there is no template.
+    fn unread(&self) -> Option<String> {
+        let named = |name: &str| Some(format!("'{name}'"));
+        if self.tools.is_some() {
+            return named("tools");
+        }
+        if self.date.is_some() {
+            return named("date");
+        }
+        if self.template.is_some() {
+            return named("chat_template");
+        }
+        if self.add_generation_prompt == Some(false) {
+            return named("add_generation_prompt");
+        }
+        if let Some((name, _)) = self.variables.first() {
+            return named(name);
+        }
+        for (i, message) in self.messages.iter().enumerate() {
+            let of = |what: String| Some(format!("{what} of message {}", i + 1));
+            for (key, _) in message.entries().unwrap_or_default() {
+                match key.as_str() {
+                    Some("role" | "content") => {}
+                    other => return of(format!("'{}'", other.unwrap_or_default())),
+                }
+            }
+            if message.get("content").and_then(Value::as_str).is_none() {
+                return of("the 'content', which is no text,".into());
+            }
+        }
+        None
+    }
+
+    /// A conversation for a model without a template: one text that goes on.
+    fn plain(&self) -> Result<String, ChatError> {
+        if let Some(what) = self.unread() {
+            return Err(ChatError::Plain { what });
+        }
+        let mut out = String::new();
+        for m in &self.messages {
+            let text = |name: &str| m.get(name).and_then(Value::as_str).unwrap_or_default();
+            out.push_str(text("content"));
+            match text("role") {
+                "system" => out.push_str("\n\n"),
+                "assistant" => out.push('\n'),
+                _ => {}
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// A message of a text.
+fn message(role: &str, content: &str) -> Value {
+    let pairs = [("role", role), ("content", content)];
+    Value::map(pairs.map(|(k, v)| (k.into(), v.into()))).unwrap_or_default()
 }
 
 /// Why a conversation has no prompt.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
+    /// It is none.
+    #[error("{0}")]
+    Conversation(String),
     /// No character is left to mark users' texts with.
     #[error("the conversation uses every private character of Unicode; remove some")]
     Marks,
+    /// There is no template of the name that it gives.
+    #[error("there is no chat template '{name}'; the model has: {names}")]
+    NoTemplate {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        names: String,
+    },
+    /// Several templates, and none is the default.
+    #[error(
+        "the model has several chat templates and no default one; name one of them as \"chat_template\" of the \
+         conversation: {names}"
+    )]
+    NoDefault {
+        /// Their names.
+        names: String,
+    },
+    /// Nothing reads a variable.
+    #[error(
+        "the chat template does not read '{name}'; correct its name, or leave it out of the conversation"
+    )]
+    Unread {
+        /// The variable.
+        name: String,
+    },
+    /// There is no template that could read something.
+    #[error(
+        "the model has no chat template, so nothing reads {what}; leave it out, or give a template"
+    )]
+    Plain {
+        /// What it is.
+        what: String,
+    },
     /// The template fails.
     #[error(transparent)]
     Template(#[from] TemplateError),
 }
 
-/// The prompt of the answer that follows `messages`; without a template one text that goes on.
+/// The prompt of the answer that follows a conversation; without a template one text that goes on.
 ///
-/// No message's text becomes a control token, nor a part of one: see [`Tokenizer::mask`].
+/// No text of the conversation becomes a control token, nor a part of one: see [`Tokenizer::mask`].
 ///
-/// Errors: those of the template.
+/// Errors: those of the template; what nothing reads.
 pub fn chat_ids(
     tokenizer: &Tokenizer,
     template: Option<&ChatTemplate>,
-    messages: &[Message<'_>],
+    talk: &Conversation,
     clock: Clock,
 ) -> Result<Vec<u32>, ChatError> {
     let Some(template) = template else {
-        return Ok(tokenizer.encode_prompt(&plain(messages), false));
+        return Ok(tokenizer.encode_prompt(&talk.plain()?, false));
     };
-    let texts = messages.iter().map(|m| m.content);
-    let mark = free_mark(texts.chain([template.source.as_str()])).ok_or(ChatError::Marks)?;
-    let dict = |m: &Message<'_>| {
-        let masked = tokenizer.mask(m.content, mark);
-        let pairs = [("role", m.role), ("content", &masked)];
-        Value::map(pairs.map(|(k, v)| (k.into(), v.into()))).unwrap_or_default()
-    };
-    let input = Input {
-        messages: messages.iter().map(dict).collect::<Vec<_>>().into(),
-        add_generation_prompt: true,
-        bos_token: template.bos.clone(),
-        eos_token: template.eos.clone(),
-        clock,
-        ..Input::default()
-    };
-    let prompt = render(&template.source, &input, &Limits::default())?;
+    talk.shallow()?;
+    let mut texts = vec![template.source(talk)?];
+    talk.values().for_each(|v| v.texts(&mut texts));
+    texts.extend(talk.date.as_deref());
+    let mark = free_mark(texts.into_iter()).ok_or(ChatError::Marks)?;
+    let prompt = template.render(talk, clock, &|text| tokenizer.mask(text, mark))?;
     Ok(tokenizer.encode_masked(&prompt, mark))
-}
-
-/// A conversation for a model without a template: one text that goes on.
-fn plain(messages: &[Message<'_>]) -> String {
-    let mut out = String::new();
-    for m in messages {
-        out.push_str(m.content);
-        match m.role {
-            "system" => out.push_str("\n\n"),
-            "assistant" => out.push('\n'),
-            _ => {}
-        }
-    }
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn talk(json: &str) -> Result<Conversation, ChatError> {
+        Conversation::new(serde_json::from_str(json).unwrap())
+    }
+
+    fn prompt(template: &ChatTemplate, json: &str) -> Result<String, ChatError> {
+        template.render(&talk(json)?, Clock::Unix(0), &str::to_owned)
+    }
+
+    fn one(source: &str) -> ChatTemplate {
+        ChatTemplate::of_source(source.into(), vec![("eos_token".into(), "</s>".into())])
+    }
 
     #[test]
     fn without_a_template_a_text_goes_on() {
@@ -119,7 +490,71 @@ mod tests {
             ("assistant", "Hello"),
             ("user", "Bye"),
         ];
-        let messages = messages.map(|(role, content)| Message { role, content });
-        assert_eq!(plain(&messages), "Be brief.\n\nHiHello\nBye");
+        let plain = Conversation::of_texts(messages).plain().unwrap();
+        assert_eq!(plain, "Be brief.\n\nHiHello\nBye");
+        for (json, what) in [
+            (r#"{"messages": [], "tools": []}"#, "'tools'"),
+            (r#"{"messages": [], "date": "x"}"#, "'date'"),
+            (r#"{"messages": [], "depth": 1}"#, "'depth'"),
+            (
+                r#"[{"role": "user", "content": "a", "name": "b"}]"#,
+                "'name' of message 1",
+            ),
+            (r#"[{"role": "user", "content": ["a"]}]"#, "is no text"),
+            (r#"[{"role": "user"}]"#, "is no text"),
+        ] {
+            let error = talk(json).unwrap().plain().unwrap_err().to_string();
+            assert!(error.contains(what), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn all_of_a_conversation_reaches_the_template() {
+        let template = one(
+            "{% for m in messages %}{{ m.role }}:{{ m.content }}{{ m.name }}{{ m.calls }};{% endfor %}\
+             {{ tools }}{{ add_generation_prompt }}{{ strftime_now('%Y') }}{{ depth }}{{ eos_token }}{{ bos_token }}",
+        );
+        let json = r#"{"messages": [{"role": "a", "content": null}, {"role": "b", "content": [{"t": 1}], "name": "n"},
+                       {"role": "c", "calls": {"x": []}}],
+                       "tools": [1], "add_generation_prompt": false, "date": "noon", "depth": 3, "bos_token": "<s>"}"#;
+        let expected = "a:None;b:[{'t': 1}]n;c:{'x': []};[1]Falsenoon3</s><s>";
+        assert_eq!(prompt(&template, json).unwrap(), expected);
+        // What is written is read back.
+        let again = Conversation::new(talk(json).unwrap().to_value()).unwrap();
+        let found = template.render(&again, Clock::Unix(0), &str::to_owned);
+        assert_eq!(found.unwrap(), expected);
+        let without = prompt(&template, r#"{"messages": [], "eos_token": null}"#);
+        assert_eq!(without.unwrap(), "NoneTrue1970");
+        let unread = prompt(&template, r#"{"messages": [], "deptb": 3}"#);
+        assert!(matches!(unread, Err(ChatError::Unread { name }) if name == "deptb"));
+    }
+
+    #[test]
+    fn templates_have_names() {
+        let mut template = ChatTemplate {
+            sources: [("tool_use", "T"), ("default", "D"), ("rag", "R")]
+                .map(|(n, s)| (n.to_owned(), s.to_owned()))
+                .into(),
+            tokens: Vec::new(),
+        };
+        for (json, expected) in [
+            (r#"{"messages": []}"#, "D"),
+            (r#"{"messages": [], "tools": null}"#, "D"),
+            (r#"{"messages": [], "tools": []}"#, "T"),
+            (
+                r#"{"messages": [], "tools": [], "chat_template": "rag"}"#,
+                "R",
+            ),
+        ] {
+            assert_eq!(prompt(&template, json).unwrap(), expected, "{json}");
+        }
+        let none = prompt(&template, r#"{"messages": [], "chat_template": "x"}"#).unwrap_err();
+        assert!(
+            none.to_string().contains("default, rag, tool_use"),
+            "{none}"
+        );
+        template.sources.remove(1);
+        let none = prompt(&template, "[]").unwrap_err().to_string();
+        assert!(none.contains("rag, tool_use"), "{none}");
     }
 }

@@ -5,8 +5,9 @@ use super::lists;
 use super::machine::{Args, Res, fail};
 use super::value::{Kind, Value};
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-const NAMES: [&str; 38] = [
+const NAMES: [&str; 39] = [
     "!=",
     "<",
     "<=",
@@ -42,9 +43,32 @@ const NAMES: [&str; 38] = [
     "sameas",
     "sequence",
     "string",
+    "test",
     "true",
     "undefined",
     "upper",
+];
+
+/// Those that compare with an argument.
+const TAKES: [&str; 18] = [
+    "!=",
+    "<",
+    "<=",
+    "==",
+    ">",
+    ">=",
+    "divisibleby",
+    "eq",
+    "equalto",
+    "ge",
+    "greaterthan",
+    "gt",
+    "in",
+    "le",
+    "lessthan",
+    "lt",
+    "ne",
+    "sameas",
 ];
 
 impl Machine<'_> {
@@ -55,8 +79,11 @@ impl Machine<'_> {
         if !NAMES.contains(&name) {
             return fail(format!("there is no test '{name}'"));
         }
-        let [other] = args.bind(name, ["other"])?;
+        let [other] = args.positional(name, 0)?;
         let other = other.as_ref();
+        if other.is_some() && !TAKES.contains(&name) {
+            return fail(format!("the test '{name}' takes no argument"));
+        }
         let needs = || match other {
             Some(other) => Ok(other),
             None => fail(format!("the test '{name}' needs an argument")),
@@ -89,19 +116,34 @@ impl Machine<'_> {
             "number" => value.as_float().is_some(),
             "string" => value.as_str().is_some(),
             "mapping" => matches!(value.0, Kind::Map(_)),
-            "sequence" | "iterable" => matches!(
+            "sequence" => match &value.0 {
+                Kind::List(list) => !list.form.is_view(),
+                Kind::Map(_) | Kind::Text(_) | Kind::Undefined => true,
+                _ => false,
+            },
+            "iterable" => matches!(
                 value.0,
-                Kind::List(_) | Kind::Map(_) | Kind::Text(_) | Kind::Undefined
+                Kind::List(_)
+                    | Kind::Map(_)
+                    | Kind::Text(_)
+                    | Kind::Undefined
+                    | Kind::Generator(_)
+                    | Kind::Loop(_)
             ),
             "callable" => matches!(
                 value.0,
-                Kind::Function(_) | Kind::Method(_) | Kind::Macro(_) | Kind::Loop(_)
+                Kind::Function(_)
+                    | Kind::Method(_)
+                    | Kind::Macro(_)
+                    | Kind::Loop(_)
+                    | Kind::Joiner(_)
+                    | Kind::Undefined
             ),
             "escaped" => value.is_safe(),
             "lower" => text(char::is_lowercase, char::is_uppercase)?,
             "upper" => text(char::is_uppercase, char::is_lowercase)?,
             "even" => remainder(2)? == 0,
-            "odd" => remainder(2)? != 0,
+            "odd" => remainder(2)?.abs() == 1,
             "divisibleby" => match needs()?.as_int() {
                 Some(by) => remainder(by)? == 0,
                 None => return fail("divisibleby takes an int"),
@@ -110,13 +152,20 @@ impl Machine<'_> {
             "ne" | "!=" => !lists::equal(value, needs()?, m)?,
             "sameas" => {
                 let other = needs()?;
-                value.kind() == other.kind() && lists::equal(value, other, m)?
+                match (&value.0, &other.0) {
+                    (Kind::List(a), Kind::List(b)) => Arc::ptr_eq(a, b),
+                    (Kind::Map(a), Kind::Map(b)) => Arc::ptr_eq(a, b),
+                    // Each time that a name is looked for, another one is made.
+                    (Kind::Undefined, _) => false,
+                    _ => value.kind() == other.kind() && lists::equal(value, other, m)?,
+                }
             }
             "lt" | "<" | "lessthan" => ordered(Ordering::is_lt)?,
             "le" | "<=" => ordered(Ordering::is_le)?,
             "gt" | ">" | "greaterthan" => ordered(Ordering::is_gt)?,
             "ge" | ">=" => ordered(Ordering::is_ge)?,
             "in" => self.contains(needs()?, value)?,
+            "test" => value.as_str().is_some_and(|n| NAMES.contains(&n)),
             // "filter": whether a filter of that name exists.
             _ => value.as_str().is_some_and(super::filters::exists),
         })

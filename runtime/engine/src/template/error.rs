@@ -1,6 +1,5 @@
 //! Why a template gives no prompt.
 
-use super::source::MAX_LINE;
 use super::{MAX_NESTING, MAX_SOURCE, MAX_TOKENS};
 
 /// A fault of a chat template or of what it was given.
@@ -13,12 +12,10 @@ pub enum TemplateError {
     #[error("the chat template is not valid Jinja: line {line}: {detail}")]
     Syntax { line: usize, detail: String },
     #[error(
-        "the chat template is too intricate: line {line}: an expression of more than {MAX_TOKENS} tokens or a \
-         condition of more than 100 branches; split it"
+        "the chat template is too intricate: line {line}: a tag of more than {MAX_TOKENS} tokens, or \
+         tags and brackets nested too deep; split it"
     )]
     Intricate { line: usize },
-    #[error("line {line} of the chat template has more than {MAX_LINE} bytes; break it")]
-    LongLine { line: usize },
     /// The template called `raise_exception`.
     #[error("the chat template refuses this conversation: {message}")]
     Refused { message: String },

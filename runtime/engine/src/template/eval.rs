@@ -1,11 +1,11 @@
 //! Statements: from the parsed tree to the prompt.
 
 use super::machine::{Args, Fault, Meter, Res, deep, fail};
-use super::value::{Kind, Loop, Value};
-use super::{Clock, Input, Limits, MAX_NESTING, TemplateError, python, source};
-use minijinja::machinery::ast::{self, Expr, Stmt};
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use super::tree::{For, Macro, Node, Stmt, StmtNode, Target};
+use super::value::{Kind, Loop, Map, Value};
+use super::{Clock, Input, Limits, MAX_NESTING, TemplateError, lexer, parser, python};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Deepest that a caller may let a template nest: the stack has 16 KiB for each.
@@ -37,20 +37,23 @@ pub(super) struct Machine<'t> {
     /// Texts that are collected; the first is the prompt.
     out: Vec<String>,
     /// Macros and the scopes that they were defined in.
-    macros: Vec<(&'t ast::Macro<'t>, usize)>,
+    macros: Vec<(&'t Macro<'t>, usize)>,
     /// Recursive loops and their scopes.
-    recursive: Vec<(&'t ast::ForLoop<'t>, usize)>,
+    recursive: Vec<(&'t For<'t>, usize)>,
     pub(super) namespaces: Vec<BTreeMap<Arc<str>, Value>>,
     pub(super) changed: Vec<Option<Value>>,
+    /// What generators still have to give.
+    generators: RefCell<Vec<VecDeque<Value>>>,
+    /// Separators of `joiner`s that were not asked yet: those give nothing the first time.
+    pub(super) joiners: Vec<(Value, bool)>,
+    /// Items of `cycler`s, and which one is next.
+    pub(super) cyclers: Vec<(Vec<Value>, usize)>,
 }
 
 /// Renders on the stack of the caller.
 pub(super) fn render(text: &str, input: &Input, limits: &Limits) -> Result<String, TemplateError> {
-    let text = source::prepare(text)?;
-    let tree = source::tree(&text)?;
-    let Stmt::Template(template) = &tree else {
-        return Err(TemplateError::Broken);
-    };
+    let text = lexer::normalized(text)?;
+    let tree = parser::parse(&text)?;
     let names = names(input);
     if names.values().any(|v| v.depth() > MAX_NESTING) {
         return Err(TemplateError::Nesting { line: 0 });
@@ -74,8 +77,11 @@ pub(super) fn render(text: &str, input: &Input, limits: &Limits) -> Result<Strin
         recursive: Vec::new(),
         namespaces: Vec::new(),
         changed: Vec::new(),
+        generators: RefCell::default(),
+        joiners: Vec::new(),
+        cyclers: Vec::new(),
     };
-    match machine.block(&template.children) {
+    match machine.block(&tree) {
         Ok(_) => Ok(machine.out.swap_remove(0)),
         Err(fault) => Err(machine.explain(fault)),
     }
@@ -83,14 +89,22 @@ pub(super) fn render(text: &str, input: &Input, limits: &Limits) -> Result<Strin
 
 fn names(input: &Input) -> BTreeMap<&str, Value> {
     let mut names: BTreeMap<&str, Value> = BTreeMap::new();
+    // What `transformers` passes always, None or not.
+    names.insert("documents", Value::default());
     for (name, value) in &input.variables {
         names.insert(name, value.clone());
     }
     names.insert("messages", input.messages.clone());
     names.insert("tools", input.tools.clone().unwrap_or_default());
     names.insert("add_generation_prompt", input.add_generation_prompt.into());
-    names.insert("bos_token", input.bos_token.as_str().into());
-    names.insert("eos_token", input.eos_token.as_str().into());
+    for (name, token) in [
+        ("bos_token", &input.bos_token),
+        ("eos_token", &input.eos_token),
+    ] {
+        if !token.is_none() {
+            names.insert(name, token.clone());
+        }
+    }
     names
 }
 
@@ -215,18 +229,34 @@ impl<'t> Machine<'t> {
 
     fn statement(&mut self, statement: &'t Stmt<'t>) -> Res<Flow> {
         self.meter.pay(1)?;
-        match statement {
-            Stmt::EmitRaw(raw) => {
-                self.line = raw.span().start_line as usize;
-                self.print(raw.raw)?;
+        self.line = statement.line;
+        match &statement.node {
+            StmtNode::Data(text) => self.print(text)?,
+            StmtNode::Print(all) => {
+                for expr in all {
+                    let value = self.eval(expr)?;
+                    self.print_value(&value)?;
+                }
             }
-            Stmt::EmitExpr(emit) => {
-                let value = self.eval(&emit.expr)?;
-                self.print_value(&value)?;
+            StmtNode::If {
+                branches,
+                otherwise,
+            } => {
+                for (test, body) in branches {
+                    self.meter.pay(1)?;
+                    if self.eval(test)?.truth() {
+                        return self.block(body);
+                    }
+                }
+                return self.block(otherwise);
             }
-            Stmt::IfCond(condition) => return self.condition(condition),
-            Stmt::ForLoop(l) => {
-                let items = self.eval(&l.iter)?;
+            StmtNode::For(l) => {
+                let mut items = self.eval(&l.over)?;
+                // Tools that are not there are None, as with transformers, which fails here. Templates that
+                // were written for tools that are undefined then mean that there is nothing to go through.
+                if items.is_none() && matches!(&*l.over.node, Node::Name("tools")) {
+                    items = Value::UNDEFINED;
+                }
                 let index = if l.recursive {
                     self.meter.pay(1)?;
                     self.recursive.push((l, self.scope));
@@ -236,69 +266,73 @@ impl<'t> Machine<'t> {
                 };
                 self.run_loop(l, &items, 0, index)?;
             }
-            Stmt::Set(set) => {
-                let value = self.eval(&set.expr)?;
-                self.assign(&set.target, value)?;
+            StmtNode::Set(target, expr) => {
+                let value = self.eval(expr)?;
+                self.assign(target, value)?;
             }
-            Stmt::SetBlock(set) => {
-                let text = self.body(&set.body)?;
-                let value = match &set.filter {
+            StmtNode::SetBlock {
+                target,
+                filter,
+                body,
+            } => {
+                let text = self.body(body)?;
+                let value = match filter {
                     Some(filter) => self.filter_chain(filter, text)?,
                     None => text,
                 };
-                self.assign(&set.target, value)?;
+                self.assign(target, value)?;
             }
-            Stmt::FilterBlock(block) => {
-                let text = self.body(&block.body)?;
-                let value = self.filter_chain(&block.filter, text)?;
+            StmtNode::Filter { filter, body } => {
+                let text = self.body(body)?;
+                let value = self.filter_chain(filter, text)?;
                 self.print_value(&value)?;
             }
-            Stmt::WithBlock(with) => {
+            StmtNode::With { pairs, body } => {
+                // None of the values sees a name that another one is given.
+                let mut values = Vec::with_capacity(pairs.len());
+                for (_, expr) in pairs {
+                    values.push(self.eval(expr)?);
+                }
                 return self.scoped(self.scope, |m| {
-                    for (target, expr) in &with.assignments {
-                        let value = m.eval(expr)?;
+                    for ((target, _), value) in pairs.iter().zip(values) {
                         m.assign(target, value)?;
                     }
-                    m.block(&with.body)
+                    m.block(body)
                 });
             }
-            Stmt::Macro(decl) => {
-                self.meter.pay(1)?;
-                self.macros.push((decl, self.scope));
-                let value = Value(Kind::Macro(self.macros.len() - 1));
+            StmtNode::Macro(decl) => {
+                let value = self.macro_value(decl)?;
                 self.define(decl.name, value)?;
             }
-            Stmt::CallBlock(block) => {
-                self.meter.pay(1)?;
-                self.macros.push((&block.macro_decl, self.scope));
-                let caller = Value(Kind::Macro(self.macros.len() - 1));
-                let value = self.call(&block.call, Some(caller))?;
+            StmtNode::Call {
+                callee,
+                args,
+                block,
+            } => {
+                let caller = self.macro_value(block)?;
+                let value = self.call(callee, args, Some(caller))?;
                 self.print_value(&value)?;
             }
-            Stmt::Do(statement) => {
-                self.call(&statement.call, None)?;
+            StmtNode::Scope(body) => return self.scoped(self.scope, |m| m.block(body)),
+            StmtNode::Block { scoped, body } => {
+                let parent = if *scoped { self.scope } else { 0 };
+                return self.scoped(parent, |m| m.block(body));
             }
-            Stmt::Continue(_) => return Ok(Flow::Continue),
-            Stmt::Break(_) => return Ok(Flow::Break),
-            Stmt::AutoEscape(_) | Stmt::Template(_) => {
-                return fail("a statement that no chat template has");
-            }
+            StmtNode::Continue => return Ok(Flow::Continue),
+            StmtNode::Break => return Ok(Flow::Break),
         }
         Ok(Flow::Next)
     }
 
-    /// Branches one after the other, so that a long chain of them takes no depth.
-    fn condition(&mut self, mut condition: &'t ast::IfCond<'t>) -> Res<Flow> {
-        loop {
-            if self.eval(&condition.expr)?.truth() {
-                return self.block(&condition.true_body);
-            }
-            match condition.false_body.as_slice() {
-                [] => return Ok(Flow::Next),
-                [Stmt::IfCond(next)] => condition = next,
-                body => return self.block(body),
-            }
-        }
+    fn macro_value(&mut self, decl: &'t Macro<'t>) -> Res<Value> {
+        self.meter.pay(1)?;
+        self.macros.push((decl, self.scope));
+        Ok(Value(Kind::Macro(self.macros.len() - 1)))
+    }
+
+    /// The name of a macro.
+    pub(super) fn macro_name(&self, index: usize) -> &'t str {
+        self.macros[index].0.name
     }
 
     /// The text of a block with names of its own.
@@ -308,13 +342,13 @@ impl<'t> Machine<'t> {
 
     fn run_loop(
         &mut self,
-        l: &'t ast::ForLoop<'t>,
+        l: &'t For<'t>,
         items: &Value,
         depth: usize,
         recursive: Option<usize>,
     ) -> Res<()> {
         let mut items = self.iterate(items)?;
-        if let Some(filter) = &l.filter_expr {
+        if let Some(filter) = &l.filter {
             let mut kept = Vec::new();
             for item in items {
                 let keep = self.scoped(self.scope, |m| {
@@ -328,7 +362,7 @@ impl<'t> Machine<'t> {
             items = kept;
         }
         if items.is_empty() {
-            return self.scoped(self.scope, |m| m.block(&l.else_body).map(|_| ()));
+            return self.scoped(self.scope, |m| m.block(&l.otherwise).map(|_| ()));
         }
         let count = items.len();
         let items = self.meter.list(items)?;
@@ -381,40 +415,48 @@ impl<'t> Machine<'t> {
         let mut named = args.named;
         self.collected(|m| {
             m.scoped(scope, |m| {
-                for (i, arg) in decl.args.iter().enumerate() {
-                    let Expr::Var(name) = arg else {
-                        return fail("an argument of a macro is no name");
-                    };
+                for (i, name) in decl.args.iter().enumerate() {
                     m.meter.pay(1 + named.len())?;
-                    let given = named.iter().position(|(n, _)| **n == *name.id);
+                    let given = named.iter().position(|(n, _)| **n == **name);
                     let value = match (positional.next(), given) {
-                        (Some(_), Some(_)) => {
-                            return fail(format!(
-                                "macro '{}' is given '{}' twice",
-                                decl.name, name.id
-                            ));
+                        (Some(_), Some(_)) if !decl.reads.kwargs => {
+                            return fail(format!("macro '{}' is given '{name}' twice", decl.name));
                         }
-                        (Some(value), None) => value,
-                        (None, Some(at)) => named.swap_remove(at).1,
+                        (Some(value), _) => value,
+                        (None, Some(at)) => named.remove(at).1,
                         // Defaults belong to the last arguments.
                         (None, None) => match (i + decl.defaults.len()).checked_sub(count) {
                             Some(at) => m.eval(&decl.defaults[at])?,
                             None => Value::UNDEFINED,
                         },
                     };
-                    m.define(name.id, value)?;
+                    m.define(name, value)?;
                 }
-                if let Some(at) = named.iter().position(|(n, _)| **n == *"caller") {
-                    let caller = named.swap_remove(at).1;
+                if decl.reads.caller && !decl.args.contains(&"caller") {
+                    let at = named.iter().position(|(n, _)| **n == *"caller");
+                    let caller = at.map_or(Value::UNDEFINED, |at| named.remove(at).1);
                     m.define("caller", caller)?;
                 }
-                if let Some((name, _)) = named.first() {
+                if decl.reads.kwargs {
+                    let mut map = Map::default();
+                    for (name, value) in named {
+                        m.insert(&mut map, name.into(), value)?;
+                    }
+                    m.define("kwargs", deep(map.into())?)?;
+                } else if let Some((name, _)) = named.first() {
                     return fail(format!("macro '{}' has no argument '{name}'", decl.name));
                 }
                 let rest: Vec<Value> = positional.collect();
-                m.meter.pay(rest.len())?;
-                let rest = m.meter.tuple(rest)?;
-                m.define("varargs", rest)?;
+                if decl.reads.varargs {
+                    m.meter.pay(rest.len())?;
+                    let rest = m.meter.tuple(rest)?;
+                    m.define("varargs", rest)?;
+                } else if !rest.is_empty() {
+                    return fail(format!(
+                        "macro '{}' takes not more than {count} arguments",
+                        decl.name
+                    ));
+                }
                 m.enter()?;
                 m.block(&decl.body)?;
                 m.leave();
@@ -423,11 +465,23 @@ impl<'t> Machine<'t> {
         })
     }
 
-    /// The elements that a `for` runs over.
+    /// A generator of values that are paid for: what is taken of it is gone.
+    pub(super) fn generator(&self, items: Vec<Value>) -> Res<Value> {
+        self.meter.pay(2)?;
+        let mut generators = self.generators.borrow_mut();
+        generators.push(items.into());
+        Ok(Value(Kind::Generator(generators.len() - 1)))
+    }
+
+    /// The next value of a generator.
+    pub(super) fn next(&self, index: usize) -> Option<Value> {
+        self.generators.borrow_mut()[index].pop_front()
+    }
+
+    /// The elements that a `for` runs over; a generator has none of them any more.
     pub(super) fn iterate(&self, value: &Value) -> Res<Vec<Value>> {
         match &value.0 {
-            // Python refuses None here; templates that are written for "no tools" as undefined then fail.
-            Kind::Undefined | Kind::None => Ok(Vec::new()),
+            Kind::Undefined => Ok(Vec::new()),
             Kind::List(list) => {
                 self.meter.pay(list.items.len())?;
                 Ok(list.items.clone())
@@ -445,39 +499,41 @@ impl<'t> Machine<'t> {
                     .map(|(i, c)| Value::from(&text.text[i..i + c.len_utf8()]))
                     .collect())
             }
+            Kind::Generator(index) => {
+                let items = std::mem::take(&mut self.generators.borrow_mut()[*index]);
+                Ok(items.into())
+            }
             _ => fail(format!("'{}' object is not iterable", value.kind())),
         }
     }
 
-    fn assign(&mut self, target: &'t Expr<'t>, value: Value) -> Res<()> {
+    fn assign(&mut self, target: &'t Target<'t>, value: Value) -> Res<()> {
         match target {
-            Expr::Var(name) => self.define(name.id, value),
-            Expr::List(list) => {
+            Target::Name(name) => self.define(name, value),
+            Target::Tuple(targets) => {
                 let items = self.iterate(&value)?;
-                if items.len() != list.items.len() {
+                if items.len() != targets.len() {
                     return fail(format!(
                         "{} values for {} names",
                         items.len(),
-                        list.items.len()
+                        targets.len()
                     ));
                 }
                 self.enter()?;
-                for (target, item) in list.items.iter().zip(items) {
+                for (target, item) in targets.iter().zip(items) {
                     self.assign(target, item)?;
                 }
                 self.leave();
                 Ok(())
             }
-            Expr::GetAttr(attribute) => {
-                let Kind::Namespace(index) = self.eval(&attribute.expr)?.0 else {
+            Target::Attribute(of, name) => {
+                let Some(Value(Kind::Namespace(index))) = self.name(of)? else {
                     return fail("cannot assign attribute on non-namespace object");
                 };
-                self.meter
-                    .pay_text(4 * super::STEP_BYTES + attribute.name.len())?;
-                self.namespaces[index].insert(attribute.name.into(), value);
+                self.meter.pay_text(4 * super::STEP_BYTES + name.len())?;
+                self.namespaces[index].insert((*name).into(), value);
                 Ok(())
             }
-            _ => fail("cannot assign to this"),
         }
     }
 }

@@ -1,28 +1,32 @@
 //! Expressions.
 
 use super::eval::Machine;
+use super::lists;
 use super::machine::{Args, Res, deep, fail};
-use super::value::{Kind, Map, Text, Value};
-use super::{format, lists, methods, python};
-use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, UnaryOpKind};
-use minijinja::value::ValueKind;
+use super::tree::{Arg, Comparison, Expr, Node};
+use super::value::{Form, Kind, Map, Text, Value};
+use super::{format, methods, python, strftime};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Functions of every template.
-const FUNCTIONS: [&str; 5] = [
+const FUNCTIONS: [&str; 9] = [
+    "cycler",
     "dict",
+    "joiner",
+    "lipsum",
     "namespace",
     "raise_exception",
     "range",
+    "self",
     "strftime_now",
 ];
 
 /// How an undefined value came about.
 fn missing(expr: &Expr) -> String {
-    match expr {
-        Expr::Var(name) => format!("'{}' is undefined", name.id),
-        Expr::GetAttr(a) => format!("there is no attribute '{}'", a.name),
+    match &*expr.node {
+        Node::Name(name) => format!("'{name}' is undefined"),
+        Node::Attribute(_, name) => format!("there is no attribute '{name}'"),
         _ => "a value is undefined".into(),
     }
 }
@@ -30,65 +34,74 @@ fn missing(expr: &Expr) -> String {
 impl<'t> Machine<'t> {
     /// The value of an expression.
     pub(super) fn eval(&mut self, expr: &'t Expr<'t>) -> Res<Value> {
-        self.line = expr.span().start_line as usize;
+        self.line = expr.line;
         self.enter()?;
-        let value = match expr {
-            Expr::Var(name) => self.variable(name.id)?,
-            Expr::Const(constant) => self.constant(&constant.value)?,
-            Expr::BinOp(_) => self.chain(expr)?,
-            Expr::UnaryOp(op) => self.unary(op)?,
-            Expr::Compare(compare) => self.compare(compare)?,
-            Expr::IfExpr(cond) => {
-                if self.eval(&cond.test_expr)?.truth() {
-                    self.eval(&cond.true_expr)?
+        let value = match &*expr.node {
+            Node::Name(name) => self.variable(name)?,
+            Node::Const(value) => {
+                self.meter.pay_text(value.as_str().map_or(0, str::len))?;
+                value.clone()
+            }
+            Node::Binary(..) | Node::And(..) | Node::Or(..) => self.chain(expr)?,
+            Node::Not(inner) => (!self.eval(inner)?.truth()).into(),
+            Node::Negative(inner) => self.signed(inner, true)?,
+            Node::Positive(inner) => self.signed(inner, false)?,
+            Node::Compare(first, rest) => self.compare(first, rest)?,
+            Node::If {
+                test,
+                then,
+                otherwise,
+            } => {
+                if self.eval(test)?.truth() {
+                    self.eval(then)?
                 } else {
-                    match &cond.false_expr {
+                    match otherwise {
                         Some(other) => self.eval(other)?,
                         None => Value::UNDEFINED,
                     }
                 }
             }
-            Expr::Filter(filter) => {
-                let Some(inner) = &filter.expr else {
+            Node::Filter { name, value, args } => {
+                let Some(inner) = value else {
                     return fail("a filter of nothing");
                 };
                 let value = self.eval(inner)?;
-                let args = self.args(&filter.args)?;
-                self.filter(filter.name, value, args)?
+                let args = self.args(args)?;
+                self.filter(name, value, args)?
             }
-            Expr::Test(test) => {
-                let value = self.eval(&test.expr)?;
-                let args = self.args(&test.args)?;
-                self.check(test.name, &value, args)?.into()
+            Node::Test { name, value, args } => {
+                let value = self.eval(value)?;
+                let args = self.args(args)?;
+                self.check(name, &value, args)?.into()
             }
-            Expr::GetAttr(get) => {
-                let value = self.eval(&get.expr)?;
+            Node::Attribute(of, name) => {
+                let value = self.eval(of)?;
                 if value.is_undefined() {
-                    return fail(missing(&get.expr));
+                    return fail(missing(of));
                 }
-                self.attribute(&value, get.name)?
+                self.attribute(&value, name)?
             }
-            Expr::GetItem(get) => {
-                let value = self.eval(&get.expr)?;
+            Node::Item(of, key) => {
+                let value = self.eval(of)?;
                 if value.is_undefined() {
-                    return fail(missing(&get.expr));
+                    return fail(missing(of));
                 }
-                let key = self.eval(&get.subscript_expr)?;
+                let key = self.eval(key)?;
                 self.item(&value, &key)?
             }
-            Expr::Slice(slice) => self.slice(slice)?,
-            Expr::Call(call) => self.call(call, None)?,
-            Expr::List(list) => {
-                let items = self.all(&list.items)?;
+            Node::Slice(of, bounds) => self.slice(of, bounds)?,
+            Node::Call(callee, args) => self.call(callee, args, None)?,
+            Node::List(items) => {
+                let items = self.all(items)?;
                 self.meter.list(items)?
             }
-            Expr::Tuple(tuple) => {
-                let items = self.all(&tuple.items)?;
+            Node::Tuple(items) => {
+                let items = self.all(items)?;
                 self.meter.tuple(items)?
             }
-            Expr::Map(map) => {
+            Node::Dict(pairs) => {
                 let mut out = Map::default();
-                for (key, value) in map.keys.iter().zip(&map.values) {
+                for (key, value) in pairs {
                     let (key, value) = (self.eval(key)?, self.eval(value)?);
                     self.insert(&mut out, key, value)?;
                 }
@@ -110,7 +123,7 @@ impl<'t> Machine<'t> {
         let kind = key.kind();
         match map.insert(key, value) {
             Some(()) => Ok(()),
-            None => fail(format!("unhashable type: '{kind}' as a key")),
+            None => fail(format!("a '{kind}' as a key, which is not supported")),
         }
     }
 
@@ -122,38 +135,22 @@ impl<'t> Machine<'t> {
         Ok(function.map_or(Value::UNDEFINED, |f| Value(Kind::Function(f))))
     }
 
-    fn constant(&self, value: &minijinja::Value) -> Res<Value> {
-        Ok(match value.kind() {
-            ValueKind::Bool => value.is_true().into(),
-            ValueKind::Number if value.is_integer() => match i128::try_from(value.clone()) {
-                Ok(n) => Value(Kind::Int(n)),
-                Err(_) => return fail("a number of more than 127 bits"),
-            },
-            ValueKind::Number => match f64::try_from(value.clone()) {
-                Ok(x) => x.into(),
-                Err(_) => return fail("a number that is not understood"),
-            },
-            ValueKind::String => self.meter.text(value.as_str().unwrap_or_default())?,
-            _ => Value::default(),
-        })
-    }
-
     /// Arguments of a call, a filter or a test.
-    pub(super) fn args(&mut self, given: &'t [CallArg<'t>]) -> Res<Args> {
+    pub(super) fn args(&mut self, given: &'t [Arg<'t>]) -> Res<Args> {
         let mut args = Args::default();
         for arg in given {
             self.meter.pay(2)?;
             match arg {
-                CallArg::Pos(e) => args.positional.push(self.eval(e)?),
-                CallArg::Kwarg(name, e) => {
+                Arg::Positional(e) => args.positional.push(self.eval(e)?),
+                Arg::Named(name, e) => {
                     self.meter.pay_text(name.len())?;
                     args.named.push(((*name).into(), self.eval(e)?));
                 }
-                CallArg::PosSplat(e) => {
+                Arg::List(e) => {
                     let items = self.eval(e)?;
                     args.positional.extend(self.iterate(&items)?);
                 }
-                CallArg::KwargSplat(e) => {
+                Arg::Dict(e) => {
                     let Kind::Map(map) = self.eval(e)?.0 else {
                         return fail("** needs a dict");
                     };
@@ -173,23 +170,23 @@ impl<'t> Machine<'t> {
     /// A chain of operators from its left end, so that a long one takes no depth.
     fn chain(&mut self, expr: &'t Expr<'t>) -> Res<Value> {
         let mut open = Vec::new();
-        let mut left = expr;
-        while let Expr::BinOp(op) = left {
+        let mut first = expr;
+        while let Node::Binary(_, left, _) | Node::And(left, _) | Node::Or(left, _) = &*first.node {
             self.meter.pay(1)?;
-            open.push(op);
-            left = &op.left;
+            open.push(first);
+            first = left;
         }
-        let mut value = self.eval(left)?;
-        while let Some(op) = open.pop() {
-            value = match op.op {
-                BinOpKind::ScAnd if !value.truth() => value,
-                BinOpKind::ScOr if value.truth() => value,
-                BinOpKind::ScAnd | BinOpKind::ScOr => self.eval(&op.right)?,
-                kind => {
-                    let right = self.eval(&op.right)?;
-                    self.line = op.right.span().start_line as usize;
-                    self.binary(kind, value, right, op)?
+        let mut value = self.eval(first)?;
+        while let Some(step) = open.pop() {
+            value = match &*step.node {
+                Node::And(_, right) if value.truth() => self.eval(right)?,
+                Node::Or(_, right) if !value.truth() => self.eval(right)?,
+                Node::Binary(op, left, right) => {
+                    let found = self.eval(right)?;
+                    self.line = right.line;
+                    self.binary(*op, value, found, left, right)?
                 }
+                _ => value,
             };
         }
         Ok(value)
@@ -197,81 +194,64 @@ impl<'t> Machine<'t> {
 
     fn binary(
         &mut self,
-        kind: BinOpKind,
+        op: char,
         left: Value,
         right: Value,
-        op: &'t ast::BinOp<'t>,
+        of_left: &'t Expr<'t>,
+        of_right: &'t Expr<'t>,
     ) -> Res<Value> {
         let m = &self.meter;
-        let arithmetic = match kind {
-            BinOpKind::Eq => return Ok(lists::equal(&left, &right, m)?.into()),
-            BinOpKind::Ne => return Ok((!lists::equal(&left, &right, m)?).into()),
-            BinOpKind::In => return Ok(self.contains(&right, &left)?.into()),
-            BinOpKind::Concat => {
-                let mut text = python::str(&left, m)?;
-                let more = python::str(&right, m)?;
-                m.pay_text(more.len())?;
-                text.push_str(&more);
-                return m.text(&text);
-            }
-            BinOpKind::Lt | BinOpKind::Lte | BinOpKind::Gt | BinOpKind::Gte => {
-                // Not a number is in no order with anything.
-                let order = lists::order(&left, &right, m)?;
-                return Ok(order
-                    .is_some_and(|o| match kind {
-                        BinOpKind::Lt => o == Ordering::Less,
-                        BinOpKind::Lte => o != Ordering::Greater,
-                        BinOpKind::Gt => o == Ordering::Greater,
-                        _ => o != Ordering::Less,
-                    })
-                    .into());
-            }
-            BinOpKind::Add => '+',
-            BinOpKind::Sub => '-',
-            BinOpKind::Mul => '*',
-            BinOpKind::Div => '/',
-            BinOpKind::FloorDiv => 'd',
-            BinOpKind::Rem => '%',
-            BinOpKind::Pow => '^',
-            BinOpKind::ScAnd | BinOpKind::ScOr => return Ok(right),
-        };
-        for (value, expr) in [(&left, &op.left), (&right, &op.right)] {
-            if value.is_undefined() {
+        if op == '~' {
+            let mut text = python::str(&left, m)?;
+            let more = python::str(&right, m)?;
+            m.pay_text(more.len())?;
+            text.push_str(&more);
+            return m.text(&text);
+        }
+        // '%' of a text takes what is undefined as empty, as printing does.
+        let formats = op == '%' && left.as_str().is_some();
+        for (value, expr) in [(&left, of_left), (&right, of_right)] {
+            if value.is_undefined() && !formats {
                 return fail(missing(expr));
             }
         }
-        match (arithmetic, &left.0) {
+        match (op, &left.0) {
             ('%', Kind::Text(t)) => format::percent(t, &right, m),
-            _ => lists::arithmetic(arithmetic, &left, &right, m),
+            _ => lists::arithmetic(op, &left, &right, m),
         }
     }
 
-    fn unary(&mut self, op: &'t ast::UnaryOp<'t>) -> Res<Value> {
-        let value = self.eval(&op.expr)?;
-        match (&op.op, &value.0) {
-            (UnaryOpKind::Not, _) => Ok((!value.truth()).into()),
-            (UnaryOpKind::Neg, Kind::Float(x)) => Ok((-x).into()),
-            (UnaryOpKind::Neg, _) => match value.as_int().and_then(i128::checked_neg) {
-                Some(n) => Ok(Value(Kind::Int(n))),
-                None => fail(format!("bad operand type for unary -: '{}'", value.kind())),
-            },
+    fn signed(&mut self, inner: &'t Expr<'t>, negative: bool) -> Res<Value> {
+        let value = self.eval(inner)?;
+        let sign = if negative { '-' } else { '+' };
+        match (&value.0, value.as_int()) {
+            (Kind::Float(x), _) if negative => Ok((-x).into()),
+            (Kind::Float(_), _) => Ok(value),
+            (_, Some(n)) if !negative => Ok(Value(Kind::Int(n))),
+            (_, Some(n)) if n != i128::MIN => Ok(Value(Kind::Int(-n))),
+            _ if value.is_undefined() => fail(missing(inner)),
+            _ => fail(format!(
+                "bad operand type for unary {sign}: '{}'",
+                value.kind()
+            )),
         }
     }
 
-    fn compare(&mut self, compare: &'t ast::Compare<'t>) -> Res<Value> {
-        let mut left = self.eval(&compare.expr)?;
-        for op in &compare.ops {
-            let right = self.eval(&op.expr)?;
+    fn compare(&mut self, first: &'t Expr<'t>, rest: &'t [(Comparison, Expr<'t>)]) -> Res<Value> {
+        let mut left = self.eval(first)?;
+        for (op, expr) in rest {
+            let right = self.eval(expr)?;
             let m = &self.meter;
-            let holds = match op.op {
-                CompareOpKind::Eq => lists::equal(&left, &right, m)?,
-                CompareOpKind::Ne => !lists::equal(&left, &right, m)?,
-                CompareOpKind::In => self.contains(&right, &left)?,
-                CompareOpKind::NotIn => !self.contains(&right, &left)?,
+            let holds = match op {
+                Comparison::Equal => lists::equal(&left, &right, m)?,
+                Comparison::NotEqual => !lists::equal(&left, &right, m)?,
+                Comparison::In => self.contains(&right, &left)?,
+                Comparison::NotIn => !self.contains(&right, &left)?,
+                // Not a number is in no order with anything.
                 kind => lists::order(&left, &right, m)?.is_some_and(|o| match kind {
-                    CompareOpKind::Lt => o == Ordering::Less,
-                    CompareOpKind::Lte => o != Ordering::Greater,
-                    CompareOpKind::Gt => o == Ordering::Greater,
+                    Comparison::Less => o == Ordering::Less,
+                    Comparison::LessOrEqual => o != Ordering::Greater,
+                    Comparison::Greater => o == Ordering::Greater,
                     _ => o != Ordering::Less,
                 }),
             };
@@ -291,9 +271,10 @@ impl<'t> Machine<'t> {
                 self.meter.pay_text(text.text.len() + part.text.len())?;
                 Ok(text.text.contains(&*part.text))
             }
-            (Kind::Text(_), Kind::Undefined) => {
-                fail("'in <string>' requires a string, not Undefined")
-            }
+            (Kind::Text(_), _) => fail(format!(
+                "'in <string>' requires a string, not {}",
+                item.kind()
+            )),
             (Kind::List(list), _) => {
                 for element in &list.items {
                     if lists::equal(element, item, &self.meter)? {
@@ -302,10 +283,15 @@ impl<'t> Machine<'t> {
                 }
                 Ok(false)
             }
-            (Kind::Map(map), Kind::Undefined) => {
-                let _ = map;
+            (Kind::Generator(index), _) => {
+                while let Some(element) = self.next(*index) {
+                    if lists::equal(&element, item, &self.meter)? {
+                        return Ok(true);
+                    }
+                }
                 Ok(false)
             }
+            (Kind::Map(_), Kind::Undefined) => Ok(false),
             (Kind::Map(map), _) => {
                 self.meter.pay_text(item.as_str().map_or(0, str::len))?;
                 match map.get(item) {
@@ -321,20 +307,37 @@ impl<'t> Machine<'t> {
         }
     }
 
-    /// `value.name`: a method or an attribute first, then an item.
-    pub(super) fn attribute(&self, value: &Value, name: &str) -> Res<Value> {
+    /// What Python's `getattr` finds: a method or an attribute.
+    pub(super) fn own_attribute(&self, value: &Value, name: &str) -> Res<Option<Value>> {
         self.meter.pay_text(name.len())?;
         if let Some(method) = methods::find(value, name) {
             let bound = Value(Kind::Method(Arc::new((value.clone(), method))));
-            return deep(bound);
+            return deep(bound).map(Some);
+        }
+        Ok(match (&value.0, name) {
+            (Kind::Map(_), name) if methods::CHANGES_DICT.contains(&name) => Some(Value::UNDEFINED),
+            (Kind::Namespace(i), name) => self.namespaces[*i].get(name).cloned(),
+            (Kind::Loop(l), name) => Some(methods::of_loop(l, name)),
+            (Kind::List(list), "grouper") if list.form == Form::Group => {
+                list.items.first().cloned()
+            }
+            (Kind::List(list), "list") if list.form == Form::Group => list.items.get(1).cloned(),
+            (Kind::Macro(i), "name") => Some(self.macro_name(*i).into()),
+            (Kind::Cycler(i), "current") => {
+                let (items, at) = &self.cyclers[*i];
+                items.get(*at).cloned()
+            }
+            _ => None,
+        })
+    }
+
+    /// `value.name`: a method or an attribute first, then an item.
+    pub(super) fn attribute(&self, value: &Value, name: &str) -> Res<Value> {
+        if let Some(found) = self.own_attribute(value, name)? {
+            return Ok(found);
         }
         Ok(match &value.0 {
             Kind::Map(map) => map.get_text(name).cloned().unwrap_or(Value::UNDEFINED),
-            Kind::Namespace(i) => self.namespaces[*i]
-                .get(name)
-                .cloned()
-                .unwrap_or(Value::UNDEFINED),
-            Kind::Loop(l) => methods::of_loop(l, name),
             _ => Value::UNDEFINED,
         })
     }
@@ -348,7 +351,7 @@ impl<'t> Machine<'t> {
                     return Ok(found.clone());
                 }
             }
-            (Kind::List(list), _) => {
+            (Kind::List(list), _) if !list.form.is_view() => {
                 if let Some(i) = key.as_int() {
                     let found = lists::index(i, list.items.len()).map(|i| list.items[i].clone());
                     return Ok(found.unwrap_or(Value::UNDEFINED));
@@ -359,9 +362,10 @@ impl<'t> Machine<'t> {
                     self.meter.pay_text(t.text.len())?;
                     let chars = t.text.chars().count();
                     let found = lists::index(i, chars).and_then(|i| t.text.chars().nth(i));
-                    return Ok(found.map_or(Value::UNDEFINED, |c| {
-                        Value::from(&*c.encode_utf8(&mut [0; 4]))
-                    }));
+                    let Some(c) = found else {
+                        return Ok(Value::UNDEFINED);
+                    };
+                    return lists::marked(c.encode_utf8(&mut [0; 4]), t.safe, &self.meter);
                 }
             }
             _ => {}
@@ -372,36 +376,41 @@ impl<'t> Machine<'t> {
         }
     }
 
-    fn slice(&mut self, slice: &'t ast::Slice<'t>) -> Res<Value> {
-        let value = self.eval(&slice.expr)?;
-        let mut bounds = [None; 3];
-        for (bound, expr) in bounds
-            .iter_mut()
-            .zip([&slice.start, &slice.stop, &slice.step])
-        {
+    fn slice(&mut self, of: &'t Expr<'t>, bounds: &'t [Option<Expr<'t>>; 3]) -> Res<Value> {
+        let value = self.eval(of)?;
+        if value.is_undefined() {
+            return fail(missing(of));
+        }
+        let mut given = [None; 3];
+        for (bound, expr) in given.iter_mut().zip(bounds) {
             let Some(expr) = expr else { continue };
-            let given = self.eval(expr)?;
-            *bound = match given.as_int() {
+            let found = self.eval(expr)?;
+            *bound = match found.as_int() {
                 Some(n) => Some(n),
-                None if given.is_none() => None,
+                None if found.is_none() => None,
                 None => return fail("slice indices must be integers or None"),
             };
         }
-        lists::slice(&value, bounds, &self.meter)
+        lists::slice(&value, given, &self.meter)
     }
 
     /// A call as it is written; `caller` is the block of a `{% call %}`.
-    pub(super) fn call(&mut self, call: &'t ast::Call<'t>, caller: Option<Value>) -> Res<Value> {
-        let callee = self.eval(&call.expr)?;
-        if callee.is_undefined() {
-            return fail(missing(&call.expr));
+    pub(super) fn call(
+        &mut self,
+        callee: &'t Expr<'t>,
+        args: &'t [Arg<'t>],
+        caller: Option<Value>,
+    ) -> Res<Value> {
+        let found = self.eval(callee)?;
+        if found.is_undefined() {
+            return fail(missing(callee));
         }
-        let mut args = self.args(&call.args)?;
+        let mut args = self.args(args)?;
         if let Some(caller) = caller {
             args.named.push(("caller".into(), caller));
         }
-        self.line = call.expr.span().start_line as usize;
-        self.call_value(&callee, args)
+        self.line = callee.line;
+        self.call_value(&found, args)
     }
 
     fn call_value(&mut self, callee: &Value, args: Args) -> Res<Value> {
@@ -410,6 +419,14 @@ impl<'t> Machine<'t> {
             Kind::Loop(state) => self.call_loop(state, args),
             Kind::Method(bound) => self.method(&bound.0, bound.1, args),
             Kind::Function(name) => self.function(name, args),
+            Kind::Joiner(index) => {
+                let [] = args.bind("joiner", [])?;
+                let (separator, used) = &mut self.joiners[*index];
+                Ok(match std::mem::replace(used, true) {
+                    true => separator.clone(),
+                    false => "".into(),
+                })
+            }
             _ => fail(format!("'{}' object is not callable", callee.kind())),
         }
     }
@@ -424,18 +441,37 @@ impl<'t> Machine<'t> {
             }
             "strftime_now" => {
                 let [format] = args.bind(name, ["format"])?;
-                let format = format.unwrap_or(Value::UNDEFINED);
+                let Some(format) = format.as_ref().and_then(Value::as_str) else {
+                    return fail("strftime_now() takes a format, which is a text");
+                };
                 let text = match self.clock {
                     super::Clock::Text(text) => text.clone(),
                     super::Clock::Unix(seconds) => {
-                        let format = format.as_str().unwrap_or_default();
-                        // A field makes at most ten letters of two.
-                        self.meter.pay_text(10 * format.len())?;
-                        python::strftime(*seconds, format)
+                        // A field of two letters makes at most 24.
+                        self.meter.pay_text(12 * format.len())?;
+                        strftime::strftime(*seconds, format)?
                     }
                 };
                 self.meter.text(&text)
             }
+            "joiner" => {
+                let [separator] = args.bind(name, ["sep"])?;
+                self.meter.pay(3)?;
+                self.joiners
+                    .push((separator.unwrap_or_else(|| ", ".into()), false));
+                Ok(Value(Kind::Joiner(self.joiners.len() - 1)))
+            }
+            "cycler" => {
+                let items = args.all_positional(name)?;
+                if items.is_empty() {
+                    return fail("cycler() needs at least one item");
+                }
+                self.meter.pay(3 + items.len())?;
+                self.cyclers.push((items, 0));
+                Ok(Value(Kind::Cycler(self.cyclers.len() - 1)))
+            }
+            "lipsum" => fail("lipsum() is not supported: it makes up text"),
+            "self" => fail("'self' is not callable"),
             _ => {
                 let mut map = Map::default();
                 for given in &args.positional {

@@ -1,11 +1,11 @@
 //! Filters: `value|name(args)`.
 
 use super::eval::Machine;
-use super::machine::{Args, Res, fail};
+use super::machine::{Args, Res, deep, fail};
 use super::methods::{self, owned, whole};
-use super::value::{Kind, Value};
+use super::tree::{Expr, Node};
+use super::value::{Kind, Map, Value};
 use super::{format, json, lists, python};
-use minijinja::machinery::ast::Expr;
 
 const NAMES: [&str; 48] = [
     "abs",
@@ -66,17 +66,17 @@ pub(super) fn exists(name: &str) -> bool {
 impl<'t> Machine<'t> {
     /// The filters of a block, applied to its text.
     pub(super) fn filter_chain(&mut self, expr: &'t Expr<'t>, text: Value) -> Res<Value> {
-        let Expr::Filter(filter) = expr else {
+        let Node::Filter { name, value, args } = &*expr.node else {
             return fail("a block's filter is no filter");
         };
         self.enter()?;
-        let value = match &filter.expr {
+        let value = match value {
             Some(inner) => self.filter_chain(inner, text)?,
             None => text,
         };
         self.leave();
-        let args = self.args(&filter.args)?;
-        self.filter(filter.name, value, args)
+        let args = self.args(args)?;
+        self.filter(name, value, args)
     }
 
     /// Applies the filter of that name.
@@ -108,14 +108,21 @@ impl<'t> Machine<'t> {
                 });
             }
             "format" => {
-                let [] = Args {
-                    positional: Vec::new(),
-                    named: args.named,
-                }
-                .bind(name, [])?;
                 let text = python::str(&value, &self.meter)?;
                 self.meter.pay(args.positional.len())?;
-                let all = self.meter.tuple(args.positional)?;
+                let all = match (args.positional.is_empty(), args.named.is_empty()) {
+                    (false, false) => {
+                        return fail("format takes arguments with names or without, not both");
+                    }
+                    (_, true) => self.meter.tuple(args.positional)?,
+                    (true, false) => {
+                        let mut map = Map::default();
+                        for (name, value) in args.named {
+                            self.insert(&mut map, name.into(), value)?;
+                        }
+                        deep(map.into())?
+                    }
+                };
                 let safe = value.is_safe();
                 let text = super::value::Text {
                     text: text.into(),
@@ -126,7 +133,8 @@ impl<'t> Machine<'t> {
             "attr" => {
                 let [name] = args.bind(name, ["name"])?;
                 let name = methods::text(&name, "attr")?.to_owned();
-                return self.attribute(&value, &name);
+                let found = self.own_attribute(&value, &name)?;
+                return Ok(found.unwrap_or(Value::UNDEFINED));
             }
             "length" | "count" => {
                 let [] = args.bind(name, [])?;
@@ -165,6 +173,12 @@ impl<'t> Machine<'t> {
                     let at = if name == "first" { 0 } else { -1 };
                     return self.item(&value, &Value(Kind::Int(at)));
                 }
+                if let Kind::Generator(index) = value.0 {
+                    return match name {
+                        "first" => Ok(self.next(index).unwrap_or(Value::UNDEFINED)),
+                        _ => fail("'generator' object is not reversible"),
+                    };
+                }
                 let items = self.iterate(&value)?;
                 let found = if name == "first" {
                     items.first()
@@ -181,9 +195,11 @@ impl<'t> Machine<'t> {
             "items" => {
                 let [] = args.bind(name, [])?;
                 if value.is_undefined() {
-                    return self.meter.list(Vec::new());
+                    return self.generator(Vec::new());
                 }
-                methods::items(&value, &self.meter)
+                let items = methods::items(&value, &self.meter)?;
+                let items = self.iterate(&items)?;
+                self.generator(items)
             }
             "reverse" => {
                 let [] = args.bind(name, [])?;
@@ -194,7 +210,11 @@ impl<'t> Machine<'t> {
                 }
                 let mut items = self.iterate(&value)?;
                 items.reverse();
-                self.meter.list(items)
+                match value.0 {
+                    // What cannot be gone through from its end is made a list first.
+                    Kind::Generator(_) | Kind::Undefined => self.meter.list(items),
+                    _ => self.generator(items),
+                }
             }
             "join" => {
                 let [glue, attribute] = args.bind(name, ["d", "attribute"])?;
@@ -202,7 +222,7 @@ impl<'t> Machine<'t> {
                 let glue = glue.map_or(Ok(String::new()), |g| python::str(&g, m))?;
                 let mut out = String::new();
                 for (i, item) in self.iterate(&value)?.into_iter().enumerate() {
-                    let item = self.key(&item, attribute.as_ref())?;
+                    let item = self.key(&item, attribute.as_ref(), None)?;
                     let text = python::str(&item, &self.meter)?;
                     self.meter.pay_text(glue.len() + text.len())?;
                     if i > 0 {
@@ -213,7 +233,13 @@ impl<'t> Machine<'t> {
                 self.meter.text(&out)
             }
             _ => {
-                let [count, fill] = args.bind(name, ["count", "fill_with"])?;
+                let count = if name == "batch" {
+                    "linecount"
+                } else {
+                    "slices"
+                };
+                let [count, fill] = args.bind(name, [count, "fill_with"])?;
+                let fill = fill.filter(|f| !f.is_none());
                 let count = usize::try_from(whole(&count, 0, name)?).unwrap_or(0);
                 if count == 0 {
                     return fail(format!("{name} needs a number above 0"));
@@ -259,13 +285,14 @@ impl<'t> Machine<'t> {
                 let full = if batch {
                     count
                 } else {
-                    size + usize::from(longer > 0 && i >= longer)
+                    // Where all are as long, jinja2 fills each of them.
+                    size + usize::from(i >= longer)
                 };
                 part.resize(full, fill.clone());
             }
             out.push(self.meter.list(part)?);
         }
-        self.meter.list(out)
+        self.generator(out)
     }
 
     fn number(&mut self, name: &str, value: Value, args: Args) -> Res<Value> {
@@ -281,28 +308,21 @@ impl<'t> Machine<'t> {
             "int" => {
                 let [default, base] = args.bind(name, ["default", "base"])?;
                 let base = whole(&base, 10, name)?;
-                let text = value.as_str().map(str::trim).unwrap_or_default();
-                self.meter.pay_text(text.len())?;
-                let digits = match base {
-                    16 => text.strip_prefix("0x").unwrap_or(text),
-                    8 => text.strip_prefix("0o").unwrap_or(text),
-                    2 => text.strip_prefix("0b").unwrap_or(text),
-                    _ => text,
-                };
-                let parsed = match (value.as_int(), &value.0) {
-                    (Some(n), _) => Some(n),
-                    (_, Kind::Float(x)) if x.is_finite() => Some(*x as i128),
-                    _ => match u32::try_from(base) {
-                        Ok(base @ 2..=36) => {
-                            i128::from_str_radix(digits, base).ok().or_else(|| {
-                                text.parse::<f64>()
-                                    .ok()
-                                    .filter(|x| x.is_finite())
-                                    .map(|x| x as i128)
-                            })
-                        }
-                        _ => None,
+                if value.is_undefined() {
+                    return fail("int of what is undefined");
+                }
+                self.meter.pay_text(value.as_str().map_or(0, str::len))?;
+                let parsed = match (&value.0, value.as_int()) {
+                    (_, Some(n)) => Some(n),
+                    (Kind::Text(t), _) => match integer(&t.text, base)? {
+                        Some(n) => Some(n),
+                        None => real(&t.text).map_or(Ok(None), truncated)?,
                     },
+                    (Kind::Float(x), _) if x.is_infinite() => {
+                        return fail("cannot convert float infinity to integer");
+                    }
+                    (Kind::Float(x), _) => truncated(*x)?,
+                    _ => None,
                 };
                 Ok(
                     parsed
@@ -311,33 +331,57 @@ impl<'t> Machine<'t> {
             }
             "float" => {
                 let [default] = args.bind(name, ["default"])?;
-                let text = value.as_str().map(str::trim).unwrap_or_default();
-                self.meter.pay_text(text.len())?;
-                let parsed = value.as_float().or_else(|| text.parse().ok());
+                if value.is_undefined() {
+                    return fail("float of what is undefined");
+                }
+                self.meter.pay_text(value.as_str().map_or(0, str::len))?;
+                let text = value.as_str().unwrap_or_default();
+                if text.chars().any(|c| c.is_numeric() && !c.is_ascii()) {
+                    return fail("float of digits beyond 0 to 9, which is not supported");
+                }
+                let parsed = value.as_float().or_else(|| real(value.as_str()?));
                 Ok(parsed.map_or_else(|| default.unwrap_or(0.0.into()), Value::from))
             }
             _ => {
                 let [digits, method] = args.bind(name, ["precision", "method"])?;
-                let digits = whole(&digits, 0, name)?.clamp(-300, 300) as i32;
+                let digits = whole(&digits, 0, name)?;
+                let digits = i32::try_from(digits.clamp(-400, 400)).unwrap_or(0);
+                let method = match method.as_ref().map(Value::as_str) {
+                    None => "common",
+                    Some(Some(method @ ("common" | "ceil" | "floor"))) => method,
+                    _ => return fail("round: the method is 'common', 'ceil' or 'floor'"),
+                };
+                self.meter.pay(16)?;
+                if let (Some(n), "common") = (value.as_int(), method) {
+                    return rounded(n, digits);
+                }
                 let Some(x) = value.as_float() else {
                     return fail(format!("round of '{}'", value.kind()));
                 };
-                if value.as_int().is_some() && method.is_none() && digits >= 0 {
-                    return Ok(value);
+                if method == "common" {
+                    if !x.is_finite() {
+                        return Ok(x.into());
+                    }
+                    // As many decimals as Python writes, and the number that reads back.
+                    let places = usize::try_from(digits).ok();
+                    return Ok(match places {
+                        Some(places) => format!("{x:.places$}").parse().unwrap_or(x),
+                        None => {
+                            let unit = libm::pow(10.0, f64::from(-digits));
+                            libm::rint(x / unit) * unit
+                        }
+                    }
+                    .into());
                 }
                 let scale = libm::pow(10.0, f64::from(digits));
-                let scaled = x * scale;
-                let rounded = match method.as_ref().and_then(Value::as_str) {
-                    Some("ceil") => libm::ceil(scaled),
-                    Some("floor") => libm::floor(scaled),
-                    _ => libm::rint(scaled),
+                let whole = match method {
+                    "ceil" => libm::ceil(x * scale),
+                    _ => libm::floor(x * scale),
                 };
-                Ok(if scaled.is_finite() {
-                    rounded / scale
-                } else {
-                    x
+                match whole.is_finite() {
+                    true => Ok((whole / scale).into()),
+                    false => fail("round of a number that is too large"),
                 }
-                .into())
             }
         }
     }
@@ -345,7 +389,13 @@ impl<'t> Machine<'t> {
     /// Filters that read the value as a text.
     fn textual(&mut self, name: &str, value: Value, args: Args) -> Res<Value> {
         let m = &self.meter;
-        let s = python::str(&value, m)?;
+        let s = match (name, &value.0) {
+            ("urlencode", Kind::Generator(_)) => String::new(),
+            ("indent", kind) if !matches!(kind, Kind::Text(_)) => {
+                return fail(format!("indent of '{}'", value.kind()));
+            }
+            _ => python::str(&value, m)?,
+        };
         // Upper and lower case may have three times the bytes.
         m.pay_text(3 * s.len())?;
         let back = |text: &str| lists::marked(text, value.is_safe(), m);
@@ -358,8 +408,10 @@ impl<'t> Machine<'t> {
             }
             "replace" => {
                 let [old, new, count] = args.bind(name, ["old", "new", "count"])?;
-                let old = python::str(&old.unwrap_or(Value::UNDEFINED), m)?;
-                let new = python::str(&new.unwrap_or(Value::UNDEFINED), m)?;
+                let (Some(old), Some(new)) = (old, new) else {
+                    return fail("replace needs two texts");
+                };
+                let (old, new) = (python::str(&old, m)?, python::str(&new, m)?);
                 return back(&methods::replace(
                     &s,
                     &old,
@@ -389,11 +441,18 @@ impl<'t> Machine<'t> {
                 return back(&format::pad(&s, width, ' ', '^', m)?);
             }
             "truncate" => {
+                // What is no text is cut as one by nobody.
+                if value.as_str().is_none() {
+                    return fail(format!("truncate of '{}'", value.kind()));
+                }
                 let [length, kill, end, leeway] =
                     args.bind(name, ["length", "killwords", "end", "leeway"])?;
                 let length = usize::try_from(whole(&length, 255, name)?).unwrap_or(0);
                 let leeway = usize::try_from(whole(&leeway, 5, name)?).unwrap_or(0);
                 let end = end.map_or(Ok("...".to_owned()), |e| python::str(&e, m))?;
+                if length < end.chars().count() {
+                    return fail("truncate: the length is less than that of the end");
+                }
                 if s.chars().count() <= length.saturating_add(leeway) {
                     return back(&s);
                 }
@@ -425,22 +484,77 @@ impl<'t> Machine<'t> {
                 .count()
                 .into()),
             "urlencode" => {
-                let mut out = String::with_capacity(3 * s.len());
-                for b in s.bytes() {
-                    if b.is_ascii_alphanumeric() || b"_.-~/".contains(&b) {
-                        out.push(char::from(b));
-                    } else {
-                        out.push_str(&format!("%{b:02X}"));
-                    }
-                }
-                m.text(&out)
-            }
-            _ => {
+                let pairs = match &value.0 {
+                    Kind::Text(_) => return m.text(&quoted(&s, true)),
+                    Kind::Map(_) => self.iterate(&methods::items(&value, m)?)?,
+                    Kind::List(_) | Kind::Generator(_) => self.iterate(&value)?,
+                    _ => return m.text(&quoted(&s, true)),
+                };
                 let mut out = String::new();
-                python::write(&value, &mut out, m)?;
-                Ok(owned(out))
+                for (i, pair) in pairs.iter().enumerate() {
+                    let pair = self.iterate(pair)?;
+                    let [key, item] = pair.as_slice() else {
+                        return fail("urlencode takes a text, a dict or pairs");
+                    };
+                    let (key, item) = (
+                        python::str(key, &self.meter)?,
+                        python::str(item, &self.meter)?,
+                    );
+                    self.meter.pay_text(3 * (key.len() + item.len()))?;
+                    if i > 0 {
+                        out.push('&');
+                    }
+                    out += &quoted(&key, false);
+                    out.push('=');
+                    out += &quoted(&item, false);
+                }
+                self.meter.text(&out)
             }
+            "pprint" => {
+                let sorted = sorted(&value, &self.meter)?;
+                let mut out = String::new();
+                python::write(&sorted, &mut out, &self.meter)?;
+                match out.chars().count() {
+                    0..=80 => Ok(owned(out)),
+                    _ => fail("pprint of more than a line, which is not supported"),
+                }
+            }
+            _ => fail(format!("there is no filter '{name}'")),
         }
+    }
+}
+
+/// A part of an address: in a query, white space is `+`, and `/` is escaped too.
+fn quoted(text: &str, path: bool) -> String {
+    let mut out = String::with_capacity(3 * text.len());
+    for b in text.bytes() {
+        match b {
+            b' ' if !path => out.push('+'),
+            b'/' if path => out.push('/'),
+            _ if b.is_ascii_alphanumeric() || b"_.-~".contains(&b) => out.push(char::from(b)),
+            _ => out.push_str(&format!("%{b:02X}")),
+        }
+    }
+    out
+}
+
+/// A value whose dicts are in the order of their keys.
+fn sorted(value: &Value, m: &super::machine::Meter) -> Res<Value> {
+    m.pay(1)?;
+    match &value.0 {
+        Kind::Map(map) => {
+            let pairs = lists::sort(map.entries.clone(), &mut |a, b| lists::order(&a.0, &b.0, m))?;
+            let mut out = Map::default();
+            for (key, item) in pairs {
+                let _ = out.insert(key, sorted(&item, m)?);
+            }
+            deep(out.into())
+        }
+        Kind::List(list) => {
+            let items: Res<Vec<Value>> = list.items.iter().map(|i| sorted(i, m)).collect();
+            Ok(Value::formed(items?, list.form))
+        }
+        _ => Ok(value.clone()),
     }
 }
 
@@ -473,4 +587,93 @@ fn indent(
         out.push_str(line);
     }
     Ok(out)
+}
+
+/// `round(n, digits)` of an int: half to even.
+fn rounded(n: i128, digits: i32) -> Res<Value> {
+    if digits >= 0 {
+        return Ok(Value(Kind::Int(n)));
+    }
+    let unit = u32::try_from(-digits)
+        .ok()
+        .and_then(|d| 10i128.checked_pow(d));
+    let Some(unit) = unit else {
+        return Ok(0usize.into());
+    };
+    let (floor, rest) = (n.div_euclid(unit), n.rem_euclid(unit));
+    let up = match (unit - rest).cmp(&rest) {
+        std::cmp::Ordering::Less => true,
+        std::cmp::Ordering::Equal => floor % 2 != 0,
+        std::cmp::Ordering::Greater => false,
+    };
+    match (floor + i128::from(up)).checked_mul(unit) {
+        Some(n) => Ok(Value(Kind::Int(n))),
+        None => fail("an integer of more than 127 bits"),
+    }
+}
+
+/// A float without its fraction, nothing where it is not a number.
+fn truncated(x: f64) -> Res<Option<i128>> {
+    if x.is_nan() || x.is_infinite() {
+        return Ok(None);
+    }
+    match x.abs() < libm::ldexp(1.0, 127) {
+        true => Ok(Some(x as i128)),
+        false => fail("an integer of more than 127 bits"),
+    }
+}
+
+/// `_` between digits is no part of a number.
+fn plain(text: &str) -> Option<String> {
+    let text = text.trim_matches(super::lexer::space);
+    let bytes = text.as_bytes();
+    for (i, b) in bytes.iter().enumerate() {
+        let digit = |at: Option<usize>| {
+            at.and_then(|at| bytes.get(at))
+                .is_some_and(u8::is_ascii_alphanumeric)
+        };
+        if *b == b'_' && !(digit(i.checked_sub(1)) && digit(Some(i + 1))) {
+            return None;
+        }
+    }
+    Some(text.replace('_', ""))
+}
+
+/// Python's `int(text, base)`.
+fn integer(text: &str, base: i128) -> Res<Option<i128>> {
+    let Some(text) = plain(text) else {
+        return Ok(None);
+    };
+    if text.chars().any(|c| c.is_numeric() && !c.is_ascii()) {
+        return fail("int of digits beyond 0 to 9, which is not supported");
+    }
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(&text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let prefixed = [("0x", 16), ("0o", 8), ("0b", 2)]
+        .into_iter()
+        .find_map(|(prefix, of)| Some((lower.strip_prefix(prefix)?, of)));
+    let (digits, radix) = match (base, prefixed) {
+        (0, Some((digits, of))) => (digits, of),
+        (0, None) if lower.starts_with('0') && lower.bytes().any(|b| b != b'0') => return Ok(None),
+        (0, None) => (lower.as_str(), 10),
+        (base, Some((digits, of))) if base == i128::from(of) => (digits, of),
+        (2..=36, _) => (lower.as_str(), u32::try_from(base).unwrap_or(10)),
+        _ => return Ok(None),
+    };
+    let good = |b: u8| char::from(b).is_digit(radix);
+    if digits.is_empty() || !digits.bytes().all(good) {
+        return Ok(None);
+    }
+    match i128::from_str_radix(digits, radix) {
+        Ok(n) => Ok(Some(if negative { -n } else { n })),
+        Err(_) => fail("an integer of more than 127 bits"),
+    }
+}
+
+/// Python's `float(text)`.
+fn real(text: &str) -> Option<f64> {
+    plain(text)?.parse().ok()
 }

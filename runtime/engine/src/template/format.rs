@@ -1,9 +1,9 @@
 //! `'%s' % x` and `'{}'.format(x)`, with the fields that templates use.
 
-use super::lists;
+use super::eval::Machine;
 use super::machine::{Args, Meter, Res, fail};
-use super::python;
 use super::value::{Kind, Text, Value};
+use super::{lists, python};
 
 /// Widest field and most digits.
 const MAX_WIDTH: usize = 9999;
@@ -30,16 +30,40 @@ pub(super) fn pad(text: &str, width: usize, fill: char, align: char, m: &Meter) 
 }
 
 /// What a field asks for.
+#[derive(Clone, Copy)]
 struct Spec {
     fill: char,
     align: Option<char>,
-    plus: bool,
+    /// `+`, ` ` or `-`
+    sign: char,
+    /// `#`
+    alternate: bool,
+    /// `,` or `_` between groups of digits.
+    grouping: Option<char>,
     width: usize,
     precision: Option<usize>,
-    kind: char,
+    /// None where the value chooses.
+    kind: Option<char>,
 }
 
-fn number(chars: &mut std::iter::Peekable<std::str::Chars>) -> Res<Option<usize>> {
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            fill: ' ',
+            align: None,
+            sign: '-',
+            alternate: false,
+            grouping: None,
+            width: 0,
+            precision: None,
+            kind: None,
+        }
+    }
+}
+
+type Letters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+fn number(chars: &mut Letters) -> Res<Option<usize>> {
     let mut n = None;
     while let Some(d) = chars.peek().and_then(|c| c.to_digit(10)) {
         chars.next();
@@ -52,63 +76,120 @@ fn number(chars: &mut std::iter::Peekable<std::str::Chars>) -> Res<Option<usize>
     Ok(n)
 }
 
-fn show(value: &Value, spec: &Spec, m: &Meter) -> Res<String> {
-    let sign = |text: String| {
-        if spec.plus && !text.starts_with('-') {
-            format!("+{text}")
-        } else {
-            text
+/// `[[fill]align][sign][#][0][width][grouping][.precision][type]`
+fn parse_spec(text: &str) -> Res<Spec> {
+    let mut spec = Spec::default();
+    let mut chars = text.chars().peekable();
+    let aligns = |c: Option<char>| c.filter(|c| "<>^=".contains(*c));
+    let filled = aligns(text.chars().nth(1));
+    if let Some(align) = filled {
+        spec.fill = chars.next().unwrap_or(' ');
+        spec.align = Some(align);
+        chars.next();
+    } else if let Some(align) = aligns(text.chars().next()) {
+        spec.align = Some(align);
+        chars.next();
+    }
+    if let Some(sign) = chars.next_if(|c| "+- ".contains(*c)) {
+        spec.sign = sign;
+    }
+    spec.alternate = chars.next_if_eq(&'#').is_some();
+    if chars.next_if_eq(&'0').is_some() && filled.is_none() {
+        spec.fill = '0';
+        spec.align = spec.align.or(Some('='));
+    }
+    spec.width = number(&mut chars)?.unwrap_or(0);
+    spec.grouping = chars.next_if(|c| ",_".contains(*c));
+    if chars.next_if_eq(&'.').is_some() {
+        spec.precision = match number(&mut chars)? {
+            Some(n) => Some(n),
+            None => return fail("a format without its precision"),
+        };
+    }
+    spec.kind = chars.next();
+    match chars.next() {
+        None => Ok(spec),
+        Some(_) => fail(format!("a format '{text}' that is not understood")),
+    }
+}
+
+/// Digits with a separator between groups, zeros in front as far as the width asks for them.
+fn grouped(digits: &str, separator: char, group: usize, width: usize) -> String {
+    let (whole, rest) = match digits.find(|c: char| !c.is_ascii_alphanumeric()) {
+        Some(at) => digits.split_at(at),
+        None => (digits, ""),
+    };
+    let mut letters: Vec<char> = whole.chars().rev().collect();
+    let length = |n: usize| n + n.saturating_sub(1) / group + rest.len();
+    while length(letters.len()) < width {
+        letters.push('0');
+    }
+    let mut out = String::new();
+    for (i, c) in letters.iter().enumerate() {
+        if i > 0 && i % group == 0 {
+            out.insert(0, separator);
+        }
+        out.insert(0, *c);
+    }
+    out + rest
+}
+
+/// The digits of a float's size in a format of a type, and whether it is a number at all.
+fn digits(x: f64, kind: char, precision: Option<usize>, alternate: bool) -> String {
+    if !x.is_finite() {
+        let name = if x.is_nan() { "nan" } else { "inf" };
+        return match kind.is_ascii_uppercase() {
+            true => name.to_uppercase(),
+            false => name.into(),
+        };
+    }
+    let x = x.abs();
+    let places = precision.unwrap_or(6);
+    let text = match kind {
+        'f' | 'F' => format!("{x:.places$}"),
+        'e' | 'E' => exponent(&format!("{x:.places$e}")),
+        '%' => format!("{:.places$}", x * 100.0),
+        // General: so many digits that mean something, an exponent where it is far from them.
+        _ => {
+            let most = places.max(1);
+            let scientific = format!("{x:.*e}", most - 1);
+            let power = scientific
+                .split_once('e')
+                .and_then(|(_, e)| e.parse::<i64>().ok())
+                .unwrap_or(0);
+            let fits = (-4..most as i64).contains(&power);
+            let text = match fits {
+                true => {
+                    let after = usize::try_from(most as i64 - 1 - power).unwrap_or(0);
+                    format!("{x:.after$}")
+                }
+                false => exponent(&scientific),
+            };
+            if alternate { text } else { trimmed(&text) }
         }
     };
-    let bad = || fail(format!("a format '{}' of '{}'", spec.kind, value.kind()));
-    let (text, numeric) = match spec.kind {
-        'd' | 'i' | 'u' | 'x' | 'X' => {
-            let n = match (value.as_int(), &value.0) {
-                (Some(n), _) => n,
-                // Python's % rounds towards zero; beyond 2^127 the cast saturates.
-                (None, Kind::Float(x)) if x.is_finite() => *x as i128,
-                _ => return bad(),
-            };
-            let text = match spec.kind {
-                'x' => format!("{n:x}"),
-                'X' => format!("{n:X}"),
-                _ => n.to_string(),
-            };
-            (sign(text), true)
-        }
-        'f' | 'F' | 'e' | '%' => {
-            let Some(x) = value.as_float() else {
-                return bad();
-            };
-            let digits = spec.precision.unwrap_or(6).min(MAX_WIDTH);
-            m.pay_text(400 + digits)?;
-            let text = match spec.kind {
-                '%' => format!("{:.digits$}%", x * 100.0),
-                'e' => exponent(&format!("{x:.digits$e}")),
-                _ => format!("{x:.digits$}"),
-            };
-            (sign(text), true)
-        }
-        'r' => {
-            let mut out = String::new();
-            python::write(value, &mut out, m)?;
-            (out, false)
-        }
-        's' => {
-            let text = python::str(value, m)?;
-            let text = match spec.precision {
-                Some(n) => text.chars().take(n).collect(),
-                None => text,
-            };
-            (
-                text,
-                value.as_float().is_some() && !matches!(value.0, Kind::Bool(_)),
-            )
-        }
-        _ => return bad(),
+    match kind {
+        'E' | 'G' => text.to_uppercase(),
+        _ => text,
+    }
+}
+
+/// Without zeros at the end of a fraction.
+fn trimmed(text: &str) -> String {
+    let (digits, exponent) = match text.find('e') {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
     };
-    let align = spec.align.unwrap_or(if numeric { '>' } else { '<' });
-    pad(&text, spec.width, spec.fill, align, m)
+    match digits.contains('.') {
+        true => {
+            digits
+                .trim_end_matches('0')
+                .trim_end_matches('.')
+                .to_owned()
+                + exponent
+        }
+        false => text.to_owned(),
+    }
 }
 
 /// Rust's `1e-5` as Python's `1e-05`.
@@ -122,15 +203,186 @@ fn exponent(text: &str) -> String {
     }
 }
 
+/// The digits of an int's size.
+fn int_digits(n: i128, kind: char, alternate: bool) -> String {
+    let n = n.unsigned_abs();
+    let (prefix, digits) = match kind {
+        'x' => ("0x", format!("{n:x}")),
+        'X' => ("0X", format!("{n:X}")),
+        'o' => ("0o", format!("{n:o}")),
+        'b' => ("0b", format!("{n:b}")),
+        _ => ("", n.to_string()),
+    };
+    match alternate {
+        true => prefix.to_owned() + &digits,
+        false => digits,
+    }
+}
+
+/// A number in its width; `prefix` is a sign and what else zeros go behind.
+fn placed(prefix: &str, digits: &str, spec: &Spec, group: usize, m: &Meter) -> Res<String> {
+    let zeros = spec.fill == '0' && spec.align == Some('=');
+    let body = match spec.grouping {
+        Some(separator) => {
+            let width = match zeros {
+                true => spec.width.saturating_sub(prefix.len()),
+                false => 0,
+            };
+            m.pay_text(2 * width + 2 * digits.len())?;
+            grouped(digits, separator, group, width)
+        }
+        None => digits.to_owned(),
+    };
+    match spec.align.unwrap_or('>') {
+        '=' => {
+            let width = spec.width.saturating_sub(prefix.chars().count());
+            Ok(prefix.to_owned() + &pad(&body, width, spec.fill, '>', m)?)
+        }
+        align => pad(
+            &(prefix.to_owned() + &body),
+            spec.width,
+            spec.fill,
+            align,
+            m,
+        ),
+    }
+}
+
+fn sign_of(negative: bool, spec: &Spec) -> &'static str {
+    match (negative, spec.sign) {
+        (true, _) => "-",
+        (false, '+') => "+",
+        (false, ' ') => " ",
+        _ => "",
+    }
+}
+
+/// `format(value, spec)`.
+fn format_value(value: &Value, text: &str, m: &Meter) -> Res<String> {
+    if text.is_empty() {
+        return python::str(value, m);
+    }
+    let spec = parse_spec(text)?;
+    let unknown = |kind: char| {
+        fail(format!(
+            "unknown format code '{kind}' for a value of type '{}'",
+            value.kind()
+        ))
+    };
+    m.pay_text(800 + spec.precision.unwrap_or(0))?;
+    match &value.0 {
+        Kind::Text(t) => {
+            if let Some(kind) = spec.kind.filter(|k| *k != 's') {
+                return unknown(kind);
+            }
+            let plain = spec.sign == '-' && !spec.alternate && spec.grouping.is_none();
+            if !plain || (spec.align == Some('=') && spec.fill != '0') || text.starts_with('=') {
+                return fail(format!("a format '{text}' of a text"));
+            }
+            let shown: String = match spec.precision {
+                Some(n) => t.text.chars().take(n).collect(),
+                None => t.text.to_string(),
+            };
+            let align = spec.align.filter(|a| *a != '=').unwrap_or('<');
+            pad(&shown, spec.width, spec.fill, align, m)
+        }
+        Kind::Int(_) | Kind::Bool(_) | Kind::Float(_) => {
+            let default = if value.as_int().is_some() { 'd' } else { 'g' };
+            let kind = spec.kind.unwrap_or(default);
+            if let (Some(n), 'd' | 'x' | 'X' | 'o' | 'b' | 'n' | 'c') = (value.as_int(), kind) {
+                if spec.precision.is_some() {
+                    return fail("a precision of an int");
+                }
+                if kind == 'c' {
+                    let c = u32::try_from(n).ok().and_then(char::from_u32);
+                    let Some(c) = c else {
+                        return fail("'c' of a number that is no character");
+                    };
+                    return pad(
+                        &c.to_string(),
+                        spec.width,
+                        spec.fill,
+                        spec.align.unwrap_or('>'),
+                        m,
+                    );
+                }
+                let group = match kind {
+                    'd' | 'n' => 3,
+                    _ if spec.grouping == Some(',') => {
+                        return fail(format!("',' with '{kind}' in a format"));
+                    }
+                    _ => 4,
+                };
+                let all = int_digits(n, kind, false);
+                let prefix = match (spec.alternate, kind) {
+                    (true, 'x' | 'X' | 'o' | 'b') => format!("0{kind}"),
+                    _ => String::new(),
+                };
+                let prefix = sign_of(n < 0, &spec).to_owned() + &prefix;
+                return placed(&prefix, &all, &spec, group, m);
+            }
+            let Some(x) = value.as_float() else {
+                return unknown(kind);
+            };
+            let text = match (kind, spec.kind, spec.precision) {
+                ('f' | 'F' | 'e' | 'E' | 'g' | 'G' | 'n', Some(_), _) => {
+                    digits(x, kind, spec.precision, spec.alternate)
+                }
+                ('%', ..) => digits(x, '%', spec.precision, false) + "%",
+                // Without a type: all digits, or so many, and a fraction in any case.
+                ('g', None, None) => python::float(x.abs()),
+                ('g', None, Some(places)) => with_fraction(x, places.max(1)),
+                _ => return unknown(kind),
+            };
+            placed(
+                sign_of(x.is_sign_negative() && !x.is_nan(), &spec),
+                &text,
+                &spec,
+                3,
+                m,
+            )
+        }
+        _ => fail(format!(
+            "unsupported format string passed to {}.__format__",
+            value.kind()
+        )),
+    }
+}
+
+/// A float in so many digits, with a fraction where there is no exponent.
+fn with_fraction(x: f64, places: usize) -> String {
+    let text = digits(x, 'g', Some(places), false);
+    let power = format!("{:.*e}", places - 1, x.abs())
+        .split_once('e')
+        .and_then(|(_, e)| e.parse::<i64>().ok())
+        .unwrap_or(0);
+    // One digit less before an exponent is taken than 'g' has.
+    if x.is_finite() && power == places as i64 - 1 {
+        let full = format!("{:.*e}", places - 1, x.abs());
+        return trimmed(&exponent(&full));
+    }
+    match text.contains(['.', 'e', 'n']) {
+        true => text,
+        false => text + ".0",
+    }
+}
+
 /// `format % args`.
 pub(super) fn percent(format: &Text, args: &Value, m: &Meter) -> Res<Value> {
     m.pay_text(format.text.len())?;
     let single = [args.clone()];
     let list = match &args.0 {
-        Kind::List(list) if list.tuple => list.items.as_slice(),
+        Kind::List(list) if list.form.is_tuple() => list.items.as_slice(),
         _ => &single,
     };
     let mut next = 0;
+    let mut take = || {
+        next += 1;
+        match list.get(next - 1) {
+            Some(value) => Ok(value.clone()),
+            None => fail("not enough arguments for format string"),
+        }
+    };
     let mut out = String::new();
     let mut chars = format.text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -139,35 +391,47 @@ pub(super) fn percent(format: &Text, args: &Value, m: &Meter) -> Res<Value> {
             continue;
         }
         let mut value = None;
-        if chars.peek() == Some(&'(') {
-            chars.next();
+        if chars.next_if_eq(&'(').is_some() {
             let name: String = chars.by_ref().take_while(|c| *c != ')').collect();
-            match args.get(&name) {
+            let Kind::Map(map) = &args.0 else {
+                return fail("format requires a mapping");
+            };
+            match map.get_text(&name) {
                 Some(found) => value = Some(found.clone()),
                 None => return fail(format!("a format asks for '{name}'")),
             }
         }
-        let mut spec = Spec {
-            fill: ' ',
-            align: Some('>'),
-            plus: false,
-            width: 0,
-            precision: None,
-            kind: 's',
-        };
+        let mut spec = Spec::default();
+        let (mut left, mut zeros) = (false, false);
         while let Some(flag) = chars.next_if(|c| "-+0 #".contains(*c)) {
             match flag {
-                '-' => spec.align = Some('<'),
-                '+' => spec.plus = true,
-                '0' if spec.align == Some('>') => (spec.fill, spec.align) = ('0', Some('=')),
+                '-' => left = true,
+                '+' => spec.sign = '+',
+                ' ' if spec.sign != '+' => spec.sign = ' ',
+                '0' => zeros = true,
+                '#' => spec.alternate = true,
                 _ => {}
             }
         }
-        spec.width = number(&mut chars)?.unwrap_or(0);
+        let star =
+            |chars: &mut Letters, take: &mut dyn FnMut() -> Res<Value>| -> Res<Option<i128>> {
+                if chars.next_if_eq(&'*').is_none() {
+                    return Ok(number(chars)?.map(|n| n as i128));
+                }
+                match take()?.as_int() {
+                    Some(n) if n.unsigned_abs() <= MAX_WIDTH as u128 => Ok(Some(n)),
+                    _ => fail("'*' in a format takes an int that is not too large"),
+                }
+            };
+        let width = star(&mut chars, &mut take)?.unwrap_or(0);
+        left |= width < 0;
+        spec.width = usize::try_from(width.unsigned_abs()).unwrap_or(0);
         if chars.next_if_eq(&'.').is_some() {
-            spec.precision = Some(number(&mut chars)?.unwrap_or(0));
+            let places = star(&mut chars, &mut take)?.unwrap_or(0);
+            spec.precision = Some(usize::try_from(places.max(0)).unwrap_or(0));
         }
-        spec.kind = match chars.next() {
+        while chars.next_if(|c| "hlL".contains(*c)).is_some() {}
+        let kind = match chars.next() {
             Some('%') => {
                 out.push('%');
                 continue;
@@ -177,32 +441,145 @@ pub(super) fn percent(format: &Text, args: &Value, m: &Meter) -> Res<Value> {
         };
         let value = match value {
             Some(value) => value,
-            None => {
-                next += 1;
-                match list.get(next - 1) {
-                    Some(value) => value.clone(),
-                    None => return fail("not enough arguments for format string"),
-                }
-            }
+            None => take()?,
         };
-        let mut text = show(&value, &spec, m)?;
+        spec.align = Some(match (left, zeros) {
+            (true, _) => '<',
+            (false, true) => '=',
+            (false, false) => '>',
+        });
+        if zeros && !left {
+            spec.fill = '0';
+        }
+        let mut text = percent_one(&value, kind, &spec, m)?;
         if format.safe && !value.is_safe() {
             text = lists::escape(&text, m)?;
         }
+        m.pay_text(text.len())?;
         out.push_str(&text);
     }
-    if next < list.len() && !matches!(args.0, Kind::Map(_)) {
+    // What has items by keys need not be used: a dict, and a list, which Python takes for the same.
+    let mapping = match &args.0 {
+        Kind::Map(_) => true,
+        Kind::List(list) => !list.form.is_tuple() && !list.form.is_view(),
+        _ => false,
+    };
+    if next < list.len() && !mapping {
         return fail("not all arguments converted during string formatting");
     }
     lists::marked(&out, format.safe, m)
 }
 
+/// One field of `%`.
+fn percent_one(value: &Value, kind: char, spec: &Spec, m: &Meter) -> Res<String> {
+    m.pay_text(800 + spec.precision.unwrap_or(0))?;
+    let bad = || {
+        fail(format!(
+            "%{kind} format: a number is required, not {}",
+            value.kind()
+        ))
+    };
+    let text = |text: String| {
+        let text = match spec.precision {
+            Some(n) => text.chars().take(n).collect(),
+            None => text,
+        };
+        let align = if spec.align == Some('<') { '<' } else { '>' };
+        pad(&text, spec.width, ' ', align, m)
+    };
+    match kind {
+        's' => text(python::str(value, m)?),
+        'r' | 'a' => {
+            let mut out = String::new();
+            python::write(value, &mut out, m)?;
+            if kind == 'a' && !out.is_ascii() {
+                return fail("%a of letters beyond ASCII, which is not supported");
+            }
+            text(out)
+        }
+        'c' => {
+            let c = match (&value.0, value.as_int()) {
+                (Kind::Text(t), _) if t.text.chars().count() == 1 => t.text.chars().next(),
+                (_, Some(n)) => u32::try_from(n).ok().and_then(char::from_u32),
+                _ => None,
+            };
+            match c {
+                Some(c) => pad(
+                    &c.to_string(),
+                    spec.width,
+                    ' ',
+                    spec.align.filter(|a| *a == '<').unwrap_or('>'),
+                    m,
+                ),
+                None => fail("%c requires an int or a character"),
+            }
+        }
+        'd' | 'i' | 'u' | 'x' | 'X' | 'o' => {
+            let n = match (value.as_int(), &value.0) {
+                (Some(n), _) => n,
+                // Rounded towards zero.
+                (None, Kind::Float(x))
+                    if "diu".contains(kind) && x.abs() < libm::ldexp(1.0, 127) =>
+                {
+                    *x as i128
+                }
+                _ => return bad(),
+            };
+            let mut digits = int_digits(n, kind, false);
+            if let Some(places) = spec.precision {
+                digits = pad(&digits, places, '0', '>', m)?;
+            }
+            let prefix = match (spec.alternate, kind) {
+                (true, 'x' | 'X' | 'o') => format!("0{kind}"),
+                _ => String::new(),
+            };
+            let prefix = sign_of(n < 0, spec).to_owned() + &prefix;
+            placed(&prefix, &digits, spec, 3, m)
+        }
+        'f' | 'F' | 'e' | 'E' | 'g' | 'G' => {
+            let Some(x) = value.as_float() else {
+                return bad();
+            };
+            let text = digits(x, kind, spec.precision, spec.alternate);
+            placed(
+                sign_of(x.is_sign_negative() && !x.is_nan(), spec),
+                &text,
+                spec,
+                3,
+                m,
+            )
+        }
+        _ => fail(format!("unsupported format character '{kind}'")),
+    }
+}
+
+/// Which numbering the fields of a format have.
+#[derive(Default)]
+struct Fields {
+    next: usize,
+    automatic: bool,
+    manual: bool,
+}
+
 /// `format.format(*args)`.
-pub(super) fn braces(format: &str, args: Args, m: &Meter) -> Res<Value> {
-    let mut next = 0;
+pub(super) fn braces(machine: &Machine<'_>, format: &str, args: Args) -> Res<String> {
+    machine.meter.pay_text(format.len())?;
+    let mut fields = Fields::default();
+    expand(machine, format, &args, &mut fields, 2)
+}
+
+fn expand(
+    machine: &Machine<'_>,
+    format: &str,
+    args: &Args,
+    fields: &mut Fields,
+    levels: usize,
+) -> Res<String> {
+    let m = &machine.meter;
     let mut out = String::new();
     let mut rest = format;
     while let Some(at) = rest.find(['{', '}']) {
+        m.pay_text(at)?;
         out.push_str(&rest[..at]);
         let brace = &rest[at..=at];
         rest = &rest[at + 1..];
@@ -211,69 +588,98 @@ pub(super) fn braces(format: &str, args: Args, m: &Meter) -> Res<Value> {
             rest = &rest[1..];
             continue;
         }
-        let Some(end) = rest.find('}').filter(|_| brace == "{") else {
+        if levels == 0 {
+            return fail("a format in a format in a format");
+        }
+        // The other brace of this one, those in between left out.
+        let mut open = 1;
+        let end = rest.char_indices().find(|(_, c)| {
+            match c {
+                '{' => open += 1,
+                '}' => open -= 1,
+                _ => {}
+            }
+            open == 0
+        });
+        let Some((end, _)) = end.filter(|_| brace == "{") else {
             return fail("a brace of a format has no other");
         };
         let field = &rest[..end];
         rest = &rest[end + 1..];
         let (name, spec) = field.split_once(':').unwrap_or((field, ""));
-        let (name, repr) = name.strip_suffix("!r").map_or((name, false), |n| (n, true));
-        let name = name.strip_suffix("!s").unwrap_or(name);
-        m.pay(1 + args.named.len())?;
-        let value = if name.is_empty() {
-            next += 1;
-            args.positional.get(next - 1)
-        } else if let Ok(i) = name.parse::<usize>() {
-            args.positional.get(i)
-        } else {
-            args.named
-                .iter()
-                .find(|(n, _)| **n == *name)
-                .map(|(_, v)| v)
+        let (name, conversion) = match name.split_once('!') {
+            Some((name, conversion)) => (name, Some(conversion)),
+            None => (name, None),
         };
-        let Some(value) = value else {
-            return fail(format!(
-                "a format asks for the argument '{name}', which is not given"
-            ));
+        let value = argument(machine, name, args, fields)?;
+        let spec = expand(machine, spec, args, fields, levels - 1)?;
+        let value = match conversion {
+            None => value,
+            Some("s") => m.text(&python::str(&value, m)?)?,
+            Some("r") => {
+                let mut out = String::new();
+                python::write(&value, &mut out, m)?;
+                m.text(&out)?
+            }
+            Some(_) => return fail(format!("a format '{field}' that is not understood")),
         };
-        let mut chars = spec.chars().peekable();
-        let mut parsed = Spec {
-            fill: ' ',
-            align: None,
-            plus: false,
-            width: 0,
-            precision: None,
-            kind: if repr { 'r' } else { 's' },
-        };
-        let aligns = |c: Option<char>| c.filter(|c| "<>^=".contains(*c));
-        if let Some(align) = aligns(spec.chars().nth(1)) {
-            parsed.fill = chars.next().unwrap_or(' ');
-            parsed.align = Some(align);
-            chars.next();
-        } else if let Some(align) = aligns(spec.chars().next()) {
-            parsed.align = Some(align);
-            chars.next();
-        }
-        parsed.plus = chars.next_if_eq(&'+').is_some();
-        if chars.next_if_eq(&'0').is_some() && parsed.align.is_none() {
-            (parsed.fill, parsed.align) = ('0', Some('='));
-        }
-        parsed.width = number(&mut chars)?.unwrap_or(0);
-        if chars.next_if_eq(&'.').is_some() {
-            parsed.precision = Some(number(&mut chars)?.unwrap_or(0));
-        }
-        if let Some(kind) = chars.next() {
-            parsed.kind = kind;
-        } else if parsed.precision.is_some() && matches!(value.0, Kind::Float(_)) {
-            parsed.kind = 'f';
-        }
-        if chars.next().is_some() {
-            return fail(format!("a format '{spec}' that is not understood"));
-        }
-        let text = show(value, &parsed, m)?;
+        let text = format_value(&value, &spec, m)?;
         m.pay_text(text.len())?;
         out.push_str(&text);
     }
+    m.pay_text(rest.len())?;
     out.push_str(rest);
-    m.text(&out)
+    Ok(out)
+}
+
+/// The argument of a field: `0`, `name`, `0.attribute`, `name[key]`.
+fn argument(machine: &Machine<'_>, field: &str, args: &Args, fields: &mut Fields) -> Res<Value> {
+    let m = &machine.meter;
+    m.pay(1 + args.named.len())?;
+    let end = field.find(['.', '[']).unwrap_or(field.len());
+    let (name, mut path) = field.split_at(end);
+    let value = match name.parse::<usize>() {
+        _ if name.is_empty() => {
+            fields.automatic = true;
+            fields.next += 1;
+            args.positional.get(fields.next - 1)
+        }
+        Ok(i) => {
+            fields.manual = true;
+            args.positional.get(i)
+        }
+        Err(_) => (args.named.iter().find(|(n, _)| **n == *name)).map(|(_, v)| v),
+    };
+    if fields.automatic && fields.manual {
+        return fail("a format with numbered fields and others without numbers");
+    }
+    let Some(mut value) = value.cloned() else {
+        return fail(format!(
+            "a format asks for the argument '{name}', which is not given"
+        ));
+    };
+    while !path.is_empty() {
+        if value.is_undefined() {
+            return fail(format!("a format asks for '{field}', and there is none"));
+        }
+        let found;
+        if let Some(inner) = path.strip_prefix('[') {
+            let Some((key, behind)) = inner.split_once(']') else {
+                return fail("a format with '[' and no ']'");
+            };
+            path = behind;
+            let key = match key.parse::<i64>() {
+                Ok(i) => i.into(),
+                Err(_) => m.text(key)?,
+            };
+            found = machine.item(&value, &key)?;
+        } else {
+            let inner = path.strip_prefix('.').unwrap_or(path);
+            let end = inner.find(['.', '[']).unwrap_or(inner.len());
+            path = &inner[end..];
+            found = machine.attribute(&value, &inner[..end])?;
+        }
+        value = found;
+    }
+    Ok(value)
 }

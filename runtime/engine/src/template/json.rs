@@ -1,8 +1,8 @@
 //! `tojson` as Hugging Face defines it: Python's `json.dumps(value, ensure_ascii=False)`, no HTML escapes.
 
 use super::machine::{Args, Meter, Res, fail};
-use super::python;
-use super::value::{Kind, Map, Value};
+use super::value::{Form, Kind, Map, Value};
+use super::{lists, python};
 
 struct Writer<'a> {
     m: &'a Meter,
@@ -15,12 +15,7 @@ struct Writer<'a> {
 }
 
 /// The filter `tojson(ensure_ascii, indent, separators, sort_keys)`.
-pub(super) fn tojson(value: &Value, mut args: Args, m: &Meter) -> Res<Value> {
-    // jinja2's own filter has the indent first.
-    if let [Value(Kind::Int(n))] = args.positional.as_slice() {
-        args.named.push(("indent".into(), Value(Kind::Int(*n))));
-        args.positional.clear();
-    }
+pub(super) fn tojson(value: &Value, args: Args, m: &Meter) -> Res<Value> {
     let [ascii, indent, separators, sort] = args.bind(
         "tojson",
         ["ensure_ascii", "indent", "separators", "sort_keys"],
@@ -75,7 +70,7 @@ impl Writer<'_> {
             Kind::Int(n) => self.push(&n.to_string()),
             Kind::Float(x) => self.push(&number(*x)),
             Kind::Text(t) => self.string(&t.text),
-            Kind::List(list) => {
+            Kind::List(list) if list.form == Form::List || list.form.is_tuple() => {
                 self.push("[")?;
                 for (i, item) in list.items.iter().enumerate() {
                     self.next(i == 0, depth + 1)?;
@@ -94,7 +89,12 @@ impl Writer<'_> {
 
     fn map(&mut self, map: &Map, depth: usize) -> Res<()> {
         let mut pairs = Vec::new();
-        for (key, item) in &map.entries {
+        let mut entries: Vec<&(Value, Value)> = map.entries.iter().collect();
+        if self.sort {
+            let m = self.m;
+            entries = lists::sort(entries, &mut |a, b| lists::order(&a.0, &b.0, m))?;
+        }
+        for (key, item) in entries {
             self.m.pay_text(64 + key.as_str().map_or(0, str::len))?;
             let name = match &key.0 {
                 Kind::Text(t) => t.text.to_string(),
@@ -105,9 +105,6 @@ impl Writer<'_> {
                 _ => return fail(format!("tojson of a key of the type {}", key.kind())),
             };
             pairs.push((name, item));
-        }
-        if self.sort {
-            pairs.sort_by(|a, b| a.0.cmp(&b.0));
         }
         self.push("{")?;
         let empty = pairs.is_empty();

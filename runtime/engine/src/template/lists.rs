@@ -1,7 +1,7 @@
 //! Operators: equality, order, arithmetic, slices, sorting.
 
 use super::machine::{Args, Meter, Res, fail};
-use super::value::{Kind, Text, Value};
+use super::value::{Form, Kind, Text, Value};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -18,7 +18,11 @@ pub(super) fn equal(a: &Value, b: &Value, m: &Meter) -> Res<bool> {
             a.text == b.text
         }
         (Kind::List(a), Kind::List(b)) => {
-            if a.tuple != b.tuple || a.items.len() != b.items.len() {
+            let ranges = matches!((a.form, b.form), (Form::Range(_), Form::Range(_)));
+            if a.form.is_view() || b.form.is_view() {
+                return fail("a comparison of a dict's keys, values or items; make them a list");
+            }
+            if !(a.form.joins(b.form) || ranges) || a.items.len() != b.items.len() {
                 return Ok(false);
             }
             for (a, b) in a.items.iter().zip(&b.items) {
@@ -42,35 +46,65 @@ pub(super) fn equal(a: &Value, b: &Value, m: &Meter) -> Res<bool> {
             true
         }
         (Kind::Function(a), Kind::Function(b)) => a == b,
-        (Kind::Macro(a), Kind::Macro(b)) | (Kind::Namespace(a), Kind::Namespace(b)) => a == b,
+        (Kind::Macro(a), Kind::Macro(b))
+        | (Kind::Namespace(a), Kind::Namespace(b))
+        | (Kind::Generator(a), Kind::Generator(b))
+        | (Kind::Joiner(a), Kind::Joiner(b))
+        | (Kind::Cycler(a), Kind::Cycler(b)) => a == b,
         (Kind::Loop(a), Kind::Loop(b)) => Arc::ptr_eq(a, b),
         (Kind::Method(a), Kind::Method(b)) => Arc::ptr_eq(a, b),
-        _ => match (a.as_int(), b.as_int()) {
-            (Some(a), Some(b)) => a == b,
-            _ => match (a.as_float(), b.as_float()) {
-                (Some(a), Some(b)) => a == b,
-                _ => false,
-            },
-        },
+        _ => numbers(a, b) == Some(Some(Ordering::Equal)),
+    })
+}
+
+/// The order of two numbers, exactly: an int is not rounded to a float. `None` where one is no number,
+/// `Some(None)` where one is not a number.
+fn numbers(a: &Value, b: &Value) -> Option<Option<Ordering>> {
+    let mixed = |n: i128, x: f64| -> Option<Ordering> {
+        if x.is_nan() {
+            return None;
+        }
+        // Every int here is between these.
+        let limit = libm::ldexp(1.0, 127);
+        if x >= limit {
+            return Some(Ordering::Less);
+        }
+        if x < -limit {
+            return Some(Ordering::Greater);
+        }
+        let whole = libm::floor(x);
+        let order = n.cmp(&(whole as i128));
+        Some(match order {
+            Ordering::Equal if x > whole => Ordering::Less,
+            order => order,
+        })
+    };
+    Some(match (a.as_int(), b.as_int(), &a.0, &b.0) {
+        (Some(a), Some(b), ..) => Some(a.cmp(&b)),
+        (Some(a), None, _, Kind::Float(b)) => mixed(a, *b),
+        (None, Some(b), Kind::Float(a), _) => mixed(b, *a).map(Ordering::reverse),
+        (None, None, Kind::Float(a), Kind::Float(b)) => a.partial_cmp(b),
+        _ => return None,
     })
 }
 
 /// The order of two values; `None` of a float that is no number.
 pub(super) fn order(a: &Value, b: &Value, m: &Meter) -> Res<Option<Ordering>> {
     m.pay(1)?;
-    if let (Some(a), Some(b)) = (a.as_int(), b.as_int()) {
-        return Ok(Some(a.cmp(&b)));
-    }
-    if let (Some(a), Some(b)) = (a.as_float(), b.as_float()) {
-        return Ok(a.partial_cmp(&b));
+    if let Some(order) = numbers(a, b) {
+        return Ok(order);
     }
     match (&a.0, &b.0) {
         (Kind::Text(a), Kind::Text(b)) => {
             m.pay_text(a.text.len().min(b.text.len()))?;
             Ok(Some(a.text.cmp(&b.text)))
         }
-        (Kind::List(a), Kind::List(b)) if a.tuple == b.tuple => {
+        (Kind::List(a), Kind::List(b)) if a.form.joins(b.form) => {
             for (a, b) in a.items.iter().zip(&b.items) {
+                // Equal elements need no order.
+                if equal(a, b, m)? {
+                    continue;
+                }
                 match order(a, b, m)? {
                     Some(Ordering::Equal) => {}
                     other => return Ok(other),
@@ -153,10 +187,10 @@ fn concatenate(a: &Text, b: &Text, m: &Meter) -> Res<Value> {
 pub(super) fn arithmetic(op: char, a: &Value, b: &Value, m: &Meter) -> Res<Value> {
     match (op, &a.0, &b.0) {
         ('+', Kind::Text(a), Kind::Text(b)) => return concatenate(a, b, m),
-        ('+', Kind::List(a), Kind::List(b)) if a.tuple == b.tuple => {
+        ('+', Kind::List(a), Kind::List(b)) if a.form.joins(b.form) => {
             m.pay(a.items.len() + b.items.len())?;
             let items = [a.items.as_slice(), b.items.as_slice()].concat();
-            return if a.tuple {
+            return if a.form.is_tuple() {
                 m.tuple(items)
             } else {
                 m.list(items)
@@ -169,6 +203,14 @@ pub(super) fn arithmetic(op: char, a: &Value, b: &Value, m: &Meter) -> Res<Value
             return repeat(b, a.as_int().unwrap_or(0), m);
         }
         _ => {}
+    }
+    // Python divides ints of any size exactly; here they are floats first.
+    const EXACT: u128 = 1 << 53;
+    if let (Some(a), Some(b)) = (a.as_int(), b.as_int())
+        && op == '/'
+        && (a.unsigned_abs() > EXACT || b.unsigned_abs() > EXACT)
+    {
+        return fail("'/' of an int beyond 2^53; '//' gives its whole part");
     }
     if let (Some(a), Some(b)) = (a.as_int(), b.as_int())
         && let Some(done) = integers(op, a, b)
@@ -198,11 +240,41 @@ pub(super) fn arithmetic(op: char, a: &Value, b: &Value, m: &Meter) -> Res<Value
         '-' => x - y,
         '*' => x * y,
         '/' => x / y,
-        'd' => libm::floor(x / y),
-        '%' => x - y * libm::floor(x / y),
-        _ => libm::pow(x, y),
+        'd' => divided(x, y).0,
+        '%' => divided(x, y).1,
+        _ if x == 0.0 && y < 0.0 => return fail("0.0 cannot be raised to a negative power"),
+        _ if x < 0.0 && x.is_finite() && y.is_finite() && libm::trunc(y) != y => {
+            return fail("a power that is a complex number, which is not supported");
+        }
+        _ => {
+            let power = libm::pow(x, y);
+            if power.is_infinite() && x.is_finite() && y.is_finite() {
+                return fail("a power that is too large");
+            }
+            power
+        }
     }
     .into())
+}
+
+/// Python's quotient and remainder of floats: rounded down, the remainder with the sign of the divisor.
+fn divided(x: f64, y: f64) -> (f64, f64) {
+    let mut rest = libm::fmod(x, y);
+    let mut quotient = (x - rest) / y;
+    if rest == 0.0 {
+        rest = libm::copysign(0.0, y);
+    } else if (y < 0.0) != (rest < 0.0) {
+        rest += y;
+        quotient -= 1.0;
+    }
+    if quotient == 0.0 {
+        return (libm::copysign(0.0, x / y), rest);
+    }
+    let mut whole = libm::floor(quotient);
+    if quotient - whole > 0.5 {
+        whole += 1.0;
+    }
+    (whole, rest)
 }
 
 /// The integer that an operator gives: `None` where it gives a float, `Some(None)` where none fits.
@@ -238,11 +310,11 @@ fn repeat(value: &Value, times: i128, m: &Meter) -> Res<Value> {
             m.pay_text(t.text.len().saturating_mul(times))?;
             marked(&t.text.repeat(times), t.safe, m)
         }
-        Kind::List(list) => {
+        Kind::List(list) if list.form == Form::List || list.form.is_tuple() => {
             m.pay(list.items.len().saturating_mul(times))?;
             let copies = std::iter::repeat_n(&list.items, times);
             let items = copies.flatten().cloned().collect();
-            if list.tuple {
+            if list.form.is_tuple() {
                 m.tuple(items)
             } else {
                 m.list(items)
@@ -272,7 +344,8 @@ pub(super) fn slice(
     if step == 0 {
         return fail("slice step cannot be zero");
     }
-    let pick = |len: usize| -> Res<Vec<usize>> {
+    // The places, and the bounds that they come from.
+    let pick = |len: usize| -> Res<(Vec<usize>, [i128; 2])> {
         let n = len as i128;
         // Python's rule: bounds beyond the ends are the ends.
         let clamp = |i: i128| {
@@ -285,6 +358,7 @@ pub(super) fn slice(
         };
         let (first, last) = if step > 0 { (0, n) } else { (n - 1, -1) };
         let (mut at, stop) = (start.map_or(first, clamp), stop.map_or(last, clamp));
+        let bounds = [at, stop];
         m.pay(len)?;
         let mut picked = Vec::new();
         while (step > 0 && at < stop) || (step < 0 && at > stop) {
@@ -293,33 +367,41 @@ pub(super) fn slice(
             }
             at = at.saturating_add(step);
         }
-        Ok(picked)
+        Ok((picked, bounds))
     };
     match &value.0 {
-        Kind::List(list) => {
-            let picked = pick(list.items.len())?;
+        Kind::List(list) if !list.form.is_view() => {
+            let (picked, bounds) = pick(list.items.len())?;
             m.pay(picked.len())?;
             let items = picked.into_iter().map(|i| list.items[i].clone()).collect();
-            if list.tuple {
-                m.tuple(items)
-            } else {
-                m.list(items)
+            match list.form {
+                Form::List => m.list(items),
+                Form::Range([first, _, width]) => {
+                    let place = |i: i128| i.checked_mul(width)?.checked_add(first);
+                    let ends = bounds.map(place);
+                    let ([Some(from), Some(to)], Some(step)) = (ends, width.checked_mul(step))
+                    else {
+                        return fail("an integer of more than 127 bits");
+                    };
+                    Ok(Value::formed(items, Form::Range([from, to, step])))
+                }
+                _ => m.tuple(items),
             }
         }
         Kind::Text(t) => {
             m.pay(t.text.len())?;
             let chars: Vec<char> = t.text.chars().collect();
-            let text: String = pick(chars.len())?.into_iter().map(|i| chars[i]).collect();
+            let (picked, _) = pick(chars.len())?;
+            let text: String = picked.into_iter().map(|i| chars[i]).collect();
             marked(&text, t.safe, m)
         }
-        Kind::Undefined => m.list(Vec::new()),
         _ => fail(format!("'{}' object cannot be sliced", value.kind())),
     }
 }
 
 /// `range(stop)` or `range(start, stop, step)`.
 pub(super) fn range(args: Args, m: &Meter) -> Res<Value> {
-    let [a, b, c] = args.bind("range", ["start", "stop", "step"])?;
+    let [a, b, c] = args.positional("range", 1)?;
     let whole = |v: Option<Value>| match v.as_ref().map(Value::as_int) {
         None => Ok(None),
         Some(Some(n)) => Ok(Some(n)),
@@ -344,9 +426,9 @@ pub(super) fn range(args: Args, m: &Meter) -> Res<Value> {
         return fail(format!("a range of more than {MAX_RANGE}"));
     }
     m.pay(count as usize)?;
-    m.list(
-        (0..count)
-            .map(|i| Value(Kind::Int(start + i * step)))
-            .collect(),
-    )
+    let items = (0..count).map(|i| Value(Kind::Int(start + i * step)));
+    Ok(Value::formed(
+        items.collect(),
+        Form::Range([start, stop, step]),
+    ))
 }

@@ -80,6 +80,38 @@ pub(super) struct Args {
 }
 
 impl Args {
+    /// The arguments, none of which has a name.
+    pub(super) fn all_positional(self, of: &str) -> Res<Vec<Value>> {
+        match self.named.first() {
+            None => Ok(self.positional),
+            Some((name, _)) => fail(format!("{of} has no argument '{name}'")),
+        }
+    }
+
+    /// Arguments without names, at least `least` and at most `N` of them.
+    pub(super) fn positional<const N: usize>(
+        self,
+        of: &str,
+        least: usize,
+    ) -> Res<[Option<Value>; N]> {
+        let given = self.all_positional(of)?;
+        if given.len() < least || given.len() > N {
+            let expected = match least == N {
+                true => format!("{N}"),
+                false => format!("{least} to {N}"),
+            };
+            return fail(format!(
+                "{of} takes {expected} arguments, found {}",
+                given.len()
+            ));
+        }
+        let mut bound = [const { None }; N];
+        for (slot, value) in bound.iter_mut().zip(given) {
+            *slot = Some(value);
+        }
+        Ok(bound)
+    }
+
     /// The arguments in the order of `names`; what is not given is `None`.
     pub(super) fn bind<const N: usize>(
         self,

@@ -1,12 +1,14 @@
 //! Methods of Python's str, list and dict that change nothing, and the attributes of a loop.
 
 use super::eval::Machine;
-use super::machine::{Args, Meter, Res, fail};
-use super::value::{Kind, Loop, Text, Value};
+use super::lexer::space;
+use super::machine::{Args, Meter, Res, deep, fail};
+use super::value::{Form, Kind, Loop, Text, Value};
 use super::{format, lists};
 use std::sync::Arc;
+use unicode_general_category::{GeneralCategory as Category, get_general_category};
 
-const OF_STR: [&str; 38] = [
+const OF_STR: [&str; 40] = [
     "capitalize",
     "casefold",
     "center",
@@ -21,8 +23,10 @@ const OF_STR: [&str; 38] = [
     "isascii",
     "isdecimal",
     "isdigit",
+    "isidentifier",
     "islower",
     "isnumeric",
+    "isprintable",
     "isspace",
     "istitle",
     "isupper",
@@ -49,6 +53,15 @@ const OF_STR: [&str; 38] = [
 const MORE_OF_STR: [&str; 3] = ["swapcase", "upper", "zfill"];
 const OF_DICT: [&str; 5] = ["copy", "get", "items", "keys", "values"];
 const OF_LIST: [&str; 3] = ["copy", "count", "index"];
+/// Methods that change a dict: they hide its items of these names, and cannot be called.
+pub(super) const CHANGES_DICT: [&str; 6] = [
+    "clear",
+    "fromkeys",
+    "pop",
+    "popitem",
+    "setdefault",
+    "update",
+];
 
 /// The method of that name, if the value has it.
 pub(super) fn find(value: &Value, name: &str) -> Option<&'static str> {
@@ -56,8 +69,10 @@ pub(super) fn find(value: &Value, name: &str) -> Option<&'static str> {
     match &value.0 {
         Kind::Text(_) => of(&OF_STR).or(of(&MORE_OF_STR)),
         Kind::Map(_) => of(&OF_DICT),
-        Kind::List(_) => of(&OF_LIST),
+        Kind::List(list) if list.form == Form::List => of(&OF_LIST),
+        Kind::List(list) if !list.form.is_view() => of(&OF_LIST[1..]),
         Kind::Loop(_) => of(&["cycle", "changed"]),
+        Kind::Cycler(_) => of(&["next", "reset"]),
         _ => None,
     }
 }
@@ -110,34 +125,64 @@ impl Machine<'_> {
     pub(super) fn method(&mut self, value: &Value, name: &'static str, args: Args) -> Res<Value> {
         let m = &self.meter;
         match &value.0 {
+            Kind::Text(t) if name == "join" => {
+                let [parts] = args.positional(name, 1)?;
+                let parts = self.iterate(&parts.unwrap_or(Value::UNDEFINED))?;
+                join(t, &parts, m)
+            }
+            Kind::Text(t) if name == "format" => {
+                let text = format::braces(self, &t.text, args)?;
+                Ok(if t.safe {
+                    Value::safe(&text)
+                } else {
+                    owned(text)
+                })
+            }
             Kind::Text(t) => of_str(t, name, args, m),
             Kind::Map(map) => match name {
                 "get" => {
-                    let [key, default] = args.bind(name, ["key", "default"])?;
+                    let [key, default] = args.positional(name, 1)?;
                     let key = key.unwrap_or(Value::UNDEFINED);
                     m.pay_text(key.as_str().map_or(0, str::len))?;
                     match map.get(&key) {
                         Ok(found) => Ok(found.cloned().or(default).unwrap_or_default()),
-                        Err(()) => fail(format!("unhashable type: '{}'", key.kind())),
+                        Err(()) => fail(format!(
+                            "a '{}' as a key, which is not supported",
+                            key.kind()
+                        )),
                     }
                 }
-                "items" => items(value, m),
-                "copy" => Ok(value.clone()),
-                _ => {
-                    m.pay(map.entries.len())?;
-                    let pick = |(k, v): &(Value, Value)| if name == "keys" { k } else { v }.clone();
-                    m.list(map.entries.iter().map(pick).collect())
+                name => {
+                    let [] = args.positional(name, 0)?;
+                    match name {
+                        "items" => items(value, m),
+                        "copy" => Ok(value.clone()),
+                        _ => {
+                            m.pay(map.entries.len())?;
+                            let keys = name == "keys";
+                            let pick = |(k, v): &(Value, Value)| if keys { k } else { v }.clone();
+                            let form = if keys { Form::Keys } else { Form::Values };
+                            let items = map.entries.iter().map(pick).collect();
+                            deep(Value::formed(items, form))
+                        }
+                    }
                 }
             },
             Kind::List(list) => {
                 if name == "copy" {
+                    let [] = args.positional(name, 0)?;
                     return Ok(value.clone());
                 }
-                let [item] = args.bind(name, ["value"])?;
+                let [item, start, stop] = args.positional(name, 1)?;
                 let item = item.unwrap_or(Value::UNDEFINED);
+                if name == "count" && start.is_some() {
+                    return fail("count takes 1 argument");
+                }
+                let window = window(&start, &stop, list.items.len(), name)?;
                 let mut count = 0usize;
                 for (i, element) in list.items.iter().enumerate() {
-                    if lists::equal(element, &item, m)? {
+                    let inside = window.contains(&i);
+                    if inside && lists::equal(element, &item, m)? {
                         if name == "index" {
                             return Ok(i.into());
                         }
@@ -149,19 +194,34 @@ impl Machine<'_> {
                     _ => fail("the value is not in the list"),
                 }
             }
-            Kind::Loop(l) if name == "cycle" => match args.positional.len() {
-                0 => fail("loop.cycle() needs an argument"),
-                n => Ok(args.positional[l.index % n].clone()),
-            },
+            Kind::Loop(l) if name == "cycle" => {
+                let items = args.all_positional("loop.cycle()")?;
+                match items.len() {
+                    0 => fail("loop.cycle() needs an argument"),
+                    n => Ok(items[l.index % n].clone()),
+                }
+            }
             Kind::Loop(l) => {
-                m.pay(args.positional.len())?;
-                let seen = m.tuple(args.positional)?;
+                let items = args.all_positional("loop.changed()")?;
+                m.pay(items.len())?;
+                let seen = m.tuple(items)?;
                 let same = match &self.changed[l.changed] {
                     Some(last) => lists::equal(last, &seen, m)?,
                     None => false,
                 };
                 self.changed[l.changed] = Some(seen);
                 Ok((!same).into())
+            }
+            Kind::Cycler(index) => {
+                let [] = args.positional(name, 0)?;
+                let (items, at) = &mut self.cyclers[*index];
+                if name == "reset" {
+                    *at = 0;
+                    return Ok(Value::default());
+                }
+                let found = items.get(*at).cloned();
+                *at = (*at + 1) % items.len().max(1);
+                Ok(found.unwrap_or(Value::UNDEFINED))
             }
             _ => fail(format!("'{}' has no method '{name}'", value.kind())),
         }
@@ -175,12 +235,72 @@ pub(super) fn items(value: &Value, m: &Meter) -> Res<Value> {
     };
     // A pair is a list of its own.
     m.pay(6 * map.entries.len())?;
-    m.list(
-        map.entries
-            .iter()
-            .map(|(k, v)| Value::tuple(vec![k.clone(), v.clone()]))
-            .collect(),
-    )
+    let pairs = map
+        .entries
+        .iter()
+        .map(|(k, v)| Value::tuple(vec![k.clone(), v.clone()]));
+    deep(Value::formed(pairs.collect(), Form::Items))
+}
+
+/// `glue.join(parts)`.
+fn join(glue: &Text, parts: &[Value], m: &Meter) -> Res<Value> {
+    let mut out = String::new();
+    for (i, part) in parts.iter().enumerate() {
+        let Kind::Text(text) = &part.0 else {
+            return fail(format!("join() of a list with '{}'", part.kind()));
+        };
+        m.pay_text(glue.text.len() + text.text.len())?;
+        if i > 0 {
+            out.push_str(&glue.text);
+        }
+        match glue.safe && !text.safe {
+            true => out.push_str(&lists::escape(&text.text, m)?),
+            false => out.push_str(&text.text),
+        }
+    }
+    lists::marked(&out, glue.safe, m)
+}
+
+/// The places from `start` to `stop` as Python's methods take them.
+fn window(
+    start: &Option<Value>,
+    stop: &Option<Value>,
+    len: usize,
+    of: &str,
+) -> Res<std::ops::Range<usize>> {
+    let place = |value: &Option<Value>, default: usize| -> Res<usize> {
+        let n = whole(value, default as i128, of)?;
+        let n = if n < 0 {
+            n.saturating_add(len as i128)
+        } else {
+            n
+        };
+        Ok(usize::try_from(n.max(0)).unwrap_or(usize::MAX))
+    };
+    Ok(place(start, 0)?..place(stop, len)?.min(len))
+}
+
+/// The part of a text from `start` to `stop` in letters, and how many letters are before it; `None` where it
+/// begins behind the end, and nothing is found then, not even nothing.
+fn part_of<'a>(
+    s: &'a str,
+    start: &Option<Value>,
+    stop: &Option<Value>,
+    of: &str,
+) -> Res<Option<(&'a str, usize)>> {
+    if start.is_none() && stop.is_none() {
+        return Ok(Some((s, 0)));
+    }
+    let len = s.chars().count();
+    let window = window(start, stop, len, of)?;
+    if window.start > len || window.start > window.end {
+        return Ok(None);
+    }
+    let byte = |n: usize| s.char_indices().nth(n).map_or(s.len(), |c| c.0);
+    Ok(Some((
+        &s[byte(window.start)..byte(window.end)],
+        window.start,
+    )))
 }
 
 fn of_str(t: &Text, name: &'static str, args: Args, m: &Meter) -> Res<Value> {
@@ -189,26 +309,6 @@ fn of_str(t: &Text, name: &'static str, args: Args, m: &Meter) -> Res<Value> {
     m.pay_text(3 * s.len())?;
     let back = |text: &str| lists::marked(text, t.safe, m);
     match name {
-        "format" => return format::braces(s, args, m),
-        "join" => {
-            let [parts] = args.bind(name, ["iterable"])?;
-            let parts = parts.unwrap_or(Value::UNDEFINED);
-            let Some(parts) = parts.items() else {
-                return fail(format!("join() of '{}'", parts.kind()));
-            };
-            let mut out = String::new();
-            for (i, part) in parts.iter().enumerate() {
-                let Some(part) = part.as_str() else {
-                    return fail(format!("join() of a list with '{}'", part.kind()));
-                };
-                m.pay_text(s.len() + part.len())?;
-                if i > 0 {
-                    out.push_str(s);
-                }
-                out.push_str(part);
-            }
-            return back(&out);
-        }
         "split" | "rsplit" => {
             let [sep, most] = args.bind(name, ["sep", "maxsplit"])?;
             let most = whole(&most, -1, name)?;
@@ -231,7 +331,7 @@ fn of_str(t: &Text, name: &'static str, args: Args, m: &Meter) -> Res<Value> {
             );
         }
         "strip" | "lstrip" | "rstrip" => {
-            let [chars] = args.bind(name, ["chars"])?;
+            let [chars] = args.positional(name, 0)?;
             let set = match &chars {
                 Some(v) if !v.is_none() => Some(text(&chars, name)?),
                 _ => None,
@@ -243,71 +343,106 @@ fn of_str(t: &Text, name: &'static str, args: Args, m: &Meter) -> Res<Value> {
             return back(strip(s, set, name != "rstrip", name != "lstrip"));
         }
         "replace" => {
-            let [old, new, count] = args.bind(name, ["old", "new", "count"])?;
+            let [old, new, count] = args.positional(name, 2)?;
             let count = whole(&count, -1, name)?;
             let new = replace(s, text(&old, name)?, text(&new, name)?, count, m)?;
             return back(&new);
         }
         "startswith" | "endswith" => {
-            let [affix] = args.bind(name, ["affix"])?;
+            let [affix, start, stop] = args.positional(name, 1)?;
             let single;
             let affixes = match &affix {
-                Some(Value(Kind::List(list))) => list.items.as_slice(),
+                Some(Value(Kind::List(list))) if list.form.is_tuple() => list.items.as_slice(),
                 Some(v) => {
                     single = [v.clone()];
                     &single
                 }
                 None => &[],
             };
+            let part = part_of(s, &start, &stop, name)?;
             for affix in affixes {
                 let affix = text(&Some(affix.clone()), name)?.to_owned();
                 m.pay_text(affix.len())?;
-                if (name == "startswith" && s.starts_with(&affix))
-                    || (name == "endswith" && s.ends_with(&affix))
-                {
+                if part.is_some_and(|(part, _)| match name {
+                    "startswith" => part.starts_with(&affix),
+                    _ => part.ends_with(&affix),
+                }) {
                     return Ok(true.into());
                 }
             }
             return Ok(false.into());
         }
-        "find" | "rfind" | "index" | "rindex" | "count" | "partition" | "rpartition"
-        | "removeprefix" | "removesuffix" => {
-            let [part] = args.bind(name, ["sub"])?;
-            let part = text(&part, name)?;
-            m.pay_text(part.len())?;
-            let found = if name.starts_with('r') {
-                s.rfind(part)
-            } else {
-                s.find(part)
-            };
-            let chars = |at: usize| s[..at].chars().count();
-            return match name {
-                "count" if part.is_empty() => Ok((s.chars().count() + 1).into()),
-                "count" => Ok(s.matches(part).count().into()),
-                "find" | "rfind" => Ok(found.map_or((-1i64).into(), |at| chars(at).into())),
-                "index" | "rindex" => match found {
-                    Some(at) => Ok(chars(at).into()),
-                    None => fail("substring not found"),
-                },
-                "removeprefix" => back(s.strip_prefix(part).unwrap_or(s)),
-                "removesuffix" => back(s.strip_suffix(part).unwrap_or(s)),
-                _ => {
-                    let (a, b, c) = match found {
-                        Some(at) => (&s[..at], part, &s[at + part.len()..]),
-                        None if name == "partition" => (s, "", ""),
-                        None => ("", "", s),
-                    };
-                    m.tuple(vec![back(a)?, back(b)?, back(c)?])
+        "find" | "rfind" | "index" | "rindex" | "count" => {
+            let [sub, start, stop] = args.positional(name, 1)?;
+            let sub = text(&sub, name)?;
+            m.pay_text(sub.len())?;
+            let part = part_of(s, &start, &stop, name)?;
+            if name == "count" {
+                return Ok(match part {
+                    None => 0,
+                    Some((part, _)) if sub.is_empty() => part.chars().count() + 1,
+                    Some((part, _)) => part.matches(sub).count(),
                 }
+                .into());
+            }
+            let found = part.and_then(|(part, before)| {
+                let at = match name.starts_with('r') {
+                    true => part.rfind(sub),
+                    false => part.find(sub),
+                };
+                at.map(|at| before + part[..at].chars().count())
+            });
+            return match found {
+                Some(at) => Ok(at.into()),
+                None if name.ends_with("find") => Ok((-1i64).into()),
+                None => fail("substring not found"),
             };
         }
+        "partition" | "rpartition" => {
+            let [sep] = args.positional(name, 1)?;
+            let sep = text(&sep, name)?;
+            m.pay_text(sep.len())?;
+            if sep.is_empty() {
+                return fail("empty separator");
+            }
+            let found = match name {
+                "partition" => s.find(sep),
+                _ => s.rfind(sep),
+            };
+            let (a, b, c) = match found {
+                Some(at) => (&s[..at], sep, &s[at + sep.len()..]),
+                None if name == "partition" => (s, "", ""),
+                None => ("", "", s),
+            };
+            return m.tuple(vec![back(a)?, back(b)?, back(c)?]);
+        }
+        "removeprefix" | "removesuffix" => {
+            let [part] = args.positional(name, 1)?;
+            let part = text(&part, name)?;
+            m.pay_text(part.len())?;
+            let rest = match name {
+                "removeprefix" => s.strip_prefix(part),
+                _ => s.strip_suffix(part),
+            };
+            return back(rest.unwrap_or(s));
+        }
         "center" | "ljust" | "rjust" | "zfill" => {
-            let [width, fill] = args.bind(name, ["width", "fillchar"])?;
+            let [width, fill] = args.positional(name, 1)?;
             let fill = match (&fill, name) {
+                (Some(_), "zfill") => return fail("zfill takes 1 argument"),
                 (_, "zfill") => '0',
                 (None, _) => ' ',
-                (Some(_), _) => text(&fill, name)?.chars().next().unwrap_or(' '),
+                (Some(_), _) => {
+                    let mut chars = text(&fill, name)?.chars();
+                    match (chars.next(), chars.next()) {
+                        (Some(c), None) => c,
+                        _ => return fail("the fill character must be exactly one character"),
+                    }
+                }
             };
+            if width.as_ref().is_some_and(Value::is_none) {
+                return fail(format!("{name} takes an int, found 'NoneType'"));
+            }
             let width = usize::try_from(whole(&width, 0, name)?).unwrap_or(0);
             let align = match name {
                 "center" => '^',
@@ -320,16 +455,53 @@ fn of_str(t: &Text, name: &'static str, args: Args, m: &Meter) -> Res<Value> {
         "expandtabs" => {
             let [size] = args.bind(name, ["tabsize"])?;
             let size = whole(&size, 8, name)?.clamp(0, 1000) as usize;
-            m.pay_text(s.len().saturating_mul(size))?;
-            return back(&s.replace('\t', &" ".repeat(size)));
+            m.pay_text(s.len().saturating_mul(size.max(1)))?;
+            let (mut out, mut column) = (String::new(), 0);
+            for c in s.chars() {
+                if c == '\t' {
+                    let spaces = if size == 0 { 0 } else { size - column % size };
+                    out.extend(std::iter::repeat_n(' ', spaces));
+                    column += spaces;
+                } else {
+                    out.push(c);
+                    column = if c == '\n' || c == '\r' {
+                        0
+                    } else {
+                        column + 1
+                    };
+                }
+            }
+            return back(&out);
         }
         _ => {}
     }
-    let [] = args.bind(name, [])?;
-    let all = |test: fn(char) -> bool| !s.is_empty() && s.chars().all(test);
+    let [] = args.positional(name, 0)?;
+    let all = |test: &dyn Fn(char) -> bool| !s.is_empty() && s.chars().all(test);
+    let is = |c: char, kinds: &[Category]| kinds.contains(&get_general_category(c));
+    let letter = |c: char| {
+        is(
+            c,
+            &[
+                Category::UppercaseLetter,
+                Category::LowercaseLetter,
+                Category::TitlecaseLetter,
+                Category::ModifierLetter,
+                Category::OtherLetter,
+            ],
+        )
+    };
+    let decimal = |c: char| is(c, &[Category::DecimalNumber]);
+    // Which of them Unicode calls digits is not known here.
+    let other = |c: char| is(c, &[Category::OtherNumber, Category::LetterNumber]);
+    if name == "isdigit" && s.chars().any(other) {
+        return fail("isdigit() of numbers beyond 0 to 9, which is not supported");
+    }
     Ok(match name {
         "lower" => return back(&s.to_lowercase()),
-        "casefold" => return back(&s.to_lowercase().replace('ß', "ss")),
+        "casefold" if !s.chars().all(|c| c < '\u{100}') => {
+            return fail("casefold() of letters beyond Latin-1, which is not supported");
+        }
+        "casefold" => return back(&s.to_lowercase().replace('ß', "ss").replace('µ', "μ")),
         "upper" => return back(&s.to_uppercase()),
         "capitalize" => return back(&capitalize(s)),
         "title" => return back(&title(s, apart)),
@@ -347,15 +519,24 @@ fn of_str(t: &Text, name: &'static str, args: Args, m: &Meter) -> Res<Value> {
                 .collect();
             return back(&swapped);
         }
-        "isalnum" => all(char::is_alphanumeric),
-        "isalpha" => all(char::is_alphabetic),
+        "isalnum" => all(&|c| letter(c) || decimal(c) || other(c)),
+        "isalpha" => all(&letter),
         "isascii" => s.is_ascii(),
-        "isdecimal" | "isdigit" => all(|c| c.is_ascii_digit()),
-        "isnumeric" => all(char::is_numeric),
-        "isspace" => all(char::is_whitespace),
+        "isdecimal" | "isdigit" => all(&decimal),
+        "isnumeric" => all(&|c| decimal(c) || other(c)),
+        "isidentifier" => {
+            let part = |c: char| c == '_' || letter(c);
+            s.chars().next().is_some_and(part) && s.chars().all(|c| part(c) || decimal(c))
+        }
+        "isprintable" => s.chars().all(super::python::printable),
+        "isspace" => all(&space),
         "islower" => s.chars().any(char::is_lowercase) && !s.chars().any(char::is_uppercase),
         "isupper" => s.chars().any(char::is_uppercase) && !s.chars().any(char::is_lowercase),
-        _ => !s.is_empty() && title(s, apart) == s,
+        "istitle" => {
+            let cased = |c: char| c.is_uppercase() || c.is_lowercase();
+            s.chars().any(cased) && title(s, apart) == s
+        }
+        _ => return fail(format!("there is no method '{name}'")),
     }
     .into())
 }
@@ -396,11 +577,6 @@ pub(super) fn strip<'a>(s: &'a str, set: Option<&str>, left: bool, right: bool) 
     };
     let s = if left { s.trim_start_matches(drop) } else { s };
     if right { s.trim_end_matches(drop) } else { s }
-}
-
-/// Python's white space: Unicode's and four separators of ASCII.
-fn space(c: char) -> bool {
-    c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
 
 /// `count` occurrences, or all where it is negative; paid for.

@@ -4,17 +4,17 @@
 //! `lstrip_blocks` and loop controls, `tojson` as Python's `json.dumps`, `raise_exception`, `strftime_now`
 //! and `{% generation %}`; values are immutable, as in its sandbox.
 //!
-//! A template is a program out of a model file, so it is untrusted. minijinja parses it; this module
-//! evaluates the parsed tree itself, over values of its own, because a bound on time and memory must be
-//! charged by every operation, also by those that walk shared structure. Four rules bound everything:
+//! A template is a program out of a model file, so it is untrusted. It is parsed and evaluated here, over
+//! values of this module's own, because a bound on time and memory must be charged by every operation, also
+//! by those that walk shared structure. Four rules bound everything:
 //!
 //! * every operation pays one step for each element and for each [`STEP_BYTES`] bytes of text that it
 //!   reads or makes, *before* it does so ([`Limits::fuel`]);
 //! * no value is nested deeper than [`MAX_NESTING`], checked where a value is made, so that walking and
-//!   dropping one cannot exhaust the stack; namespaces and macros, which could form cycles, live in tables
-//!   of the machine and are values without content;
-//! * blocks, expressions and calls nest at most [`Limits::recursion`] deep, and before it is parsed the
-//!   source is checked for expressions of more than [`MAX_TOKENS`] tokens, whose trees could be deeper;
+//!   dropping one cannot exhaust the stack; namespaces, macros and generators, which could form cycles, live
+//!   in tables of the machine and are values without content;
+//! * blocks, expressions and calls nest at most [`Limits::recursion`] deep; a tag has at most
+//!   [`MAX_TOKENS`] tokens, since a tree of them could be as deep, and tags and brackets nest less;
 //! * no text that is collected is longer than [`Limits::output`].
 
 mod chat;
@@ -25,17 +25,20 @@ mod expr;
 mod filters;
 mod format;
 mod json;
+mod lexer;
 mod lists;
 mod machine;
 mod methods;
+mod parser;
 mod python;
 mod sequences;
-mod source;
+mod strftime;
+mod tree;
 mod value;
 
-pub use chat::{ChatError, ChatTemplate, Message, chat_ids};
+pub use chat::{ChatError, ChatTemplate, Conversation, DEFAULT, TOKEN_VARIABLES, chat_ids};
 pub use error::TemplateError;
-pub use value::Value;
+pub use value::{Value, wide_int};
 
 /// Longest source of a template, in bytes; real ones have up to 20 KB.
 pub const MAX_SOURCE: usize = 256 << 10;
@@ -92,10 +95,10 @@ pub struct Input {
     pub tools: Option<Value>,
     /// Whether the prompt ends where the model's answer begins.
     pub add_generation_prompt: bool,
-    /// Text of the token that begins a text.
-    pub bos_token: String,
-    /// Text of the token that ends a text.
-    pub eos_token: String,
+    /// Text of the token that begins a text; where it is none the name is undefined, as `transformers` leaves it.
+    pub bos_token: Value,
+    /// Text of the token that ends a text, likewise.
+    pub eos_token: Value,
     /// What `strftime_now` tells.
     pub clock: Clock,
     /// Further variables of the template, as `enable_thinking`; they cannot hide those above.

@@ -1,7 +1,7 @@
-//! What templates expect of Python: how values print, floats, dates.
+//! What templates expect of Python: how values print.
 
-use super::machine::{Meter, Res};
-use super::value::{Kind, Value};
+use super::machine::{Meter, Res, fail};
+use super::value::{Form, Kind, Value};
 use std::fmt::Write;
 
 /// `str(value)`, paid for.
@@ -30,19 +30,37 @@ pub(super) fn write(value: &Value, out: &mut String, m: &Meter) -> Res<()> {
         Kind::Bool(b) => push(if *b { "True" } else { "False" }, out, m),
         Kind::Int(n) => push(&n.to_string(), out, m),
         Kind::Float(x) => push(&float(*x), out, m),
+        Kind::Text(t) if t.safe => {
+            push("Markup(", out, m)?;
+            quoted(&t.text, out, m)?;
+            push(")", out, m)
+        }
         Kind::Text(t) => quoted(&t.text, out, m),
         Kind::List(list) => {
-            out.push(if list.tuple { '(' } else { '[' });
+            if let Form::Range([start, stop, step]) = list.form {
+                return match step {
+                    1 => push(&format!("range({start}, {stop})"), out, m),
+                    _ => push(&format!("range({start}, {stop}, {step})"), out, m),
+                };
+            }
+            let (open, close) = match list.form {
+                Form::Tuple | Form::Group => ("(", ")"),
+                Form::Keys => ("dict_keys([", "])"),
+                Form::Values => ("dict_values([", "])"),
+                Form::Items => ("dict_items([", "])"),
+                _ => ("[", "]"),
+            };
+            out.push_str(open);
             for (i, item) in list.items.iter().enumerate() {
                 if i > 0 {
                     out.push_str(", ");
                 }
                 write(item, out, m)?;
             }
-            if list.tuple && list.items.len() == 1 {
+            if list.form.is_tuple() && list.items.len() == 1 {
                 out.push(',');
             }
-            out.push(if list.tuple { ')' } else { ']' });
+            out.push_str(close);
             Ok(())
         }
         Kind::Map(map) => {
@@ -58,12 +76,22 @@ pub(super) fn write(value: &Value, out: &mut String, m: &Meter) -> Res<()> {
             out.push('}');
             Ok(())
         }
-        _ => push(&format!("<{}>", value.kind()), out, m),
+        Kind::Loop(l) => {
+            let text = format!("<LoopContext {}/{}>", l.index + 1, l.all().len());
+            push(&text, out, m)
+        }
+        Kind::Generator(_) => {
+            fail("a generator is printed, as 'map' and 'select' give one; make it a list first")
+        }
+        _ => fail(format!(
+            "a {} is printed, which is not supported",
+            value.kind()
+        )),
     }
 }
 
 fn quoted(text: &str, out: &mut String, m: &Meter) -> Res<()> {
-    // An escape has at most four letters.
+    // An escape has at most four letters a byte.
     m.pay_text(4 * text.len())?;
     let quote = if text.contains('\'') && !text.contains('"') {
         '"'
@@ -78,15 +106,36 @@ fn quoted(text: &str, out: &mut String, m: &Meter) -> Res<()> {
             '\t' => out.push_str("\\t"),
             '\\' => out.push_str("\\\\"),
             c if c == quote => out.extend(['\\', c]),
-            c if c < ' ' || c == '\u{7f}' => {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\x{:02x}", u32::from(c));
+            // Writing to a String cannot fail.
+            c if !printable(c) => {
+                let _ = match u32::from(c) {
+                    n @ 0..=0xff => write!(out, "\\x{n:02x}"),
+                    n @ 0..=0xffff => write!(out, "\\u{n:04x}"),
+                    n => write!(out, "\\U{n:08x}"),
+                };
             }
             c => out.push(c),
         }
     }
     out.push(quote);
     Ok(())
+}
+
+/// Whether `repr` shows a character as it is.
+pub(super) fn printable(c: char) -> bool {
+    use unicode_general_category::{GeneralCategory as G, get_general_category};
+    c == ' '
+        || !matches!(
+            get_general_category(c),
+            G::Control
+                | G::Format
+                | G::Surrogate
+                | G::PrivateUse
+                | G::Unassigned
+                | G::LineSeparator
+                | G::ParagraphSeparator
+                | G::SpaceSeparator
+        )
 }
 
 /// Python's `repr` of a float: the shortest digits that read back, an exponent below 1e-4 and from 1e16 on.
@@ -103,81 +152,6 @@ pub(super) fn float(x: f64) -> String {
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
-}
-
-/// C's `strftime` of a time in UTC, for the fields that name a day or a time; others stay as they are.
-pub(super) fn strftime(seconds: i64, format: &str) -> String {
-    const MONTHS: [&str; 12] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ];
-    const DAYS: [&str; 7] = [
-        "Thursday",
-        "Friday",
-        "Saturday",
-        "Sunday",
-        "Monday",
-        "Tuesday",
-        "Wednesday",
-    ];
-    let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, of_month) = civil(day);
-    let month_name = MONTHS[usize::try_from(month - 1).unwrap_or(0) % 12];
-    let day_name = DAYS[usize::try_from(day.rem_euclid(7)).unwrap_or(0) % 7];
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let mut out = String::new();
-    let mut chars = format.chars();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        out += &match chars.next() {
-            Some('Y') => format!("{year:04}"),
-            Some('y') => format!("{:02}", year.rem_euclid(100)),
-            Some('m') => format!("{month:02}"),
-            Some('d') => format!("{of_month:02}"),
-            Some('e') => format!("{of_month:2}"),
-            Some('B') => month_name.into(),
-            Some('b') => month_name[..3].into(),
-            Some('A') => day_name.into(),
-            Some('a') => day_name[..3].into(),
-            Some('H') => format!("{hour:02}"),
-            Some('I') => format!("{:02}", (hour + 11) % 12 + 1),
-            Some('p') => if hour < 12 { "AM" } else { "PM" }.into(),
-            Some('M') => format!("{minute:02}"),
-            Some('S') => format!("{second:02}"),
-            Some('F') => format!("{year:04}-{month:02}-{of_month:02}"),
-            Some('T') => format!("{hour:02}:{minute:02}:{second:02}"),
-            Some('%') => "%".into(),
-            Some(other) => format!("%{other}"),
-            None => "%".into(),
-        };
-    }
-    out
-}
-
-/// Year, month and day of a number of days since 1970-01-01, in the proleptic Gregorian calendar
-/// (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn civil(day: i64) -> (i64, i64, i64) {
-    let z = day + 719_468;
-    let (era, of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let march = (5 * of_year + 2) / 153;
-    let month = if march < 10 { march + 3 } else { march - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    (year, month, of_year - (153 * march + 2) / 5 + 1)
 }
 
 #[cfg(test)]
@@ -201,24 +175,5 @@ mod tests {
         ] {
             assert_eq!(float(x), text);
         }
-    }
-
-    #[test]
-    fn dates() {
-        for (seconds, text) in [
-            (0, "1970-01-01 Thu"),
-            (1_721_952_000, "2024-07-26 Fri"),
-            (951_782_400, "2000-02-29 Tue"),
-            (-1, "1969-12-31 Wed"),
-        ] {
-            assert_eq!(strftime(seconds, "%Y-%m-%d %a"), text);
-        }
-        assert_eq!(
-            strftime(
-                1_721_952_000 + 13 * 3600 + 62,
-                "%d %b %Y, %A %B %y %H:%M:%S %I %p %% %Q"
-            ),
-            "26 Jul 2024, Friday July 24 13:01:02 01 PM % %Q"
-        );
     }
 }

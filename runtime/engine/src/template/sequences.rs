@@ -4,44 +4,86 @@ use super::eval::Machine;
 use super::lists;
 use super::machine::{Args, Res, deep, fail};
 use super::methods::{self, owned};
-use super::value::{Map, Value};
+use super::value::{Form, Map, Value};
 
 impl Machine<'_> {
-    /// An element, or what it has under a path as `function.name`.
-    pub(super) fn key(&self, item: &Value, path: Option<&Value>) -> Res<Value> {
+    /// An element, or what it has under a path as `function.name`, with a default where it has nothing.
+    pub(super) fn key(
+        &self,
+        item: &Value,
+        path: Option<&Value>,
+        default: Option<&Value>,
+    ) -> Res<Value> {
+        let default = default.filter(|d| !d.is_none());
         let Some(path) = path.filter(|p| !p.is_none()) else {
             return Ok(item.clone());
         };
         let Some(path) = path.as_str() else {
-            return self.item(item, path);
+            if item.is_undefined() {
+                return fail("an item of what is undefined");
+            }
+            let found = self.item(item, path)?;
+            return Ok(match default {
+                Some(default) if found.is_undefined() => default.clone(),
+                _ => found,
+            });
         };
         let mut found = item.clone();
         for part in path.split('.') {
-            found = match part.parse::<i64>() {
-                Ok(i) => self.item(&found, &i.into())?,
-                Err(_) => {
-                    let key = self.meter.text(part)?;
-                    self.item(&found, &key)?
-                }
+            if found.is_undefined() {
+                return fail(format!(
+                    "there is nothing that could have '{part}' of '{path}'"
+                ));
+            }
+            let number = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            let key = match part.parse::<i64>() {
+                Ok(i) if number => i.into(),
+                _ => self.meter.text(part)?,
             };
+            found = self.item(&found, &key)?;
+            if let Some(default) = default
+                && found.is_undefined()
+            {
+                found = default.clone();
+            }
         }
         Ok(found)
     }
 
+    /// What an element is sorted by: a text in small letters, unless capitals count.
+    fn sort_key(
+        &self,
+        item: &Value,
+        path: Option<&Value>,
+        default: Option<&Value>,
+        sensitive: bool,
+    ) -> Res<Value> {
+        let key = self.key(item, path, default)?;
+        match key.as_str() {
+            Some(text) if !sensitive => {
+                self.meter.pay_text(4 * text.len())?;
+                Ok(owned(text.to_lowercase()))
+            }
+            _ => Ok(key),
+        }
+    }
+
     /// `map(filter, …)` or `map(attribute=…)`.
     pub(super) fn map(&mut self, value: Value, mut args: Args) -> Res<Value> {
-        let items = self.iterate(&value)?;
+        // What is false, as None, has no elements.
+        let items = match value.truth() {
+            true => self.iterate(&value)?,
+            false => Vec::new(),
+        };
         let attribute = args.named.iter().position(|(n, _)| **n == *"attribute");
         let mut out = Vec::with_capacity(items.len());
-        if let Some(at) = attribute {
-            let path = args.named.swap_remove(at).1;
-            let [default] = args.bind("map", ["default"])?;
+        if let (Some(at), true) = (attribute, args.positional.is_empty()) {
+            let path = args.named.remove(at).1;
+            let at = args.named.iter().position(|(n, _)| **n == *"default");
+            let default = at.map(|at| args.named.remove(at).1);
+            let [] = args.positional("map", 0)?;
             for item in items {
-                let found = self.key(&item, Some(&path))?;
-                out.push(match &default {
-                    Some(default) if found.is_undefined() => default.clone(),
-                    _ => found,
-                });
+                out.push(self.key(&item, Some(&path), default.as_ref())?);
             }
         } else {
             if args.positional.is_empty() {
@@ -53,7 +95,7 @@ impl Machine<'_> {
                 out.push(self.filter(&name, item, args)?);
             }
         }
-        self.meter.list(out)
+        self.generator(out)
     }
 
     fn copy(&self, args: &Args) -> Res<Args> {
@@ -67,7 +109,10 @@ impl Machine<'_> {
 
     /// `select`, `reject`, `selectattr` and `rejectattr`.
     pub(super) fn select(&mut self, name: &str, value: Value, mut args: Args) -> Res<Value> {
-        let items = self.iterate(&value)?;
+        let items = match value.truth() {
+            true => self.iterate(&value)?,
+            false => Vec::new(),
+        };
         let keep = name.starts_with("select");
         let path = if name.ends_with("attr") {
             if args.positional.is_empty() {
@@ -84,7 +129,7 @@ impl Machine<'_> {
         };
         let mut out = Vec::new();
         for item in items {
-            let key = self.key(&item, path.as_ref())?;
+            let key = self.key(&item, path.as_ref(), None)?;
             let passed = match &test {
                 Some(test) => {
                     let args = self.copy(&args)?;
@@ -96,14 +141,14 @@ impl Machine<'_> {
                 out.push(item);
             }
         }
-        self.meter.list(out)
+        self.generator(out)
     }
 
     /// Filters that compare elements by a key.
     pub(super) fn ordered(&mut self, name: &str, value: Value, args: Args) -> Res<Value> {
         let flag = |v: Option<Value>| v.is_some_and(|v| v.truth());
-        let (mut reverse, mut sensitive, mut path, mut by, mut start) =
-            (false, false, None, None, None);
+        let (mut reverse, mut sensitive, mut path, mut by, mut start, mut default) =
+            (false, false, None, None, None, None);
         match name {
             "sort" => {
                 let [r, c, a] = args.bind(name, ["reverse", "case_sensitive", "attribute"])?;
@@ -114,8 +159,11 @@ impl Machine<'_> {
                 (sensitive, by, reverse) = (flag(c), b, flag(r));
             }
             "groupby" => {
-                let [a, _, c] = args.bind(name, ["attribute", "default", "case_sensitive"])?;
-                (path, sensitive) = (a, flag(c));
+                let [a, d, c] = args.bind(name, ["attribute", "default", "case_sensitive"])?;
+                if a.is_none() {
+                    return fail("groupby needs an attribute");
+                }
+                (path, default, sensitive) = (a, d, flag(c));
             }
             "sum" => {
                 let [a, s] = args.bind(name, ["attribute", "start"])?;
@@ -127,9 +175,10 @@ impl Machine<'_> {
             }
         }
         let items = if name == "dictsort" {
-            let column = match by.as_ref().and_then(Value::as_str) {
-                Some("value") => 1usize,
-                _ => 0,
+            let column = match by.as_ref().map(Value::as_str) {
+                Some(Some("value")) => 1usize,
+                None | Some(Some("key")) => 0,
+                _ => return fail("dictsort sorts by 'key' or 'value'"),
             };
             path = Some(column.into());
             self.iterate(&methods::items(&value, &self.meter)?)?
@@ -139,12 +188,24 @@ impl Machine<'_> {
         // Sorting holds three more copies of keys and elements.
         self.meter.pay(items.len().saturating_mul(8))?;
         let mut keyed = Vec::with_capacity(items.len());
+        // What is sorted by is a list of attributes, which are separated by commas.
+        let parts: Vec<Value> = match path.as_ref().map(Value::as_str) {
+            _ if name != "sort" => Vec::new(),
+            Some(Some(text)) => text.split(',').map(Value::from).collect(),
+            _ => vec![path.clone().unwrap_or_default()],
+        };
         for item in items {
-            let mut key = self.key(&item, path.as_ref())?;
-            if let (Some(text), false) = (key.as_str(), sensitive || name == "sum") {
-                self.meter.pay_text(4 * text.len())?;
-                key = owned(text.to_lowercase());
-            }
+            let sensitive = sensitive || name == "sum";
+            let default = default.as_ref();
+            let key = if parts.is_empty() {
+                self.sort_key(&item, path.as_ref(), default, sensitive)?
+            } else {
+                let keys = parts
+                    .iter()
+                    .map(|p| self.sort_key(&item, Some(p), default, sensitive));
+                self.meter.pay(2 * parts.len())?;
+                self.meter.list(keys.collect::<Res<_>>()?)?
+            };
             keyed.push((key, item));
         }
         let m = &self.meter;
@@ -152,6 +213,9 @@ impl Machine<'_> {
         match name {
             "sum" => {
                 let mut sum = start.unwrap_or(0usize.into());
+                if sum.as_str().is_some() {
+                    return fail("sum of texts; join them");
+                }
                 for (key, _) in keyed {
                     sum = lists::arithmetic('+', &sum, &key, m)?;
                 }
@@ -169,7 +233,7 @@ impl Machine<'_> {
                     }
                     out.push(item);
                 }
-                m.list(out)
+                self.generator(out)
             }
             "min" | "max" => {
                 let mut best: Option<(Value, Value)> = None;
@@ -199,8 +263,8 @@ impl Machine<'_> {
                     m.pay(8 + n)?;
                     let group = m.list(rest[..n].iter().map(|p| p.1.clone()).collect())?;
                     // The key as it is spelled by the group's first element.
-                    let spelled = self.key(&rest[0].1, path.as_ref())?;
-                    out.push(m.tuple(vec![spelled, group])?);
+                    let spelled = self.key(&rest[0].1, path.as_ref(), default.as_ref())?;
+                    out.push(deep(Value::formed(vec![spelled, group], Form::Group))?);
                     rest = &rest[n..];
                 }
                 m.list(out)

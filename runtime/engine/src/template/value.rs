@@ -34,6 +34,12 @@ pub(super) enum Kind {
     Macro(usize),
     /// Index in the machine's table of namespaces.
     Namespace(usize),
+    /// Index in the machine's table of generators.
+    Generator(usize),
+    /// Index in the machine's table of joiners.
+    Joiner(usize),
+    /// Index in the machine's table of cyclers.
+    Cycler(usize),
 }
 
 /// A str, or `Markup` where it is marked safe.
@@ -43,11 +49,47 @@ pub(super) struct Text {
     pub(super) safe: bool,
 }
 
-/// A list or a tuple.
+/// A list, or what else has elements that stay.
 pub(super) struct List {
     pub(super) items: Vec<Value>,
-    pub(super) tuple: bool,
+    pub(super) form: Form,
     depth: usize,
+}
+
+/// What Python has it as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    List,
+    Tuple,
+    /// A tuple of `groupby`, whose parts have names.
+    Group,
+    /// `d.keys()`, `d.values()`, `d.items()`
+    Keys,
+    Values,
+    Items,
+    /// `range(start, stop, step)`
+    Range([i128; 3]),
+}
+
+impl Form {
+    /// Whether both are lists, or both tuples.
+    pub(super) fn joins(self, other: Self) -> bool {
+        let kind = |f| match f {
+            Form::List => 1,
+            Form::Tuple | Form::Group => 2,
+            _ => 0,
+        };
+        kind(self) == kind(other) && kind(self) > 0
+    }
+
+    pub(super) fn is_tuple(self) -> bool {
+        matches!(self, Self::Tuple | Self::Group)
+    }
+
+    /// Whether it has no elements of its own that an index could name.
+    pub(super) fn is_view(self) -> bool {
+        matches!(self, Self::Keys | Self::Values | Self::Items)
+    }
 }
 
 /// A dict in order of insertion.
@@ -88,7 +130,11 @@ impl Value {
     pub(super) const UNDEFINED: Self = Self(Kind::Undefined);
 
     pub(super) fn tuple(items: Vec<Value>) -> Self {
-        Self(Kind::List(Arc::new(List::new(items, true))))
+        Self::formed(items, Form::Tuple)
+    }
+
+    pub(super) fn formed(items: Vec<Value>, form: Form) -> Self {
+        Self(Kind::List(Arc::new(List::new(items, form))))
     }
 
     pub(super) fn safe(text: &str) -> Self {
@@ -154,6 +200,60 @@ impl Value {
         }
     }
 
+    /// The value with `change` applied to every text in it, keys included; what a template compares with
+    /// words of its own, keys, roles and types, stays as it is where it is a word.
+    pub(super) fn each_text(&self, change: &dyn Fn(&str) -> String) -> Self {
+        match &self.0 {
+            Kind::Text(t) => {
+                let text = change(&t.text);
+                Self(Kind::Text(Text {
+                    text: text.into(),
+                    safe: t.safe,
+                }))
+            }
+            Kind::List(list) => {
+                let items = list.items.iter().map(|v| v.each_text(change)).collect();
+                Self::formed(items, list.form)
+            }
+            Kind::Map(map) => {
+                let pair = |(k, v): &(Value, Value)| {
+                    let key = if k.is_word() {
+                        k.clone()
+                    } else {
+                        k.each_text(change)
+                    };
+                    let kept = matches!(k.as_str(), Some("role" | "type")) && v.is_word();
+                    let value = if kept { v.clone() } else { v.each_text(change) };
+                    (key, value)
+                };
+                // Keys were keys before.
+                Self::map(map.entries.iter().map(pair)).unwrap_or_default()
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// Whether it is a text of ASCII letters, digits, `_` and `-`.
+    fn is_word(&self) -> bool {
+        let part = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        self.as_str().is_some_and(|t| t.bytes().all(part))
+    }
+
+    /// Every text in it.
+    pub(super) fn texts<'a>(&'a self, out: &mut Vec<&'a str>) {
+        match &self.0 {
+            Kind::Text(t) => out.push(&t.text),
+            Kind::List(list) => list.items.iter().for_each(|v| v.texts(out)),
+            Kind::Map(map) => {
+                for (key, value) in &map.entries {
+                    key.texts(out);
+                    value.texts(out);
+                }
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn is_undefined(&self) -> bool {
         matches!(self.0, Kind::Undefined)
     }
@@ -213,25 +313,30 @@ impl Value {
             Kind::Int(_) => "int",
             Kind::Float(_) => "float",
             Kind::Text(_) => "str",
-            Kind::List(list) if list.tuple => "tuple",
-            Kind::List(_) => "list",
+            Kind::List(list) => match list.form {
+                Form::List => "list",
+                Form::Tuple | Form::Group => "tuple",
+                Form::Keys => "dict_keys",
+                Form::Values => "dict_values",
+                Form::Items => "dict_items",
+                Form::Range(_) => "range",
+            },
             Kind::Map(_) => "dict",
             Kind::Loop(_) => "LoopContext",
             Kind::Function(_) | Kind::Method(_) => "function",
             Kind::Macro(_) => "Macro",
             Kind::Namespace(_) => "Namespace",
+            Kind::Generator(_) => "generator",
+            Kind::Joiner(_) => "Joiner",
+            Kind::Cycler(_) => "Cycler",
         }
     }
 }
 
 impl List {
-    fn new(items: Vec<Value>, tuple: bool) -> Self {
+    fn new(items: Vec<Value>, form: Form) -> Self {
         let depth = items.iter().map(Value::depth).max().unwrap_or(0) + 1;
-        Self {
-            items,
-            tuple,
-            depth,
-        }
+        Self { items, form, depth }
     }
 }
 
@@ -326,7 +431,7 @@ impl From<Arc<str>> for Value {
 
 impl From<Vec<Value>> for Value {
     fn from(items: Vec<Value>) -> Self {
-        Self(Kind::List(Arc::new(List::new(items, false))))
+        Self::formed(items, Form::List)
     }
 }
 
@@ -428,5 +533,62 @@ impl<'de> Visitor<'de> for Reader {
                 .ok_or_else(|| A::Error::custom("a key that is no text"))?;
         }
         Ok(map.into())
+    }
+}
+
+/// The first int of a JSON text that has more than 64 bits: readers of JSON make the nearest float of it.
+pub fn wide_int(json: &str) -> Option<&str> {
+    let mut rest = json;
+    while let Some(at) = rest.find(|c: char| c == '"' || c.is_ascii_digit()) {
+        let sign = rest[..at].ends_with('-');
+        rest = &rest[at..];
+        if let Some(inner) = rest.strip_prefix('"') {
+            let mut escaped = false;
+            let end = inner.find(|c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            });
+            rest = end.map_or("", |end| &inner[end + 1..]);
+            continue;
+        }
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)));
+        let (number, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = behind;
+        let fits = match (sign, number.parse::<u64>()) {
+            (_, Err(_)) => false,
+            (true, Ok(n)) => n <= 1 << 63,
+            (false, Ok(_)) => true,
+        };
+        if !fits && number.bytes().all(|b| b.is_ascii_digit()) {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ints_of_more_than_64_bits() {
+        for good in [
+            "18446744073709551615",
+            "-9223372036854775808",
+            "[1e400]",
+            "\"99999999999999999999\\\"99999999999999999999\"",
+            "1.99999999999999999999999",
+            "é",
+        ] {
+            assert_eq!(wide_int(good), None, "{good}");
+        }
+        for bad in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "{\"a\":[-99999999999999999999]}",
+        ] {
+            assert!(wide_int(bad).is_some(), "{bad}");
+        }
     }
 }
