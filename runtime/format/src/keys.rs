@@ -59,6 +59,11 @@ pub const CARD_TOP1: &str = "carat.card.top1";
 
 pub const TOKENIZER_JSON: &str = "tokenizer.huggingface.json";
 pub const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
+/// Names of templates beside the default one; each lies under `tokenizer.chat_template.NAME`.
+pub const CHAT_TEMPLATES: &str = "tokenizer.chat_templates";
+/// Variables of chat templates that are special tokens' texts: their names, and the texts in the same order.
+pub const TOKEN_VARIABLES: &str = "carat.tokenizer.variable_names";
+pub const TOKEN_VARIABLE_TEXTS: &str = "carat.tokenizer.variable_texts";
 
 /// Major and minor version of the format this crate reads and writes; a reader takes any minor of its
 /// major. Major 0: the byte layout may still change between minors.
