@@ -1,6 +1,6 @@
 //! Texts that a conversion runs, as the checkpoint's tokenizer cuts them.
 
-use crate::hf_tokenizer::{HfTemplate, HfTokenizer};
+use crate::hf_tokenizer::{self, HfTokenizer};
 use crate::source::{Checkpoint, TokenizerSource};
 use carat::template::ChatTemplate;
 use carat::text::{Tokenizer, TokenizerData};
@@ -26,13 +26,25 @@ pub enum TextError {
     Tokenizer { fault: String },
 }
 
+/// Text of bytes without the byte-order mark that some editors put in front.
+pub(crate) fn unmarked(mut bytes: Vec<u8>) -> Result<String, std::string::FromUtf8Error> {
+    let mark = bytes.len() - without_mark(&bytes).len();
+    bytes.drain(..mark);
+    String::from_utf8(bytes)
+}
+
+/// Bytes without U+FEFF in UTF-8 in front.
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
+}
+
 /// A whole file.
 pub(crate) fn read(path: &Path) -> Result<String, TextError> {
     let bytes = std::fs::read(path).map_err(|error| TextError::Read {
         path: path.into(),
         error,
     })?;
-    String::from_utf8(bytes).map_err(|e| TextError::NotUtf8 {
+    unmarked(bytes).map_err(|e| TextError::NotUtf8 {
         path: path.into(),
         at: e.utf8_error().valid_up_to(),
     })
@@ -70,14 +82,7 @@ pub(crate) fn first(source: &Checkpoint, tokenizer: &Tokenizer) -> Option<u32> {
 /// The checkpoint's chat template, where it has one that can be read.
 pub(crate) fn template(source: &Checkpoint) -> Option<ChatTemplate> {
     match source.tokenizer() {
-        TokenizerSource::Directory(directory) => {
-            let found = HfTemplate::load(directory).ok()??;
-            Some(ChatTemplate {
-                source: found.template,
-                bos: found.bos,
-                eos: found.eos,
-            })
-        }
+        TokenizerSource::Directory(directory) => hf_tokenizer::chat_template(directory).ok()?,
         TokenizerSource::Metadata => ChatTemplate::of_header(&source.header()?).ok()?,
     }
 }

@@ -95,12 +95,11 @@ fn the_bundled_model() {
     assert_eq!(data.token_types[..5], [3, 3, 3, 3, 1]);
     let json = std::fs::read_to_string(root("examples/models/facet-6m/tokenizer.json")).unwrap();
     assert_eq!(hf.json, json);
-    assert!(
-        hf.chat_template
-            .as_ref()
-            .unwrap()
-            .starts_with("{% for message in messages %}<|im_start|>")
-    );
+    let [(name, source)] = &hf.chat_template.as_ref().unwrap().sources[..] else {
+        panic!("one template");
+    };
+    assert_eq!(name, "default");
+    assert!(source.starts_with("{% for message in messages %}<|im_start|>"));
 
     let tokenizer = Tokenizer::new(data).unwrap();
     let golden = golden();
@@ -259,16 +258,88 @@ fn bos_is_added_as_configured_or_as_the_post_processor_does() {
 }
 
 #[test]
-fn the_chat_template_comes_from_its_file_or_its_name() {
-    let dir = changed(|[_, settings, ..]| {
+fn chat_templates_come_from_files_or_fields() {
+    let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(a, b)| ((*a).into(), (*b).into()))
+            .collect()
+    };
+    let sources = |dir: &TempDir| load(dir).chat_template.unwrap().sources;
+    let named = changed(|[_, settings, ..]| {
         settings["chat_template"] =
             json!([{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]);
     });
-    assert_eq!(load(&dir).chat_template.as_deref(), Some("D"));
-    std::fs::write(dir.path().join("chat_template.jinja"), "J").unwrap();
-    assert_eq!(load(&dir).chat_template.as_deref(), Some("J"));
+    assert_eq!(
+        sources(&named),
+        pairs(&[("tool_use", "T"), ("default", "D")])
+    );
+    // What a file holds and a reader finds there is the same.
+    let hf = load(&named);
+    let keys: Vec<String> = hf.to_gguf().into_iter().map(|kv| kv.0).collect();
+    for key in [
+        "tokenizer.chat_template",
+        "tokenizer.chat_template.tool_use",
+        "tokenizer.chat_templates",
+    ] {
+        assert!(keys.iter().any(|k| k == key), "{key}");
+    }
+    let object = changed(|[_, settings, ..]| {
+        settings["chat_template"] = json!({"default": "D", "rag": "R"});
+    });
+    assert_eq!(sources(&object), pairs(&[("default", "D"), ("rag", "R")]));
+    // Files go before fields, and a mark of the byte order is no part of one.
+    std::fs::write(named.path().join("chat_template.jinja"), "\u{feff}J").unwrap();
+    assert_eq!(sources(&named), pairs(&[("default", "J")]));
+    let more = named.path().join("additional_chat_templates");
+    std::fs::create_dir(&more).unwrap();
+    std::fs::write(more.join("tool_use.jinja"), "U").unwrap();
+    std::fs::write(more.join("notes.txt"), "N").unwrap();
+    assert_eq!(
+        sources(&named),
+        pairs(&[("default", "J"), ("tool_use", "U")])
+    );
     let none = changed(|[_, settings, ..]| settings["chat_template"] = Value::Null);
     assert_eq!(load(&none).chat_template, None);
+    let file = none.path().join("chat_template.json");
+    std::fs::write(file, r#"{"chat_template": "P"}"#).unwrap();
+    assert_eq!(sources(&none), pairs(&[("default", "P")]));
+}
+
+/// The variables of templates are what tokenizer_config.json says: null is no token, whatever config.json says.
+#[test]
+fn templates_see_the_tokens_of_the_tokenizer() {
+    let tokens = |dir: &TempDir| load(dir).chat_template.unwrap().tokens;
+    let dir = changed(|[_, settings, config, _]| {
+        settings["chat_template"] = json!("x");
+        settings["bos_token"] = Value::Null;
+        settings["eos_token"] = json!({"content": "<|im_end|>", "lstrip": false});
+        settings["pad_token"] = json!("");
+        settings["added_tokens_decoder"] = json!({});
+        settings["extra_special_tokens"] = json!({"image_token": "<|im_start|>"});
+        config["bos_token_id"] = json!(0);
+    });
+    let older = dir.path().join("special_tokens_map.json");
+    std::fs::write(&older, r#"{"bos_token": "<s>", "sep_token": "<sep>"}"#).unwrap();
+    let found = tokens(&dir);
+    let expected = [("eos_token", "<|im_end|>"), ("image_token", "<|im_start|>")];
+    assert_eq!(found, expected.map(|(n, t)| (n.to_owned(), t.to_owned())));
+    assert_eq!(load(&dir).data.bos, Some(0));
+    let dir = changed(|[_, settings, ..]| {
+        settings["chat_template"] = json!("x");
+        let fields = settings.as_object_mut().unwrap();
+        for name in ["bos_token", "added_tokens_decoder", "extra_special_tokens"] {
+            fields.remove(name);
+        }
+    });
+    let older = dir.path().join("special_tokens_map.json");
+    std::fs::write(older, r#"{"bos_token": "<s>", "eos_token": "no"}"#).unwrap();
+    let found = tokens(&dir);
+    assert!(
+        found.contains(&("bos_token".into(), "<s>".into())),
+        "{found:?}"
+    );
+    assert!(!found.iter().any(|t| t.1 == "no"), "{found:?}");
 }
 
 #[test]

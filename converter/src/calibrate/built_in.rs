@@ -5,8 +5,8 @@ use super::text::{chunk_length, splitmix};
 use super::{Calibration, CalibrationError};
 use crate::source::Checkpoint;
 use crate::text;
-use carat::template::{self, ChatTemplate, Clock, Input, Limits, Value};
-use carat::text::{Tokenizer, free_mark};
+use carat::template::{self, ChatTemplate, Clock, Conversation};
+use carat::text::Tokenizer;
 use serde::Deserialize;
 
 /// Passages, separated by empty lines.
@@ -118,30 +118,21 @@ fn render(
     template: &ChatTemplate,
     messages: &[Message],
 ) -> Option<Vec<u32>> {
-    let contents = messages.iter().map(|m| m.content.as_str());
-    let mark = free_mark(contents.chain([template.source.as_str()]))?;
     let prompt = |messages: &[Message]| {
-        let dict = |m: &Message| {
-            let masked = tokenizer.mask(&m.content, mark);
-            let pairs = [("role", m.role.as_str()), ("content", &masked)];
-            Value::map(pairs.map(|(k, v)| (k.into(), v.into()))).unwrap_or_default()
+        let texts = messages
+            .iter()
+            .map(|m| (m.role.as_str(), m.content.as_str()));
+        let talk = Conversation {
+            add_generation_prompt: Some(false),
+            ..Conversation::of_texts(texts)
         };
-        let input = Input {
-            messages: messages.iter().map(dict).collect::<Vec<_>>().into(),
-            add_generation_prompt: false,
-            bos_token: template.bos.clone(),
-            eos_token: template.eos.clone(),
-            clock: TIME,
-            ..Input::default()
-        };
-        template::render(&template.source, &input, &Limits::default()).ok()
+        template::chat_ids(tokenizer, Some(template), &talk, TIME).ok()
     };
     let without = || match messages {
         [first, rest @ ..] if first.role == "system" => prompt(rest),
         _ => None,
     };
-    let rendered = prompt(messages).or_else(without)?;
-    Some(tokenizer.encode_masked(&rendered, mark))
+    prompt(messages).or_else(without)
 }
 
 /// A conversation as a text.

@@ -20,6 +20,8 @@ pub enum HfTokenizerError {
     Missing { file: PathBuf },
     #[error("{} has {found} bytes; expected at most {max}", file.display())]
     TooLarge { file: PathBuf, found: u64, max: u64 },
+    #[error("{} has more than {max} templates; leave those that are needed", file.display())]
+    Templates { file: PathBuf, max: usize },
     #[error("{} is not UTF-8", file.display())]
     NotUtf8 { file: PathBuf },
     #[error("{} is not JSON: {error}", file.display())]

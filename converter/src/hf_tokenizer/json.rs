@@ -1,6 +1,7 @@
 //! JSON documents whose every access knows its file and path.
 
 use super::error::HfTokenizerError;
+use crate::text;
 use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ impl Document {
     }
 }
 
-/// The text of a file, `None` if it does not exist.
+/// The text of a file without a byte-order mark, `None` if it does not exist.
 pub(super) fn read(file: &Path) -> Result<Option<String>, HfTokenizerError> {
     let failed = |error| HfTokenizerError::Read {
         file: file.into(),
@@ -95,7 +96,7 @@ pub(super) fn read(file: &Path) -> Result<Option<String>, HfTokenizerError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(too_large(bytes.len() as u64));
     }
-    String::from_utf8(bytes)
+    text::unmarked(bytes)
         .map(Some)
         .map_err(|_| HfTokenizerError::NotUtf8 { file: file.into() })
 }
@@ -163,6 +164,11 @@ impl<'a> Node<'a> {
     pub(super) fn get(&self, name: &str) -> Result<Option<Self>, HfTokenizerError> {
         let value = self.fields()?.get(name).filter(|v| !v.is_null());
         Ok(value.map(|v| self.child(name, v)))
+    }
+
+    /// Whether there is a field, null or not.
+    pub(super) fn has(&self, name: &str) -> Result<bool, HfTokenizerError> {
+        Ok(self.fields()?.contains_key(name))
     }
 
     /// A field that must be there.

@@ -12,6 +12,7 @@ mod vocabulary;
 
 pub use error::HfTokenizerError;
 
+use carat::template::ChatTemplate;
 use carat::text::{Model, Tokenizer, TokenizerData};
 use carat_format::keys;
 use carat_gguf::OwnedValue;
@@ -25,44 +26,24 @@ pub struct HfTokenizer {
     pub data: TokenizerData,
     /// The whole text of `tokenizer.json`.
     pub json: String,
-    /// The chat template, Jinja.
-    pub chat_template: Option<String>,
+    /// The chat templates.
+    pub chat_template: Option<ChatTemplate>,
 }
 
-/// The chat template of a directory, whose tokenizer need not be one that is known.
-#[derive(Clone, Debug)]
-pub struct HfTemplate {
-    /// Jinja.
-    pub template: String,
-    /// Text of the token that begins a text; empty if there is none.
-    pub bos: String,
-    /// Text of the token that ends a text; empty if there is none.
-    pub eos: String,
-}
-
-impl HfTemplate {
-    /// Reads `chat_template.jinja`, or the field of `tokenizer_config.json`; of several named templates the
-    /// one named `default`. `None` if the directory has none.
-    ///
-    /// # Errors
-    /// A file that cannot be read, is not JSON, or has a field of another type.
-    pub fn load(dir: &Path) -> Result<Option<Self>, HfTokenizerError> {
-        let settings = Document::optional(dir, "tokenizer_config.json")?;
-        let settings = settings.as_ref();
-        let Some(template) = special::chat_template(dir, settings)? else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            template,
-            bos: special::token_text(settings, "bos_token")?,
-            eos: special::token_text(settings, "eos_token")?,
-        }))
-    }
+/// The chat templates of a directory, whose tokenizer need not be one that is known: `chat_template.jinja` and
+/// the folder `additional_chat_templates`, or the field of `tokenizer_config.json` or `chat_template.json`.
+/// `None` if the directory has none.
+///
+/// # Errors
+/// A file that cannot be read, is not JSON, or has a field of another type.
+pub fn chat_template(dir: &Path) -> Result<Option<ChatTemplate>, HfTokenizerError> {
+    let settings = Document::optional(dir, "tokenizer_config.json")?;
+    special::chat_template(dir, settings.as_ref())
 }
 
 impl HfTokenizer {
     /// Reads `tokenizer.json` and, where they exist, `tokenizer_config.json`, `generation_config.json`,
-    /// `config.json` and `chat_template.jinja` of a directory. Embedding rows without a token, up to
+    /// `config.json` and the chat templates of a directory. Embedding rows without a token, up to
     /// `vocab_size` of `config.json`, become unused tokens `[PAD{id}]`.
     ///
     /// # Errors
@@ -110,7 +91,7 @@ impl HfTokenizer {
         let mut out = self.data.to_gguf();
         out.push((keys::TOKENIZER_JSON.into(), self.json.as_str().into()));
         if let Some(template) = &self.chat_template {
-            out.push((keys::CHAT_TEMPLATE.into(), template.as_str().into()));
+            out.extend(template.to_gguf());
         }
         out
     }

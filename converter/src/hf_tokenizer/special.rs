@@ -2,6 +2,7 @@
 
 use super::error::HfTokenizerError;
 use super::json::{self, Document, Node};
+use carat::template::{ChatTemplate, DEFAULT, TOKEN_VARIABLES};
 use carat::text::TokenizerData;
 use std::path::Path;
 
@@ -151,43 +152,147 @@ fn begins_with<'a>(node: &Node<'a>, depth: u32) -> Result<Option<&'a str>, HfTok
     }
 }
 
-/// The text of a special token, as `tokenizer_config.json` spells it; empty if it has none.
-pub(super) fn token_text(
-    settings: Option<&Document>,
-    field: &str,
-) -> Result<String, HfTokenizerError> {
-    let Some(settings) = settings else {
-        return Ok(String::new());
-    };
-    Ok(match settings.root().get(field)? {
-        None => String::new(),
-        Some(node) if node.is_object() => node.required("content")?.str()?.to_owned(),
-        Some(node) => node.str()?.to_owned(),
-    })
-}
+/// Names of the files and the folder with templates.
+const TEMPLATE: &str = "chat_template.jinja";
+const TEMPLATE_JSON: &str = "chat_template.json";
+const MORE_TEMPLATES: &str = "additional_chat_templates";
+/// Most templates of a folder.
+const MAX_TEMPLATES: usize = 100;
 
-/// The chat template: `chat_template.jinja`, or the field of `tokenizer_config.json`, of whose several
-/// named ones the one named `default`.
+/// The chat templates of a directory, as `transformers` finds them: files, or else the field of
+/// `tokenizer_config.json`, or else that of `chat_template.json`.
 pub(super) fn chat_template(
     dir: &Path,
     settings: Option<&Document>,
-) -> Result<Option<String>, HfTokenizerError> {
-    if let Some(text) = json::read(&dir.join("chat_template.jinja"))? {
-        return Ok(Some(text));
+) -> Result<Option<ChatTemplate>, HfTokenizerError> {
+    let mut sources = template_files(dir)?;
+    if sources.is_empty()
+        && let Some(settings) = settings
+        && let Some(node) = settings.root().get("chat_template")?
+    {
+        sources = named_templates(&node)?;
     }
-    let Some(settings) = settings else {
-        return Ok(None);
-    };
-    let Some(node) = settings.root().get("chat_template")? else {
-        return Ok(None);
-    };
-    if !node.is_array() {
-        return Ok(Some(node.str()?.to_owned()));
+    if sources.is_empty()
+        && let Some(file) = Document::optional(dir, TEMPLATE_JSON)?
+        && let Some(node) = file.root().get("chat_template")?
+    {
+        sources = named_templates(&node)?;
     }
-    for template in node.elements()? {
-        if template.required("name")?.str()? == "default" {
-            return Ok(Some(template.required("template")?.str()?.to_owned()));
+    if sources.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(ChatTemplate {
+        sources,
+        tokens: token_texts(dir, settings)?,
+    }))
+}
+
+fn template_files(dir: &Path) -> Result<Vec<(String, String)>, HfTokenizerError> {
+    let mut sources = Vec::new();
+    if let Some(text) = json::read(&dir.join(TEMPLATE))? {
+        sources.push((DEFAULT.to_owned(), text));
+    }
+    let folder = dir.join(MORE_TEMPLATES);
+    let failed = |error| HfTokenizerError::Read {
+        file: folder.clone(),
+        error,
+    };
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(sources),
+        Err(e) => return Err(failed(e)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let file = entry.map_err(failed)?.path();
+        let name = file.file_name().and_then(|n| n.to_str());
+        if let Some(name) = name.and_then(|n| n.strip_suffix(".jinja")) {
+            files.push((name.to_owned(), file));
+        }
+        if files.len() > MAX_TEMPLATES {
+            return Err(HfTokenizerError::Templates {
+                file: folder,
+                max: MAX_TEMPLATES,
+            });
         }
     }
-    Ok(None)
+    // The system lists them in any order.
+    files.sort();
+    for (name, file) in files {
+        if let Some(text) = json::read(&file)? {
+            sources.retain(|s: &(String, String)| s.0 != name);
+            sources.push((name, text));
+        }
+    }
+    Ok(sources)
+}
+
+/// One template, a list of named ones, or an object of them.
+fn named_templates(node: &Node<'_>) -> Result<Vec<(String, String)>, HfTokenizerError> {
+    if !node.is_array() && !node.is_object() {
+        return Ok(vec![(DEFAULT.to_owned(), node.str()?.to_owned())]);
+    }
+    let mut sources = Vec::new();
+    let mut add = |name: &str, text: &str| {
+        // The last one of a name counts, as in a dict.
+        sources.retain(|s: &(String, String)| s.0 != name);
+        sources.push((name.to_owned(), text.to_owned()));
+    };
+    if node.is_object() {
+        for (name, template) in node.entries()? {
+            add(name, template.str()?);
+        }
+    } else {
+        for template in node.elements()? {
+            let name = template.required("name")?.str()?;
+            add(name, template.required("template")?.str()?);
+        }
+    }
+    Ok(sources)
+}
+
+/// The special tokens that templates see as variables, with `tokenizer_config.json`'s own names of further
+/// ones. What is null or empty there is no token, whatever the model's configuration says; what is not there
+/// at all an older checkpoint has in `special_tokens_map.json`.
+fn token_texts(
+    dir: &Path,
+    settings: Option<&Document>,
+) -> Result<Vec<(String, String)>, HfTokenizerError> {
+    let text = |node: &Node<'_>| -> Result<String, HfTokenizerError> {
+        Ok(if node.is_object() {
+            node.required("content")?.str()?.to_owned()
+        } else {
+            node.str()?.to_owned()
+        })
+    };
+    let older = match settings {
+        Some(s) if s.root().has("added_tokens_decoder")? => None,
+        _ => Document::optional(dir, "special_tokens_map.json")?,
+    };
+    let mut tokens = Vec::new();
+    for name in TOKEN_VARIABLES {
+        let mut found = None;
+        let own = settings.map(Document::root);
+        let map = older.as_ref().map(Document::root);
+        for root in own.into_iter().chain(map) {
+            if root.has(name)? {
+                found = root.get(name)?;
+                break;
+            }
+        }
+        if let Some(node) = found {
+            tokens.push((name.to_owned(), text(&node)?));
+        }
+    }
+    if let Some(settings) = settings
+        && let Some(more) = settings.root().get("extra_special_tokens")?
+        && more.is_object()
+    {
+        for (name, node) in more.entries()? {
+            tokens.retain(|t: &(String, String)| t.0 != name);
+            tokens.push((name.to_owned(), text(&node)?));
+        }
+    }
+    tokens.retain(|t| !t.1.is_empty());
+    Ok(tokens)
 }

@@ -6,6 +6,7 @@ use super::io::{SourceFile, read_small};
 use super::normal::{Form, Normal};
 use super::stored::{Data, Stored};
 use super::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, names};
+use crate::text;
 use carat_format::Tensor;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -75,7 +76,7 @@ fn ignored(hyper: &Hyper, name: &str) -> bool {
 
 fn object(path: &Path) -> Result<Map<String, Value>, SourceError> {
     let bytes = read_small(path, MAX_JSON)?;
-    serde_json::from_slice(&bytes).map_err(|error| SourceError::Json {
+    serde_json::from_slice(text::without_mark(&bytes)).map_err(|error| SourceError::Json {
         path: path.into(),
         error,
     })

@@ -7,17 +7,18 @@ mod lines;
 use crate::args::ChatArgs;
 use crate::failure::Interrupted;
 use crate::logits::interrupted;
-use crate::prompt::{self, Template};
+use crate::prompt;
 use crate::relay::Relay;
 use crate::values::Length;
 use crate::verdict::Verdict;
-use crate::{cache, input, interrupt, memory, sampling, term};
+use crate::{cache, interrupt, memory, sampling, term};
 use anyhow::{Context, Result, anyhow};
+use carat::template::{ChatTemplate, Value};
 use carat::text::StopReason;
 use carat::{Event, GenerateOptions, SessionOptions};
 use command::{HELP, Line};
-use conversation::Exchange;
-pub use conversation::{Conversation, Prompter};
+pub use conversation::Prompter;
+use conversation::{Talk, message};
 use lines::Lines;
 use std::collections::HashSet;
 use std::io::Write;
@@ -36,7 +37,7 @@ struct Chat<'a> {
     options: GenerateOptions,
     /// Positions; the session's are whole pages.
     context: usize,
-    talk: Conversation,
+    talk: Talk,
     /// Answers given so far: each has a seed of its own.
     answers: u64,
     /// Files that this chat wrote, and may replace.
@@ -47,20 +48,19 @@ struct Chat<'a> {
 
 /// Runs the command.
 pub fn run(args: ChatArgs) -> Result<()> {
-    let given = args.template.as_deref().map(Template::open).transpose()?;
+    let given = args.template.as_deref().map(prompt::template).transpose()?;
     let (model, verdict) = cache::prepare(&args.model, &args.cache, args.place.threads)?
         .in_memory(args.memory.map.no_mmap, args.memory.memory_limit)
         .open_with_verdict(args.place.threads)?;
     let shown = || args.model.display().to_string();
     let tokenizer = model.tokenizer().with_context(shown)?;
-    let template = match given {
-        Some(mut template) => {
-            if let Some(own) = Template::of_header(&model.header()?).with_context(shown)? {
-                (template.bos, template.eos) = (own.bos, own.eos);
-            }
-            Some(template)
-        }
-        None => Template::of_header(&model.header()?).with_context(shown)?,
+    let own = ChatTemplate::of_header(&model.header()?).with_context(shown)?;
+    let template = match (given, own) {
+        (Some(given), Some(own)) => Some(ChatTemplate {
+            tokens: own.tokens,
+            ..given
+        }),
+        (given, own) => given.or(own),
     };
     let prompter = Prompter::new(tokenizer, template, prompt::now());
     let trained = model.spec().context_length;
@@ -111,10 +111,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
         prompter,
         options,
         context: context as usize,
-        talk: Conversation {
-            system: args.system,
-            ..Conversation::default()
-        },
+        talk: Talk::new(args.system.as_deref()),
         answers: 0,
         written: HashSet::new(),
         verdict,
@@ -148,16 +145,13 @@ impl Chat<'_> {
         match Line::parse(line) {
             Line::Nothing => {}
             Line::Message(text) => {
-                self.talk.exchanges.push(Exchange {
-                    user: text,
-                    answer: String::new(),
-                });
+                self.talk.ask(&text);
                 self.answer_or_take_back(None)?;
             }
             Line::Regenerate => match self.talk.exchanges.last_mut() {
                 Some(last) => {
-                    let before = std::mem::take(&mut last.answer);
-                    self.answer_or_take_back(Some(before))?;
+                    let before = last.answer.take();
+                    self.answer_or_take_back(before)?;
                 }
                 None => term::note("[there is no message to answer]"),
             },
@@ -165,16 +159,18 @@ impl Chat<'_> {
                 Some(last) => {
                     // What had no room may have some again.
                     self.talk.dropped = 0;
-                    term::note(&format!("[taken back: {}]", term::clip(&last.user, 60)));
+                    term::note(&format!("[taken back: {}]", term::clip(last.text(), 60)));
                 }
                 None => term::note("[there is nothing to take back]"),
             },
-            Line::System(None) => match &self.talk.system {
+            Line::System(None) => match self.talk.system() {
                 Some(text) => term::note(text),
                 None => term::note("[no system message; /system TEXT sets one]"),
             },
             Line::System(text) => {
-                self.talk.system = text;
+                if let Some(text) = text {
+                    self.talk.set_system(&text);
+                }
                 self.talk.dropped = 0;
                 term::note("[the system message holds from the next answer on]");
             }
@@ -188,14 +184,14 @@ impl Chat<'_> {
     }
 
     /// Answers the last message. One that gets no answer is taken back, or its former answer restored.
-    fn answer_or_take_back(&mut self, before: Option<String>) -> Result<()> {
+    fn answer_or_take_back(&mut self, before: Option<Value>) -> Result<()> {
         let result = self.answer();
         let failed = result.is_err();
         if let Some(last) = self.talk.exchanges.last_mut()
-            && last.answer.is_empty()
+            && last.answer.is_none()
         {
             match before {
-                Some(before) => last.answer = before,
+                Some(before) => last.answer = Some(before),
                 None if failed || interrupt::requested() => {
                     self.talk.exchanges.pop();
                     self.talk.dropped = self.talk.dropped.min(self.talk.exchanges.len());
@@ -272,7 +268,8 @@ impl Chat<'_> {
             term::note(&format!("[{news}]"));
         }
         if let Some(last) = self.talk.exchanges.last_mut() {
-            last.answer = done.text;
+            let stopped = done.reason == StopReason::Cancelled && done.text.is_empty();
+            last.answer = (!stopped).then(|| message("assistant", &done.text));
         }
         Ok(())
     }
@@ -283,7 +280,7 @@ impl Chat<'_> {
         let room = self.options.max_tokens.min(self.context / 4).max(1);
         let before = self.talk.dropped;
         loop {
-            let ids = self.prompter.ids(&self.talk, self.talk.dropped)?;
+            let ids = self.prompter.ids(&self.talk.sent())?;
             let last = self.talk.dropped + 1 >= self.talk.exchanges.len();
             if ids.len() + room <= self.context || (last && ids.len() < self.context) {
                 let gone = self.talk.dropped - before;
@@ -329,20 +326,19 @@ impl Chat<'_> {
         self.written.insert(path.into());
         term::note(&format!(
             "[{} messages saved: {}]",
-            2 * self.talk.exchanges.len(),
+            self.talk.spoken(),
             path.display()
         ));
         Ok(())
     }
 
     fn load(&mut self, path: &Path) -> Result<()> {
-        let text = input::read_text(path)?;
         let shown = || path.display().to_string();
-        let messages = prompt::messages(&text).with_context(shown)?;
-        self.talk = Conversation::of_messages(&messages).with_context(shown)?;
+        let talk = prompt::conversation(path)?;
+        self.talk = Talk::of_conversation(talk).with_context(shown)?;
         term::note(&format!(
             "[{} messages loaded: {}]",
-            2 * self.talk.exchanges.len(),
+            self.talk.spoken(),
             path.display()
         ));
         Ok(())

@@ -1,7 +1,7 @@
 //! `carat run`: prompt in, text out.
 
 use crate::args::RunArgs;
-use crate::chat::{Conversation, Prompter};
+use crate::chat::Prompter;
 use crate::failure::{Interrupted, Usage};
 use crate::logits::interrupted;
 use crate::metrics::{DEFAULT_TOP, Entry, Lines};
@@ -9,8 +9,9 @@ use crate::relay::{Relay, Share};
 use crate::values::Length;
 use crate::verdict::Verdict;
 use crate::{cache, follow, input, interrupt, memory, prompt, sampling, term};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use carat::sample::{Constraint, TokenMetrics};
+use carat::template::{Conversation, Value};
 use carat::text::StopReason;
 use carat::{Event, GenerateOptions, Generation, Model, SessionOptions, Verify};
 use serde::Serialize;
@@ -88,7 +89,8 @@ pub fn run(args: RunArgs) -> Result<()> {
             .encode_prompt(text, false),
         Prompt::Talk(talk) => Prompter::of_model(&model)
             .with_context(shown)?
-            .ids(talk, 0)?,
+            .ids(talk)
+            .with_context(shown)?,
     };
     let session_options = SessionOptions {
         device: args.place.device.clone(),
@@ -282,14 +284,9 @@ enum Prompt {
 
 fn prompt(args: &RunArgs) -> Result<Prompt> {
     if let Some(path) = &args.messages {
-        let (text, shown) = match path.as_os_str() == "-" {
-            true => (prompt::stdin()?, "standard input".to_owned()),
-            false => (input::read_text(path)?, path.display().to_string()),
-        };
-        return prompt::messages(&text)
-            .and_then(|messages| Conversation::asking(&messages))
-            .map(Prompt::Talk)
-            .context(shown);
+        let talk = prompt::conversation(path)?;
+        asks(&talk).with_context(|| prompt::shown(path))?;
+        return Ok(Prompt::Talk(talk));
     }
     if let Some(text) = &args.prompt {
         return Ok(Prompt::Text(text.clone()));
@@ -299,6 +296,21 @@ fn prompt(args: &RunArgs) -> Result<Prompt> {
         _ => prompt::stdin(),
     }
     .map(Prompt::Text)
+}
+
+/// Errors: there is nothing to answer, nor a beginning of an answer to go on with.
+fn asks(talk: &Conversation) -> Result<()> {
+    let role = talk.messages.last().and_then(|m| m.get("role"));
+    match role.and_then(Value::as_str) {
+        None => {
+            bail!("there are no messages, so there is nothing to answer; give one of role 'user'")
+        }
+        Some("assistant") if talk.add_generation_prompt != Some(false) => bail!(
+            "the last message is the assistant's: there is nothing to answer; end with one of role 'user', or say \
+             \"add_generation_prompt\": false to go on with it"
+        ),
+        Some(_) => Ok(()),
+    }
 }
 
 /// What to generate.

@@ -1,9 +1,10 @@
 //! `carat template`: the prompt of a conversation, as a model would be sent it.
 
 use crate::args::TemplateArgs;
-use crate::prompt::{Template, conversation};
+use crate::prompt;
 use crate::term;
 use anyhow::{Context, Result};
+use carat::template::{ChatTemplate, Conversation};
 use serde::Serialize;
 
 /// The JSON object.
@@ -16,17 +17,28 @@ struct Report<'a> {
 
 /// Runs the command.
 pub fn run(args: TemplateArgs) -> Result<()> {
-    let template = Template::open(&args.model)?;
-    let input = conversation(&args.messages, &template)?;
+    let template = prompt::template(&args.model)?;
+    let talk = prompt::conversation(&args.messages)?;
     let prompt = template
-        .render(&input)
+        .render(&talk, prompt::now(), &str::to_owned)
+        .map_err(prompt::advised)
         .with_context(|| args.model.display().to_string())?;
     if args.json {
         return term::print_json(&Report {
             prompt: &prompt,
-            bos_token: &input.bos_token,
-            eos_token: &input.eos_token,
+            bos_token: token(&template, &talk, "bos_token"),
+            eos_token: token(&template, &talk, "eos_token"),
         });
     }
     term::print(&prompt)
+}
+
+/// The text of a token as the template saw it; empty where there was none.
+fn token<'a>(template: &'a ChatTemplate, talk: &'a Conversation, name: &str) -> &'a str {
+    let own = template.tokens.iter().find(|t| t.0 == name);
+    let said = talk.variables.iter().find(|v| v.0 == name);
+    match said {
+        Some((_, value)) => value.as_str().unwrap_or_default(),
+        None => own.map_or("", |t| &t.1),
+    }
 }

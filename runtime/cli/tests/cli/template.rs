@@ -2,7 +2,7 @@
 
 use crate::support::{carat, checkpoint, failure, json, model};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const CHAT: &str = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}\n{% endfor %}\
                     {% if add_generation_prompt %}<|assistant|>{% endif %}{% if tools %}{{ tools | tojson }}{% endif %}";
@@ -99,6 +99,172 @@ fn prompts_of_models() {
     );
 }
 
+/// A copy of the bundled checkpoint with another chat template.
+fn with_template(directory: &Path, template: serde_json::Value) -> PathBuf {
+    let source = directory.join("source");
+    fs::create_dir(&source).unwrap();
+    for entry in fs::read_dir(checkpoint()).unwrap().flatten() {
+        fs::copy(entry.path(), source.join(entry.file_name())).unwrap();
+    }
+    let settings = source.join("tokenizer_config.json");
+    let text = fs::read_to_string(&settings).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    config["chat_template"] = template;
+    // No token, whatever config.json says.
+    config["bos_token"] = serde_json::Value::Null;
+    fs::write(&settings, config.to_string()).unwrap();
+    source
+}
+
+fn converted(source: &Path) -> PathBuf {
+    let file = source.with_extension("gguf");
+    carat()
+        .arg("convert")
+        .arg(source)
+        .arg("-o")
+        .arg(&file)
+        .args(["--method", "none", "--card-tokens", "0"])
+        .assert()
+        .success();
+    file
+}
+
+/// Prints all that a conversation may carry.
+const ALL: &str = "{{ bos_token }}{{ tools|tojson }}{{ depth }}{{ strftime_now('%Y') }}\
+    {% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{{ m.name }}{{ m.tool_calls|default([])|tojson }}\
+    {{ m.thought }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+/// What `template` prints, `run` sends.
+#[test]
+fn run_sends_what_template_prints() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = converted(&with_template(directory.path(), ALL.into()));
+    let run = |talk: &str| {
+        let mut c = carat();
+        c.arg("run").arg(&file).args(["--messages", "-", "--json"]);
+        c.args(["-n", "1", "--device", "cpu"]);
+        c.write_stdin(talk);
+        c
+    };
+    for talk in [
+        r#"[{"role": "user", "content": "Hi"}]"#,
+        r#"{"messages": [{"role": "user", "content": "Hi", "name": "n"}], "date": "noon", "tools": [{"b": 1, "a": [null]}],
+            "depth": false}"#,
+        r#"{"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}, {"role": "assistant", "content": null,
+            "thought": "so", "tool_calls": [{"name": "f", "arguments": {}}]}, {"role": "tool", "content": "é"}],
+            "bos_token": "<|begin_of_text|>"}"#,
+        r#"{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well"}],
+            "add_generation_prompt": false}"#,
+    ] {
+        let shown = prompt(&file, talk);
+        let mut tokenize = carat();
+        tokenize.arg("tokenize").arg(&file);
+        tokenize.args(["--text", "-", "--special", "--bos", "--json"]);
+        let tokens = json(tokenize.write_stdin(shown.clone()));
+        assert_eq!(json(&mut run(talk))["prompt_ids"], tokens["ids"], "{shown}");
+        assert_eq!(shown, prompt(&file, &format!("\u{feff}{talk}")));
+        assert!(!shown.starts_with("<|begin_of_text|>") || talk.contains("begin_of_text"));
+    }
+    let unread = r#"{"messages": [{"role": "user", "content": "Hi"}], "dept": 1}"#;
+    for mut command in [run(unread), template(&file, unread)] {
+        let error = failure(&mut command, 1);
+        assert!(error.contains("does not read 'dept'"), "{error}");
+    }
+    // A chat goes on with all of a file, and keeps it.
+    let (talk, again) = (
+        directory.path().join("a.json"),
+        directory.path().join("b.json"),
+    );
+    let text = r#"{"messages": [{"role": "user", "content": ["Hi"]}, {"role": "assistant", "content": null},
+        {"role": "tool", "content": "x"}, {"role": "assistant", "content": "Well"}], "tools": [1], "depth": 7}"#;
+    fs::write(&talk, text).unwrap();
+    let lines = format!(
+        "/load {}\nGo on.\n/save {}",
+        talk.display(),
+        again.display()
+    );
+    let mut chat = carat();
+    chat.arg("chat")
+        .arg(&file)
+        .args(["--device", "cpu", "-n", "2"]);
+    chat.write_stdin(lines).assert().success();
+    let kept: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&again).unwrap()).unwrap();
+    let before: serde_json::Value = serde_json::from_str(text).unwrap();
+    let messages = kept["messages"].as_array().unwrap();
+    assert_eq!(messages[..4], before["messages"].as_array().unwrap()[..]);
+    assert_eq!(
+        (messages.len(), &kept["tools"], &kept["depth"]),
+        (6, &before["tools"], &before["depth"])
+    );
+}
+
+#[test]
+fn templates_have_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let list = serde_json::json!([
+        {"name": "rag", "template": "R{{ bos_token }}"},
+        {"name": "tool_use", "template": "T{{ tools|length }}"},
+    ]);
+    let source = with_template(directory.path(), list);
+    let file = converted(&source);
+    for model in [&source, &file] {
+        assert_eq!(prompt(model, r#"{"messages": [], "tools": [1]}"#), "T1");
+        assert_eq!(
+            prompt(model, r#"{"messages": [], "chat_template": "rag"}"#),
+            "R"
+        );
+        let error = failure(&mut template(model, "[]"), 1);
+        assert!(error.contains("rag, tool_use"), "{error}");
+    }
+    let more = source.join("additional_chat_templates");
+    fs::create_dir(&more).unwrap();
+    fs::write(more.join("tool_use.jinja"), "U").unwrap();
+    fs::write(
+        source.join("chat_template.jinja"),
+        "\u{feff}{% if true %}\r\nA\r\n{% endif %}\r\nB\r\n",
+    )
+    .unwrap();
+    assert_eq!(prompt(&source, "[]"), "A\nB");
+    assert_eq!(prompt(&source, r#"{"messages": [], "tools": []}"#), "U");
+}
+
+/// A mark of the byte order is no part of a text.
+#[test]
+fn marks_are_skipped() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let run = |flags: &[&str], file: &Path| {
+        let mut c = carat();
+        c.arg("run")
+            .arg(model())
+            .args(["--json", "-n", "4", "--temp", "0", "--device", "cpu"]);
+        json(c.args(flags).arg(file))
+    };
+    let text = "It was a dark";
+    let (with, without) = (at("a", &format!("\u{feff}{text}")), at("b", text));
+    assert_eq!(run(&["-f"], &with)["ids"], run(&["-f"], &without)["ids"]);
+    let schema = at("s.json", "\u{feff}{\"enum\": [1, 2]}");
+    let report = run(&["-p", "x", "--json-schema"], &schema);
+    assert_eq!(report["complete"], true);
+    let source = with_template(directory.path(), "{{ messages }}".into());
+    for name in [
+        "config.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+        "tokenizer.json",
+    ] {
+        let path = source.join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("\u{feff}{text}")).unwrap();
+    }
+    converted(&source);
+}
+
 /// Every real template of the oracles, through the program.
 #[test]
 fn prompts_of_real_templates() {
@@ -185,6 +351,10 @@ fn faults_are_named() {
             "expected true or false",
         ),
         ("{\"messages\": [], \"date\": 1}", "expected a text"),
+        (
+            "{\"messages\": [], \"depth\": 99999999999999999999}",
+            "more than 64 bits",
+        ),
     ] {
         let error = fault(CHAT, messages);
         assert!(
