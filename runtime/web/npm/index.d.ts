@@ -21,7 +21,13 @@ export interface Result { ids: number[]; text: string; reason: 'end' | 'length' 
   complete: boolean | null;          // under a JSON schema or grammar: whether the text is whole
   promptTokens: number; generatedTokens: number; msToFirstToken: number; tokensPerSecond: number; device: Device }
 export interface Generation extends AsyncIterable<Piece> { readonly result: Promise<Result> }   // breaking out of the loop cancels
-export interface Message { role: 'system' | 'user' | 'assistant'; content: string }
+export interface Message { role: string; content?: unknown; [field: string]: unknown }   // a text, parts or null; names, tool calls … reach the template
+export interface Conversation {      // as a file of `carat template` and `carat run --messages`
+  messages: Message[]; tools?: unknown[] | null; add_generation_prompt?: boolean;
+  date?: string;                     // what the template is told of the day
+  chat_template?: string;            // the name of one of the model's templates
+  [variable: string]: unknown;       // variables of the template, as enable_thinking; one that it does not read is refused
+}
 export type ErrorCode = 'network' | 'hash' | 'format' | 'webgpu' | 'device-lost' | 'aborted' | 'memory' | 'context' | 'parameter' | 'template' | 'storage' | 'internal';
 export class CaratError extends Error { readonly code: ErrorCode; }
 export class Carat {
@@ -33,7 +39,7 @@ export class Carat {
   tokenize(text: string, options?: { special?: boolean }): Promise<number[]>;
   detokenize(ids: number[]): Promise<string>;
   generate(prompt: string | number[], options?: SamplingOptions): Generation;   // fresh sequence; common prefix with the cache is reused
-  chat(messages: Message[], options?: SamplingOptions): Generation;             // with the file's template
+  chat(talk: Message[] | Conversation, options?: SamplingOptions): Generation;  // with the file's template
   close(): Promise<void>;
 }
 export interface StoredModel { key: string; url: string | null; name: string; bytes: number; complete: boolean; storedBytes: number }

@@ -208,9 +208,15 @@ export class Carat {
     return new Stream(this.#link, "generate", value, options.signal);
   }
 
-  chat(messages, options = {}) {
-    const plain = messages.map(({ role, content }) => ({ role, content }));
-    return new Stream(this.#link, "chat", { messages: plain, options: sampling(options) }, options.signal);
+  chat(talk, options = {}) {
+    let plain;
+    try {
+      // What a file of the conversation would hold.
+      plain = JSON.parse(JSON.stringify(talk));
+    } catch (e) {
+      throw new CaratError("parameter", `the conversation is no JSON: ${e.message}`, { cause: e });
+    }
+    return new Stream(this.#link, "chat", { talk: plain, options: sampling(options) }, options.signal);
   }
 
   async close() {

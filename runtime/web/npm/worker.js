@@ -241,7 +241,7 @@ const operations = {
   detokenize: ({ ids }) => model.head.detokenize(Uint32Array.from(ids)),
   generate: ({ prompt, options }, id) =>
     alone(() => model.generate(id, typeof prompt === "string" ? model.head.prompt(prompt) : Uint32Array.from(prompt), options)),
-  chat: ({ messages, options }, id) => alone(() => model.generate(id, model.head.chat(messages, Date.now() / 1000), options)),
+  chat: ({ talk, options }, id) => alone(() => model.generate(id, model.head.chat(talk, Date.now() / 1000), options)),
 };
 
 /** One generation at a time. */

@@ -54,6 +54,10 @@ mod engine {
 
     /// Of a conversation.
     pub fn chat(error: ChatError) -> JsValue {
-        coded("template", error)
+        let code = match &error {
+            ChatError::Conversation(_) => "parameter",
+            _ => "template",
+        };
+        coded(code, error)
     }
 }

@@ -3,9 +3,9 @@
 use crate::engine::Engine;
 use crate::error::{self, coded};
 use crate::options;
-use carat::template::{ChatTemplate, Clock, Message, chat_ids};
+use carat::template::{ChatTemplate, Clock, Conversation, chat_ids};
 use carat::{Delivery, DeviceChoice, Head, Model, Segments, Session, SessionOptions};
-use js_sys::{Array, Object, Reflect, Uint8Array, Uint32Array};
+use js_sys::{Object, Reflect, Uint8Array, Uint32Array};
 use std::sync::Arc;
 use wasm_bindgen::prelude::*;
 
@@ -171,26 +171,16 @@ impl File {
         Ok(out.into())
     }
 
-    /// Token ids of a conversation, whose `messages` are objects with `role` and `content`; `seconds` is the time since 1970.
-    pub fn chat(&self, messages: &Array, seconds: f64) -> Result<Vec<u32>, JsValue> {
+    /// Token ids of a conversation: a list of messages, or an object as a file of `carat template` has it; `seconds` is
+    /// the time since 1970.
+    pub fn chat(&self, talk: &JsValue, seconds: f64) -> Result<Vec<u32>, JsValue> {
         let Inner {
             model, template, ..
         } = self.inner()?;
-        let mut owned = Vec::new();
-        for (i, m) in messages.iter().enumerate() {
-            let text = |name: &str| {
-                let missing = || coded("parameter", format!("message {} has no '{name}'", i + 1));
-                options::text(&m, name)?.ok_or_else(missing)
-            };
-            owned.push((text("role")?, text("content")?));
-        }
-        let messages: Vec<Message<'_>> = owned
-            .iter()
-            .map(|(role, content)| Message { role, content })
-            .collect();
+        let talk = Conversation::new(options::value(talk)?).map_err(error::chat)?;
         let tokenizer = model.tokenizer().map_err(error::engine)?;
         let clock = Clock::Unix(seconds as i64);
-        chat_ids(tokenizer, template.as_ref(), &messages, clock).map_err(error::chat)
+        chat_ids(tokenizer, template.as_ref(), &talk, clock).map_err(error::chat)
     }
 
     /// Memory for the whole file, for the CPU.

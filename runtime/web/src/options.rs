@@ -3,6 +3,7 @@
 use crate::error::coded;
 use carat::GenerateOptions;
 use carat::sample::Params;
+use carat::template::Value;
 use js_sys::Reflect;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -45,6 +46,54 @@ pub fn text(object: &JsValue, name: &str) -> Result<Option<String>, JsValue> {
         .as_string()
         .map(Some)
         .ok_or_else(|| wrong(name, "text"))
+}
+
+/// Deepest that a value of JavaScript may nest, as JSON's readers have it.
+const MAX_DEPTH: usize = 127;
+
+/// A value as JSON has it.
+///
+/// Errors: functions and the like, one nested too deep.
+pub fn value(found: &JsValue) -> Result<Value, JsValue> {
+    value_at(found, 0)
+}
+
+fn value_at(found: &JsValue, depth: usize) -> Result<Value, JsValue> {
+    if depth > MAX_DEPTH {
+        return Err(coded("parameter", "the conversation is nested too deep"));
+    }
+    if found.is_undefined() || found.is_null() {
+        return Ok(Value::default());
+    }
+    if let Some(flag) = found.as_bool() {
+        return Ok(flag.into());
+    }
+    if let Some(x) = found.as_f64() {
+        // JavaScript has one kind of number: what is whole is written without a fraction.
+        let whole = x.fract() == 0.0 && x.abs() < 9_007_199_254_740_992.0;
+        return Ok(if whole { (x as i64).into() } else { x.into() });
+    }
+    if let Some(text) = found.as_string() {
+        return Ok(text.as_str().into());
+    }
+    if let Some(list) = found.dyn_ref::<js_sys::Array>() {
+        let items = list.iter().map(|item| value_at(&item, depth + 1));
+        return Ok(items.collect::<Result<Vec<_>, _>>()?.into());
+    }
+    let Some(object) = found
+        .dyn_ref::<js_sys::Object>()
+        .filter(|_| !found.is_function())
+    else {
+        return Err(coded("parameter", "a part of the conversation is no JSON"));
+    };
+    let mut pairs = Vec::new();
+    for entry in js_sys::Object::entries(object).iter() {
+        let entry = js_sys::Array::from(&entry);
+        let key = entry.get(0).as_string().unwrap_or_default();
+        pairs.push((key.as_str().into(), value_at(&entry.get(1), depth + 1)?));
+    }
+    // Texts are keys of any dict.
+    Ok(Value::map(pairs).unwrap_or_default())
 }
 
 /// The options of a generation: `defaults`, and what the object sets. The seed is a text of digits.
