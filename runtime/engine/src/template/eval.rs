@@ -16,6 +16,15 @@ const MAX_RECURSION: usize = 1000;
 struct Scope<'t> {
     names: BTreeMap<&'t str, Value>,
     parent: Option<usize>,
+    /// No two scopes have the same.
+    serial: u64,
+}
+
+/// A scope that something was defined in, which may have ended since.
+#[derive(Clone, Copy)]
+struct Place {
+    scope: usize,
+    serial: u64,
 }
 
 /// How a block ends.
@@ -34,12 +43,14 @@ pub(super) struct Machine<'t> {
     depth: usize,
     scopes: Vec<Scope<'t>>,
     scope: usize,
+    /// Scopes made so far.
+    serial: u64,
     /// Texts that are collected; the first is the prompt.
     out: Vec<String>,
     /// Macros and the scopes that they were defined in.
-    macros: Vec<(&'t Macro<'t>, usize)>,
+    macros: Vec<(&'t Macro<'t>, Place)>,
     /// Recursive loops and their scopes.
-    recursive: Vec<(&'t For<'t>, usize)>,
+    recursive: Vec<(&'t For<'t>, Place)>,
     pub(super) namespaces: Vec<BTreeMap<Arc<str>, Value>>,
     pub(super) changed: Vec<Option<Value>>,
     /// What generators still have to give.
@@ -70,8 +81,10 @@ pub(super) fn render(text: &str, input: &Input, limits: &Limits) -> Result<Strin
         scopes: vec![Scope {
             names,
             parent: None,
+            serial: 0,
         }],
         scope: 0,
+        serial: 0,
         out: vec![String::new()],
         macros: Vec::new(),
         recursive: Vec::new(),
@@ -168,10 +181,11 @@ impl<'t> Machine<'t> {
     fn scoped<T>(&mut self, parent: usize, work: impl FnOnce(&mut Self) -> Res<T>) -> Res<T> {
         self.meter.pay(2)?;
         let (outer, new) = (self.scope, self.scopes.len());
+        self.serial += 1;
         self.scopes.push(Scope {
             names: BTreeMap::new(),
-            // A macro that outlived the block it was defined in sees the template's names.
-            parent: Some(if parent < new { parent } else { 0 }),
+            parent: Some(parent),
+            serial: self.serial,
         });
         self.scope = new;
         let result = work(self);
@@ -259,7 +273,7 @@ impl<'t> Machine<'t> {
                 }
                 let index = if l.recursive {
                     self.meter.pay(1)?;
-                    self.recursive.push((l, self.scope));
+                    self.recursive.push((l, self.place()));
                     Some(self.recursive.len() - 1)
                 } else {
                     None
@@ -326,8 +340,25 @@ impl<'t> Machine<'t> {
 
     fn macro_value(&mut self, decl: &'t Macro<'t>) -> Res<Value> {
         self.meter.pay(1)?;
-        self.macros.push((decl, self.scope));
+        self.macros.push((decl, self.place()));
         Ok(Value(Kind::Macro(self.macros.len() - 1)))
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            scope: self.scope,
+            serial: self.scopes[self.scope].serial,
+        }
+    }
+
+    /// The scope of a place, while it lasts.
+    fn lasting(&self, place: Place, what: &str) -> Res<usize> {
+        match self.scopes.get(place.scope) {
+            Some(scope) if scope.serial == place.serial => Ok(place.scope),
+            _ => fail(format!(
+                "{what} is called outside of the block that it was defined in, which is not supported"
+            )),
+        }
     }
 
     /// The name of a macro.
@@ -392,9 +423,10 @@ impl<'t> Machine<'t> {
 
     /// `loop(items)` inside of a recursive loop.
     pub(super) fn call_loop(&mut self, state: &Loop, args: Args) -> Res<Value> {
-        let Some((index, (l, scope))) = state.recursive.map(|i| (i, self.recursive[i])) else {
+        let Some((index, (l, place))) = state.recursive.map(|i| (i, self.recursive[i])) else {
             return fail("loop() is called in a loop that is not recursive");
         };
+        let scope = self.lasting(place, "loop()")?;
         let [items] = args.bind("loop", ["iterable"])?;
         let items = items.unwrap_or(Value::UNDEFINED);
         let depth = state.depth + 1;
@@ -409,7 +441,8 @@ impl<'t> Machine<'t> {
     }
 
     pub(super) fn call_macro(&mut self, index: usize, args: Args) -> Res<Value> {
-        let (decl, scope) = self.macros[index];
+        let (decl, place) = self.macros[index];
+        let scope = self.lasting(place, "a macro")?;
         let count = decl.args.len();
         let mut positional = args.positional.into_iter();
         let mut named = args.named;

@@ -275,6 +275,9 @@ impl<'t> Machine<'t> {
                 "'in <string>' requires a string, not {}",
                 item.kind()
             )),
+            (Kind::List(list), Kind::List(_) | Kind::Map(_)) if list.form == Form::Keys => {
+                fail(format!("a '{}' in the keys of a dict", item.kind()))
+            }
             (Kind::List(list), _) => {
                 for element in &list.items {
                     if lists::equal(element, item, &self.meter)? {

@@ -133,6 +133,9 @@ impl<'t> Machine<'t> {
             "attr" => {
                 let [name] = args.bind(name, ["name"])?;
                 let name = methods::text(&name, "attr")?.to_owned();
+                if value.is_undefined() {
+                    return fail("an attribute of what is undefined");
+                }
                 let found = self.own_attribute(&value, &name)?;
                 return Ok(found.unwrap_or(Value::UNDEFINED));
             }
@@ -412,13 +415,8 @@ impl<'t> Machine<'t> {
                     return fail("replace needs two texts");
                 };
                 let (old, new) = (python::str(&old, m)?, python::str(&new, m)?);
-                return back(&methods::replace(
-                    &s,
-                    &old,
-                    &new,
-                    whole(&count, -1, name)?,
-                    m,
-                )?);
+                let count = whole(&count, -1, name)?;
+                return m.text(&methods::replace(&s, &old, &new, count, m)?);
             }
             "indent" => {
                 let [width, first, blank] = args.bind(name, ["width", "first", "blank"])?;
@@ -438,7 +436,7 @@ impl<'t> Machine<'t> {
             "center" => {
                 let [width] = args.bind(name, ["width"])?;
                 let width = usize::try_from(whole(&width, 80, name)?).unwrap_or(0);
-                return back(&format::pad(&s, width, ' ', '^', m)?);
+                return back(&format::pad(&s, width, ' ', 'c', m)?);
             }
             "truncate" => {
                 // What is no text is cut as one by nobody.

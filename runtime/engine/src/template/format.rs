@@ -8,7 +8,7 @@ use super::{lists, python};
 /// Widest field and most digits.
 const MAX_WIDTH: usize = 9999;
 
-/// `text` in `width` letters; aligned `<`, `>`, `^`, or `=` (behind a sign).
+/// `text` in `width` letters; aligned `<`, `>`, `^`, `c` as `str.center`, or `=` (behind a sign).
 pub(super) fn pad(text: &str, width: usize, fill: char, align: char, m: &Meter) -> Res<String> {
     m.pay_text(text.len())?;
     let missing = width.saturating_sub(text.chars().count());
@@ -19,8 +19,9 @@ pub(super) fn pad(text: &str, width: usize, fill: char, align: char, m: &Meter) 
     let fill = |n: usize| fill.to_string().repeat(n);
     Ok(match align {
         '<' => text.to_owned() + &fill(missing),
-        // Python's str.center puts the odd one to the left only where the width is odd too.
-        '^' => {
+        '^' => fill(missing / 2) + text + &fill(missing - missing / 2),
+        // str.center puts the odd one to the left only where the width is odd too.
+        'c' => {
             let left = missing / 2 + (missing & width & 1);
             fill(left) + text + &fill(missing - left)
         }

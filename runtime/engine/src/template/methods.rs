@@ -445,7 +445,7 @@ fn of_str(t: &Text, name: &'static str, args: Args, m: &Meter) -> Res<Value> {
             }
             let width = usize::try_from(whole(&width, 0, name)?).unwrap_or(0);
             let align = match name {
-                "center" => '^',
+                "center" => 'c',
                 "ljust" => '<',
                 "zfill" => '=',
                 _ => '>',

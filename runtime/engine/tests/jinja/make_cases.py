@@ -439,6 +439,10 @@ CASES = [
     "{% macro m(x) %}{{ x }}{% endmacro %}{{ m(*[1]) }}{{ m(**{'x': 2}) }}{{ [1, 2]|map('string')|map('upper')|join }}",
     "{% call s() %}{% endcall %}", "{% call 5 %}{% endcall %}",
     "{% macro m() %}{% block a %}x{% endblock %}{% endmacro %}{{ m() }}",
+    "{% set ns = namespace() %}{% for x in l %}{% macro m() %}{{ x }}{% endmacro %}{% set ns.m = m %}{% endfor %}{% for y in l %}{{ ns.m() }}{% endfor %}", R("outside of the block"),
+    "{{ '{:^4}|{:^5}|{:^6}'.format('a', 'ab', 'a') }} {{ 'a'.center(4) }}|{{ 'ab'.center(5) }}|{{ 'a'|center(6) }}|",
+    "{{ ['<'|safe|replace('a', 'b'), '<'|safe] }} {{ ('x'|safe)[0] is escaped }}",
+    "{{ [] in d.keys() }}", "{{ missing|attr('x') }}",
     # Functions.
     "{% set j = joiner() %}{% for x in l %}{{ j() }}{{ x }}{% endfor %} {% set j = joiner('|') %}{{ j() }}{{ j() }}{{ j() }}",
     "{% set c = cycler('a', 'b', 'c') %}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.next() }}{{ c.next() }}{{ c.reset() }}{{ c.next() }}",
