@@ -72,10 +72,12 @@ pub(super) fn rewritten(mut root: Value) -> Result<Value, GrammarError> {
     Ok(root)
 }
 
+type Schema = Map<String, Value>;
+
 /// Calls `work` with every schema in a schema.
 fn visit(
     value: &mut Value,
-    work: &mut dyn FnMut(&mut Map<String, Value>) -> Result<(), GrammarError>,
+    work: &mut dyn FnMut(&mut Schema) -> Result<(), GrammarError>,
 ) -> Result<(), GrammarError> {
     match value {
         Value::Object(schema) => {
