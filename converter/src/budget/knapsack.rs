@@ -35,6 +35,13 @@ pub fn divide(items: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
         let mut choices = vec![0u8; steps + 1];
         let mut order: Vec<usize> = (0..item.len().min(256)).collect();
         order.sort_by_key(|i| (item[*i].bytes, *i));
+        let mut least = f64::INFINITY;
+        // What costs as much as something smaller is never taken.
+        order.retain(|i| {
+            let lower = item[*i].cost < least;
+            least = least.min(item[*i].cost);
+            lower
+        });
         for i in order {
             let taken = extra(item, &item[i]);
             for at in taken..=steps {

@@ -54,6 +54,8 @@ pub struct Quantizer {
     power: f64,
     table: Table,
     levels: Levels,
+    /// The level of each code.
+    values: [i8; 256],
 }
 
 #[derive(Clone, Debug)]
@@ -85,11 +87,13 @@ impl Quantizer {
             Encoding::Int6 => Levels::Int6(Stepped),
             Encoding::Int8 => Levels::Int8(Int8),
         };
+        let bytes = table.bytes();
         Self {
             coding,
             power,
             table,
             levels,
+            values: core::array::from_fn(|code| encoding.level(&bytes, code as u8)),
         }
     }
 
@@ -110,7 +114,7 @@ impl Quantizer {
 
     /// Level of a code.
     pub fn level(&self, code: u8) -> i8 {
-        self.coding.encoding.level(&self.table.bytes(), code)
+        self.values[usize::from(code)]
     }
 
     /// The weights of a row that it quantized.
