@@ -85,9 +85,13 @@ dispatched! {
             let rows: [&[f32]; TOGETHER] = core::array::from_fn(row);
             let mut sums = *quad;
             for (k, column) in columns.iter().enumerate() {
-                for (sums, row) in sums.iter_mut().zip(&rows) {
-                    for (s, c) in sums.iter_mut().zip(column) {
-                        *s = step(*c, row[k], *s);
+                let w: [f32; TOGETHER] = core::array::from_fn(|r| {
+                    debug_assert!(k < rows[r].len());
+                    rows[r][k]
+                });
+                for l in 0..LANES {
+                    for r in 0..TOGETHER {
+                        sums[r][l] = step(column[l], w[r], sums[r][l]);
                     }
                 }
             }
@@ -104,8 +108,8 @@ dispatched! {
     }
 }
 
-/// Columns that are worked on together: 16 KiB of a tile.
-pub(super) const PANEL: usize = 128;
+/// Columns that are worked on together: 8 KiB of a tile.
+pub(super) const PANEL: usize = 64;
 
 /// `Σ_k weights[i·n + k] · columns_k` of each i: `columns · Mᵀ` of a matrix M `[n, n]`.
 pub(super) fn product(columns: &[Lane], weights: &[f32]) -> Vec<Lane> {

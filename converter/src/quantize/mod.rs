@@ -32,6 +32,8 @@ pub struct Objective<'a> {
     /// Rescales each row to the norm it had. Least squares shrinks a row by its relative error, which
     /// flattens the attention and the predicted distribution.
     pub keep_norm: bool,
+    /// Tries a third of the start values, for scales that [`crate::calibrate`] moves again.
+    pub coarse: bool,
 }
 
 /// A quantized row and its errors.
@@ -196,7 +198,9 @@ fn quantize_row<G: Grid, const N: usize>(
         weighted_error: 0.0,
         energy: 0.0,
     };
-    let scales: Vec<f64> = groups.iter().map(|g| scale::search(grid, g)).collect();
+    let step = if objective.coarse { 3 } else { 1 };
+    let scales = groups.iter().map(|g| scale::search(grid, g, step));
+    let scales: Vec<f64> = scales.collect();
     // The row's own mantissa is not searched: moving every group within its rounding of at most half a
     // unit in 255 changes the error by less than 0.2 %.
     let unit = scales.iter().fold(0.0, |m: f64, s| m.max(*s)) / MAX_SCALE;
