@@ -16,7 +16,7 @@ use crate::calibrate::{CalibrationError, Hessian, Methods, Ridge, Solver, Task};
 use crate::convert::ConvertError;
 use crate::progress::Progress;
 use crate::quantize::{self, Objective, Quantizer};
-use crate::reference::{BlockGradients, HeadMoments, Stream};
+use crate::reference::{BlockGradients, HeadMoments, STAGE, Stream};
 use crate::source::Checkpoint;
 use carat_format::{Coding, Encoding, Tensor};
 use rayon::prelude::*;
@@ -171,18 +171,7 @@ impl Run<'_, '_> {
         gradients: &mut [Vec<f32>],
         positions: usize,
     ) -> Result<(), ConvertError> {
-        use Tensor::*;
-        let tensors = [
-            AttnQ(b),
-            AttnK(b),
-            AttnV(b),
-            AttnOutput(b),
-            FfnGate(b),
-            FfnUp(b),
-            FfnDown(b),
-        ];
-        /// Which of the inputs a matrix has.
-        const STAGE: [usize; 7] = [0, 0, 0, 1, 2, 2, 3];
+        let tensors = Tensor::matrices(b);
         let shape = |t: Tensor| self.task.source.hyper().shape(t);
         let shapes = tensors.map(shape);
         let cols = [0, 3, 4, 6].map(|i: usize| shapes[i].1 as usize);

@@ -115,18 +115,9 @@ fn gradients_foretell(folder: &Path) {
         let b = starts.len() as u32;
         stream.restore(&start);
         let found = stream.block_gradient(b, 0, &mut gradient).unwrap();
-        let tensors = [
-            AttnQ(b),
-            AttnK(b),
-            AttnV(b),
-            AttnOutput(b),
-            FfnGate(b),
-            FfnUp(b),
-            FfnDown(b),
-        ];
-        for ((tensor, stage), d) in tensors
+        for ((tensor, stage), d) in Tensor::matrices(b)
             .into_iter()
-            .zip([0, 0, 0, 1, 2, 2, 3])
+            .zip(STAGE)
             .zip(&found.outputs)
         {
             let (rows, cols) = hyper.shape(tensor);
