@@ -88,7 +88,6 @@ fn forward(stream: &mut Stream<'_>) -> Vec<Vec<Vec<f32>>> {
 /// The change of the loss that gradients and inputs foretell for a small change of each matrix is the one
 /// that comes.
 fn gradients_foretell(folder: &Path) {
-    use Tensor::*;
     let checkpoint = Checkpoint::open(folder).unwrap();
     let hyper = checkpoint.hyper();
     let sequences: Vec<Vec<u32>> = (0..3u32)
