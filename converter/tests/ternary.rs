@@ -48,6 +48,7 @@ fn a_row_of_one_scale_keeps_every_code() {
                         &Objective {
                             importance,
                             keep_norm,
+                            coarse: false,
                         },
                     );
                     let codes: Vec<u8> = trits.iter().map(|t| (t + 1.0) as u8).collect();

@@ -1,7 +1,8 @@
 //! The inner loops of the methods, over the 32 rows of a tile side by side.
 //!
-//! Each is compiled twice, for any processor and with AVX2 and FMA; what a build of the one gives differs in the last bits from the
-//! other's, so that a calibrated file depends on the processor's family, and on nothing else of the machine.
+//! Each is compiled for any processor and with AVX2 and FMA; what the one gives differs in the last bits from the other's. With
+//! what products of matrices make of a processor's caches ([`crate::reference`]) a calibrated file depends on the kind of processor,
+//! and on nothing else of the machine.
 
 /// Rows of a tile.
 pub(super) const LANES: usize = 32;
@@ -9,8 +10,7 @@ pub(super) const LANES: usize = 32;
 /// A column of a tile.
 pub(super) type Lane = [f32; LANES];
 
-/// Compiles a loop for the processor at hand; `$step` is its `a·b + c`, `$together` how many tiles' columns its registers hold twice
-/// over.
+/// Compiles a loop for the processor at hand; `$step` is its `a·b + c`, `$together` how many columns half of its registers hold.
 macro_rules! dispatched {
     ($(#[$doc:meta])* $name:ident ($($arg:ident: $type:ty),*) $(-> $out:ty)?, |$step:ident, $together:ident| $body:block) => {
         $(#[$doc])*
@@ -76,26 +76,22 @@ dispatched! {
     /// Adds `Σ weights[i·stride + k] · columns_k`, k in order, to each `sums_i`. Few columns stay in the nearest cache:
     /// callers give at most [`PANEL`] at a time.
     accumulate(sums: &mut [Lane], columns: &[Lane], weights: &[f32], stride: usize), |step, TOGETHER| {
-        // Several at a time load the columns once, and keep the processor's adders busy; twice as many sums as these
-        // have no room in the registers.
-        let (quads, rest) = sums.as_chunks_mut::<TOGETHER>();
-        let done = quads.len() * TOGETHER;
-        for (i, quad) in quads.iter_mut().enumerate() {
+        // Several at a time load the columns once, and keep the processor's adders busy.
+        let (several, rest) = sums.as_chunks_mut::<TOGETHER>();
+        let done = several.len() * TOGETHER;
+        for (i, several) in several.iter_mut().enumerate() {
             let row = |r: usize| &weights[(i * TOGETHER + r) * stride..][..columns.len()];
             let rows: [&[f32]; TOGETHER] = core::array::from_fn(row);
-            let mut sums = *quad;
+            let mut sums = *several;
             for (k, column) in columns.iter().enumerate() {
-                let w: [f32; TOGETHER] = core::array::from_fn(|r| {
-                    debug_assert!(k < rows[r].len());
-                    rows[r][k]
-                });
-                for l in 0..LANES {
-                    for r in 0..TOGETHER {
-                        sums[r][l] = step(column[l], w[r], sums[r][l]);
+                let weights: [f32; TOGETHER] = core::array::from_fn(|r| rows[r][k]);
+                for (l, c) in column.iter().enumerate() {
+                    for (sums, w) in sums.iter_mut().zip(weights) {
+                        sums[l] = step(*c, w, sums[l]);
                     }
                 }
             }
-            *quad = sums;
+            *several = sums;
         }
         for (i, sums) in rest.iter_mut().enumerate() {
             let row = &weights[(done + i) * stride..][..columns.len()];
