@@ -1,6 +1,8 @@
 //! A Hugging Face directory: `config.json` and one or several safetensors files.
 
-use super::config::{self, Described, Packed};
+mod quantized;
+
+use super::config::{self, Described, Packed, Quantization};
 use super::decode::{self, ElementType};
 use super::io::{SourceFile, read_small};
 use super::normal::{Form, Normal};
@@ -261,13 +263,25 @@ impl Placing<'_> {
         let Described {
             architecture,
             hyper,
-            packed,
+            quantization,
             ..
         } = self.described;
         let mut tensors = BTreeMap::new();
         let mut used = BTreeSet::new();
         for tensor in hyper.tensors() {
             let place = architecture.place(&names::HUGGING_FACE, hyper, tensor);
+            let (rows, cols) = hyper.shape(tensor);
+            let mut form = self.normal.form(hyper, tensor);
+            if let (Some(Quantization::Packed(layout)), false) = (quantization, tensor.is_vector())
+            {
+                let shape = (rows, cols);
+                let packed = self.quantized(found, *layout, &place, shape, &form)?;
+                if let Some((stored, names)) = packed {
+                    tensors.insert(tensor, stored);
+                    used.extend(names);
+                    continue;
+                }
+            }
             let present = names::alternatives(&place.name).find(|n| found.contains_key(n));
             let Some((name, entry)) = present.and_then(|n| found.get(&n).map(|e| (n, e))) else {
                 return Err(SourceError::MissingTensor {
@@ -275,8 +289,12 @@ impl Placing<'_> {
                     tensor: place.name,
                 });
             };
-            let (rows, cols) = hyper.shape(tensor);
-            let packed = packed.filter(|_| entry.info.dtype == Dtype::U8 && !tensor.is_vector());
+            let packed = match quantization {
+                Some(Quantization::Ternary(packed)) if entry.info.dtype == Dtype::U8 => {
+                    Some(*packed).filter(|_| !tensor.is_vector())
+                }
+                _ => None,
+            };
             let stored_rows = match packed {
                 Some(_) => place.rows.div_ceil(4),
                 None => place.rows,
@@ -286,7 +304,6 @@ impl Placing<'_> {
                 false => vec![stored_rows, cols],
             };
             self.check_shape(&name, entry, expected)?;
-            let mut form = self.normal.form(hyper, tensor);
             let mut offset = entry.offset;
             let data = match packed {
                 // Fused rows would start within a quarter.
@@ -350,7 +367,8 @@ impl Placing<'_> {
             path: self.path(entry),
             tensor: name.into(),
             found: entry.info.dtype.to_string(),
-            known: "F32, F16, BF16".into(),
+            known: "F32, F16, BF16; others where config.json has a quantization_config for them"
+                .into(),
         }
     }
 
@@ -383,7 +401,7 @@ impl Placing<'_> {
             },
         };
         let mut out = Vec::new();
-        stored.read_rows(&self.files[entry.file], 0..1, &mut out)?;
+        stored.read_rows(self.files, 0..1, &mut out)?;
         Ok(match packed {
             Packed::Times => out[0],
             Packed::Over => 1.0 / out[0],
