@@ -456,6 +456,40 @@ fn what_is_not_read_is_named_with_what_is() {
     other.config["config_groups"]["group_1"] = group;
     let error = open(&other.model_config(), &other.model()).unwrap_err();
     assert!(matches!(error, SourceError::Unsupported { .. }), "{error}");
+    for (name, key, value) in [
+        ("gptq of", "rotation", json!("hadamard")),
+        (
+            "pack-",
+            "transform_config",
+            json!({"config_groups": {"R4": {}}}),
+        ),
+        (
+            "pack-",
+            "sparsity_config",
+            json!({"format": "sparse-24-bitmask"}),
+        ),
+    ] {
+        let mut case = case(name);
+        let path = match key {
+            "sparsity_config" => "quantization_config.sparsity_config.format".into(),
+            key => format!("quantization_config.{key}"),
+        };
+        case.config[key] = value;
+        match open(&case.model_config(), &case.model()).unwrap_err() {
+            SourceError::Unsupported { field, .. } => assert_eq!(field, path),
+            other => panic!("{other}"),
+        }
+    }
+    // Packed matrices of which no configuration says how.
+    for name in ["gptq of", "awq", "pack-", "mxfp4"] {
+        let case = case(name);
+        let mut config = case.model_config();
+        config["quantization_config"] = Value::Null;
+        match open(&config, &case.model()).unwrap_err() {
+            SourceError::Missing { field, .. } => assert_eq!(field, "quantization_config"),
+            other => panic!("{other}"),
+        }
+    }
     // FP8 of which no configuration says how it is scaled.
     let case = case("fp8 f32");
     let mut config = case.model_config();

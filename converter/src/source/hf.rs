@@ -6,6 +6,7 @@ use super::config::{self, Described, Packed, Quantization};
 use super::decode::{self, ElementType};
 use super::io::{SourceFile, read_small};
 use super::normal::{Form, Normal};
+use super::packed::CODES;
 use super::stored::{Data, Stored};
 use super::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, names};
 use carat_format::Tensor;
@@ -284,10 +285,7 @@ impl Placing<'_> {
             }
             let present = names::alternatives(&place.name).find(|n| found.contains_key(n));
             let Some((name, entry)) = present.and_then(|n| found.get(&n).map(|e| (n, e))) else {
-                return Err(SourceError::MissingTensor {
-                    path: self.directory.into(),
-                    tensor: place.name,
-                });
+                return Err(self.missing(found, place.name));
             };
             let packed = match quantization {
                 Some(Quantization::Ternary(packed)) if entry.info.dtype == Dtype::U8 => {
@@ -338,6 +336,26 @@ impl Placing<'_> {
         }
         found.retain(|name, _| !used.contains(name));
         Ok(tensors)
+    }
+
+    /// The fault of a tensor that is not there: it may be packed without a word of how.
+    fn missing(&self, found: &Entries, tensor: String) -> SourceError {
+        let stem = tensor.strip_suffix(".weight").unwrap_or(&tensor);
+        let packed = names::alternatives(stem).any(|stem| {
+            let mut ends = CODES.iter();
+            ends.any(|end| found.contains_key(&format!("{stem}{end}")))
+        });
+        match packed && self.described.quantization.is_none() {
+            false => SourceError::MissingTensor {
+                path: self.directory.into(),
+                tensor,
+            },
+            true => SourceError::Missing {
+                path: self.directory.join("config.json"),
+                field: "quantization_config".into(),
+                expected: "how the matrices of .qweight, .weight_packed or _blocks are quantized (older checkpoints have that object in quantize_config.json or quant_config.json, from where it can be copied)",
+            },
+        }
     }
 
     fn path(&self, entry: &Entry) -> PathBuf {

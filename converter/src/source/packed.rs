@@ -9,6 +9,7 @@ use super::decode::{self, ElementType};
 use super::io::SourceFile;
 use super::normal::Form;
 use half::{bf16, f16};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Weights decoded at a time, unless a row is longer.
@@ -204,6 +205,9 @@ pub(super) static AWQ: Scheme = Scheme {
     order: None,
     ..GPTQ_V2
 };
+
+/// How the names of quantized matrices end that have no other.
+pub(super) const CODES: [&str; 3] = [".qweight", ".weight_packed", "_blocks"];
 
 /// A scheme with what the configuration says of it.
 #[derive(Clone, Copy, Debug)]
@@ -433,6 +437,11 @@ impl Matrix {
         let mask = ((1u32 << self.layout.bits) - 1) as u8;
         let zero = |code: u8| values[usize::from(code.wrapping_add(scheme.zeros_less) & mask)];
         let round = self.rounding();
+        let order: Cow<'_, [u32]> = match &self.order {
+            Some(order) => order.into(),
+            // Less than 2^32: the columns are.
+            None => (0..self.cols).map(|c| (c / wide) as u32).collect(),
+        };
         let (n, heights) = (rows.end - rows.start, of_rows.end - of_rows.start);
         // Where an element lies in what was read.
         let at = |row: u64, col: u64, rows: u64, cols: u64| match scheme.transposed {
@@ -443,11 +452,7 @@ impl Matrix {
         for row in 0..n {
             let of_row = (rows.start + row) / high - of_rows.start;
             for col in 0..self.cols {
-                let group = match &self.order {
-                    Some(order) => u64::from(order[col as usize]),
-                    None => col / wide,
-                };
-                let group = at(of_row, group, heights, groups);
+                let group = at(of_row, order[col as usize].into(), heights, groups);
                 let value = values[usize::from(codes[at(row, col, n, self.cols)])];
                 let value = match zeros.get(group) {
                     Some(code) => value - zero(*code),

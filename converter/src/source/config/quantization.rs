@@ -133,20 +133,31 @@ fn only(
     }
 }
 
+/// Refuses keys that change the arithmetic unless they say "off".
+fn off(q: &Fields<'_>, keys: &[&str], hint: &'static str) -> Result<(), SourceError> {
+    for key in keys {
+        if let Some(found) = q.get(key).filter(|v| !super::keys::is_off(v)) {
+            return Err(q.unsupported(key, show(found), hint));
+        }
+    }
+    Ok(())
+}
+
 /// GPTQ of AutoGPTQ and GPTQModel; its first format has zero points less one.
 fn gptq(q: &Fields<'_>) -> Result<Quantization, SourceError> {
     const FORMATS: &[&str] = &["gptq", "gptq_v2"];
     let hint = "; gptq and gptq_v2 are";
     only(q, "checkpoint_format", FORMATS, hint)?;
+    only(q, "format", FORMATS, hint)?;
     only(q, "pack_dtype", &["int32"], "; int32 is")?;
-    if q.flag("is_marlin_format")? == Some(true) {
-        return Err(q.unsupported("is_marlin_format", "true", hint));
-    }
-    if let Some(dynamic) = q.get("dynamic").filter(|v| !super::keys::is_off(v)) {
-        let hint = "; all matrices must have the same bits and groups";
-        return Err(q.unsupported("dynamic", show(dynamic), hint));
-    }
-    let of = match q.text("checkpoint_format")? {
+    off(q, &["is_marlin_format", "rotation"], hint)?;
+    let hint = "; all matrices must have the same bits and groups";
+    off(q, &["dynamic"], hint)?;
+    let format = match q.text("checkpoint_format")? {
+        Some(format) => Some(format),
+        None => q.text("format")?,
+    };
+    let of = match format {
         Some("gptq_v2") => &packed::GPTQ_V2,
         _ => &packed::GPTQ,
     };
@@ -187,6 +198,12 @@ fn awq(q: &Fields<'_>) -> Result<Quantization, SourceError> {
 /// The formats of the library compressed-tensors; all groups of matrices must be quantized alike.
 fn compressed_tensors(q: &Fields<'_>) -> Result<Quantization, SourceError> {
     const GROUPS: &str = "config_groups";
+    // Rotations of activations between matrices.
+    off(q, &["transform_config"], "; give a checkpoint without")?;
+    if let Some(sparsity) = q.object("sparsity_config")? {
+        let hint = "; dense is";
+        only(&sparsity, "format", &["dense"], hint)?;
+    }
     let groups = q.object(GROUPS)?;
     let groups = q.need(GROUPS, groups, "an object of groups of quantized matrices")?;
     let mut found: Option<Layout> = None;
