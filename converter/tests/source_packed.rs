@@ -6,6 +6,7 @@ mod common;
 
 use carat_converter::source::{Checkpoint, SourceError};
 use carat_format::Tensor;
+use common::fnv;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -97,16 +98,6 @@ fn golden() -> Vec<Case> {
 fn case(name: &str) -> Case {
     let found = golden().into_iter().find(|c| c.name.starts_with(name));
     found.unwrap()
-}
-
-fn fnv(values: &[f32]) -> String {
-    let hash = values
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325u64, |h, byte| {
-            (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    format!("{hash:016x}")
 }
 
 /// The bytes of a file of these tensors.
@@ -548,4 +539,45 @@ fn random_bytes_are_values_or_an_error() {
             }
         }
     }
+}
+
+/// A byte here and there of the configuration and of the header.
+#[test]
+fn damaged_checkpoints_are_values_or_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = 5u64;
+    let mut below = |n: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+        (state >> 33) as usize % n
+    };
+    let (mut read, mut refused) = (0, 0);
+    for case in golden() {
+        write(dir.path(), &case.model_config(), &case.model());
+        let paths = ["config.json", "model.safetensors"].map(|n| dir.path().join(n));
+        let whole = paths.clone().map(|p| fs::read(p).unwrap());
+        for i in 0..60 {
+            let mut bytes = whole[i % 2].clone();
+            // The header is some two thousand bytes.
+            let end = bytes.len().min(2500);
+            for _ in 0..1 + below(3) {
+                let at = below(end);
+                // Digits become digits more often than not.
+                bytes[at] = match bytes[at] {
+                    b'0'..=b'9' if below(4) > 0 => b'0' + below(10) as u8,
+                    _ => below(256) as u8,
+                };
+            }
+            fs::write(&paths[i % 2], &bytes).unwrap();
+            let out = Checkpoint::open(dir.path()).and_then(|c| {
+                let mut out = Vec::new();
+                c.read_rows(MATRIX, 0..c.hyper().shape(MATRIX).0, &mut out)
+            });
+            match out {
+                Ok(()) => read += 1,
+                Err(_) => refused += 1,
+            }
+            fs::write(&paths[i % 2], &whole[i % 2]).unwrap();
+        }
+    }
+    assert!(read > 50 && refused > 1000, "{read} {refused}");
 }

@@ -7,6 +7,7 @@ mod common;
 use carat_converter::source::{Checkpoint, SourceError};
 use carat_format::Tensor;
 use carat_gguf::TensorType;
+use common::fnv;
 use common::gguf::{COLS, GgufTensor, Q_ROWS, llama, write_llama};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,16 +36,6 @@ impl Row {
 
 fn golden() -> BTreeMap<String, Vec<Row>> {
     serde_json::from_str(GOLDEN).unwrap()
-}
-
-fn fnv(values: &[f32]) -> String {
-    let hash = values
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325u64, |h, byte| {
-            (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    format!("{hash:016x}")
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
