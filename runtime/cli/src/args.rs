@@ -48,12 +48,12 @@ Converts without calibration, takes under 20 seconds and leaves no file behind."
 Reads Hugging Face directories (safetensors in F32, F16, BF16, FP8, INT8, MXFP4, NVFP4, \
 compressed-tensors, GPTQ or AWQ) and GGUF files, whole or split (give any part), in F32, F16, \
 BF16, Q1_0, Q2_0, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q8_K, IQ1_S to IQ4_XS, MXFP4, NVFP4, \
-TQ1_0 or TQ2_0, of the architectures llama (Llama, SmolLM), mistral, qwen2, qwen3, phi3, gemma2, gemma3 \
-(text) and bitnet. Needs no GPU. Codes and scales are fitted to a text of Carat's own, which \
-takes minutes for a model of a billion weights; the bytes are the same for any number of threads \
-on one kind of processor. --method none leaves that out: faster, worse, and the same bytes on \
-every machine. The file appears under its name when it is whole, not before; one that would be \
-useless does not appear."
+TQ1_0 or TQ2_0, of the architectures llama (Llama, SmolLM), mistral, qwen2, qwen3, phi3, gemma2, \
+gemma3 (text) and bitnet. Needs no GPU. Codes and scales are fitted to a text of Carat's own, \
+which takes minutes for a model of a billion weights; the bytes are the same for any number of \
+threads on one kind of processor. --method none leaves that out: faster, worse, and the same \
+bytes on every machine. The file appears under its name when it is whole, not before; one that \
+would be useless does not appear."
     )]
     Convert(ConvertArgs),
     /// Continue a prompt
