@@ -389,6 +389,29 @@ fn a_bias_that_is_not_zero_is_refused() {
     }
 }
 
+/// Scales of the cache say nothing about weights, in a checkpoint that says how it is quantized.
+#[test]
+fn scales_of_the_cache_are_passed_over() {
+    let case = case("float-quantized channel");
+    let (mut config, mut tensors) = (case.model_config(), case.model());
+    for name in ["k_scale", "v_scale", "k_proj.output_scale"] {
+        let name = format!("model.layers.0.self_attn.{name}");
+        tensors.insert(name, ("F32".into(), vec![1], vec![0; 4]));
+    }
+    // An output's scale goes with a matrix that is quantized.
+    let output = "model.layers.0.self_attn.k_proj.output_scale";
+    match open(&config, &tensors).unwrap_err() {
+        SourceError::UnknownTensor { tensor, .. } => assert_eq!(tensor, output),
+        other => panic!("{other}"),
+    }
+    let scale = tensors.remove(output).unwrap();
+    compare(&open(&config, &tensors).unwrap(), &case);
+    tensors.insert(format!("{STEM}.output_scale"), scale);
+    compare(&open(&config, &tensors).unwrap(), &case);
+    config["quantization_config"] = json!({});
+    assert!(open(&config, &tensors).is_err());
+}
+
 /// Matrices that the configuration leaves out are as they are.
 #[test]
 fn matrices_that_are_not_quantized_lie_beside() {

@@ -6,7 +6,7 @@ use super::config::{self, Described, Packed, Quantization};
 use super::decode::{self, ElementType};
 use super::io::{SourceFile, read_small};
 use super::normal::{Form, Normal};
-use super::packed::CODES;
+use super::packed::{CODES, is_of_cache};
 use super::stored::{Data, Stored};
 use super::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, names};
 use carat_format::Tensor;
@@ -42,8 +42,10 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
         files: &files,
     }
     .place(&mut found)?;
+    let packed = matches!(described.quantization, Some(Quantization::Packed(_)));
     let hyper = described.hyper;
-    if let Some((name, entry)) = found.iter().find(|(name, _)| !ignored(&hyper, name)) {
+    let known = |name: &str| ignored(&hyper, name) || (packed && is_of_cache(name));
+    if let Some((name, entry)) = found.iter().find(|(name, _)| !known(name)) {
         return Err(SourceError::UnknownTensor {
             path: files[entry.file].path.clone(),
             tensor: name.clone(),

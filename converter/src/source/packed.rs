@@ -95,8 +95,9 @@ pub(super) enum Arithmetic {
 }
 
 /// Tensors beside a matrix that are for activations.
-const OF_ACTIVATIONS: [&str; 5] = [
+const OF_ACTIVATIONS: [&str; 6] = [
     ".input_scale",
+    ".output_scale",
     ".input_zero_point",
     ".input_global_scale",
     ".activation_scale",
@@ -266,6 +267,15 @@ impl Layout {
             _ => [rows, cols.div_ceil(per)],
         }
     }
+}
+
+/// Whether a tensor is a scale or zero point of the cache of keys and values, which is not rounded by it here.
+pub(super) fn is_of_cache(name: &str) -> bool {
+    ["q", "k", "v"].iter().any(|what| {
+        let ends = ["scale", "zero_point"];
+        ends.iter()
+            .any(|end| name.ends_with(&format!(".self_attn.{what}_{end}")))
+    })
 }
 
 /// Names beside a matrix of this stem that say nothing about its weights.
