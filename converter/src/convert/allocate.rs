@@ -1,6 +1,6 @@
 //! A target size becomes a coding for every matrix.
 
-use super::exact::TernaryMatrices;
+use super::exact::ExactMatrices;
 use super::{ConvertError, Options, feasible};
 use crate::budget::{self, Allocation, Choice, Measure, Target};
 use crate::calibrate::Calibration;
@@ -17,7 +17,7 @@ pub(super) struct Asked<'a> {
     pub options: &'a Options,
     /// The coding that rules change.
     pub base: Coding,
-    pub ternary: &'a TernaryMatrices,
+    pub exact: &'a ExactMatrices,
     pub target: Target,
 }
 
@@ -32,11 +32,11 @@ pub(super) fn allocate(
     let Asked {
         options,
         base,
-        ternary,
+        exact,
         target,
     } = *asked;
-    let room = feasible::check(options, source, base, ternary, target)?;
-    let codings = |tensor: Tensor| feasible::codings(tensor, options, base, ternary, room.bits);
+    let room = feasible::check(options, source, base, exact, target)?;
+    let codings = |tensor: Tensor| feasible::codings(tensor, options, base, exact, room.bits);
     let measured = budget::measure(&Measure {
         source,
         sequences,

@@ -40,7 +40,7 @@ use crate::source::{Checkpoint, Kind};
 use allocate::{Asked, Sensitivities, allocate};
 use carat_format::{Card, Coding, Encoding, ScaleGroup, Tensor, TensorEntry};
 use clock::Clock;
-use exact::TernaryMatrices;
+use exact::ExactMatrices;
 use file::Output;
 use header::Plan;
 use matrix::Calibrated;
@@ -62,8 +62,9 @@ pub struct Options {
     pub source: PathBuf,
     /// The file to write.
     pub output: PathBuf,
-    /// Bits of a code: 1, 1.6 (ternary), 2, 3, 4, 5, 6 or 8. A matrix whose weights are ternary as they are gets ternary codes
-    /// for 1.6 bits or more, and where all of the blocks are, 1.6 gives embedding and head 4 bits.
+    /// Bits of a code: 1, 1.6 (ternary), 2, 3, 4, 5, 6 or 8. A matrix whose weights have two or three values as they are
+    /// gets codes of 1 bit or ternary ones for as many bits or more, and where all of the blocks do, embedding and head get 4
+    /// bits where just those codes are asked for.
     pub bits: f64,
     /// Weights that share a scale.
     pub group: ScaleGroup,
@@ -122,7 +123,7 @@ pub struct Summary {
     pub seconds: f64,
     /// Largest resident memory of the process so far, where the system tells.
     pub peak_resident_bytes: Option<u64>,
-    /// Matrices that hold −s, 0 and s alone and kept every code.
+    /// Matrices that hold −s and s, or −s, 0 and s alone, and kept every code.
     pub ternary: usize,
     /// What the quality card says.
     #[serde(skip)]
@@ -260,12 +261,12 @@ fn run(
     progress: &dyn Progress,
     started: Instant,
 ) -> Result<Summary, ConvertError> {
-    let ternary = TernaryMatrices::find(source, || match progress.cancelled() {
+    let exact = ExactMatrices::find(source, || match progress.cancelled() {
         true => Err(ConvertError::Cancelled),
         false => Ok(()),
     })?;
     if let Some(target) = options.target {
-        feasible::check(options, source, base, &ternary, target)?;
+        feasible::check(options, source, base, &exact, target)?;
     }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.unwrap_or(0))
@@ -300,8 +301,8 @@ fn run(
     // The quality card is measured against the checkpoint as it is.
     let original = source;
     let folded = match calibrated {
-        // Ternary weights stay what they are.
-        Some((sequences, c)) if ternary.is_empty() => {
+        // Weights of two or three values stay what they are.
+        Some((sequences, c)) if exact.is_empty() => {
             let coding = |t: Tensor| rule::coding(base, &options.rules, &t.name());
             let part = part(options, SCALING, progress);
             let fold = || fold::fold(source, sequences, c.methods, &coding, &part);
@@ -329,7 +330,7 @@ fn run(
             let asked = Asked {
                 options,
                 base,
-                ternary: &ternary,
+                exact: &exact,
                 target,
             };
             let found = pool.install(|| allocate(source, &asked, sequences, c, &part))?;
@@ -351,7 +352,7 @@ fn run(
     };
     let coding = |tensor: Tensor| {
         let allocated = allocation.get(&tensor).copied();
-        let base = allocated.unwrap_or_else(|| ternary.coding(tensor, base));
+        let base = allocated.unwrap_or_else(|| exact.coding(tensor, base));
         rule::coding(base, &options.rules, &tensor.name())
     };
     let mut plan = Plan::new(source, card.flatten(), coding)?;
@@ -364,7 +365,7 @@ fn run(
     let job = Job {
         source,
         output: &output,
-        ternary: &ternary,
+        exact: &exact,
         progress,
         done: AtomicU64::new(0),
         total: source.hyper().weights(),
@@ -430,7 +431,7 @@ fn run(
 struct Job<'a> {
     source: &'a Checkpoint,
     output: &'a Output,
-    ternary: &'a TernaryMatrices,
+    exact: &'a ExactMatrices,
     progress: &'a dyn Progress,
     /// Weights done.
     done: AtomicU64,
@@ -448,7 +449,7 @@ impl Job<'_> {
 
     /// Whether the codes hold the matrix as it is.
     fn keeps(&self, e: &TensorEntry) -> bool {
-        e.layout.encoding == Encoding::Ternary && self.ternary.contains(e.tensor)
+        self.exact.keeps(e.tensor, e.layout.coding())
     }
 
     fn advance(&self, weights: u64) {
