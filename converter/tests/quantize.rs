@@ -9,6 +9,7 @@ use carat_format::{Coding, Encoding, GROUP, ScaleGroup, Table};
 const PLAIN: Objective<'static> = Objective {
     importance: None,
     keep_norm: false,
+    coarse: false,
 };
 
 /// Uniform values in (0, 1).
@@ -307,6 +308,7 @@ fn importance_moves_the_error_where_it_matters_less() {
     let objective = Objective {
         importance: Some(&importance),
         keep_norm: false,
+        coarse: false,
     };
     let q = Quantizer::new(Encoding::Pow3, 1.2);
     let weighted = |objective: &Objective<'_>| -> f64 {
@@ -334,6 +336,7 @@ fn importance_moves_the_error_where_it_matters_less() {
     let none = Objective {
         importance: Some(&zeros),
         keep_norm: false,
+        coarse: false,
     };
     assert_eq!(
         q.row(&w[..256], &none).packed,
@@ -351,6 +354,7 @@ fn a_kept_norm_is_the_rows() {
             &Objective {
                 importance: None,
                 keep_norm: true,
+                coarse: false,
             },
         );
         let (norm, found) = (

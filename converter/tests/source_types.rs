@@ -7,6 +7,7 @@ mod common;
 use carat_converter::source::{Checkpoint, SourceError};
 use carat_format::Tensor;
 use carat_gguf::TensorType;
+use common::fnv;
 use common::gguf::{COLS, GgufTensor, Q_ROWS, llama, write_llama};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,16 +38,6 @@ fn golden() -> BTreeMap<String, Vec<Row>> {
     serde_json::from_str(GOLDEN).unwrap()
 }
 
-fn fnv(values: &[f32]) -> String {
-    let hash = values
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325u64, |h, byte| {
-            (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    format!("{hash:016x}")
-}
-
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
@@ -70,7 +61,7 @@ fn every_value_is_that_of_the_python_package() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.gguf");
     let golden = golden();
-    assert_eq!(golden.len(), 15);
+    assert_eq!(golden.len(), 28);
     for (name, rows) in &golden {
         let ty = TensorType::from_name(name).unwrap();
         let bytes: Vec<_> = rows.iter().map(Row::bytes).collect();
@@ -104,7 +95,12 @@ fn every_value_is_that_of_the_python_package() {
                 (found, ..) => panic!("{name}, row {r}: {found:?}"),
             }
         }
-        assert!(finite >= 20 && finite < rows.len(), "{name}: {finite}");
+        // Every bit pattern of an NVFP4 block is a finite number.
+        let all = name == "NVFP4";
+        assert!(
+            finite >= 20 && all == (finite == rows.len()),
+            "{name}: {finite}"
+        );
     }
 }
 
@@ -151,13 +147,8 @@ fn types_that_are_not_read_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.gguf");
     let mut tensors = llama(1, common::noise(29));
-    let row = vec![0; 66];
-    replace(
-        &mut tensors,
-        "token_embd.weight",
-        TensorType::IQ2_XXS,
-        &[row],
-    );
+    let row = vec![0; 288];
+    replace(&mut tensors, "token_embd.weight", TensorType::Q8_1, &[row]);
     write_llama(&path, &tensors);
     match Checkpoint::open(&path).unwrap_err() {
         SourceError::Type {
@@ -168,7 +159,7 @@ fn types_that_are_not_read_are_named() {
         } => {
             assert_eq!(
                 (tensor.as_str(), found.as_str()),
-                ("token_embd.weight", "IQ2_XXS")
+                ("token_embd.weight", "Q8_1")
             );
             for name in golden().keys() {
                 assert!(known.split(", ").any(|k| k == name), "{known}: {name}");
@@ -198,5 +189,95 @@ fn random_bytes_are_values_or_an_error() {
                 Err(other) => panic!("{name}: {other}"),
             }
         }
+    }
+}
+
+/// The bytes of a model whose embedding of these rows is written as `ty`, its type then overwritten by `number`.
+fn renumbered(ty: TensorType, rows: &[Vec<u8>], number: u32) -> Vec<u8> {
+    let mut tensors = llama(1, common::noise(29));
+    replace(&mut tensors, "token_embd.weight", ty, rows);
+    let mut file = common::gguf::gguf_bytes(&common::gguf::llama_keys(), &tensors);
+    let name = b"token_embd.weight";
+    let at = file.windows(name.len()).position(|w| w == name).unwrap();
+    // The number of dimensions and two of them lie between.
+    let at = at + name.len() + 4 + 16;
+    assert_eq!(file[at..at + 4], ty.0.to_le_bytes());
+    file[at..at + 4].copy_from_slice(&number.to_le_bytes());
+    file
+}
+
+#[test]
+fn the_first_ternary_files_have_blocks_of_128_under_the_number_of_q2_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.gguf");
+    let rows: Vec<_> = golden()["PQ2_0"]
+        .iter()
+        .filter(|r| r.fnv.is_some())
+        .map(|r| (r.bytes(), r.fnv.clone()))
+        .collect();
+    let bytes: Vec<_> = rows.iter().map(|r| r.0.clone()).collect();
+    let file = renumbered(TensorType::PQ2_0, &bytes, TensorType::Q2_0.0);
+    std::fs::write(&path, file).unwrap();
+    let c = Checkpoint::open(&path).unwrap();
+    assert_eq!(c.type_name(Tensor::TokenEmbedding).unwrap(), "PQ2_0");
+    let mut out = Vec::new();
+    for (r, (_, expected)) in (0u64..).zip(&rows) {
+        c.read_rows(Tensor::TokenEmbedding, r..r + 1, &mut out)
+            .unwrap();
+        assert_eq!(Some(fnv(&out)), *expected);
+    }
+    // Where neither has room, the file is cut or lies.
+    let file = renumbered(TensorType::TQ1_0, &vec![vec![0; 54]; 64], 42);
+    std::fs::write(&path, file).unwrap();
+    let error = Checkpoint::open(&path).unwrap_err();
+    assert!(matches!(error, SourceError::Gguf { .. }), "{error}");
+}
+
+/// NVFP4 files have a factor of each matrix, and one for activations, which are not rounded here.
+#[test]
+fn factors_beside_a_matrix() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.gguf");
+    let rows: Vec<_> = golden()["NVFP4"].iter().map(Row::bytes).collect();
+    let rows: Vec<_> = rows.iter().cycle().take(Q_ROWS as usize).cloned().collect();
+    let mut tensors = llama(1, common::noise(29));
+    replace(
+        &mut tensors,
+        "blk.0.ffn_up.weight",
+        TensorType::NVFP4,
+        &rows,
+    );
+    let read = |tensors: &[GgufTensor]| {
+        write_llama(&path, tensors);
+        let (c, mut out) = (Checkpoint::open(&path)?, Vec::new());
+        c.read_rows(Tensor::FfnUp(0), 0..Q_ROWS, &mut out)?;
+        Ok::<_, SourceError>(out)
+    };
+    let plain = read(&tensors).unwrap();
+    for (name, factor) in [("scale", 0.375f32), ("input_scale", 3.0)] {
+        tensors.push(GgufTensor {
+            name: format!("blk.0.ffn_up.{name}"),
+            dims: vec![1],
+            ty: TensorType::F32,
+            data: factor.to_le_bytes().into(),
+        });
+    }
+    let scaled: Vec<f32> = plain.iter().map(|w| w * 0.375).collect();
+    assert!(read(&tensors).unwrap() == scaled);
+}
+
+/// A model whose activations are rotated between its matrices has other arithmetic.
+#[test]
+fn rotated_models_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.gguf");
+    let mut keys = common::gguf::llama_keys();
+    let key = "prism.hadamard.version".to_string();
+    keys.push((key.clone(), carat_gguf::OwnedValue::U32(1)));
+    let tensors = llama(1, common::noise(29));
+    std::fs::write(&path, common::gguf::gguf_bytes(&keys, &tensors)).unwrap();
+    match Checkpoint::open(&path).unwrap_err() {
+        SourceError::Unsupported { field, .. } => assert_eq!(field, key),
+        other => panic!("{other}"),
     }
 }

@@ -1,4 +1,5 @@
-//! Weights that are −s, 0 and s come through ternary codes: every code, and s to the row scale's 16 bits.
+//! Weights that are −s, 0 and s come through ternary codes, those that are −s and s through codes of 1 bit: every code, and
+//! s to the row scale's 16 bits.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -48,6 +49,7 @@ fn a_row_of_one_scale_keeps_every_code() {
                         &Objective {
                             importance,
                             keep_norm,
+                            coarse: false,
                         },
                     );
                     let codes: Vec<u8> = trits.iter().map(|t| (t + 1.0) as u8).collect();
@@ -173,23 +175,50 @@ fn tq1_0(trits: &[f32], scale: u16) -> Vec<u8> {
     bytes
 }
 
-/// A model of ternary blocks as llama.cpp writes it: types of blocks of 256 where rows have them, else F16.
-fn gguf(dir: &Path, one: bool) -> PathBuf {
+/// Codes of 2 bits, and of 1, from the low bits of a byte on, after their scale: `block_q2_0` and `block_q1_0`.
+fn q2_0(trits: &[f32], scale: u16) -> Vec<u8> {
+    let code = |(i, t): (usize, &f32)| ((t + 1.0) as u8) << (2 * i);
+    let byte = |t: &[f32]| t.iter().enumerate().map(code).sum::<u8>();
+    let bytes = trits.chunks(4).map(byte);
+    scale.to_le_bytes().into_iter().chain(bytes).collect()
+}
+
+fn q1_0(signs: &[f32], scale: u16) -> Vec<u8> {
+    let code = |(i, s): (usize, &f32)| u8::from(*s > 0.0) << i;
+    let byte = |s: &[f32]| s.iter().enumerate().map(code).sum::<u8>();
+    let bytes = signs.chunks(8).map(byte);
+    scale.to_le_bytes().into_iter().chain(bytes).collect()
+}
+
+type Block = fn(&[f32], u16) -> Vec<u8>;
+
+/// Types of two or three values.
+const TYPES: [(TensorType, Block); 4] = [
+    (TensorType::TQ1_0, tq1_0),
+    (TensorType::TQ2_0, tq2_0),
+    (TensorType::Q2_0, q2_0),
+    (TensorType::Q1_0, q1_0),
+];
+
+/// A model of such blocks as llama.cpp writes it: that type where rows have whole blocks, else F16.
+fn gguf(dir: &Path, (ty, block): (TensorType, Block)) -> PathBuf {
     let path = dir.join("source.gguf");
+    let elements = ty.block_size().unwrap();
     let mut tensors = common::gguf::llama(common::gguf::VOCAB, common::noise(29));
     for t in &mut tensors {
         if !t.name.starts_with("blk.") || t.name.contains("norm") {
             continue;
         }
         let n = t.dims.iter().product::<u64>() as usize;
-        let trits = trits(&t.name, n);
-        if t.dims[0] % 256 == 0 {
-            t.ty = match one {
-                true => TensorType::TQ1_0,
-                false => TensorType::TQ2_0,
-            };
-            let block = if one { tq1_0 } else { tq2_0 };
-            t.data = trits.chunks(256).flat_map(|b| block(b, SCALE)).collect();
+        let mut trits = trits(&t.name, n);
+        if ty == TensorType::Q1_0 {
+            let signs = trits.iter().map(|t| if *t > 0.0 { 1.0 } else { -1.0 });
+            trits = signs.collect();
+        }
+        if t.dims[0] % elements == 0 {
+            t.ty = ty;
+            let blocks = trits.chunks(elements as usize);
+            t.data = blocks.flat_map(|b| block(b, SCALE)).collect();
         } else {
             t.ty = TensorType::F16;
             let half = |t: &f32| match *t {
@@ -216,6 +245,16 @@ fn options(source: &Path, output: &Path) -> Options {
 /// Converts and compares: every weight of the `expected` matrices of ternary codes to `rounding`. Returns the
 /// encoding of the embedding.
 fn kept(options: &Options, expected: usize, rounding: f64) -> Option<Encoding> {
+    kept_by(Encoding::Ternary, options, expected, rounding)
+}
+
+/// The same for these codes.
+fn kept_by(
+    encoding: Encoding,
+    options: &Options,
+    expected: usize,
+    rounding: f64,
+) -> Option<Encoding> {
     let summary = convert(options, &Silent).unwrap();
     assert_eq!(summary.ternary, expected);
     let (original, carat) = (
@@ -224,14 +263,15 @@ fn kept(options: &Options, expected: usize, rounding: f64) -> Option<Encoding> {
     );
     let mut compared = 0;
     for tensor in original.hyper().tensors() {
-        if carat.encoding(tensor) != Some(Encoding::Ternary) {
+        if carat.encoding(tensor) != Some(encoding) {
             continue;
         }
         let rows = 0..original.hyper().shape(tensor).0;
         let (mut w, mut d) = (Vec::new(), Vec::new());
         original.read_rows(tensor, rows.clone(), &mut w).unwrap();
         carat.read_rows(tensor, rows, &mut d).unwrap();
-        assert!(w.contains(&0.0) && w.iter().any(|w| *w != 0.0));
+        assert_eq!(w.contains(&0.0), encoding == Encoding::Ternary);
+        assert!(w.iter().any(|w| *w != 0.0));
         for (w, d) in w.iter().zip(&d) {
             assert!(
                 f64::from(w - d).abs() <= f64::from(w.abs()) * (rounding + 1e-7),
@@ -263,31 +303,48 @@ fn ternary_checkpoints_keep_every_code_without_being_asked() {
         }
     }
     // Of the GGUF types only rows of blocks of 256 are; the other two matrices are F16.
-    for one in [true, false] {
-        let path = dir.path().join(format!("gguf{one}.gguf"));
-        let options = options(&gguf(dir.path(), one), &path);
-        assert_eq!(kept(&options, 7, ROUNDING), Some(Encoding::Pow4));
+    for of in TYPES {
+        let path = dir.path().join(format!("gguf{}.gguf", of.0));
+        let mut options = options(&gguf(dir.path(), of), &path);
+        let encoding = match of.0 {
+            TensorType::Q1_0 => Encoding::Pow1,
+            _ => Encoding::Ternary,
+        };
+        for bits in [options.bits, encoding.bits()] {
+            options.bits = bits;
+            let embedding = kept_by(encoding, &options, 7, ROUNDING);
+            assert_eq!(embedding, Some(Encoding::Pow4));
+            options.force = true;
+        }
     }
 }
 
 /// As blocks of ggml have them: codes stay, scales are rounded to half a unit of 255 of the row's largest.
 #[test]
 fn a_row_of_several_scales_keeps_every_code() {
-    let quantizer = Quantizer::new(
-        Coding {
-            encoding: Encoding::Ternary,
-            group: ScaleGroup::W128,
-        },
-        1.0,
-    );
     let mut next = common::noise(6);
-    for _ in 0..20 {
-        let scales: Vec<f32> = (0..4).map(|_| 1.0 + 0.9 * next()).collect();
-        let trits: Vec<f32> = (0..1024).map(|_| trit(next())).collect();
-        let weights = trits.iter().enumerate().map(|(i, t)| t * scales[i / 256]);
+    for i in 0..60 {
+        // TQ1_0 and TQ2_0, Q2_0, Q1_0.
+        let (encoding, group, block) = [
+            (Encoding::Ternary, ScaleGroup::W128, 256),
+            (Encoding::Ternary, ScaleGroup::W64, 64),
+            (Encoding::Pow1, ScaleGroup::W128, 128),
+        ][i % 3];
+        let quantizer = Quantizer::new(Coding { encoding, group }, 1.0);
+        let scales: Vec<f32> = (0..16).map(|_| 1.0 + 0.9 * next()).collect();
+        let value = |x: f32| match encoding {
+            Encoding::Pow1 => x.signum(),
+            _ => trit(x),
+        };
+        let trits: Vec<f32> = (0..1024).map(|_| value(next())).collect();
+        let weights = trits.iter().enumerate().map(|(i, t)| t * scales[i / block]);
         let weights: Vec<f32> = weights.collect();
         let row = quantizer.row(&weights, &Objective::default());
-        let codes: Vec<u8> = trits.iter().map(|t| (t + 1.0) as u8).collect();
+        let code = |t: &f32| match encoding {
+            Encoding::Pow1 => u8::from(*t > 0.0),
+            _ => (t + 1.0) as u8,
+        };
+        let codes: Vec<u8> = trits.iter().map(code).collect();
         assert_eq!(row.packed.codes, codes);
         let largest = scales.iter().fold(0f32, |m, s| m.max(*s));
         for (w, d) in weights.iter().zip(quantizer.decode(&row.packed)) {

@@ -20,6 +20,16 @@ pub fn divide(items: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
     let smallest = |item: &Vec<Choice>| item.iter().map(|c| c.bytes).min();
     let least: u64 = items.iter().map(smallest).sum::<Option<u64>>()?;
     let spare = budget.checked_sub(least)?;
+    // Rounding must not keep the largest options out where there is room for all.
+    let best = |item: &Vec<Choice>| {
+        let order = |a: &Choice, b: &Choice| a.cost.total_cmp(&b.cost).then(a.bytes.cmp(&b.bytes));
+        (0..item.len()).min_by(|a, b| order(&item[*a], &item[*b]))
+    };
+    let best: Vec<usize> = items.iter().map(best).collect::<Option<_>>()?;
+    let taken = items.iter().zip(&best).map(|(item, i)| item[*i].bytes);
+    if taken.sum::<u64>() <= budget {
+        return Some(best);
+    }
     // What an option takes beyond the smallest of its item, in buckets rounded up.
     let buckets = BUCKETS * items.len().max(1);
     let bucket = (spare / buckets as u64).max(1);
@@ -35,6 +45,13 @@ pub fn divide(items: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
         let mut choices = vec![0u8; steps + 1];
         let mut order: Vec<usize> = (0..item.len().min(256)).collect();
         order.sort_by_key(|i| (item[*i].bytes, *i));
+        let mut least = f64::INFINITY;
+        // What costs as much as something smaller is never taken.
+        order.retain(|i| {
+            let lower = item[*i].cost < least;
+            least = least.min(item[*i].cost);
+            lower
+        });
         for i in order {
             let taken = extra(item, &item[i]);
             for at in taken..=steps {
@@ -90,6 +107,19 @@ pub fn reach(items: &[Vec<Choice>], least: u64, cost: f64) -> Option<Vec<usize>>
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn room_for_all_is_used() {
+        // In buckets these nine would take 9/256 more than there is.
+        let item = |size: u64| vec![choice(size, 1.0), choice(32 * size, 0.1)];
+        let items: Vec<Vec<Choice>> = (0..9).map(|_| item(1000)).collect();
+        assert_eq!(divide(&items, 9 * 32_000), Some(vec![1; 9]));
+        assert_eq!(reach(&items, 9_000, 0.91), Some(vec![1; 9]));
+    }
+
+    fn choice(bytes: u64, cost: f64) -> Choice {
+        Choice { bytes, cost }
+    }
 
     fn total(items: &[Vec<Choice>], chosen: &[usize]) -> (u64, f64) {
         let options = items.iter().zip(chosen).map(|(item, i)| item[*i]);

@@ -37,8 +37,8 @@ pub const LEAST: Coding = Coding {
 
 impl Target {
     /// What a conversion aims at if nothing is said: on real models of 135 and 270 million parameters a mean divergence
-    /// below 0.03 on texts of another kind than the calibration's.
-    pub const DEFAULT: Self = Self::Divergence(0.03);
+    /// below 0.03 on texts of another kind than the calibration's, which is a fifth more than foretold.
+    pub const DEFAULT: Self = Self::Divergence(0.025);
 
     /// What a calibrated conversion aims at where nothing or nothing but the bits of a code are said: codes of 2 to 6
     /// bits with their scales, and a tenth of a bit for the matrices that need more. Others are the same everywhere.
@@ -116,22 +116,22 @@ pub const PRESETS: [Preset; 4] = [
     Preset {
         name: "best-4",
         bits: 4.25,
-        about: "4.25 bits a weight: small losses, more in models below a billion weights",
+        about: "4.25 bits a weight (SmolLM2 135M: perplexity 11 % higher)",
     },
     Preset {
         name: "best-3",
         bits: 3.25,
-        about: "3.25 bits: small losses, the usual choice where memory is short",
+        about: "3.25 bits: much for a small model (SmolLM2 135M: perplexity 54 % higher)",
     },
     Preset {
         name: "best-2",
         bits: 2.25,
-        about: "2.25 bits: clear losses, still fluent",
+        about: "2.25 bits: ruins small models (SmolLM2 135M: perplexity 4.5 times as high)",
     },
     Preset {
         name: "tiny",
         bits: 1.75,
-        about: "1.75 bits: the least that is worth trying",
+        about: "1.75 bits: for large models and those trained for few bits",
     },
 ];
 

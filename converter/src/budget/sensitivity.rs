@@ -16,15 +16,13 @@ use crate::calibrate::{CalibrationError, Hessian, Methods, Ridge, Solver, Task};
 use crate::convert::ConvertError;
 use crate::progress::Progress;
 use crate::quantize::{self, Objective, Quantizer};
-use crate::reference::{BlockGradients, HeadMoments, Stream};
+use crate::reference::{BlockGradients, HeadMoments, STAGE, Stream};
 use crate::source::Checkpoint;
 use carat_format::{Coding, Encoding, Tensor};
 use rayon::prelude::*;
 
-/// Most positions of the calibration text that are run, of a model of up to [`LARGE`] weights and of a larger one.
-const POSITIONS: [usize; 2] = [2048, 2048];
-/// Weights from which on a model is large.
-const LARGE: u64 = 600_000_000;
+/// Most positions of the calibration text that are run.
+const POSITIONS: usize = 2048;
 /// Rows by which an option's exponent is chosen.
 const EXPONENT_ROWS: usize = 8;
 /// Weights of the sample of an option, and its fewest rows.
@@ -68,9 +66,8 @@ pub struct Measured {
 /// What reading the checkpoint meets; inputs that are not finite; cancellation.
 pub fn measure(task: &Measure<'_>) -> Result<Vec<Measured>, ConvertError> {
     let hyper = task.source.hyper();
-    let most = POSITIONS[usize::from(hyper.weights() > LARGE)];
     let all: usize = task.sequences.iter().map(Vec::len).sum();
-    let step = all.div_ceil(most).max(1);
+    let step = all.div_ceil(POSITIONS).max(1);
     let sequences: Vec<Vec<u32>> = task.sequences.iter().step_by(step).cloned().collect();
     let fitted = all / 2;
     let mut run = Run {
@@ -174,18 +171,7 @@ impl Run<'_, '_> {
         gradients: &mut [Vec<f32>],
         positions: usize,
     ) -> Result<(), ConvertError> {
-        use Tensor::*;
-        let tensors = [
-            AttnQ(b),
-            AttnK(b),
-            AttnV(b),
-            AttnOutput(b),
-            FfnGate(b),
-            FfnUp(b),
-            FfnDown(b),
-        ];
-        /// Which of the inputs a matrix has.
-        const STAGE: [usize; 7] = [0, 0, 0, 1, 2, 2, 3];
+        let tensors = Tensor::matrices(b);
         let shape = |t: Tensor| self.task.source.hyper().shape(t);
         let shapes = tensors.map(shape);
         let cols = [0, 3, 4, 6].map(|i: usize| shapes[i].1 as usize);
@@ -252,6 +238,7 @@ impl Run<'_, '_> {
         let objective = Objective {
             importance: diagonal.as_deref(),
             keep_norm: false,
+            coarse: false,
         };
         // The best exponent is much the same whatever the group.
         let few = &sample[..sample.len().min(EXPONENT_ROWS * cols)];

@@ -62,6 +62,7 @@ fn error(readers: &[Reader], solver: &Solver, factors: &[f32]) -> f64 {
     let objective = Objective {
         importance: Some(&importance),
         keep_norm: false,
+        coarse: false,
     };
     let each = readers.iter().map(|reader| {
         let mut rows = reader.rows.clone();

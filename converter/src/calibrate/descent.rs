@@ -1,4 +1,4 @@
-//! Coordinate descent on the loss: codes, group scales and the row's scale in turn.
+//! Coordinate descent on the loss: codes and group scales in turn.
 //!
 //! Source: the data-driven form of Yvinec et al., "NUPES: Non-Uniform Post-Training Quantization via Power
 //! Exponent Search" (2023), which learns codes over the whole quantized space and scales with them. Here
@@ -11,40 +11,38 @@ use crate::quantize::Quantizer;
 use std::ops::Range;
 
 /// Most sweeps over the columns; later ones change few codes.
-const SWEEPS: usize = 2;
+pub(super) const SWEEPS: usize = 2;
 
-/// Lowers the loss of each of at most 32 rows; `blocks` cover their columns.
+/// Lowers the loss of each of at most 32 rows in so many sweeps, and gives it; `blocks` cover their columns.
 ///
 /// A panel of columns at a time: within it the residual follows every step, elsewhere it follows the panel's whole
 /// change, so that H is read once a sweep for all rows.
-pub(super) fn tile(quantizer: &Quantizer, blocks: &[Block], rows: &mut [Row<'_>]) {
-    // Of the row's scale, all columns together: ŵ·(1 + a) has the least loss at a = −⟨R, ŵ⟩ / ŵHŵᵀ.
-    let (mut inner, mut norm) = ([0f64; LANES], [0f64; LANES]);
+pub(super) fn tile(
+    quantizer: &Quantizer,
+    blocks: &[Block],
+    rows: &mut [Row<'_>],
+    sweeps: usize,
+) -> [f64; LANES] {
+    let mut losses = [0f64; LANES];
     for block in blocks {
         let mut r = residual(quantizer, block, rows);
-        for _ in 0..SWEEPS {
+        for _ in 0..sweeps {
             if !sweep(quantizer, block, rows, &mut r) {
                 break;
             }
         }
-        let values = values(quantizer, rows, block.range.clone());
-        let outputs = product(&values, &block.h);
-        for ((v, r), o) in values.iter().zip(&r).zip(&outputs) {
-            for l in 0..rows.len() {
-                inner[l] += f64::from(v[l]) * f64::from(r[l]);
-                norm[l] += f64::from(v[l]) * f64::from(o[l]);
+        for (column, r) in block.range.clone().zip(&r) {
+            for ((loss, row), r) in losses.iter_mut().zip(&*rows).zip(r) {
+                let error = row.value(quantizer, column) - row.target[column];
+                *loss += f64::from(error) * f64::from(*r);
             }
         }
     }
-    for ((row, inner), norm) in rows.iter_mut().zip(inner).zip(norm) {
-        if norm > 0.0 {
-            row.rescale(1.0 - inner / norm);
-        }
-    }
+    losses
 }
 
 /// `(ŵ − w)·H` of each row.
-pub(super) fn residual(quantizer: &Quantizer, block: &Block, rows: &[Row<'_>]) -> Vec<Lane> {
+fn residual(quantizer: &Quantizer, block: &Block, rows: &[Row<'_>]) -> Vec<Lane> {
     let mut errors = values(quantizer, rows, block.range.clone());
     for (lane, row) in rows.iter().enumerate() {
         for (e, target) in errors.iter_mut().zip(&row.target[block.range.clone()]) {

@@ -1,7 +1,8 @@
 //! The inner loops of the methods, over the 32 rows of a tile side by side.
 //!
-//! Each is compiled twice, for any processor and with AVX2 and FMA; what a build of the one gives differs in the last bits from the
-//! other's, so that a calibrated file depends on the processor's family, and on nothing else of the machine.
+//! Each is compiled for any processor and with AVX2 and FMA; what the one gives differs in the last bits from the other's. With
+//! what products of matrices make of a processor's caches ([`crate::reference`]) a calibrated file depends on the kind of processor,
+//! and on nothing else of the machine.
 
 /// Rows of a tile.
 pub(super) const LANES: usize = 32;
@@ -9,21 +10,23 @@ pub(super) const LANES: usize = 32;
 /// A column of a tile.
 pub(super) type Lane = [f32; LANES];
 
-/// Compiles a loop for the processor at hand; `$step` is its `a·b + c`.
+/// Compiles a loop for the processor at hand; `$step` is its `a·b + c`, `$together` how many columns half of its registers hold.
 macro_rules! dispatched {
-    ($(#[$doc:meta])* $name:ident ($($arg:ident: $type:ty),*) $(-> $out:ty)?, |$step:ident| $body:block) => {
+    ($(#[$doc:meta])* $name:ident ($($arg:ident: $type:ty),*) $(-> $out:ty)?, |$step:ident, $together:ident| $body:block) => {
         $(#[$doc])*
         pub(super) fn $name($($arg: $type),*) $(-> $out)? {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
                 fn wide($($arg: $type),*) $(-> $out)? {
+                    const $together: usize = 2;
                     let $step = |a: f32, b: f32, c: f32| a.mul_add(b, c);
                     $body
                 }
                 // The same operations as by AVX2 and FMA, each lane's in the same order: the same bits.
                 #[target_feature(enable = "avx512f,avx2,fma")]
                 fn widest($($arg: $type),*) $(-> $out)? {
+                    const $together: usize = 4;
                     let $step = |a: f32, b: f32, c: f32| a.mul_add(b, c);
                     $body
                 }
@@ -38,6 +41,7 @@ macro_rules! dispatched {
                     return unsafe { wide($($arg),*) };
                 }
             }
+            const $together: usize = 2;
             let $step = |a: f32, b: f32, c: f32| a * b + c;
             $body
         }
@@ -46,7 +50,7 @@ macro_rules! dispatched {
 
 dispatched! {
     /// `Σ weights_k · columns_k`, k in order.
-    weighted_sum(columns: &[Lane], weights: &[f32]) -> Lane, |step| {
+    weighted_sum(columns: &[Lane], weights: &[f32]) -> Lane, |step, _TOGETHER| {
         let mut sums = [0f32; LANES];
         for (column, w) in columns.iter().zip(weights) {
             for (s, c) in sums.iter_mut().zip(column) {
@@ -59,7 +63,7 @@ dispatched! {
 
 dispatched! {
     /// Adds `weights_k · column` to each of the columns.
-    spread(columns: &mut [Lane], weights: &[f32], column: &Lane), |step| {
+    spread(columns: &mut [Lane], weights: &[f32], column: &Lane), |step, _TOGETHER| {
         for (to, w) in columns.iter_mut().zip(weights) {
             for (t, c) in to.iter_mut().zip(column) {
                 *t = step(*c, *w, *t);
@@ -71,39 +75,37 @@ dispatched! {
 dispatched! {
     /// Adds `Σ weights[i·stride + k] · columns_k`, k in order, to each `sums_i`. Few columns stay in the nearest cache:
     /// callers give at most [`PANEL`] at a time.
-    accumulate(sums: &mut [Lane], columns: &[Lane], weights: &[f32], stride: usize), |step| {
-        for (i, pair) in sums.chunks_mut(2).enumerate() {
-            let row = |i: usize| &weights[i * stride..][..columns.len()];
-            match pair {
-                // Two at a time load the columns once.
-                [a, b] => {
-                    let (mut s, mut t) = (*a, *b);
-                    for ((column, x), y) in columns.iter().zip(row(2 * i)).zip(row(2 * i + 1)) {
-                        for (s, c) in s.iter_mut().zip(column) {
-                            *s = step(*c, *x, *s);
-                        }
-                        for (t, c) in t.iter_mut().zip(column) {
-                            *t = step(*c, *y, *t);
-                        }
+    accumulate(sums: &mut [Lane], columns: &[Lane], weights: &[f32], stride: usize), |step, TOGETHER| {
+        // Several at a time load the columns once, and keep the processor's adders busy.
+        let (several, rest) = sums.as_chunks_mut::<TOGETHER>();
+        let done = several.len() * TOGETHER;
+        for (i, several) in several.iter_mut().enumerate() {
+            let row = |r: usize| &weights[(i * TOGETHER + r) * stride..][..columns.len()];
+            let rows: [&[f32]; TOGETHER] = core::array::from_fn(row);
+            let mut sums = *several;
+            for (k, column) in columns.iter().enumerate() {
+                let weights: [f32; TOGETHER] = core::array::from_fn(|r| rows[r][k]);
+                for (l, c) in column.iter().enumerate() {
+                    for (sums, w) in sums.iter_mut().zip(weights) {
+                        sums[l] = step(*c, w, sums[l]);
                     }
-                    (*a, *b) = (s, t);
                 }
-                rest => {
-                    for a in rest {
-                        for (column, x) in columns.iter().zip(row(2 * i)) {
-                            for (s, c) in a.iter_mut().zip(column) {
-                                *s = step(*c, *x, *s);
-                            }
-                        }
-                    }
+            }
+            *several = sums;
+        }
+        for (i, sums) in rest.iter_mut().enumerate() {
+            let row = &weights[(done + i) * stride..][..columns.len()];
+            for (column, w) in columns.iter().zip(row) {
+                for (s, c) in sums.iter_mut().zip(column) {
+                    *s = step(*c, *w, *s);
                 }
             }
         }
     }
 }
 
-/// Columns that are worked on together: 16 KiB of a tile.
-pub(super) const PANEL: usize = 128;
+/// Columns that are worked on together: 8 KiB of a tile.
+pub(super) const PANEL: usize = 64;
 
 /// `Σ_k weights[i·n + k] · columns_k` of each i: `columns · Mᵀ` of a matrix M `[n, n]`.
 pub(super) fn product(columns: &[Lane], weights: &[f32]) -> Vec<Lane> {

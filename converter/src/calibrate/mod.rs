@@ -8,8 +8,7 @@
 //!   quantized, give it;
 //! * scales of least squares weighted by the diagonal of H ([`crate::quantize::Objective::importance`]);
 //! * [`gptq`]: each column's rounding error is made up for by the columns after it;
-//! * [`descent`]: codes, group scales and the row's scale in turn, each to the least loss with the others
-//!   held;
+//! * [`descent`]: codes and group scales in turn, each to the least loss with the others held;
 //! * the exponent of the levels is chosen by the loss of a sample of rows ([`rows`]).
 //!
 //! Before all of them the checkpoint itself may be changed into another of the same function: [`rotate`], [`awq`].

@@ -1,6 +1,6 @@
 //! The methods applied to rows, and the exponent chosen by what they reach.
 
-use super::descent::{self, residual};
+use super::descent::{self, SWEEPS};
 use super::lanes::LANES;
 use super::{Methods, Solver, drift, gptq};
 use crate::quantize::{self, Objective, QuantizedRow, Quantizer};
@@ -49,29 +49,12 @@ impl Task<'_> {
                     gptq::tile(self.quantizer, block, &mut rows);
                 }
             }
-            if self.methods.descent {
-                descent::tile(self.quantizer, &self.solver.blocks, &mut rows);
-            }
-            let losses = self.losses(&rows);
+            let sweeps = if self.methods.descent { SWEEPS } else { 0 };
+            let losses = descent::tile(self.quantizer, &self.solver.blocks, &mut rows, sweeps);
             let finished = rows.into_iter().zip(weights.chunks(cols)).zip(losses);
             out.extend(finished.map(|((row, w), loss)| self.finish(row, w, loss)));
         }
         out
-    }
-
-    /// `(ŵ − t) H (ŵ − t)ᵀ` of each row.
-    fn losses(&self, rows: &[Row<'_>]) -> [f64; TILE] {
-        let mut losses = [0f64; TILE];
-        for block in &self.solver.blocks {
-            let residuals = residual(self.quantizer, block, rows);
-            for (column, r) in block.range.clone().zip(&residuals) {
-                for ((loss, row), r) in losses.iter_mut().zip(rows).zip(r) {
-                    let error = row.value(self.quantizer, column) - row.target[column];
-                    *loss += f64::from(error) * f64::from(*r);
-                }
-            }
-        }
-        losses
     }
 
     fn finish(&self, row: Row<'_>, weights: &[f32], loss: f64) -> QuantizedRow {
@@ -194,13 +177,5 @@ impl<'a> Row<'a> {
         }
         *scale = wanted as u8;
         Some(wanted / before - 1.0)
-    }
-
-    /// Multiplies the row's scale.
-    pub fn rescale(&mut self, factor: f64) {
-        if factor.is_finite() && factor > 0.0 {
-            self.packed.scale = quantize::row_scale(self.unit * factor);
-            self.unit = quantize::value(self.packed.scale);
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! A target size becomes a coding for every matrix.
 
-use super::exact::TernaryMatrices;
+use super::exact::ExactMatrices;
 use super::{ConvertError, Options, feasible};
 use crate::budget::{self, Allocation, Choice, Measure, Target};
 use crate::calibrate::Calibration;
@@ -8,6 +8,7 @@ use crate::progress::Progress;
 use crate::report::{Predicted, Report};
 use crate::source::{Checkpoint, Hyper};
 use carat_format::{Coding, Tensor};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// What is asked of a division of bytes.
@@ -16,7 +17,7 @@ pub(super) struct Asked<'a> {
     pub options: &'a Options,
     /// The coding that rules change.
     pub base: Coding,
-    pub ternary: &'a TernaryMatrices,
+    pub exact: &'a ExactMatrices,
     pub target: Target,
 }
 
@@ -31,11 +32,11 @@ pub(super) fn allocate(
     let Asked {
         options,
         base,
-        ternary,
+        exact,
         target,
     } = *asked;
-    let room = feasible::check(options, source, base, ternary, target)?;
-    let codings = |tensor: Tensor| feasible::codings(tensor, options, base, ternary, room.bits);
+    let room = feasible::check(options, source, base, exact, target)?;
+    let codings = |tensor: Tensor| feasible::codings(tensor, options, base, exact, room.bits);
     let measured = budget::measure(&Measure {
         source,
         sequences,
@@ -90,13 +91,11 @@ impl Sensitivities {
         for m in measured {
             out.each.insert(m.tensor.name(), m.sensitivity);
         }
-        for bits in PREDICTED {
-            let wanted = Target::BitsPerWeight(bits)
+        let points = PREDICTED.par_iter().map(|bits| {
+            let wanted = Target::BitsPerWeight(*bits)
                 .bytes(hyper)
                 .saturating_sub(vectors);
-            let Some(chosen) = budget::divide(choices, wanted) else {
-                continue;
-            };
+            let chosen = budget::divide(choices, wanted)?;
             let mut point = Predicted {
                 bytes: vectors,
                 kl: 0.0,
@@ -105,8 +104,10 @@ impl Sensitivities {
                 point.bytes += choice.bytes;
                 point.kl += choice.cost;
             }
-            out.predicted.push(point);
-        }
+            Some(point)
+        });
+        let points: Vec<Option<Predicted>> = points.collect();
+        out.predicted = points.into_iter().flatten().collect();
         out.predicted.dedup_by_key(|p| p.bytes);
         out
     }

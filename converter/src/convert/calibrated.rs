@@ -262,15 +262,7 @@ impl<'s> Conversion<'_, 's> {
             }
         }
         self.products.clear();
-        for tensor in [
-            AttnQ(b),
-            AttnK(b),
-            AttnV(b),
-            AttnOutput(b),
-            FfnGate(b),
-            FfnUp(b),
-            FfnDown(b),
-        ] {
+        for tensor in Tensor::matrices(b) {
             self.stream.release(tensor);
         }
         Ok(())

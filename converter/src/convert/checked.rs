@@ -65,3 +65,49 @@ pub(super) fn check(
         ..divided
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::CardText;
+    use crate::progress::Silent;
+    use std::path::Path;
+
+    /// A file of so many bits that was to have no divergence, checked beside 2.5 bits a weight everywhere; the
+    /// divergences and what lies in the folder.
+    fn checked(bits: f64) -> ([f64; 2], Vec<std::ffi::OsString>, u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = Options {
+            source: Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/models/facet-6m"),
+            output: folder.path().join("model.gguf"),
+            bits,
+            card: Some(CardText::default()),
+            accept_useless: true,
+            ..Options::default()
+        };
+        let divided = Summary {
+            predicted_kl: Some(0.0),
+            ..convert(&options, &Silent).unwrap()
+        };
+        options.target = Some(Target::BitsPerWeight(2.5));
+        let source = Checkpoint::open(&options.source).unwrap();
+        let found = check(&options, &source, divided, &Silent).unwrap();
+        let bytes = std::fs::metadata(&options.output).unwrap().len();
+        assert_eq!(found.bytes, bytes);
+        let names = std::fs::read_dir(folder.path()).unwrap();
+        let names = names.map(|e| e.unwrap().file_name()).collect();
+        let kl = found.quality().unwrap().kl_mean;
+        let both = found.uniform.unwrap();
+        assert_eq!(kl, both[0].min(both[1]));
+        (both, names, bytes)
+    }
+
+    #[test]
+    fn the_better_file_stays_alone() {
+        let ([divided, uniform], names, small) = checked(1.0);
+        assert!(uniform < divided && names == ["model.gguf"]);
+        let ([divided, uniform], names, large) = checked(3.0);
+        assert!(divided < uniform && names == ["model.gguf"]);
+        assert!(small < large);
+    }
+}

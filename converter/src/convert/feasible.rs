@@ -1,6 +1,6 @@
 //! Whether a target size can be met at all: known before anything is sampled, run or measured.
 
-use super::exact::TernaryMatrices;
+use super::exact::ExactMatrices;
 use super::{ConvertError, Options, rule};
 use crate::budget::{self, Target};
 use crate::source::Checkpoint;
@@ -11,15 +11,15 @@ pub(super) fn codings(
     tensor: Tensor,
     options: &Options,
     base: Coding,
-    ternary: &TernaryMatrices,
+    exact: &ExactMatrices,
     bits: f64,
 ) -> Vec<Coding> {
     let name = tensor.name();
     if options.rules.iter().any(|r| r.matches(&name)) {
-        let base = ternary.coding(tensor, base);
+        let base = exact.coding(tensor, base);
         vec![rule::coding(base, &options.rules, &name)]
-    } else if ternary.contains(tensor) {
-        vec![ternary.coding(tensor, Encoding::Int8.into())]
+    } else if exact.contains(tensor) {
+        vec![exact.coding(tensor, Encoding::Int8.into())]
     } else {
         budget::options(bits)
     }
@@ -42,7 +42,7 @@ pub(super) fn check(
     options: &Options,
     source: &Checkpoint,
     base: Coding,
-    ternary: &TernaryMatrices,
+    exact: &ExactMatrices,
     target: Target,
 ) -> Result<Room, ConvertError> {
     let hyper = source.hyper();
@@ -52,7 +52,7 @@ pub(super) fn check(
     let smallest = |bits: f64| -> u64 {
         let matrices = hyper.tensors().into_iter().filter(|t| !t.is_vector());
         let each = matrices.map(|t| {
-            let codings = codings(t, options, base, ternary, bits).into_iter();
+            let codings = codings(t, options, base, exact, bits).into_iter();
             let bytes = codings.filter_map(|c| budget::payload(c, hyper.shape(t)));
             bytes.min().unwrap_or(0)
         });

@@ -76,6 +76,7 @@ impl Job<'_> {
         let objective = Objective {
             importance: diagonal.as_deref(),
             keep_norm: role.keep_norm,
+            coarse: calibrated.is_some_and(|c| c.methods.descent && c.solver.is_some()),
         };
         let (quantizer, sample) = self.quantizer(e, &objective, calibrated)?;
         let work = Work {

@@ -40,7 +40,7 @@ use crate::source::{Checkpoint, Kind};
 use allocate::{Asked, Sensitivities, allocate};
 use carat_format::{Card, Coding, Encoding, ScaleGroup, Tensor, TensorEntry};
 use clock::Clock;
-use exact::TernaryMatrices;
+use exact::ExactMatrices;
 use file::Output;
 use header::Plan;
 use matrix::Calibrated;
@@ -62,8 +62,9 @@ pub struct Options {
     pub source: PathBuf,
     /// The file to write.
     pub output: PathBuf,
-    /// Bits of a code: 1, 1.6 (ternary), 2, 3, 4, 5, 6 or 8. A matrix whose weights are ternary as they are gets ternary codes
-    /// for 1.6 bits or more, and where all of the blocks are, 1.6 gives embedding and head 4 bits.
+    /// Bits of a code: 1, 1.6 (ternary), 2, 3, 4, 5, 6 or 8. A matrix whose weights have two or three values as they are
+    /// gets codes of 1 bit or ternary ones for as many bits or more, and where all of the blocks do, embedding and head get 4
+    /// bits where just those codes are asked for.
     pub bits: f64,
     /// Weights that share a scale.
     pub group: ScaleGroup,
@@ -122,7 +123,7 @@ pub struct Summary {
     pub seconds: f64,
     /// Largest resident memory of the process so far, where the system tells.
     pub peak_resident_bytes: Option<u64>,
-    /// Matrices that hold −s, 0 and s alone and kept every code.
+    /// Matrices that hold −s and s, or −s, 0 and s alone, and kept every code.
     pub ternary: usize,
     /// What the quality card says.
     #[serde(skip)]
@@ -147,27 +148,36 @@ impl Summary {
     }
 }
 
-/// The parts of a conversion, in order, each with its share of the time as it was measured on a model of 135 million
-/// parameters. One of a single part counts weights to its progress, one of more counts [`Part::STEPS`] for all of them.
+/// The parts of a conversion, in order, each with its share of the time: the seconds that it takes for
+/// [`MEASURED`]. One of a single part counts weights to its progress, one of more counts [`Part::STEPS`] for all of them.
 pub fn parts(options: &Options) -> Vec<(&'static str, u64)> {
     let calibration = options.calibration.as_ref();
     let tokens = calibration.map_or(0, |c| c.tokens as u64);
     let samples = calibration.is_some_and(|c| c.text == Text::Own);
     let scales = calibration.is_some_and(|c| c.methods.awq);
-    // In seconds; what is per token is per 256 of them.
+    let quantizing = match tokens {
+        0 => 4,
+        tokens => 12 + tokens / 300,
+    };
     let all = [
         (SAMPLING, samples, tokens / 64),
         (SCALING, scales, 10 + tokens / 256),
-        (MEASURING, options.target.is_some(), 24),
-        (
-            QUANTIZING,
-            true,
-            if tokens > 0 { 20 + tokens / 256 } else { 4 },
-        ),
+        (MEASURING, options.target.is_some(), 15),
+        (QUANTIZING, true, quantizing),
         (JUDGING, options.card.is_some(), 2),
     ];
     let there = all.into_iter().filter(|(_, there, _)| *there);
     there.map(|(name, _, share)| (name, share.max(1))).collect()
+}
+
+/// Weights and threads by which the shares of [`parts`] were measured: SmolLM2 135M on two cores of a Zen 5.
+const MEASURED: (f64, f64) = (135e6, 2.0);
+
+/// Seconds that a conversion of so many weights takes on so many threads, within a factor of two on present
+/// processors.
+pub fn seconds(options: &Options, weights: u64, threads: usize) -> f64 {
+    let shares: u64 = parts(options).iter().map(|(_, share)| share).sum();
+    shares as f64 * weights as f64 / MEASURED.0 * MEASURED.1 / threads.max(1) as f64
 }
 
 /// Names of the parts.
@@ -251,12 +261,12 @@ fn run(
     progress: &dyn Progress,
     started: Instant,
 ) -> Result<Summary, ConvertError> {
-    let ternary = TernaryMatrices::find(source, || match progress.cancelled() {
+    let exact = ExactMatrices::find(source, || match progress.cancelled() {
         true => Err(ConvertError::Cancelled),
         false => Ok(()),
     })?;
     if let Some(target) = options.target {
-        feasible::check(options, source, base, &ternary, target)?;
+        feasible::check(options, source, base, &exact, target)?;
     }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.unwrap_or(0))
@@ -291,8 +301,8 @@ fn run(
     // The quality card is measured against the checkpoint as it is.
     let original = source;
     let folded = match calibrated {
-        // Ternary weights stay what they are.
-        Some((sequences, c)) if ternary.is_empty() => {
+        // Weights of two or three values stay what they are.
+        Some((sequences, c)) if exact.is_empty() => {
             let coding = |t: Tensor| rule::coding(base, &options.rules, &t.name());
             let part = part(options, SCALING, progress);
             let fold = || fold::fold(source, sequences, c.methods, &coding, &part);
@@ -320,7 +330,7 @@ fn run(
             let asked = Asked {
                 options,
                 base,
-                ternary: &ternary,
+                exact: &exact,
                 target,
             };
             let found = pool.install(|| allocate(source, &asked, sequences, c, &part))?;
@@ -342,7 +352,7 @@ fn run(
     };
     let coding = |tensor: Tensor| {
         let allocated = allocation.get(&tensor).copied();
-        let base = allocated.unwrap_or_else(|| ternary.coding(tensor, base));
+        let base = allocated.unwrap_or_else(|| exact.coding(tensor, base));
         rule::coding(base, &options.rules, &tensor.name())
     };
     let mut plan = Plan::new(source, card.flatten(), coding)?;
@@ -355,7 +365,7 @@ fn run(
     let job = Job {
         source,
         output: &output,
-        ternary: &ternary,
+        exact: &exact,
         progress,
         done: AtomicU64::new(0),
         total: source.hyper().weights(),
@@ -421,7 +431,7 @@ fn run(
 struct Job<'a> {
     source: &'a Checkpoint,
     output: &'a Output,
-    ternary: &'a TernaryMatrices,
+    exact: &'a ExactMatrices,
     progress: &'a dyn Progress,
     /// Weights done.
     done: AtomicU64,
@@ -439,7 +449,7 @@ impl Job<'_> {
 
     /// Whether the codes hold the matrix as it is.
     fn keeps(&self, e: &TensorEntry) -> bool {
-        e.layout.encoding == Encoding::Ternary && self.ternary.contains(e.tensor)
+        self.exact.keeps(e.tensor, e.layout.coding())
     }
 
     fn advance(&self, weights: u64) {

@@ -32,6 +32,8 @@ pub struct Objective<'a> {
     /// Rescales each row to the norm it had. Least squares shrinks a row by its relative error, which
     /// flattens the attention and the predicted distribution.
     pub keep_norm: bool,
+    /// Tries a third of the start values, for scales that [`crate::calibrate`] moves again.
+    pub coarse: bool,
 }
 
 /// A quantized row and its errors.
@@ -54,6 +56,8 @@ pub struct Quantizer {
     power: f64,
     table: Table,
     levels: Levels,
+    /// The level of each code.
+    values: [i8; 256],
 }
 
 #[derive(Clone, Debug)]
@@ -85,11 +89,13 @@ impl Quantizer {
             Encoding::Int6 => Levels::Int6(Stepped),
             Encoding::Int8 => Levels::Int8(Int8),
         };
+        let bytes = table.bytes();
         Self {
             coding,
             power,
             table,
             levels,
+            values: core::array::from_fn(|code| encoding.level(&bytes, code as u8)),
         }
     }
 
@@ -110,7 +116,7 @@ impl Quantizer {
 
     /// Level of a code.
     pub fn level(&self, code: u8) -> i8 {
-        self.coding.encoding.level(&self.table.bytes(), code)
+        self.values[usize::from(code)]
     }
 
     /// The weights of a row that it quantized.
@@ -192,7 +198,9 @@ fn quantize_row<G: Grid, const N: usize>(
         weighted_error: 0.0,
         energy: 0.0,
     };
-    let scales: Vec<f64> = groups.iter().map(|g| scale::search(grid, g)).collect();
+    let step = if objective.coarse { 3 } else { 1 };
+    let scales = groups.iter().map(|g| scale::search(grid, g, step));
+    let scales: Vec<f64> = scales.collect();
     // The row's own mantissa is not searched: moving every group within its rounding of at most half a
     // unit in 255 changes the error by less than 0.2 %.
     let unit = scales.iter().fold(0.0, |m: f64, s| m.max(*s)) / MAX_SCALE;

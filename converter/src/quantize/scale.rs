@@ -94,11 +94,11 @@ impl<const N: usize> Group<N> {
     }
 }
 
-/// The scale of least error, 0 for a group of zeros: the best of the start values, then least squares
+/// The scale of least error, 0 for a group of zeros: the best of every `each`-th start value, then least squares
 /// and nearest levels in turn for as long as that helps.
 ///
 /// With the codes fixed the best scale is `x = Σoam / Σom²`, and the error `Σoa² − (Σoam)²/Σom²`.
-pub(super) fn search<G: Grid, const N: usize>(grid: &G, group: &Group<N>) -> f64 {
+pub(super) fn search<G: Grid, const N: usize>(grid: &G, group: &Group<N>, each: usize) -> f64 {
     let top = group.a.iter().fold(0f32, |m, a| m.max(*a));
     if top <= 0.0 || group.energy <= 0.0 {
         return 0.0;
@@ -107,7 +107,7 @@ pub(super) fn search<G: Grid, const N: usize>(grid: &G, group: &Group<N>) -> f64
     let step = (greatest - least) / (count - 1) as f32;
     let levels = f32::from(carat_format::MAX_LEVEL) / top;
     let (mut best, mut scale) = (0f32, top / 127.0);
-    for k in 0..count {
+    for k in (each / 2..count).step_by(each) {
         let start = grid::correlate(grid, group, levels / (least + step * k as f32));
         let (inner, norm) = grid::correlate(grid, group, start.1 / start.0);
         let gain = inner * inner / norm;

@@ -29,10 +29,12 @@ const ROWS: usize = 8192;
 pub(crate) struct BlockGradients {
     /// Inputs of the queries, keys and values; of the output projection; of gate and up; of the down projection.
     pub inputs: [Vec<f32>; 4],
-    /// Gradients of the products with the seven matrices of a block, in the order of the format: queries, keys,
-    /// values, output projection, gate, up, down.
+    /// Gradients of the products with [`Tensor::matrices`].
     pub outputs: [Vec<f32>; 7],
 }
+
+/// Which of the inputs each of [`Tensor::matrices`] sees.
+pub(crate) const STAGE: [usize; 7] = [0, 0, 0, 1, 2, 2, 3];
 
 /// What the predictions say of the rows of the head.
 #[derive(Default)]

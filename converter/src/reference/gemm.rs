@@ -133,20 +133,19 @@ fn correlate(
         .enumerate()
         .for_each(|(part, sum)| {
             let (first, m) = (part * step, sum.len() / n);
-            let mut columns = vec![0f32; m * rows];
-            for (t, row) in x.data.chunks_exact(x.cols).enumerate() {
-                for i in 0..m {
-                    columns[i * rows + t] = row[x.range.start + first + i];
-                }
-            }
             let width = width(first + m);
+            let a = Matrix {
+                data: &x.data[x.range.start + first..],
+                row: 1,
+                col: x.cols,
+            };
             let b = Matrix {
                 data: &y.data[y.range.start..],
                 row: 1,
                 col: y.cols,
             };
             let mut c = vec![0f32; m * width];
-            library((m, width, rows), Matrix::rows(&columns, rows), b, &mut c);
+            library((m, width, rows), a, b, &mut c);
             for (sum, c) in sum.chunks_exact_mut(n).zip(c.chunks_exact(width)) {
                 for (s, c) in sum.iter_mut().zip(c) {
                     *s += c;
@@ -164,21 +163,26 @@ fn library((m, n, k): (usize, usize, usize), a: Matrix<'_>, b: Matrix<'_>, c: &m
     // SAFETY: `multiply`, `correlate` and `products` have checked that every element of the three matrices lies within its slice;
     // strides are lengths of slices, which fit in an isize.
     unsafe {
-        matrixmultiply::sgemm(
+        gemm::gemm(
             m,
-            k,
             n,
-            1.0,
-            a.data.as_ptr(),
-            a.row as isize,
-            a.col as isize,
-            b.data.as_ptr(),
-            b.col as isize,
-            b.row as isize,
-            0.0,
+            k,
             c.as_mut_ptr(),
-            n as isize,
             1,
+            n as isize,
+            false,
+            a.data.as_ptr(),
+            a.col as isize,
+            a.row as isize,
+            b.data.as_ptr(),
+            b.row as isize,
+            b.col as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
         );
     }
 }

@@ -12,7 +12,7 @@ mod math;
 mod stream;
 mod weights;
 
-pub(crate) use backward::{BlockGradients, HeadMoments};
+pub(crate) use backward::{BlockGradients, HeadMoments, STAGE};
 pub use gemm::Arithmetic;
 pub(crate) use gemm::{Columns, cross, gram, products};
 pub(crate) use stream::Stream;

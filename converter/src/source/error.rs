@@ -147,6 +147,21 @@ pub enum SourceError {
         index: u64,
         found: f32,
     },
+    #[error("{}: tensor {tensor:?} is missing, expected beside {beside:?} by the quantization_config ({scheme}); fetch the checkpoint again, all of its files", path.display())]
+    MissingBeside {
+        path: PathBuf,
+        tensor: String,
+        beside: String,
+        scheme: &'static str,
+    },
+    #[error("{}: tensor {tensor:?}: element {index} is {found}, expected {expected}; the checkpoint is damaged, fetch it again", path.display())]
+    Element {
+        path: PathBuf,
+        tensor: String,
+        index: u64,
+        found: i64,
+        expected: String,
+    },
     #[error("the model has no tensor {tensor:?}")]
     NoTensor { tensor: String },
     #[error("rows {start}..{end} of tensor {tensor:?}, which has {rows}")]

@@ -1,9 +1,12 @@
 //! A Hugging Face directory: `config.json` and one or several safetensors files.
 
-use super::config::{self, Described, Packed};
+mod quantized;
+
+use super::config::{self, Described, Packed, Quantization};
 use super::decode::{self, ElementType};
 use super::io::{SourceFile, read_small};
 use super::normal::{Form, Normal};
+use super::packed::{CODES, is_of_cache};
 use super::stored::{Data, Stored};
 use super::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, names};
 use crate::text;
@@ -40,8 +43,10 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
         files: &files,
     }
     .place(&mut found)?;
+    let packed = matches!(described.quantization, Some(Quantization::Packed(_)));
     let hyper = described.hyper;
-    if let Some((name, entry)) = found.iter().find(|(name, _)| !ignored(&hyper, name)) {
+    let known = |name: &str| ignored(&hyper, name) || (packed && is_of_cache(name));
+    if let Some((name, entry)) = found.iter().find(|(name, _)| !known(name)) {
         return Err(SourceError::UnknownTensor {
             path: files[entry.file].path.clone(),
             tensor: name.clone(),
@@ -262,22 +267,35 @@ impl Placing<'_> {
         let Described {
             architecture,
             hyper,
-            packed,
+            quantization,
             ..
         } = self.described;
         let mut tensors = BTreeMap::new();
         let mut used = BTreeSet::new();
         for tensor in hyper.tensors() {
             let place = architecture.place(&names::HUGGING_FACE, hyper, tensor);
+            let (rows, cols) = hyper.shape(tensor);
+            let mut form = self.normal.form(hyper, tensor);
+            if let (Some(Quantization::Packed(layout)), false) = (quantization, tensor.is_vector())
+            {
+                let shape = (rows, cols);
+                let packed = self.quantized(found, *layout, &place, shape, &form)?;
+                if let Some((stored, names)) = packed {
+                    tensors.insert(tensor, stored);
+                    used.extend(names);
+                    continue;
+                }
+            }
             let present = names::alternatives(&place.name).find(|n| found.contains_key(n));
             let Some((name, entry)) = present.and_then(|n| found.get(&n).map(|e| (n, e))) else {
-                return Err(SourceError::MissingTensor {
-                    path: self.directory.into(),
-                    tensor: place.name,
-                });
+                return Err(self.missing(found, place.name));
             };
-            let (rows, cols) = hyper.shape(tensor);
-            let packed = packed.filter(|_| entry.info.dtype == Dtype::U8 && !tensor.is_vector());
+            let packed = match quantization {
+                Some(Quantization::Ternary(packed)) if entry.info.dtype == Dtype::U8 => {
+                    Some(*packed).filter(|_| !tensor.is_vector())
+                }
+                _ => None,
+            };
             let stored_rows = match packed {
                 Some(_) => place.rows.div_ceil(4),
                 None => place.rows,
@@ -287,7 +305,6 @@ impl Placing<'_> {
                 false => vec![stored_rows, cols],
             };
             self.check_shape(&name, entry, expected)?;
-            let mut form = self.normal.form(hyper, tensor);
             let mut offset = entry.offset;
             let data = match packed {
                 // Fused rows would start within a quarter.
@@ -324,6 +341,26 @@ impl Placing<'_> {
         Ok(tensors)
     }
 
+    /// The fault of a tensor that is not there: it may be packed without a word of how.
+    fn missing(&self, found: &Entries, tensor: String) -> SourceError {
+        let stem = tensor.strip_suffix(".weight").unwrap_or(&tensor);
+        let packed = names::alternatives(stem).any(|stem| {
+            let mut ends = CODES.iter();
+            ends.any(|end| found.contains_key(&format!("{stem}{end}")))
+        });
+        match packed && self.described.quantization.is_none() {
+            false => SourceError::MissingTensor {
+                path: self.directory.into(),
+                tensor,
+            },
+            true => SourceError::Missing {
+                path: self.directory.join("config.json"),
+                field: "quantization_config".into(),
+                expected: "how the matrices of .qweight, .weight_packed or _blocks are quantized (older checkpoints have that object in quantize_config.json or quant_config.json, from where it can be copied)",
+            },
+        }
+    }
+
     fn path(&self, entry: &Entry) -> PathBuf {
         self.files[entry.file].path.clone()
     }
@@ -351,7 +388,8 @@ impl Placing<'_> {
             path: self.path(entry),
             tensor: name.into(),
             found: entry.info.dtype.to_string(),
-            known: "F32, F16, BF16".into(),
+            known: "F32, F16, BF16; others where config.json has a quantization_config for them"
+                .into(),
         }
     }
 
@@ -384,7 +422,7 @@ impl Placing<'_> {
             },
         };
         let mut out = Vec::new();
-        stored.read_rows(&self.files[entry.file], 0..1, &mut out)?;
+        stored.read_rows(self.files, 0..1, &mut out)?;
         Ok(match packed {
             Packed::Times => out[0],
             Packed::Over => 1.0 / out[0],

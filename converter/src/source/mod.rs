@@ -17,6 +17,7 @@ mod hyper;
 mod io;
 mod names;
 mod normal;
+mod packed;
 mod rope;
 mod stored;
 mod transform;
@@ -198,13 +199,12 @@ impl Checkpoint {
         out: &mut Vec<f32>,
     ) -> Result<(), SourceError> {
         let stored = self.stored(tensor)?;
-        let file = &self.files[stored.file];
         if self.transform.is_empty() {
-            return stored.read_rows(file, rows, out);
+            return stored.read_rows(&self.files, rows, out);
         }
         let (count, cols) = self.hyper.shape(tensor);
         let needed = self.transform.needed(tensor, &rows, count);
-        stored.read_rows(file, needed.clone(), out)?;
+        stored.read_rows(&self.files, needed.clone(), out)?;
         let cols = cols as usize;
         self.transform.apply(tensor, out, cols, needed.start);
         out.drain(..(rows.start - needed.start) as usize * cols);

@@ -4,6 +4,7 @@ use super::SourceError;
 use super::decode::ElementType;
 use super::io::SourceFile;
 use super::normal::Form;
+use super::packed::Matrix;
 use carat_format::{Encoding, PartLayout, TILE_ROWS, Table, TensorLayout, decode_row_f32};
 use std::ops::Range;
 
@@ -32,6 +33,8 @@ pub(super) enum Data {
         ty: &'static ElementType,
         form: Form,
     },
+    /// Codes and scales of a quantized matrix in tensors of their own; the place is that of the codes.
+    Packed(Box<Matrix>),
     /// BitNet's packed weights: byte row `r` has rows `r`, `r + quarter`, … from the low two bits up, each
     /// weight its two bits less one, times the form's factor.
     Ternary { quarter: u64, form: Form },
@@ -46,16 +49,17 @@ impl Stored {
     pub fn type_name(&self) -> &'static str {
         match &self.data {
             Data::Elements { ty, .. } => ty.name,
+            Data::Packed(matrix) => matrix.layout.scheme.name,
             Data::Ternary { .. } => "U8",
             Data::Matrix { layout, .. } => layout.encoding.name(),
             Data::Gains { .. } => carat_format::keys::VECTOR,
         }
     }
 
-    /// Replaces `out` by the weights of `rows`, row after row.
+    /// Replaces `out` by the weights of `rows`, row after row; `files` are the checkpoint's.
     pub fn read_rows(
         &self,
-        file: &SourceFile,
+        files: &[SourceFile],
         rows: Range<u64>,
         out: &mut Vec<f32>,
     ) -> Result<(), SourceError> {
@@ -68,11 +72,13 @@ impl Stored {
                 rows: self.rows,
             });
         }
+        let file = &files[self.file];
         // Rows and columns are bounded by the checks of the hyper-parameters.
         out.clear();
         out.reserve(((end - start) * self.cols) as usize);
         match &self.data {
             Data::Elements { ty, form } => self.read_elements(file, ty, form, rows, out)?,
+            Data::Packed(matrix) => matrix.read(files, rows, out)?,
             Data::Ternary { quarter, form } => {
                 self.read_ternary(file, *quarter, form, rows, out)?;
             }

@@ -40,6 +40,17 @@ pub fn noise(seed: u64) -> impl FnMut() -> f32 {
     }
 }
 
+/// FNV-1a of 64 bits over the bytes of the values, in hexadecimal, as the scripts of the fixtures write it.
+pub fn fnv(values: &[f32]) -> String {
+    let hash = values
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325u64, |h, byte| {
+            (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!("{hash:016x}")
+}
+
 /// Hyper-parameters of the made-up checkpoint.
 pub fn config() -> Value {
     json!({

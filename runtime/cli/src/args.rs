@@ -45,14 +45,15 @@ Converts without calibration, takes under 20 seconds and leaves no file behind."
         after_help = "Example: carat convert TinyLlama-1.1B/ -o tinyllama.gguf --bits 4
          carat convert model.gguf -o small.gguf --bits 2 --tensor 'token_embd|ffn_down=4,g64'
 
-Reads Hugging Face directories (safetensors) and GGUF files, whole or split (give any part), in \
-F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS, MXFP4, TQ1_0 or \
-TQ2_0, of the architectures llama (Llama, SmolLM), mistral, qwen2, qwen3, phi3, gemma2, gemma3 \
-(text) and bitnet. Needs no GPU. Codes and scales are fitted to a text of Carat's own, which \
-takes minutes for a model of a billion weights; the bytes are the same for any number of threads \
-on one kind of processor. --method none leaves that out: faster, worse, and the same bytes on \
-every machine. The file appears under its name when it is whole, not before; one that would be \
-useless does not appear."
+Reads Hugging Face directories (safetensors in F32, F16, BF16, FP8, INT8, MXFP4, NVFP4, \
+compressed-tensors, GPTQ or AWQ) and GGUF files, whole or split (give any part), in F32, F16, \
+BF16, Q1_0, Q2_0, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q8_K, IQ1_S to IQ4_XS, MXFP4, NVFP4, \
+TQ1_0 or TQ2_0, of the architectures llama (Llama, SmolLM), mistral, qwen2, qwen3, phi3, gemma2, \
+gemma3 (text) and bitnet. Needs no GPU. Codes and scales are fitted to a text of Carat's own, \
+which takes minutes for a model of a billion weights; the bytes are the same for any number of \
+threads on one kind of processor. --method none leaves that out: faster, worse, and the same \
+bytes on every machine. The file appears under its name when it is whole, not before; one that \
+would be useless does not appear."
     )]
     Convert(ConvertArgs),
     /// Continue a prompt
@@ -268,8 +269,8 @@ pub struct ConvertArgs {
     #[arg(short, long, value_name = "OUT.gguf")]
     pub output: PathBuf,
     /// Bits of a weight: 1, 1.6 (the levels -1, 0 and 1 times a scale), 2, 3, 4, 5, 6 or 8. With 2 to 6 a weight takes
-    /// 0.4 bits more on average, scales included, and each matrix the bits that it needs. Matrices that are ternary in the
-    /// checkpoint take 1.6 instead of more, without loss [default: 4, and more where the model loses by it]
+    /// 0.4 bits more on average, scales included, and each matrix the bits that it needs. Matrices of three or two
+    /// values in the checkpoint take 1.6 or 1 instead of more, without loss [default: 4, and more where the model loses by it]
     #[arg(long, value_name = "N", value_parser = values::bits)]
     pub bits: Option<f64>,
     /// Weights that share a scale of 8 bits: 32, 64 or 128; with it all matrices take the same bits [default: 32, 64 or

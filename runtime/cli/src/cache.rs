@@ -333,16 +333,12 @@ fn announce(options: &Options, place: &str) {
     ));
 }
 
-/// How long a calibrated conversion takes on so many threads, as 135 million weights did on two of a Zen 5.
+/// How long a conversion takes here.
 fn minutes(options: &Options) -> Option<f64> {
     let weights = Checkpoint::open(&options.source).ok()?.hyper().weights();
-    let threads = options
-        .threads
-        .map_or_else(std::thread::available_parallelism, |n| {
-            std::num::NonZero::new(n).ok_or_else(|| std::io::ErrorKind::InvalidInput.into())
-        });
-    let threads = threads.map_or(1, std::num::NonZero::get);
-    Some(weights as f64 / 135e6 * 2.0 / threads as f64)
+    let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = options.threads.unwrap_or_else(all);
+    Some(carat_converter::convert::seconds(options, weights, threads) / 60.0)
 }
 
 /// Whether a fault is of the place where the converted file should go, not of the checkpoint.

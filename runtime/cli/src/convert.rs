@@ -215,7 +215,9 @@ fn describe(s: &Summary) -> String {
         .map_or(String::new(), |b| format!(", {} of memory", term::bytes(b)));
     let ternary = match s.ternary {
         0 => String::new(),
-        n => format!("\n{n} matrices are ternary in the checkpoint; their codes lose nothing"),
+        n => format!(
+            "\n{n} matrices have two or three values in the checkpoint; their codes lose nothing"
+        ),
     };
     let resumed = s.resumed.map_or(String::new(), |n| {
         format!("\nwent on after block {n}, which an earlier run had reached")

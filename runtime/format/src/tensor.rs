@@ -122,6 +122,12 @@ impl Tensor {
         list
     }
 
+    /// The matrices of a block in file order.
+    pub fn matrices(block: u32) -> [Tensor; 7] {
+        use Tensor::*;
+        [AttnQ, AttnK, AttnV, AttnOutput, FfnGate, FfnUp, FfnDown].map(|matrix| matrix(block))
+    }
+
     /// ggml's name.
     pub fn name(self) -> String {
         match self {
@@ -227,5 +233,9 @@ mod tests {
         assert_eq!(names.len(), all.len());
         assert_eq!(Tensor::AttnKNorm(2).name(), "blk.2.attn_k_norm.weight");
         assert_eq!(Tensor::all(1, true, Extras::default()).len(), 2 + 9);
+        let matrices = all
+            .iter()
+            .filter(|t| t.block() == Some(2) && !t.is_vector());
+        assert!(matrices.copied().eq(Tensor::matrices(2)));
     }
 }

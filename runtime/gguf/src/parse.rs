@@ -99,6 +99,7 @@ fn header(prefix: &[u8], total_len: u64) -> Result<Header<'_>, Stop> {
     )?;
     // A position in a slice, far below 2^63, plus less than MAX_ALIGNMENT.
     let data_start = c.position().next_multiple_of(alignment);
+    older_q2_0(&mut tensors, total_len.saturating_sub(data_start));
     place(&mut tensors, data_start, alignment, total_len)?;
     Ok(Header {
         version,
@@ -301,6 +302,31 @@ fn sorted<'n>(
         }
     }
     Ok(order)
+}
+
+/// The first ternary models of blocks of 2 bits were released with ggml's number of `Q2_0` for blocks of 128, before ggml
+/// gave it to blocks of 64, which take more bytes. Where a file's tensors have no room for those, and all of them
+/// have it for the others, they are what is now `PQ2_0`. `data_len` is the length of the data.
+fn older_q2_0(tensors: &mut [TensorInfo<'_>], data_len: u64) {
+    if !tensors.iter().any(|t| t.ty == TensorType::Q2_0) {
+        return;
+    }
+    let mut offsets: Vec<u64> = tensors.iter().map(|t| t.offset).collect();
+    offsets.sort_unstable();
+    let room = |t: &TensorInfo<'_>| {
+        let next = offsets.partition_point(|o| *o <= t.offset);
+        let end = offsets.get(next).map_or(data_len, |o| *o);
+        end.saturating_sub(t.offset)
+    };
+    let of = || tensors.iter().filter(|t| t.ty == TensorType::Q2_0);
+    let other = |t: &TensorInfo<'_>| Dims::check(&t.dims, TensorType::PQ2_0).ok()?.2;
+    let lacks = of().any(|t| least_size(t) > room(t));
+    if !lacks || !of().all(|t| other(t).is_some_and(|size| size <= room(t))) {
+        return;
+    }
+    for t in tensors.iter_mut().filter(|t| t.ty == TensorType::Q2_0) {
+        (t.ty, t.size) = (TensorType::PQ2_0, other(t));
+    }
 }
 
 /// Makes offsets absolute, and checks that the data is aligned, inside the file, and not shared.

@@ -123,7 +123,7 @@ macro_rules! tensor_types {
 }
 
 // Numbers, elements and bytes of a block: ggml.h and ggml-common.h. Numbers that ggml has retired
-// (4, 5, 31 to 33, 36 to 38) are unknown ones.
+// (4, 5, 31 to 33, 36 to 38) are unknown ones. 142 and 143 are of PrismML's fork.
 tensor_types! {
     F32 = 0, 1, 4;
     F16 = 1, 1, 2;
@@ -159,6 +159,9 @@ tensor_types! {
     MXFP4 = 39, 32, 17;
     NVFP4 = 40, 64, 36;
     Q1_0 = 41, 128, 18;
+    Q2_0 = 42, 64, 18;
+    PQ2_0 = 142, 128, 34;
+    PTQ1_0 = 143, 128, 28;
 }
 
 impl TensorType {

@@ -53,7 +53,7 @@ fn header_len(bytes: &[u8]) -> usize {
 }
 
 /// Element types that are read.
-const TYPES: [TensorType; 18] = [
+const TYPES: [TensorType; 31] = [
     TensorType::F32,
     TensorType::F16,
     TensorType::BF16,
@@ -72,6 +72,19 @@ const TYPES: [TensorType; 18] = [
     TensorType::MXFP4,
     TensorType::TQ1_0,
     TensorType::TQ2_0,
+    TensorType::PTQ1_0,
+    TensorType::Q1_0,
+    TensorType::Q2_0,
+    TensorType::PQ2_0,
+    TensorType::Q8_K,
+    TensorType::NVFP4,
+    TensorType::IQ1_S,
+    TensorType::IQ1_M,
+    TensorType::IQ2_XXS,
+    TensorType::IQ2_XS,
+    TensorType::IQ2_S,
+    TensorType::IQ3_XXS,
+    TensorType::IQ3_S,
 ];
 
 /// Truncates and mutates a GGUF; (read, refused).

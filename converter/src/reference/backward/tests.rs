@@ -88,7 +88,6 @@ fn forward(stream: &mut Stream<'_>) -> Vec<Vec<Vec<f32>>> {
 /// The change of the loss that gradients and inputs foretell for a small change of each matrix is the one
 /// that comes.
 fn gradients_foretell(folder: &Path) {
-    use Tensor::*;
     let checkpoint = Checkpoint::open(folder).unwrap();
     let hyper = checkpoint.hyper();
     let sequences: Vec<Vec<u32>> = (0..3u32)
@@ -115,18 +114,9 @@ fn gradients_foretell(folder: &Path) {
         let b = starts.len() as u32;
         stream.restore(&start);
         let found = stream.block_gradient(b, 0, &mut gradient).unwrap();
-        let tensors = [
-            AttnQ(b),
-            AttnK(b),
-            AttnV(b),
-            AttnOutput(b),
-            FfnGate(b),
-            FfnUp(b),
-            FfnDown(b),
-        ];
-        for ((tensor, stage), d) in tensors
+        for ((tensor, stage), d) in Tensor::matrices(b)
             .into_iter()
-            .zip([0, 0, 0, 1, 2, 2, 3])
+            .zip(STAGE)
             .zip(&found.outputs)
         {
             let (rows, cols) = hyper.shape(tensor);

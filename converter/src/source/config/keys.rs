@@ -143,7 +143,7 @@ pub fn refuse_unknown(f: &Fields<'_>, architecture: &Architecture) -> Result<(),
             || HARMLESS_START.iter().any(|s| key.starts_with(s))
             || HARMLESS_END.iter().any(|s| key.ends_with(s))
             || is_read(architecture, key);
-        if harmless || is_off(value) || key == QUANTIZATION {
+        if harmless || is_off(value) || key == super::quantization::KEY {
             continue;
         }
         // Switches that are on are known to change something.
@@ -162,41 +162,4 @@ fn is_switch(key: &str) -> bool {
         key,
         "attention_bias" | "mlp_bias" | "rope_interleaved" | "use_qk_norm" | "qkv_bias"
     )
-}
-
-/// How packed weights of BitNet are scaled: by the stored scale, or divided by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packed {
-    Times,
-    Over,
-}
-
-const QUANTIZATION: &str = "quantization_config";
-
-/// The packing of the weights, where it is BitNet's. Its rounding of activations to 8 bits is not part of
-/// the model's definition here.
-pub fn packed(f: &Fields<'_>) -> Result<Option<Packed>, SourceError> {
-    let Some(q) = f.object(QUANTIZATION)? else {
-        return Ok(None);
-    };
-    if q.map.is_empty() {
-        return Ok(None);
-    }
-    if q.text("quant_method")? != Some("bitnet") {
-        let found = show(&Value::Object(q.map.clone()));
-        return Err(f.unsupported(QUANTIZATION, found, "; give the unquantized checkpoint"));
-    }
-    match q.text("quantization_mode")?.unwrap_or("offline") {
-        "offline" => {}
-        mode => {
-            let hint =
-                "; its weights are made ternary as they are used, give the packed checkpoint";
-            return Err(q.unsupported("quantization_mode", format!("'{mode}'"), hint));
-        }
-    }
-    match q.text("linear_class")?.unwrap_or("bitlinear") {
-        "autobitlinear" => Ok(Some(Packed::Times)),
-        "bitlinear" => Ok(Some(Packed::Over)),
-        other => Err(q.unsupported("linear_class", format!("'{other}'"), "")),
-    }
 }

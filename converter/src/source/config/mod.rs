@@ -3,9 +3,10 @@
 
 mod fields;
 mod keys;
+mod quantization;
 mod rope;
 
-pub(super) use keys::Packed;
+pub(super) use quantization::{Packed, Quantization};
 
 use super::architecture::{self, Architecture, Defaults, Presence, Windows};
 use super::rope::Rope;
@@ -25,7 +26,7 @@ pub(super) struct Described {
     pub hyper: Hyper,
     /// The rotary positions of each table.
     pub ropes: Vec<Rope>,
-    pub packed: Option<Packed>,
+    pub quantization: Option<Quantization>,
     pub notes: Vec<String>,
 }
 
@@ -62,7 +63,7 @@ fn describe(
 ) -> Result<Described, SourceError> {
     let path = f.path;
     let defaults = &architecture.defaults;
-    let packed = keys::packed(f)?;
+    let quantization = quantization::read(f)?;
     let or = |key: &str, default: Option<u32>| match f.size(key)? {
         Some(n) => Ok(n),
         None => f.need(key, default, "a positive integer"),
@@ -139,7 +140,7 @@ fn describe(
         architecture,
         hyper,
         ropes: tables,
-        packed,
+        quantization,
         notes,
     })
 }

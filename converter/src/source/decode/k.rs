@@ -4,7 +4,7 @@
 //! Codes lie in planes: a run of 32 bytes holds, in its lowest bits, 32 consecutive elements, in the
 //! bits above the next 32, and so on.
 
-use super::{blocks, half_at};
+use super::{blocks, half_at, word_at};
 
 /// `block_q2_K`: 16 bytes of a scale (low half) and a minimum (high half) for 16 elements each, codes
 /// of 2 bits, f16 of the scales, f16 of the minima; `scale·code − minimum`.
@@ -107,6 +107,16 @@ pub(super) fn q6(src: &[u8], dst: &mut [f32]) {
                 let code = l >> (4 * (g / 4 % 2)) & 15 | (h >> shift(g) & 3) << 4;
                 *d = scale * f32::from(code as i8 - 32);
             }
+        }
+    });
+}
+
+/// `block_q8_K`: f32, 256 int8, sums of 16 codes each that are not read; `scale·code`.
+pub(super) fn q8(src: &[u8], dst: &mut [f32]) {
+    blocks(src, dst, |s: &[u8; 292], d: &mut [f32; 256]| {
+        let scale = f32::from_bits(word_at(s, 0));
+        for (d, q) in d.iter_mut().zip(&s[4..260]) {
+            *d = scale * f32::from(*q as i8);
         }
     });
 }

@@ -1,11 +1,18 @@
 //! Element types of source tensors, one row each in a table: how many elements a block has, how many
 //! bytes, and how to decode it. The layouts are those of ggml's `ggml-common.h`; values equal
-//! `dequantize` of the Python package `gguf` bit for bit.
+//! `dequantize` of the Python package `gguf` bit for bit, and of types that it does not decode (Q1_0, Q2_0, Q8_K) those of
+//! ggml's `dequantize_row_*`. PQ2_0 and PTQ1_0 are of PrismML's fork, the same codes as Q2_0 and TQ1_0 in blocks of 128.
 
 mod codebook;
+mod fp8;
+mod grid;
 mod k;
+mod points;
 mod ternary;
 mod uniform;
+
+pub(super) use codebook::E2M1;
+pub(super) use fp8::{e4m3, e5m2};
 
 use carat_gguf::TensorType;
 use half::{bf16, f16};
@@ -42,6 +49,9 @@ impl ElementType {
 pub(super) static F32: ElementType = ElementType::new("F32", 1, 4, decode_f32);
 pub(super) static F16: ElementType = ElementType::new("F16", 1, 2, decode_f16);
 pub(super) static BF16: ElementType = ElementType::new("BF16", 1, 2, decode_bf16);
+/// Scales of quantized matrices.
+pub(super) static F8_E4M3: ElementType = ElementType::new("F8_E4M3", 1, 1, fp8::decode_e4m3);
+pub(super) static F8_E8M0: ElementType = ElementType::new("F8_E8M0", 1, 1, fp8::decode_e8m0);
 static Q4_0: ElementType = ElementType::new("Q4_0", 32, 18, uniform::q4_0);
 static Q4_1: ElementType = ElementType::new("Q4_1", 32, 20, uniform::q4_1);
 static Q5_0: ElementType = ElementType::new("Q5_0", 32, 22, uniform::q5_0);
@@ -57,6 +67,19 @@ static IQ4_XS: ElementType = ElementType::new("IQ4_XS", 256, 136, codebook::iq4_
 static MXFP4: ElementType = ElementType::new("MXFP4", 32, 17, codebook::mxfp4);
 static TQ1_0: ElementType = ElementType::new("TQ1_0", 256, 54, ternary::tq1_0);
 static TQ2_0: ElementType = ElementType::new("TQ2_0", 256, 66, ternary::tq2_0);
+static PTQ1_0: ElementType = ElementType::new("PTQ1_0", 128, 28, ternary::ptq1_0);
+static Q1_0: ElementType = ElementType::new("Q1_0", 128, 18, uniform::q1_0);
+static Q2_0: ElementType = ElementType::new("Q2_0", 64, 18, uniform::q2_0);
+static PQ2_0: ElementType = ElementType::new("PQ2_0", 128, 34, uniform::pq2_0);
+static Q8_K: ElementType = ElementType::new("Q8_K", 256, 292, k::q8);
+static NVFP4: ElementType = ElementType::new("NVFP4", 64, 36, codebook::nvfp4);
+static IQ1_S: ElementType = ElementType::new("IQ1_S", 256, 50, grid::iq1_s);
+static IQ1_M: ElementType = ElementType::new("IQ1_M", 256, 56, grid::iq1_m);
+static IQ2_XXS: ElementType = ElementType::new("IQ2_XXS", 256, 66, grid::iq2_xxs);
+static IQ2_XS: ElementType = ElementType::new("IQ2_XS", 256, 74, grid::iq2_xs);
+static IQ2_S: ElementType = ElementType::new("IQ2_S", 256, 82, grid::iq2_s);
+static IQ3_XXS: ElementType = ElementType::new("IQ3_XXS", 256, 98, grid::iq3_xxs);
+static IQ3_S: ElementType = ElementType::new("IQ3_S", 256, 110, grid::iq3_s);
 
 /// ggml's types that are read.
 static GGML: &[(TensorType, &ElementType)] = &[
@@ -78,6 +101,19 @@ static GGML: &[(TensorType, &ElementType)] = &[
     (TensorType::MXFP4, &MXFP4),
     (TensorType::TQ1_0, &TQ1_0),
     (TensorType::TQ2_0, &TQ2_0),
+    (TensorType::PTQ1_0, &PTQ1_0),
+    (TensorType::Q1_0, &Q1_0),
+    (TensorType::Q2_0, &Q2_0),
+    (TensorType::PQ2_0, &PQ2_0),
+    (TensorType::Q8_K, &Q8_K),
+    (TensorType::NVFP4, &NVFP4),
+    (TensorType::IQ1_S, &IQ1_S),
+    (TensorType::IQ1_M, &IQ1_M),
+    (TensorType::IQ2_XXS, &IQ2_XXS),
+    (TensorType::IQ2_XS, &IQ2_XS),
+    (TensorType::IQ2_S, &IQ2_S),
+    (TensorType::IQ3_XXS, &IQ3_XXS),
+    (TensorType::IQ3_S, &IQ3_S),
 ];
 
 /// The decoder of a ggml type, if it is read.
@@ -124,7 +160,17 @@ fn blocks<const BYTES: usize, const N: usize>(
 
 /// The f16 in the two bytes from `at`.
 fn half_at<const BYTES: usize>(block: &[u8; BYTES], at: usize) -> f32 {
-    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+    f16::from_bits(short_at(block, at)).to_f32()
+}
+
+/// The u16 in the two bytes from `at`.
+fn short_at<const BYTES: usize>(block: &[u8; BYTES], at: usize) -> u16 {
+    u16::from_le_bytes([block[at], block[at + 1]])
+}
+
+/// The u32 in the four bytes from `at`.
+fn word_at<const BYTES: usize>(block: &[u8; BYTES], at: usize) -> u32 {
+    u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
 }
 
 #[cfg(test)]

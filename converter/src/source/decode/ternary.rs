@@ -1,4 +1,4 @@
-//! Blocks of 256 codes of −1, 0 and 1 times an f16.
+//! Blocks of codes of −1, 0 and 1 times an f16.
 
 use super::{blocks, half_at};
 
@@ -12,6 +12,18 @@ pub(super) fn tq1_0(src: &[u8], dst: &mut [f32]) {
         digits(&s[..32], scale, first);
         digits(&s[32..48], scale, second);
         digits(&s[48..52], scale, third);
+    });
+}
+
+/// `block_ptq1_0`: as `block_tq1_0` with 128 codes: 16 bytes of 5 planes, 8 of 5, 2 of 4; then the f16.
+pub(super) fn ptq1_0(src: &[u8], dst: &mut [f32]) {
+    blocks(src, dst, |s: &[u8; 28], d: &mut [f32; 128]| {
+        let scale = half_at(s, 26);
+        let (first, rest) = d.split_at_mut(80);
+        let (second, third) = rest.split_at_mut(40);
+        digits(&s[..16], scale, first);
+        digits(&s[16..24], scale, second);
+        digits(&s[24..26], scale, third);
     });
 }
 

@@ -1,4 +1,4 @@
-//! Blocks of 32 with one f16 scale, and in the types `_1` an f16 minimum, over evenly spaced codes.
+//! Blocks, most of them of 32, with one f16 scale, and in the types `_1` an f16 minimum, over evenly spaced codes.
 //! Codes of 4 bits lie two to a byte: element `i` in the low half of byte `i`, element `16 + i` in the
 //! high half. Fifth bits lie in four bytes, element `i` in bit `i`.
 
@@ -69,4 +69,37 @@ pub(super) fn q8_0(src: &[u8], dst: &mut [f32]) {
             *d = f32::from(*q as i8) * scale;
         }
     });
+}
+
+/// `block_q1_0`: scale, 128 bits, the lowest of a byte first; −scale or scale.
+pub(super) fn q1_0(src: &[u8], dst: &mut [f32]) {
+    blocks(src, dst, |s: &[u8; 18], d: &mut [f32; 128]| {
+        let scale = half_at(s, 0);
+        for (d, byte) in d.as_chunks_mut::<8>().0.iter_mut().zip(&s[2..]) {
+            for (i, d) in d.iter_mut().enumerate() {
+                *d = if byte >> i & 1 == 1 { scale } else { -scale };
+            }
+        }
+    });
+}
+
+/// `block_q2_0`: scale, 64 codes of 2 bits, the lowest of a byte first; `scale·(code − 1)`.
+pub(super) fn q2_0(src: &[u8], dst: &mut [f32]) {
+    blocks(src, dst, |s: &[u8; 18], d: &mut [f32; 64]| twos(s, d));
+}
+
+/// `block_pq2_0`: as `block_q2_0` with 128 codes.
+pub(super) fn pq2_0(src: &[u8], dst: &mut [f32]) {
+    blocks(src, dst, |s: &[u8; 34], d: &mut [f32; 128]| twos(s, d));
+}
+
+/// A scale and codes of 2 bits.
+#[inline(always)]
+fn twos<const BYTES: usize>(s: &[u8; BYTES], dst: &mut [f32]) {
+    let scale = half_at(s, 0);
+    for (d, byte) in dst.as_chunks_mut::<4>().0.iter_mut().zip(&s[2..]) {
+        for (i, d) in d.iter_mut().enumerate() {
+            *d = scale * f32::from((byte >> (2 * i) & 3) as i8 - 1);
+        }
+    }
 }

@@ -275,6 +275,14 @@ impl At<'_, '_> {
         ];
         let prefix = self.name("");
         for (key, value) in self.header.metadata() {
+            if key.starts_with("prism.hadamard.") {
+                return Err(SourceError::Unsupported {
+                    path: self.path(),
+                    field: (*key).into(),
+                    found: format!("{value:?}").chars().take(80).collect(),
+                    hint: "; its activations are rotated between matrices, give the checkpoint that it was made from",
+                });
+            }
             let Some(part) = key.strip_prefix(prefix.as_str()) else {
                 continue;
             };

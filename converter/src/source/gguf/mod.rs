@@ -188,6 +188,10 @@ impl At<'_, '_> {
                 form.times *= factor;
                 known.insert(scale);
             }
+            // What NVFP4 activations are divided by; here they are not rounded.
+            if let Some(stem) = place.name.strip_suffix(".weight") {
+                known.insert(format!("{stem}.input_scale"));
+            }
             let Some(mut stored) = self.stored(&place.name, place.rows, cols, form)? else {
                 return Err(SourceError::MissingTensor {
                     path: self.path(),
@@ -230,7 +234,7 @@ impl At<'_, '_> {
             return Ok(None);
         };
         let mut values = Vec::new();
-        stored.read_rows(&self.container.files[stored.file], 0..1, &mut values)?;
+        stored.read_rows(&self.container.files, 0..1, &mut values)?;
         Ok(Some(values))
     }
 
