@@ -4,7 +4,7 @@
 use carat::grammar::{Guide, Kind, Vocabulary};
 use carat::sample::{Constraint, Params};
 use carat::selftest::{Flavour, Shape};
-use carat::template::{ChatTemplate, Clock, Message, chat_ids};
+use carat::template::{ChatTemplate, Clock, Conversation, chat_ids};
 use carat::{
     DeviceChoice, Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify,
     generate, generate_constrained,
@@ -103,10 +103,7 @@ fn expected(file: &Path) -> Value {
         ..file_says
     };
     let template = ChatTemplate::of_header(&header).unwrap();
-    let hello = [Message {
-        role: "user",
-        content: "Hello",
-    }];
+    let hello = Conversation::of_texts([("user", "Hello")]);
     let chat = chat_ids(tokenizer, template.as_ref(), &hello, Clock::Unix(0)).unwrap();
     let mut under = Vec::new();
     for (kind, text) in [(Kind::JsonSchema, SCHEMA), (Kind::Lark, GRAMMAR)] {
