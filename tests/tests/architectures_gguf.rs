@@ -458,5 +458,23 @@ fn gemma3_in_a_larger_model() {
     }
 }
 
+#[test]
+fn a_backbone_alone() {
+    let m = model("qwen2");
+    let dir = tempfile::tempdir().unwrap();
+    m.write(dir.path());
+    let mut config = m.config.clone();
+    config["architectures"] = json!(["Qwen2Model"]);
+    let new = |old: &str| old.strip_prefix("model.").unwrap_or(old).into();
+    let file = renamed(
+        &safetensors(&m.tensors),
+        new,
+        "layers.0.self_attn.rotary_emb.inv_freq",
+    );
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    std::fs::write(dir.path().join("model.safetensors"), file).unwrap();
+    near("a backbone alone", distance(dir.path(), &m));
+}
+
 /// Keys with the name of the function of the gate.
 const HIDDEN_ACT: &[&str] = &["hidden_act", "hidden_activation"];

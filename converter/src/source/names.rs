@@ -20,14 +20,16 @@ pub(super) static GGML: Names = Names {
     gate_up: |b| format!("blk.{b}.ffn_up.weight"),
 };
 
-/// Names of the same tensor in a text model, and in one that is part of a larger model.
-const PREFIXES: [(&str, &str); 3] = [
+/// Names of the same tensor in a text model, in its backbone alone (`Qwen3Model` and others of embedding checkpoints), and in
+/// one that is part of a larger model.
+const PREFIXES: [(&str, &str); 4] = [
     ("", ""),
+    ("model.", ""),
     ("", "language_model."),
     ("model.", "model.language_model."),
 ];
 
-/// The name of a text model's tensor and those it has as a part of a larger model.
+/// The name of a text model's tensor and those it has alone or as a part of a larger model.
 pub(super) fn alternatives(name: &str) -> impl Iterator<Item = String> {
     PREFIXES.iter().filter_map(move |(from, to)| {
         let rest = name.strip_prefix(from)?;
