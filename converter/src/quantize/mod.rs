@@ -229,7 +229,7 @@ fn quantize_row<G: Grid, const N: usize>(
 }
 
 /// The nearest row scale; 0 for 0.
-pub(crate) fn row_scale(unit: f64) -> RowScale {
+fn row_scale(unit: f64) -> RowScale {
     let (m, e) = libm::frexp(unit); // m in [0.5, 1), or 0
     let mantissa = libm::round(m * 65536.0);
     // Weights of f32 have exponents of −149 to 128.

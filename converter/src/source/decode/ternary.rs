@@ -5,25 +5,23 @@ use super::{blocks, half_at};
 /// `block_tq1_0`: five codes to a byte as digits of a fraction in base 3, first digit highest. 32 bytes
 /// hold 5 planes of 32 elements, 16 bytes 5 planes of 16, 4 bytes 4 planes of 4; then the f16.
 pub(super) fn tq1_0(src: &[u8], dst: &mut [f32]) {
-    blocks(src, dst, |s: &[u8; 54], d: &mut [f32; 256]| {
-        let scale = half_at(s, 52);
-        let (first, rest) = d.split_at_mut(160);
-        let (second, third) = rest.split_at_mut(80);
-        digits(&s[..32], scale, first);
-        digits(&s[32..48], scale, second);
-        digits(&s[48..52], scale, third);
-    });
+    planes::<54, 256>(src, dst);
 }
 
 /// `block_ptq1_0`: as `block_tq1_0` with 128 codes: 16 bytes of 5 planes, 8 of 5, 2 of 4; then the f16.
 pub(super) fn ptq1_0(src: &[u8], dst: &mut [f32]) {
-    blocks(src, dst, |s: &[u8; 28], d: &mut [f32; 128]| {
-        let scale = half_at(s, 26);
-        let (first, rest) = d.split_at_mut(80);
-        let (second, third) = rest.split_at_mut(40);
-        digits(&s[..16], scale, first);
-        digits(&s[16..24], scale, second);
-        digits(&s[24..26], scale, third);
+    planes::<28, 128>(src, dst);
+}
+
+/// Blocks of `BYTES` bytes and `CODES` codes: an eighth as many bytes of five planes, half of that, then a quarter of that of four.
+fn planes<const BYTES: usize, const CODES: usize>(src: &[u8], dst: &mut [f32]) {
+    blocks(src, dst, |s: &[u8; BYTES], d: &mut [f32; CODES]| {
+        let (scale, wide) = (half_at(s, BYTES - 2), CODES / 8);
+        let (first, rest) = d.split_at_mut(5 * wide);
+        let (second, third) = rest.split_at_mut(5 * wide / 2);
+        digits(&s[..wide], scale, first);
+        digits(&s[wide..wide + wide / 2], scale, second);
+        digits(&s[wide + wide / 2..BYTES - 2], scale, third);
     });
 }
 

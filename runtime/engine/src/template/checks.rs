@@ -7,40 +7,23 @@ use super::value::{Kind, Value};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-const NAMES: [&str; 39] = [
-    "!=",
-    "<",
-    "<=",
-    "==",
-    ">",
-    ">=",
+/// Tests of a value alone.
+const ALONE: [&str; 21] = [
     "boolean",
     "callable",
     "defined",
-    "divisibleby",
-    "eq",
-    "equalto",
     "escaped",
     "even",
     "false",
     "filter",
     "float",
-    "ge",
-    "greaterthan",
-    "gt",
-    "in",
     "integer",
     "iterable",
-    "le",
-    "lessthan",
     "lower",
-    "lt",
     "mapping",
-    "ne",
     "none",
     "number",
     "odd",
-    "sameas",
     "sequence",
     "string",
     "test",
@@ -49,8 +32,8 @@ const NAMES: [&str; 39] = [
     "upper",
 ];
 
-/// Those that compare with an argument.
-const TAKES: [&str; 18] = [
+/// Tests that compare it with an argument.
+const COMPARING: [&str; 18] = [
     "!=",
     "<",
     "<=",
@@ -71,17 +54,21 @@ const TAKES: [&str; 18] = [
     "sameas",
 ];
 
+fn exists(name: &str) -> bool {
+    ALONE.contains(&name) || COMPARING.contains(&name)
+}
+
 impl Machine<'_> {
     /// Whether the value passes the test of that name.
     pub(super) fn check(&mut self, name: &str, value: &Value, args: Args) -> Res<bool> {
         let m = &self.meter;
         m.pay(1)?;
-        if !NAMES.contains(&name) {
+        if !exists(name) {
             return fail(format!("there is no test '{name}'"));
         }
         let [other] = args.positional(name, 0)?;
         let other = other.as_ref();
-        if other.is_some() && !TAKES.contains(&name) {
+        if other.is_some() && ALONE.contains(&name) {
             return fail(format!("the test '{name}' takes no argument"));
         }
         let needs = || match other {
@@ -165,7 +152,7 @@ impl Machine<'_> {
             "gt" | ">" | "greaterthan" => ordered(Ordering::is_gt)?,
             "ge" | ">=" => ordered(Ordering::is_ge)?,
             "in" => self.contains(needs()?, value)?,
-            "test" => value.as_str().is_some_and(|n| NAMES.contains(&n)),
+            "test" => value.as_str().is_some_and(exists),
             // "filter": whether a filter of that name exists.
             _ => value.as_str().is_some_and(super::filters::exists),
         })

@@ -434,36 +434,24 @@ impl<'s> Parser<'s> {
 
     /// What is assigned to: names, tuples of them, with `attributes` also those of a namespace.
     fn target(&mut self, ends: &[&str], attributes: bool) -> Res<Target<'s>> {
-        let mut items = Vec::new();
-        let mut tuple = false;
-        loop {
-            if !items.is_empty() {
-                self.expect(",")?;
+        let ended = |p: &Self| {
+            matches!(p.kind(), Some(TokenKind::BlockEnd))
+                || p.is(")")
+                || p.is("=")
+                || ends.iter().any(|e| p.is_name(e))
+        };
+        let (mut items, tuple) = self.separated(ended, |p| {
+            if p.skip("(") {
+                let inner = p.deeper(|p| p.target(&[], attributes))?;
+                p.expect(")")?;
+                return Ok(inner);
             }
-            let ended = matches!(self.kind(), Some(TokenKind::BlockEnd))
-                || self.is(")")
-                || self.is("=")
-                || ends.iter().any(|e| self.is_name(e));
-            if ended {
-                break;
+            let name = p.target_name()?;
+            match attributes && p.skip(".") {
+                true => Ok(Target::Attribute(name, p.name()?)),
+                false => Ok(Target::Name(name)),
             }
-            items.push(if self.skip("(") {
-                let inner = self.deeper(|p| p.target(&[], attributes))?;
-                self.expect(")")?;
-                inner
-            } else {
-                let name = self.target_name()?;
-                if attributes && self.skip(".") {
-                    Target::Attribute(name, self.name()?)
-                } else {
-                    Target::Name(name)
-                }
-            });
-            if !self.is(",") {
-                break;
-            }
-            tuple = true;
-        }
+        })?;
         match items.pop() {
             None => self.fail(format!("expected a name, found {}", self.shown())),
             Some(one) if !tuple => Ok(one),
@@ -474,6 +462,30 @@ impl<'s> Parser<'s> {
         }
     }
 
+    /// Items with commas between them until `ended` or no comma follows, and whether there was a comma: one item with a comma
+    /// behind it is a tuple.
+    fn separated<T>(
+        &mut self,
+        ended: impl Fn(&Self) -> bool,
+        mut item: impl FnMut(&mut Self) -> Res<T>,
+    ) -> Res<(Vec<T>, bool)> {
+        let (mut items, mut tuple) = (Vec::new(), false);
+        loop {
+            if !items.is_empty() {
+                self.expect(",")?;
+            }
+            if ended(self) {
+                break;
+            }
+            items.push(item(self)?);
+            if !self.is(",") {
+                break;
+            }
+            tuple = true;
+        }
+        Ok((items, tuple))
+    }
+
     /// An expression, or several with commas between them.
     fn tuple(&mut self, conditions: bool) -> Res<Expr<'s>> {
         self.tuple_until(conditions, &[])
@@ -481,29 +493,17 @@ impl<'s> Parser<'s> {
 
     fn tuple_until(&mut self, conditions: bool, ends: &[&str]) -> Res<Expr<'s>> {
         let line = self.line();
-        let mut items = Vec::new();
-        let mut tuple = false;
-        loop {
-            if !items.is_empty() {
-                self.expect(",")?;
-            }
-            let ended = matches!(
-                self.kind(),
+        let ended = |p: &Self| {
+            matches!(
+                p.kind(),
                 None | Some(TokenKind::PrintEnd | TokenKind::BlockEnd)
-            ) || self.is(")")
-                || ends.iter().any(|e| self.is_name(e));
-            if ended {
-                break;
-            }
-            items.push(match conditions {
-                true => self.expression()?,
-                false => self.deeper(|p| p.binary(0))?,
-            });
-            if !self.is(",") {
-                break;
-            }
-            tuple = true;
-        }
+            ) || p.is(")")
+                || ends.iter().any(|e| p.is_name(e))
+        };
+        let (mut items, tuple) = self.separated(ended, |p| match conditions {
+            true => p.expression(),
+            false => p.deeper(|p| p.binary(0)),
+        })?;
         match items.pop() {
             None => self.fail(format!("expected an expression, found {}", self.shown())),
             Some(one) if !tuple => Ok(one),
