@@ -275,11 +275,14 @@ fn a_hang_up_counts_unless_it_is_ignored() {
         command.arg(checkpoint()).arg(&out);
         command
     };
-    let end = r#"exec "$0" convert "$1" -o "$2" --force --method none --threads 1"#;
-    let long = format!("{end} --card-tokens 8192 --card-text \"$1/../../text/calibration.txt\"");
+    let end = r#""$0" convert "$1" -o "$2" --force --method none --threads 1"#;
+    // The tests themselves may run under nohup, and a shell cannot take back what it began with.
+    let long = format!(
+        "exec env --default-signal=HUP {end} --card-tokens 8192 --card-text \"$1/../../text/calibration.txt\""
+    );
     let (code, stderr) = ended_by("-HUP", &mut convert(&long), directory.path(), ".part");
     assert_eq!(code, Some(129), "{stderr}");
-    let ignored = format!("trap '' HUP; {end}");
+    let ignored = format!("trap '' HUP; exec {end}");
     let (code, stderr) = ended_by("-HUP", &mut convert(&ignored), directory.path(), ".part");
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(all(directory.path()), ["m.gguf"]);
