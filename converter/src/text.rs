@@ -26,13 +26,6 @@ pub enum TextError {
     Tokenizer { fault: String },
 }
 
-/// Text of bytes without the byte-order mark that some editors put in front.
-pub(crate) fn unmarked(mut bytes: Vec<u8>) -> Result<String, std::string::FromUtf8Error> {
-    let mark = bytes.len() - without_mark(&bytes).len();
-    bytes.drain(..mark);
-    String::from_utf8(bytes)
-}
-
 /// Bytes without U+FEFF in UTF-8 in front.
 pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
@@ -44,7 +37,7 @@ pub(crate) fn read(path: &Path) -> Result<String, TextError> {
         path: path.into(),
         error,
     })?;
-    unmarked(bytes).map_err(|e| TextError::NotUtf8 {
+    carat::text::decode(bytes).map_err(|e| TextError::NotUtf8 {
         path: path.into(),
         at: e.utf8_error().valid_up_to(),
     })

@@ -1,7 +1,6 @@
 //! JSON documents whose every access knows its file and path.
 
 use super::error::HfTokenizerError;
-use crate::text;
 use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -96,7 +95,7 @@ pub(super) fn read(file: &Path) -> Result<Option<String>, HfTokenizerError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(too_large(bytes.len() as u64));
     }
-    text::unmarked(bytes)
+    carat::text::decode(bytes)
         .map(Some)
         .map_err(|_| HfTokenizerError::NotUtf8 { file: file.into() })
 }

@@ -160,16 +160,10 @@ pub fn read_text(path: &Path) -> Result<String> {
 }
 
 /// Text of bytes without the byte-order mark that some editors put in front. Errors: at which byte it stops being UTF-8.
-pub fn utf8(mut bytes: Vec<u8>) -> Result<String> {
-    const MARK: &[u8] = "\u{feff}".as_bytes();
-    let mark = match bytes.starts_with(MARK) {
-        true => bytes.drain(..MARK.len()).len(),
-        false => 0,
-    };
-    String::from_utf8(bytes).map_err(|e| {
+pub fn utf8(bytes: Vec<u8>) -> Result<String> {
+    carat::text::decode(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let found = e.as_bytes().get(at).copied().unwrap_or_default();
-        let at = at + mark;
         anyhow!("not UTF-8 text: byte {at} is 0x{found:02x}; save the text as UTF-8")
     })
 }

@@ -24,6 +24,6 @@ pub use mask::free_mark;
 pub use normal::{KNOWN_PRE, canonical_pre, pre_of_pattern};
 pub use stop::{StopError, StopReason, StopStrings};
 pub use tokenizer::Tokenizer;
-pub use utf8::Utf8Stream;
+pub use utf8::{Utf8Stream, decode};
 pub use validate::{MAX_TOKEN_BYTES, MAX_TOKENS};
 pub use words::{MAX_WORD, NAME_MARK, Words};

@@ -1,4 +1,18 @@
-//! Streamed bytes to text.
+//! Bytes to text, of files and of streams.
+
+use std::string::FromUtf8Error;
+
+/// Text of a file's bytes without the byte-order mark that some editors put in front.
+///
+/// # Errors
+/// At which of the bytes, the mark's included, they stop being UTF-8.
+pub fn decode(bytes: Vec<u8>) -> Result<String, FromUtf8Error> {
+    let mut text = String::from_utf8(bytes)?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
+}
 
 /// Turns bytes that arrive in pieces into text without splitting a character. What it returns, put
 /// together, is `String::from_utf8_lossy` of all bytes: an invalid sequence becomes one U+FFFD as soon
