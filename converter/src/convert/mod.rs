@@ -32,7 +32,7 @@ pub use finalize::{Finals, finalize};
 pub use resume::is_busy;
 pub use rule::{Rule, RuleError};
 
-use crate::budget::{Allocation, Target};
+use crate::budget::{self, Allocation, Target};
 use crate::calibrate::{self, Calibration, Text};
 use crate::progress::{Part, Progress};
 use crate::report::{Report, TensorReport, peak_resident_bytes};
@@ -333,7 +333,8 @@ fn run(
                 exact: &exact,
                 target,
             };
-            let found = pool.install(|| allocate(source, &asked, sequences, c, &part))?;
+            let keep = resume.as_deref_mut().map(|r| r as &mut dyn budget::Keep);
+            let found = pool.install(|| allocate(source, &asked, sequences, c, (&part, keep)))?;
             if let Some(r) = &mut resume {
                 r.keep_allocation(&found.allocation, found.kl)?;
             }
