@@ -233,11 +233,8 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
         return run(options, &source, base, None, progress, started);
     }
     let mut resume = Resume::open(options, &source)?;
-    let result = run(options, &source, base, Some(&mut resume), progress, started);
-    let result = match result {
-        Ok(divided) => checked::check(options, &source, divided, progress),
-        other => other,
-    };
+    let divided = run(options, &source, base, Some(&mut resume), progress, started);
+    let result = checked::check(options, &source, divided, (progress, started));
     match result {
         Err(ConvertError::Cancelled) if resume.saved() => Err(ConvertError::Paused {
             path: resume.folder().into(),
