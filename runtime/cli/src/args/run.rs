@@ -49,8 +49,8 @@ pub struct SamplingArgs {
 /// What the text must follow; [`crate::follow`] reads it.
 #[derive(Args, Clone, Debug)]
 pub struct FollowArgs {
-    /// Text that is JSON under this schema; the prompt should ask for it too
-    #[arg(long, value_name = "FILE", conflicts_with = "grammar")]
+    /// Text that is JSON under this schema, of a file or as it stands; the prompt should ask for it too
+    #[arg(long, value_name = "FILE|{…}", conflicts_with = "grammar")]
     pub json_schema: Option<PathBuf>,
     /// Text that follows this Lark grammar (llguidance's syntax), from its rule 'start'
     #[arg(long, value_name = "FILE")]
