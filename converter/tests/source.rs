@@ -436,7 +436,13 @@ fn files_of_other_kinds_say_what_to_do() {
     ));
     assert!(matches!(
         open_error(&dir.path().join("config.json")),
-        SourceError::UnknownKind { .. }
+        SourceError::NoModel { .. }
+    ));
+    let noise = dir.path().join("noise");
+    fs::write(&noise, [0x80, 0xff, 0, 1, 2, 3, 4, 5, 6, 7]).unwrap();
+    assert!(matches!(
+        open_error(&noise),
+        SourceError::UnknownKind { found, .. } if found.len() == 8
     ));
     fs::remove_file(dir.path().join("model.safetensors")).unwrap();
     assert!(matches!(

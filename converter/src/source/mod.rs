@@ -86,6 +86,9 @@ impl Checkpoint {
         if path.is_dir() {
             return hf::open(path);
         }
+        if let Some(error) = unfit::elsewhere(path).filter(|_| !path.exists()) {
+            return Err(error);
+        }
         let file = SourceFile::open(path)?;
         let mut start = file.prefix(unfit::START)?;
         if start.starts_with(&carat_gguf::MAGIC) {
@@ -228,8 +231,11 @@ impl Checkpoint {
     }
 }
 
-/// What a file is that is no GGUF, where its name or its first bytes tell; `None` too where it cannot be read.
+/// What a path is that is no GGUF, where its name or its first bytes tell; `None` too where it cannot be read.
 pub fn no_gguf(path: &Path) -> Option<SourceError> {
+    if !path.exists() {
+        return unfit::elsewhere(path);
+    }
     let start = SourceFile::open(path).ok()?.prefix(unfit::START).ok()?;
     match start.starts_with(&carat_gguf::MAGIC) {
         true => None,

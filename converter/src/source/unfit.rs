@@ -111,6 +111,51 @@ fn names(directory: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     found
 }
 
+/// A name of what is elsewhere: an address, or a model of a hub.
+pub(super) fn elsewhere(path: &Path) -> Option<SourceError> {
+    let name = path.to_str()?;
+    let what = "not on this machine, and nothing is downloaded";
+    if name.starts_with("https://") || name.starts_with("http://") {
+        return Some(no_model(
+            path,
+            what,
+            "download it, and give the path of the file",
+        ));
+    }
+    let plain = |part: &str| {
+        part.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            && !part.is_empty()
+    };
+    let is_file = path
+        .extension()
+        .is_some_and(|e| e == "gguf" || e == "safetensors");
+    match name.split_once('/') {
+        // On the Hugging Face Hub; an owner is no directory here.
+        Some((owner, model))
+            if plain(owner) && plain(model) && !is_file && !owner.starts_with('.') =>
+        {
+            if Path::new(owner).exists() {
+                return None;
+            }
+            let remedy = format!("download it first: hf download {name} --local-dir {model}");
+            Some(no_model(path, what, remedy))
+        }
+        // In Ollama's library.
+        None if name
+            .split_once(':')
+            .is_some_and(|(model, tag)| model.len() > 1 && plain(model) && plain(tag)) =>
+        {
+            Some(no_model(
+                path,
+                what,
+                "download a GGUF file or a Hugging Face directory, and give its path",
+            ))
+        }
+        _ => None,
+    }
+}
+
 /// Bytes of a file's start that tell what it is.
 pub(super) const START: u64 = 256;
 

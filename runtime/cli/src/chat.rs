@@ -66,16 +66,16 @@ struct Stats {
 
 impl Stats {
     fn show(&self) -> String {
-        let rate = |r: Option<f64>| r.map_or(String::new(), |r| format!(" at {r:.1} tokens/s"));
+        let rate = |r: Option<f64>| r.map_or(String::new(), |r| format!(" at {r:.1}/s"));
         let t = &self.timings;
         format!(
-            "[prompt: {} tokens{}, {} kept of before; answer: {} tokens{}; {}]",
+            "[answer: {} tokens{}; prompt: {}{}, {} kept; {}]",
+            t.generated_tokens,
+            rate(t.generate_tps),
             t.prompt_tokens,
             rate(t.prompt_tps),
             self.cached,
-            t.generated_tokens,
-            rate(t.generate_tps),
-            term::clip(&self.device, 40)
+            term::clip(&self.device, 24)
         )
     }
 }
@@ -318,7 +318,7 @@ impl Chat<'_> {
         options.sampling.seed = options.sampling.seed.wrapping_add(self.answers);
         self.answers += 1;
         let seed = options.sampling.seed;
-        let mut wrap = Wrap::new();
+        let mut wrap = Wrap::of(&std::io::stdout());
         let json = self.json;
         let mut watch = |event: Event<'_>| match json {
             // Nobody asks for metrics here.

@@ -325,9 +325,12 @@ fn short(path: &str) -> String {
 fn show(r: &Report, plot: &Scatter) -> String {
     let first = r.files.first();
     let mut out = format!(
-        "{} predictions in {} chunks of {}\n\n",
+        "{} predictions in {} of {} tokens\n\n",
         term::thousands(first.map_or(0, |f| f.quality.tokens)),
-        r.chunks,
+        match r.chunks {
+            1 => "1 chunk".into(),
+            n => format!("{n} chunks"),
+        },
         r.ctx
     );
     let compared = r.reference.is_some();

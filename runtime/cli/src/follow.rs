@@ -24,12 +24,17 @@ pub fn guide(args: &FollowArgs, model: &Model) -> Result<Option<Guide>> {
         Kind::Lark => MAX_GRAMMAR,
     };
     let mut bytes = Vec::new();
-    // One more than may be: the guide then says what is wrong.
-    File::open(path)
-        .with_context(shown)?
-        .take(most as u64 + 1)
-        .read_to_end(&mut bytes)
-        .with_context(shown)?;
+    match stated(kind, path) {
+        Some(schema) => bytes.extend(schema.as_bytes()),
+        None => {
+            // One more than may be: the guide then says what is wrong.
+            File::open(path)
+                .with_context(shown)?
+                .take(most as u64 + 1)
+                .read_to_end(&mut bytes)
+                .with_context(shown)?;
+        }
+    }
     if bytes.len() > most {
         // The cut may be inside a character.
         bytes.fill(b' ');
@@ -39,6 +44,13 @@ pub fn guide(args: &FollowArgs, model: &Model) -> Result<Option<Guide>> {
     Guide::new(&vocabulary, kind, &text)
         .map(Some)
         .with_context(shown)
+}
+
+/// A schema that stands on the command line itself: an object, and no file's name.
+fn stated(kind: Kind, path: &Path) -> Option<&str> {
+    let text = path.to_str()?.trim_start();
+    let is_object = kind == Kind::JsonSchema && text.starts_with('{');
+    (is_object && !path.exists()).then_some(text)
 }
 
 /// The file and what it is.

@@ -89,7 +89,7 @@ fn respelt(args: &[OsString]) -> Option<Vec<OsString>> {
 }
 
 /// Options of other programs that are not here, and what to do.
-const OPTIONS: [(&[&str], &str); 9] = [
+const OPTIONS: &[(&[&str], &str)] = &[
     (
         &[
             "-v",
@@ -99,11 +99,15 @@ const OPTIONS: [(&[&str], &str); 9] = [
             "--verbosity",
             "--debug",
         ],
-        "CARAT_LOG=debug in the environment logs to stderr",
+        "CARAT_LOG=debug in the environment logs to stderr; in a chat /stats shows speeds; -V is the version",
     ),
     (
         &["-hf", "-hfr", "--hf-repo", "-mu", "--model-url"],
         "Carat downloads nothing: give a file or directory that is here",
+    ),
+    (
+        &["-p", "--prompt"],
+        "carat run MODEL PROMPT continues a prompt; carat chat MODEL --system TEXT sets a system message",
     ),
     (
         &[
@@ -122,7 +126,7 @@ const OPTIONS: [(&[&str], &str); 9] = [
     ),
     (
         &["-o", "--output"],
-        "the text goes to standard output: add > FILE",
+        "results go to standard output: add > FILE",
     ),
     (
         &["--mmproj", "-mm", "--image"],
@@ -135,6 +139,24 @@ const OPTIONS: [(&[&str], &str); 9] = [
     (
         &["-r", "--reverse-prompt"],
         "--stop TEXT ends a text before TEXT",
+    ),
+    (
+        &[
+            "--presence-penalty",
+            "--frequency-penalty",
+            "--mirostat",
+            "--typical",
+            "--tfs",
+            "--samplers",
+            "--sampler-seq",
+            "--xtc-probability",
+            "--xtc-threshold",
+            "--top-nsigma",
+            "--dynatemp-range",
+            "--dry-penalty-last-n",
+            "--dry-sequence-breaker",
+        ],
+        "there is --temp, --top-k, --top-p, --min-p, --repeat-penalty and --dry-multiplier",
     ),
     (
         &[
@@ -169,7 +191,7 @@ const OPTIONS: [(&[&str], &str); 9] = [
 ];
 
 /// Commands of other programs, and the one to give.
-const COMMANDS: [(&[&str], &str); 9] = [
+const COMMANDS: &[(&[&str], &str)] = &[
     (
         &["quantize", "quantise", "create"],
         "carat convert SOURCE -o OUT.gguf",
@@ -217,8 +239,12 @@ fn advised(mut error: clap::Error, args: &[OsString]) -> clap::Error {
     let on = args.get(1).and_then(|c| c.to_str()).unwrap_or_default();
     let tip: Option<String> = match error.kind() {
         ErrorKind::UnknownArgument => of(ContextKind::InvalidArg).and_then(|found| {
-            if !found.starts_with('-') && on == "run" {
-                return Some("a prompt of several words goes into quotes: carat run MODEL 'It was a dark night'".into());
+            if !found.starts_with('-') {
+                return match on {
+                    "run" => Some("a prompt of several words goes into quotes: carat run MODEL 'It was a dark night'".into()),
+                    "chat" => Some("messages are typed, or come from standard input: echo Hello | carat chat MODEL".into()),
+                    _ => None,
+                };
             }
             tip_for(&found).map(Into::into)
         }),
@@ -358,6 +384,9 @@ mod tests {
             ("run -hf a/b -p a", "'-hf'", "downloads nothing"),
             ("run m -p a --lora=x", "'--lora'", "merge it"),
             ("run m It was dark", "'was'", "quotes"),
+            ("chat m Hello", "'Hello'", "standard input"),
+            ("chat m -p Hello", "'-p'", "--system"),
+            ("run m a --mirostat 2", "'--mirostat'", "--top-k"),
             ("run m", "PROMPT", "carat chat MODEL"),
             ("quantize m", "'quantize'", "carat convert"),
             ("pull m", "'pull'", "downloads"),

@@ -82,7 +82,13 @@ impl Start {
 
 /// What `path` holds. Errors: nothing there, or neither a directory nor a GGUF.
 pub fn kind(path: &Path) -> Result<Input> {
-    let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(e) => match source::no_gguf(path) {
+            Some(error) => return Err(error.into()),
+            None => return Err(e).with_context(|| path.display().to_string()),
+        },
+    };
     if meta.is_dir() {
         return Ok(Input::Directory);
     }

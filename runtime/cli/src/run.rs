@@ -197,7 +197,8 @@ pub fn run(args: RunArgs) -> Result<()> {
             text: &generation.text,
             stop_reason: generation.reason.name(),
             complete: generation.complete,
-            logprobs: args.logprobs.is_some().then_some(&entries),
+            // Of events each token has its own.
+            logprobs: (args.json && args.logprobs.is_some()).then_some(&entries),
             logits_hash: &generation.logits_hash,
             timings: &timings,
             device: relay.session().device(),

@@ -22,6 +22,7 @@ pub fn params(args: &SamplingArgs, model: &Model) -> Result<Params> {
     if let Some(penalty) = args.repeat_penalty {
         params = params.with_repeat_penalty(penalty);
     }
+    params.repeat_last_n = args.repeat_last_n as usize;
     set(&mut params.dry_multiplier, args.dry_multiplier);
     params.dry_base = args.dry_base;
     params.dry_allowed_length = args.dry_allowed_length;

@@ -2,6 +2,7 @@
 
 use crate::failure::OutputClosed;
 use crate::interrupt;
+use crate::wrap::Wrap;
 use anyhow::Context;
 use carat::Loading;
 use carat_converter::progress::Progress;
@@ -68,10 +69,14 @@ pub fn problem(label: &str, text: &str) {
     let text = escape(text, controls_but_line_breaks);
     let code = if label == "error" { "1;31" } else { "1;33" };
     let mut stderr = io::stderr().lock();
+    let text = Wrap::of(&stderr).push(&format!("{label}: {text}"));
+    let text = text.strip_prefix(label).unwrap_or(&text);
     let _ = if colour(stderr.is_terminal()) {
-        writeln!(stderr, "\x1b[{code}m{label}:\x1b[0m {text}")
+        // The colon too.
+        let text = text.strip_prefix(':').unwrap_or(text);
+        writeln!(stderr, "\x1b[{code}m{label}:\x1b[0m{text}")
     } else {
-        writeln!(stderr, "{label}: {text}")
+        writeln!(stderr, "{label}{text}")
     };
 }
 
@@ -83,7 +88,9 @@ pub fn warn(text: &str) {
 /// A line on stderr.
 pub fn note(text: &str) {
     let text = escape(text, controls_but_line_breaks);
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let mut stderr = io::stderr().lock();
+    let text = Wrap::of(&stderr).push(&text);
+    let _ = writeln!(stderr, "{text}");
 }
 
 /// Log events go to stderr: warnings, or what `CARAT_LOG` asks for (`CARAT_LOG=carat=debug`).

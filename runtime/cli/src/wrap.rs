@@ -1,6 +1,10 @@
 //! Lines that end between words, of a text that comes piece by piece.
 
-use std::io::{self, IsTerminal};
+use std::io::IsTerminal;
+#[cfg(unix)]
+use std::os::fd::AsFd;
+#[cfg(windows)]
+use std::os::windows::io::AsHandle as AsFd;
 use unicode_width::UnicodeWidthChar;
 
 /// Narrowest terminal in which words are kept whole.
@@ -27,9 +31,9 @@ pub struct Wrap {
 }
 
 impl Wrap {
-    /// For stdout as it is now.
-    pub fn new() -> Self {
-        Self::of_width(columns().unwrap_or(0))
+    /// For stdout or stderr as it is now.
+    pub fn of(stream: &(impl IsTerminal + AsFd)) -> Self {
+        Self::of_width(columns(stream).unwrap_or(0))
     }
 
     fn of_width(columns: usize) -> Self {
@@ -110,8 +114,10 @@ impl Wrap {
             self.begin_line('\n', out);
             return;
         }
-        if self.word_width > 0 {
-            // ECMA-48: back by so many columns, erase to the end of the line.
+        if out.ends_with(&self.word) {
+            out.truncate(out.len() - self.word.len());
+        } else {
+            // Printed before. ECMA-48: back by so many columns, erase to the end of the line.
             out.push_str(&format!("\x1b[{}D\x1b[K", self.word_width));
         }
         out.push('\n');
@@ -120,14 +126,13 @@ impl Wrap {
     }
 }
 
-/// Columns of stdout; `None` where it is no terminal that moves its cursor.
-fn columns() -> Option<usize> {
-    let stdout = io::stdout();
+/// Columns of a stream; `None` where it is no terminal that moves its cursor.
+fn columns(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
     let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
-    if !stdout.is_terminal() || dumb {
+    if !stream.is_terminal() || dumb {
         return None;
     }
-    let told = terminal_size::terminal_size_of(&stdout).map(|(w, _)| usize::from(w.0));
+    let told = terminal_size::terminal_size_of(stream).map(|(w, _)| usize::from(w.0));
     let set = || std::env::var("COLUMNS").ok()?.parse().ok();
     Some(told.filter(|w| *w > 0).or_else(set).unwrap_or(USUAL))
 }
@@ -169,6 +174,7 @@ mod tests {
             shown(21, &[text]),
             ["The quick brown fox ", "jumps over it"]
         );
+        assert!(!Wrap::of_width(21).push(text).contains('\x1b'));
         let pieces: Vec<&str> = text.split_inclusive(|c| "aeiou ".contains(c)).collect();
         let found = shown(21, &pieces);
         assert_eq!(

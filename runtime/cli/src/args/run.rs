@@ -22,9 +22,12 @@ pub struct SamplingArgs {
     /// Choose among tokens this likely relative to the likeliest; 0 is all [default: the model's, else 0.05]
     #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share)]
     pub min_p: Option<f32>,
-    /// Factor against the last 64 tokens, the prompt's too, in the place of DRY; 1 is none [default: the model's]
+    /// Factor against the last tokens, the prompt's too, in the place of DRY; 1 is none [default: the model's]
     #[arg(long, alias = "repetition-penalty", value_name = "R", allow_hyphen_values = true, value_parser = values::penalty)]
     pub repeat_penalty: Option<f32>,
+    /// Tokens that --repeat-penalty looks back at
+    #[arg(long, value_name = "N", default_value_t = Params::default().repeat_last_n as u32)]
+    pub repeat_last_n: u32,
     /// DRY against loops: nats taken from a token that goes on with what the text said twice in a row; 0 is none
     /// [default: 0.8; none where the model or you give a --repeat-penalty]
     #[arg(long, value_name = "M", allow_hyphen_values = true, value_parser = values::multiplier)]
@@ -49,8 +52,8 @@ pub struct SamplingArgs {
 /// What the text must follow; [`crate::follow`] reads it.
 #[derive(Args, Clone, Debug)]
 pub struct FollowArgs {
-    /// Text that is JSON under this schema; the prompt should ask for it too
-    #[arg(long, value_name = "FILE", conflicts_with = "grammar")]
+    /// Text that is JSON under this schema, of a file or as it stands; the prompt should ask for it too
+    #[arg(long, value_name = "FILE|{…}", conflicts_with = "grammar")]
     pub json_schema: Option<PathBuf>,
     /// Text that follows this Lark grammar (llguidance's syntax), from its rule 'start'
     #[arg(long, value_name = "FILE")]

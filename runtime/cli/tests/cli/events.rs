@@ -66,6 +66,7 @@ fn run_streams() {
     let first = of(&found, "token")[0];
     assert_eq!(first["logprobs"]["top"].as_array().unwrap().len(), 2);
     assert_eq!(first["logprobs"]["id"], first["id"]);
+    assert!(found.last().unwrap().get("logprobs").is_none());
 
     let (found, code) = events(&mut run(&[
         "--stream-json",
@@ -128,7 +129,7 @@ fn chat_streams() {
     assert!(
         notes
             .iter()
-            .any(|n| n.contains("answer: ") && n.contains("kept of before")),
+            .any(|n| n.contains("answer: ") && n.contains("/s; prompt: ")),
         "{notes:?}"
     );
 
@@ -152,8 +153,8 @@ fn speeds_are_shown_on_demand() {
     c.write_stdin("a\n/stats\nb\nc\n/stats\nd\n");
     let notes = String::from_utf8(c.output().unwrap().stderr).unwrap();
     // The last answer before it was asked for, and two after.
-    assert_eq!(notes.matches("tokens/s, ").count(), 3, "{notes}");
-    assert_eq!(notes.matches("kept of before").count(), 3, "{notes}");
+    assert_eq!(notes.matches("/s; prompt: ").count(), 3, "{notes}");
+    assert_eq!(notes.matches(" kept; cpu").count(), 3, "{notes}");
 }
 
 #[test]

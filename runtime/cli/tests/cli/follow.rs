@@ -288,3 +288,17 @@ fn faults_name_the_file() {
     let error = failure(&mut run(&["-n", "1", "--grammar", &path, "-l", &forbid]), 1);
     assert!(error.contains("no token may be chosen"), "{error}");
 }
+
+/// A schema on the command line is the same as one in a file.
+#[test]
+fn a_schema_as_it_stands() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("schema.json");
+    let schema = r#"{"type": "array", "items": {"type": "boolean"}, "maxItems": 3}"#;
+    fs::write(&file, schema).unwrap();
+    let of = |given: &str| json(&mut run(&["-n", "20", "--json-schema", given]));
+    let (a, b) = (of(schema), of(file.to_str().unwrap()));
+    assert_eq!((&a["ids"], &a["complete"]), (&b["ids"], &b["complete"]));
+    let error = failure(&mut run(&["--json-schema", r#"{"type": 1}"#]), 1);
+    assert!(error.contains(r#"{"type": 1}"#), "{error}");
+}

@@ -203,3 +203,19 @@ fn directories_that_are_no_checkpoints() {
         );
     }
 }
+
+#[test]
+fn names_of_what_is_elsewhere() {
+    for (name, remedy) in [
+        ("Qwen/Qwen3-0.6B", "hf download Qwen/Qwen3-0.6B"),
+        ("llama3.2:1b", "download a GGUF"),
+        ("https://example.org/a.gguf", "give the path"),
+    ] {
+        check(Path::new(name), "nothing is downloaded", remedy);
+    }
+    // A path that is only wrong.
+    for name in ["models/a.gguf", "./models/a", "src/none"] {
+        let error = failure(carat().args(["run", name, "hi"]), 1);
+        assert!(error.contains("is the path right?"), "{error}");
+    }
+}

@@ -15,12 +15,26 @@ const MOST: f64 = 1e6;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loops {
     /// For each distance back from the end: how many tokens before there are those before the end.
-    lengths: Vec<usize>,
+    lengths: Vec<u32>,
     /// (token that would go on with a loop, tokens of the loop that came too many times already).
     found: Vec<(u32, usize)>,
 }
 
+/// More tokens at once do not go on with loops of one text.
+const MOST_FOUND: usize = 64;
+
 impl Loops {
+    /// With all the memory that they take, if the parameters need them.
+    pub fn new(params: &Params) -> Self {
+        if !params.avoids_loops() {
+            return Self::default();
+        }
+        Self {
+            lengths: Vec::with_capacity(WINDOW),
+            found: Vec::with_capacity(MOST_FOUND),
+        }
+    }
+
     /// `(token, nats to take)` of every token that would go on with a loop at `text`'s end.
     pub fn penalties(
         &mut self,
@@ -56,7 +70,7 @@ impl Loops {
         let (mut start, mut end) = (0, 0);
         for i in 1..n {
             let mut length = match i < end {
-                true => lengths[i - start].min(end - i),
+                true => (lengths[i - start] as usize).min(end - i),
                 false => 0,
             };
             while i + length < n && back(length) == back(i + length) {
@@ -65,13 +79,15 @@ impl Loops {
             if i + length > end {
                 (start, end) = (i, i + length);
             }
-            lengths[i] = length;
+            // At most the window.
+            lengths[i] = length as u32;
             // The last `length` tokens repeat what is `i` tokens back: a part of `i` tokens, twice if they are as many.
             if let Some(more) = length.checked_sub(least.max(i)) {
                 let next = text[n - i];
-                match found.iter_mut().find(|f| f.0 == next) {
-                    Some(f) => f.1 = f.1.max(more),
-                    None => found.push((next, more)),
+                match found.iter().position(|f| f.0 == next) {
+                    Some(at) => found[at].1 = found[at].1.max(more),
+                    None if found.len() < MOST_FOUND => found.push((next, more)),
+                    None => {}
                 }
             }
         }

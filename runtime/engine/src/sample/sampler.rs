@@ -63,11 +63,11 @@ impl Sampler {
         let mut key = [0u8; 32];
         key[..8].copy_from_slice(&params.seed.to_le_bytes());
         Ok(Self {
+            loops: Loops::new(&params),
+            shifts: Shifts::new(&params),
             params,
             random: ChaCha12Rng::from_seed(key),
             candidates: Candidates::default(),
-            loops: Loops::default(),
-            shifts: Shifts::default(),
         })
     }
 
@@ -153,10 +153,16 @@ impl Sampler {
 const MAX_SHIFT: i64 = 1 << 50;
 
 /// What is added to logits, by ascending id in units of 2^exponent, one a token; `None` forbids it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Shifts(Vec<(u32, Option<i64>)>);
 
 impl Shifts {
+    /// With room for what a few loops take.
+    fn new(params: &Params) -> Self {
+        let few = if params.avoids_loops() { 16 } else { 0 };
+        Self(Vec::with_capacity(params.logit_bias.len() + few))
+    }
+
     /// Those of biases and of what DRY takes. Keeps the allocation.
     fn fill(
         &mut self,
