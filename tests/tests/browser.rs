@@ -103,9 +103,8 @@ fn expected(file: &Path) -> Value {
         temperature: 0.75,
         top_k: 50,
         top_p: 0.875,
-        repeat_penalty: 1.125,
         seed: u64::MAX - 6,
-        ..file_says.clone()
+        ..file_says.clone().with_repeat_penalty(1.125)
     };
     let template = ChatTemplate::of_header(&header).unwrap();
     let hello = Conversation::of_texts([("user", "Hello")]);
@@ -134,6 +133,9 @@ fn expected(file: &Path) -> Value {
             "minP": short(file_says.min_p),
             "repeatPenalty": short(file_says.repeat_penalty),
             "repeatLastN": file_says.repeat_last_n,
+            "dryMultiplier": short(file_says.dry_multiplier),
+            "dryBase": short(file_says.dry_base),
+            "dryAllowedLength": file_says.dry_allowed_length,
             "seed": file_says.seed.to_string(),
         },
         "hello": tokenizer.encode("Hello there", false),

@@ -19,6 +19,7 @@ export interface ModelInfo {
 export interface Sampling {
   temperature: number; topK: number; topP: number; minP: number; repeatPenalty: number;
   repeatLastN: number;               // tokens that the penalty looks back on
+  dryMultiplier: number; dryBase: number; dryAllowedLength: number;   // against loops; a repeatPenalty that is set switches it off, unless dryMultiplier is set too
   seed: string;                      // digits, below 2^64
 }
 export interface SamplingOptions extends Partial<Omit<Sampling, 'seed'>> {
@@ -29,6 +30,7 @@ export interface SamplingOptions extends Partial<Omit<Sampling, 'seed'>> {
 }
 export interface Piece { text: string; id: number | null; logitsHash: string }   // the hash over the logits so far
 export interface Result { ids: number[]; text: string; reason: 'end' | 'length' | 'context' | 'stop' | 'complete' | 'cancelled'; logitsHash: string;
+  sampling: Sampling;                // what held in the end
   complete: boolean | null;          // under a JSON schema or grammar: whether the text is whole
   promptTokens: number; generatedTokens: number; msToFirstToken: number; tokensPerSecond: number; device: Device }
 export interface Generation extends AsyncIterable<Piece> { readonly result: Promise<Result> }   // breaking out of the loop cancels

@@ -306,7 +306,7 @@ class Model {
       }
     }
     const end = performance.now();
-    const { ids, text: whole, tail, reason, complete, logitsHash } = this.engine.finish(guide?.complete() ?? false);
+    const { ids, text: whole, tail, reason, complete, logitsHash, sampling } = this.engine.finish(guide?.complete() ?? false);
     if (tail) send(id, "piece", { text: tail, id: null, logitsHash });
     return {
       ids: Array.from(ids),
@@ -314,6 +314,7 @@ class Model {
       reason,
       complete: complete ?? null,
       logitsHash,
+      sampling,
       promptTokens: prompt.length,
       generatedTokens: ids.length,
       msToFirstToken: first ? first - begun : 0,

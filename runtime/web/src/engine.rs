@@ -263,6 +263,7 @@ impl Engine {
         let masked = run.given.is_some();
         let constraint = run.given.as_mut().map(|g| g as &mut dyn Constraint);
         let generator = run.generator.clone();
+        let sampling = generator.options().sampling.clone();
         let (mut generation, tail) = run.generator.finish(constraint);
         if let StopReason::Length | StopReason::Cancelled = generation.reason {
             self.ended = Some(Ended {
@@ -281,6 +282,7 @@ impl Engine {
             ("reason", generation.reason.name().into()),
             ("complete", generation.complete.into()),
             ("logitsHash", generation.logits_hash.into()),
+            ("sampling", options::sampling(&sampling).into()),
         ]))
     }
 

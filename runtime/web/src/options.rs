@@ -122,14 +122,21 @@ macro_rules! number {
     };
 }
 
-/// Every number of sampling but the seed, which may be larger than a number of JavaScript is exact.
-const NUMBERS: [Number; 6] = [
+/// Every number of sampling but the seed, which may be larger than a number of JavaScript is exact. They are set in this order: a
+/// penalty that is set is all that is done against repetition, unless DRY is set too.
+const NUMBERS: [Number; 9] = [
     number!("temperature", temperature: f32),
     number!("topK", top_k: u32),
     number!("topP", top_p: f32),
     number!("minP", min_p: f32),
-    number!("repeatPenalty", repeat_penalty: f32),
+    Number {
+        set: |p, x| *p = std::mem::take(p).with_repeat_penalty(x as f32),
+        ..number!("repeatPenalty", repeat_penalty: f32)
+    },
     number!("repeatLastN", repeat_last_n: usize),
+    number!("dryMultiplier", dry_multiplier: f32),
+    number!("dryBase", dry_base: f32),
+    number!("dryAllowedLength", dry_allowed_length: u32),
 ];
 
 /// What holds where JavaScript sets nothing: the numbers, and the seed as a text of digits.

@@ -134,18 +134,18 @@ export default async function kept() {
   });
   await checked('each setting is the package’s where it is empty, and shown', { pieceDelay: 0 }, async (page) => {
     await page.click('#open-settings');
-    const wanted = { temperature: 0.7, topK: 33, topP: 0.9, minP: 0.01, repeatPenalty: 1.1, seed: '3' };
+    const wanted = { temperature: 0.7, topK: 33, topP: 0.9, minP: 0.01, repeatPenalty: 1.1, dryMultiplier: 0, dryBase: 1.5, dryAllowedLength: 20, seed: '3' };
     for (const [key, value] of Object.entries(wanted)) equal(await page.getAttribute(`#set-${key}`, 'placeholder'), String(value), key);
     equal(await page.getAttribute('#set-context', 'placeholder'), '1024', 'context');
     await page.keyboard.press('Escape');
     await send(page, 'x');
     await page.waitForSelector('.stats');
     const { options } = await page.evaluate(() => globalThis.seen.calls[0]);
-    for (const [key, value] of Object.entries(wanted)) equal(options[key], value, key);
+    equal(JSON.stringify(Object.keys(options)), '["seed","maxTokens","stop"]', 'what is set');
     const command = await page.textContent('#command');
-    for (const flag of ['--temp 0.7', '--top-k 33', '--top-p 0.9', '--min-p 0.01', '--repeat-penalty 1.1', '--seed 3']) ok(command.includes(` ${flag}`), `${flag} is missing: ${command}`);
+    for (const flag of ['--temp 0.7', '--top-k 33', '--top-p 0.9', '--min-p 0.01', '--repeat-penalty 1.1', '--dry-multiplier 0', '--dry-base 1.5', '--dry-allowed-length 20', '--seed 3']) ok(command.includes(` ${flag}`), `${flag} is missing: ${command}`);
     await page.click('#open-settings');
-    for (const [key, value] of Object.entries({ temperature: 0.1, topK: 1, topP: 0.2, minP: 0.3, repeatPenalty: 1.4 })) {
+    for (const [key, value] of Object.entries({ temperature: 0.1, topK: 1, topP: 0.2, minP: 0.3, repeatPenalty: 1.4, dryMultiplier: 0.5, dryBase: 2, dryAllowedLength: 9 })) {
       await page.fill(`#set-${key}`, String(value));
       await page.press(`#set-${key}`, 'Tab');
     }
@@ -154,7 +154,9 @@ export default async function kept() {
     await page.click('[data-action=again]');
     await page.waitForFunction(() => globalThis.seen.calls.length === 2);
     const second = await page.evaluate(() => globalThis.seen.calls[1].options);
-    equal(JSON.stringify([second.temperature, second.topK, second.topP, second.minP, second.repeatPenalty]), '[0.7,1,0.2,0.3,1.4]');
+    const { seed, maxTokens, stop, ...numbers } = second;
+    equal(JSON.stringify(numbers), '{"topK":1,"topP":0.2,"minP":0.3,"repeatPenalty":1.4,"dryMultiplier":0.5,"dryBase":2,"dryAllowedLength":9}');
+    ok((await page.textContent('#command')).includes('--temp 0.7 --top-k 1 '), await page.textContent('#command'));
   });
   await checked('conversations are listed, opened, exported, deleted and imported; an import twice adds nothing', { answer: LONG, pieceDelay: 0 }, async (page) => {
     for (const text of ['First <b>talk</b>', 'Second']) {

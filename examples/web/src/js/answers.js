@@ -172,6 +172,7 @@ export class Answers {
     if (p.run !== run) return;
     run.result = result;
     run.ids = result.ids;
+    run.sampling = sampling.held(run.sampling, result.sampling);
     p.text = result.text;
   }
 

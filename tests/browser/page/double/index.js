@@ -59,7 +59,7 @@ export class Carat {
     vocabSize: 4096,
     card: { tokens: 512, perplexity: 32.57, referencePerplexity: 32.26, meanKl: 0.0138, p99Kl: 0.047, sameTop: 0.909 },
     hasTemplate: wish.template,
-    sampling: { temperature: 0.7, topK: 33, topP: 0.9, minP: 0.01, repeatPenalty: 1.1, repeatLastN: 64, seed: '3' },
+    sampling: { temperature: 0.7, topK: 33, topP: 0.9, minP: 0.01, repeatPenalty: 1.1, repeatLastN: 64, dryMultiplier: 0, dryBase: 1.5, dryAllowedLength: 20, seed: '3' },
   };
   context = 1024;
   storageKey = null;
@@ -74,7 +74,8 @@ export class Carat {
 
   run(input, options) {
     seen.calls.push({ ...input, options: { ...options, seed: String(options.seed), signal: undefined } });
-    const device = this.device;
+    const { device } = this;
+    const sampling = Object.fromEntries(Object.entries(this.info.sampling).map(([key, own]) => [key, options[key] ?? own]));
     let settle;
     const result = new Promise((yes, no) => (settle = { yes, no }));
     const pieces = (typeof wish.answer === 'function' ? wish.answer(seen.calls.length) : wish.answer).match(/\s*\S{1,6}|\s+/g) ?? [];
@@ -102,7 +103,7 @@ export class Carat {
         throw error;
       }
       const reason = options.signal?.aborted ? 'cancelled' : n >= (options.maxTokens ?? Infinity) && n < pieces.length ? 'length' : 'end';
-      settle.yes({ ids: Array.from({ length: n }, (_, i) => i + 1), text, reason, logitsHash: 'd0'.repeat(32), promptTokens: 7, generatedTokens: n, msToFirstToken: 5, tokensPerSecond: 100, device });
+      settle.yes({ ids: Array.from({ length: n }, (_, i) => i + 1), text, reason, sampling, logitsHash: 'd0'.repeat(32), promptTokens: 7, generatedTokens: n, msToFirstToken: 5, tokensPerSecond: 100, device });
     }
     return Object.assign(go(), { result });
   }
