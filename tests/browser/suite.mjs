@@ -91,7 +91,7 @@ async function processor() {
     assert.equal(new Set(hashes.hashes.slice(0, 4)).size, 4);
   });
 
-  await check("after its limit a text goes on: held, computed again, stopped meanwhile; what was another text is refused", async () => {
+  await check("after its limit a text goes on: held, and computed again; what was another text is refused", async () => {
     const found = await page.evaluate(async ([t, o]) => {
       const out = [];
       for (const options of [{ temperature: 0 }, o]) {
