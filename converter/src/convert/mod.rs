@@ -272,7 +272,9 @@ fn run(
             fault: e.to_string(),
         })?;
     let mut clock = Clock::default();
+    // What a model without a head would be scored on are no predictions.
     let card = options.card.as_ref();
+    let card = card.filter(|_| !source.hyper().headless);
     let card = card.map(|text| card::plan(source, text)).transpose()?;
     let sequences = match &options.calibration {
         None => None,

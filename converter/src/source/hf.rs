@@ -1,6 +1,8 @@
 //! A Hugging Face directory: `config.json` and one or several safetensors files.
 
+mod head;
 mod quantized;
+mod sentence;
 
 use super::config::{self, Described, Packed, Quantization};
 use super::decode::{self, ElementType};
@@ -11,6 +13,7 @@ use super::stored::{Data, Stored};
 use super::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, names, unfit};
 use crate::text;
 use carat_format::Tensor;
+use head::Head;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::{Map, Value};
@@ -32,7 +35,11 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
         return Err(error);
     }
     let mut described = config::read(&config_path, &config)?;
+    let (files, mut found) = weights(directory)?;
     let (architecture, hyper) = (described.architecture, &mut described.hyper);
+    hyper.pooling = sentence::pooling(directory)?;
+    let (head, note) = head::settle(hyper, &files, &found)?;
+    described.notes.extend(note);
     let gains = architecture.gains_about_zero;
     let normal = Normal::new(architecture, hyper, &described.ropes, false, gains);
     hyper.check_tables(&config_path)?;
@@ -41,8 +48,8 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
         Err(SourceError::NotFound { .. }) => Map::new(),
         other => other?,
     };
-    let (files, mut found) = weights(directory)?;
     let tensors = Placing {
+        head,
         directory,
         described: &described,
         normal: &normal,
@@ -79,7 +86,7 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
 }
 
 fn ignored(hyper: &Hyper, name: &str) -> bool {
-    // transformers replaces the head by the embedding where the configuration ties them.
+    // A head that equals the embedding is stored once.
     names::is_derived(name)
         || names::is_not_text(name)
         || (hyper.tied && names::alternatives(names::HEAD).any(|n| n == name))
@@ -189,13 +196,7 @@ fn weight_map(index: &Path) -> Result<BTreeMap<String, String>, SourceError> {
         let Value::String(file) = file else {
             return Err(wrong(&file));
         };
-        let mut parts = Path::new(&file).components();
-        let plain = matches!(
-            (parts.next(), parts.next()),
-            (Some(Component::Normal(_)), None)
-        );
-        // A backslash and a colon are separators on Windows only; no file's name has them.
-        if !plain || file.contains(['/', '\\', ':', '\0']) {
+        if !plain(&file) {
             let field = format!("weight_map.{tensor}");
             return Err(SourceError::ShardName {
                 path: index.into(),
@@ -206,6 +207,17 @@ fn weight_map(index: &Path) -> Result<BTreeMap<String, String>, SourceError> {
         names.insert(tensor, file);
     }
     Ok(names)
+}
+
+/// Whether a name is that of a file or folder in the same directory.
+fn plain(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    let one = matches!(
+        (parts.next(), parts.next()),
+        (Some(Component::Normal(_)), None)
+    );
+    // A backslash and a colon are separators on Windows only; no file's name has them.
+    one && !name.contains(['/', '\\', ':', '\0'])
 }
 
 /// Name, absolute offset and description of each tensor.
@@ -261,6 +273,7 @@ fn element(dtype: Dtype) -> Option<&'static ElementType> {
 
 /// What finds the model's tensors among those of the files.
 struct Placing<'a> {
+    head: Head,
     directory: &'a Path,
     described: &'a Described,
     normal: &'a Normal,
@@ -279,7 +292,10 @@ impl Placing<'_> {
         let mut tensors = BTreeMap::new();
         let mut used = BTreeSet::new();
         for tensor in hyper.tensors() {
-            let place = architecture.place(&names::HUGGING_FACE, hyper, tensor);
+            let mut place = architecture.place(&names::HUGGING_FACE, hyper, tensor);
+            if self.head == Head::Lone && tensor == Tensor::TokenEmbedding {
+                place.name = names::HEAD.into();
+            }
             let (rows, cols) = hyper.shape(tensor);
             let mut form = self.normal.form(hyper, tensor);
             if let (Some(Quantization::Packed(layout)), false) = (quantization, tensor.is_vector())

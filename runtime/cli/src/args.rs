@@ -12,7 +12,7 @@ use crate::values;
 use carat::DeviceChoice;
 use carat_converter::budget::Target;
 use carat_converter::convert::{CardText, Rule};
-use carat_format::{ScaleGroup, keys};
+use carat_format::{Pooling, ScaleGroup, keys};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -129,8 +129,8 @@ states are computed on the CPU and on every adapter. Exit code 1 if anything dif
     #[command(
         after_help = "Example: carat embed story.gguf --text sentences.txt --lines > vectors.jsonl
 
-One JSON array of length 1 (Euclidean) a text and line. --json gives one object with the integers \
-that they are made of, which are the same on every device."
+One JSON array of length 1 (Euclidean) a text and line, or with --pooling none one a token. --json \
+gives one object with the integers that they are made of, which are the same on every device."
     )]
     Embed(EmbedArgs),
     /// Talk with a model
@@ -388,9 +388,9 @@ pub struct EmbedArgs {
     /// Text to embed, UTF-8; - is standard input
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub text: PathBuf,
-    /// The mean of all tokens' states, or the last token's
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = values::Pooling::Mean)]
-    pub pooling: values::Pooling,
+    /// How the states of a text's tokens become its vector [default: what the model is made for, else mean]
+    #[arg(long, value_name = "HOW", value_parser = values::pooling())]
+    pub pooling: Option<Pooling>,
     /// Every line is a text of its own
     #[arg(long)]
     pub lines: bool,

@@ -97,9 +97,10 @@ struct End<'a> {
 /// Runs the command.
 pub fn run(args: ChatArgs) -> Result<()> {
     let given = args.template.as_deref().map(prompt::template).transpose()?;
-    let (model, verdict) = cache::prepare(&args.model, &args.cache, args.place.threads)?
-        .in_memory(args.memory.map.no_mmap, args.memory.memory_limit)
-        .open_with_verdict(args.place.threads)?;
+    let (model, verdict) =
+        cache::prepare_to_generate(&args.model, &args.cache, args.place.threads)?
+            .in_memory(args.memory.map.no_mmap, args.memory.memory_limit)
+            .open_with_verdict(args.place.threads)?;
     let shown = || args.model.display().to_string();
     let tokenizer = model.tokenizer().with_context(shown)?;
     let own = ChatTemplate::of_header(&model.header()?).with_context(shown)?;

@@ -77,6 +77,9 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         bos: None,
     };
     // Whatever cannot be opened or written shows before the long work.
+    for model in args.files.iter().chain(&args.reference) {
+        input::check_head(model)?;
+    }
     let reference = args.reference.as_deref();
     let reference = reference.map(input::open_checkpoint).transpose()?;
     let mut files = Vec::new();

@@ -1,12 +1,12 @@
 //! Models as the command line names them, with errors that say what to do.
 
 use anyhow::{Context, Result, anyhow, bail};
-use carat::Model;
 use carat::sample::Params;
 use carat::text::{Tokenizer, TokenizerData};
+use carat::{Error, Model};
 use carat_converter::hf_tokenizer::HfTokenizer;
 use carat_converter::source::{self, Checkpoint, TokenizerSource};
-use carat_format::keys;
+use carat_format::{ModelSpec, keys};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -109,6 +109,22 @@ pub fn sampling(model: &Model) -> Result<Params> {
 /// Opens a checkpoint of whatever kind.
 pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
     Ok(Checkpoint::open(path)?)
+}
+
+/// Refuses a model that predicts no tokens, its checkpoint being a bare backbone. Errors: also what cannot be opened.
+pub fn check_head(path: &Path) -> Result<()> {
+    let headless = match kind(path)? {
+        Input::Carat => {
+            let start = Start::read(path)?;
+            let spec = ModelSpec::from_header(&start.header()?);
+            spec.with_context(|| path.display().to_string())?.headless
+        }
+        Input::Gguf(_) | Input::Directory => open_checkpoint(path)?.hyper().headless,
+    };
+    match headless {
+        true => bail!("{}: {}; use carat embed", path.display(), Error::NoHead),
+        false => Ok(()),
+    }
 }
 
 /// The tokenizer of a checkpoint.

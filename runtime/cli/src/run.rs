@@ -56,7 +56,7 @@ pub fn run(args: RunArgs) -> Result<()> {
         return Err(Usage(text.into()).into());
     }
     let prompt = prompt(&args)?;
-    let prepared = cache::prepare(&args.model, &args.cache, args.place.threads)?;
+    let prepared = cache::prepare_to_generate(&args.model, &args.cache, args.place.threads)?;
     let start = Instant::now();
     let prepared = prepared.in_memory(args.memory.map.no_mmap, args.memory.memory_limit);
     let (model, mut verdict) = if args.no_verify {

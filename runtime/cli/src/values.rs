@@ -3,7 +3,8 @@
 use carat::DeviceChoice;
 use carat_converter::budget::PRESETS;
 use carat_converter::convert::{Rule, RuleError};
-use carat_format::{Encoding, ScaleGroup};
+use carat_format::{Encoding, Pooling, ScaleGroup};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// Token ids separated by commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +40,17 @@ impl Seed {
     }
 }
 
-/// How a text's states become one vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// Their mean
-    Mean,
-    /// The last token's
-    Last,
+/// How the states of a text's tokens become its vector, by the name that Carat files have for it.
+pub fn pooling() -> impl TypedValueParser<Value = Pooling> {
+    PossibleValuesParser::new(Pooling::ALL.map(|pooling| {
+        PossibleValue::new(pooling.name()).help(match pooling {
+            Pooling::None => "A vector for each token",
+            Pooling::Mean => "The mean of all tokens' states",
+            Pooling::Cls => "The first token's state",
+            Pooling::Last => "The last token's state",
+        })
+    }))
+    .map(|name| Pooling::from_name(&name).unwrap_or(Pooling::Mean))
 }
 
 /// `1,2,3`.

@@ -8,7 +8,7 @@ mod probe;
 
 #[cfg(feature = "gpu")]
 pub use delivery::Delivery;
-pub use embed::{Embedding, Pooling};
+pub use embed::Embedding;
 pub use probe::Probe;
 
 use crate::error::Error;

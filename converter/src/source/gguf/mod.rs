@@ -1,6 +1,7 @@
 //! A GGUF file: a checkpoint of a known architecture, or a Carat file whose weights are decoded.
 
 mod keys;
+mod known;
 mod rope;
 
 use crate::source::architecture::{self, Architecture};
@@ -185,6 +186,8 @@ impl At<'_, '_> {
     ) -> Result<BTreeMap<Tensor, Stored>, SourceError> {
         let mut tensors = BTreeMap::new();
         let mut known = BTreeSet::from([rope::FACTORS, rope::SHORT, rope::LONG].map(String::from));
+        // A head that equals the embedding is stored once.
+        known.insert(Tensor::Output.name());
         for tensor in hyper.tensors() {
             let (rows, cols) = hyper.shape(tensor);
             let place = architecture.place(&names::GGML, hyper, tensor);

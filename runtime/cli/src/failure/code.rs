@@ -99,6 +99,7 @@ fn engine(error: &carat::Error) -> &'static str {
         E::ContextFull { .. } => CONTEXT,
         E::NoDevice { .. } | E::Device { .. } | E::DeviceLost { .. } => DEVICE,
         E::Cancelled => INTERRUPTED,
+        E::NoHead => UNSUPPORTED,
         E::Token { .. } | E::NoTokens | E::Threads { .. } => FAILED,
     }
 }

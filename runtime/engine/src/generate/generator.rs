@@ -54,7 +54,7 @@ pub struct Generator {
 impl Generator {
     /// The start of a generation that continues the session with `prompt`; `constrained` if its steps get a constraint.
     ///
-    /// Errors: an empty prompt, one longer than the context, a parameter outside its range.
+    /// Errors: a model without a head, an empty prompt, one longer than the context, a parameter outside its range.
     pub fn new(
         session: &Session,
         prompt: &[u32],
@@ -62,6 +62,7 @@ impl Generator {
         constrained: bool,
     ) -> Result<Self, GenerateError> {
         let exponent = session.logits_exponent();
+        session.model().check_head()?;
         if prompt.is_empty() {
             return Err(GenerateError::EmptyPrompt);
         }
