@@ -5,11 +5,21 @@
 #   examples/web/build.sh [DIRECTORY]      instead of examples/web/dist
 #
 # Needs Node.js with npm, and what runtime/web/build.sh needs. CARAT_PACKAGE=runtime/web/npm takes a package that is
-# built already, CARAT_MODEL=FILE.gguf a file that is there already for the bundled model.
+# built already, CARAT_BIN=FILE the program, CARAT_MODEL=FILE.gguf a file that is there already for the bundled model.
+# CARAT_MODELS=FILE.json gives further models for the list, in the form of its `models`: see README.md.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 out="${1:-$here/dist}"
+
+missing=""
+for tool in node npm $([ -n "${CARAT_BIN:-}" ] || echo cargo); do
+    command -v "$tool" >/dev/null || missing+=" $tool"
+done
+if [ -n "$missing" ]; then
+    echo "examples/web/build.sh: missing:$missing. Node.js with npm: https://nodejs.org, or sudo apt-get install nodejs npm; cargo: https://rustup.rs" >&2
+    exit 1
+fi
 
 mkdir -p "$out/models" "$out/vendor"
 out="$(cd "$out" && pwd)"
@@ -41,14 +51,17 @@ cp "$package"/*.js "$out/carat-web/"
 cp "$package"/dist/carat_{web,grammar}.js "$package"/dist/carat_{web,grammar}_bg.wasm "$out/carat-web/dist/"
 
 echo "model"
-carat() { cargo run --release --quiet --manifest-path "$root/Cargo.toml" -p carat-cli -- "$@"; }
+carat() {
+    if [ -n "${CARAT_BIN:-}" ]; then "$CARAT_BIN" "$@"; else from_source "$@"; fi
+}
+from_source() { cargo run --release --quiet --manifest-path "$root/Cargo.toml" -p carat-cli -- "$@"; }
 model="$out/models/facet-6m-4bit.gguf"
 if [ -n "${CARAT_MODEL:-}" ]; then
     cp "$CARAT_MODEL" "$model"
 else
     carat convert "$root/examples/models/facet-6m" -o "$model" --bits 4 --method none --force
 fi
-carat inspect "$model" --json | node "$here/list.mjs" models/facet-6m-4bit.gguf >"$out/models.json.partial"
+carat inspect "$model" --json | node "$here/list.mjs" models/facet-6m-4bit.gguf ${CARAT_MODELS:+"$CARAT_MODELS"} >"$out/models.json.partial"
 mv "$out/models.json.partial" "$out/models.json"
 
 echo "built in $out"

@@ -1,6 +1,8 @@
 // models.json from what `carat inspect --json` says of the bundled model; its card is the file's own.
 //
-//   carat inspect FILE --json | node list.mjs models/FILE > models.json
+//   carat inspect FILE --json | node list.mjs models/FILE [MORE.json] > models.json
+//
+// MORE.json has further entries, `{ "models": […] }`.
 
 import { readFileSync } from 'node:fs';
 
@@ -29,4 +31,5 @@ const model = {
     '“I have a secret to tell you,” said the captain, and he',
   ],
 };
-process.stdout.write(`${JSON.stringify({ models: [model] }, null, 2)}\n`);
+const more = process.argv[3] ? JSON.parse(readFileSync(process.argv[3], 'utf8')).models : [];
+process.stdout.write(`${JSON.stringify({ models: [model, ...more] }, null, 2)}\n`);

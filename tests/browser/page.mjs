@@ -20,7 +20,7 @@ if (!existsSync(at('page/node_modules/playwright-core'))) run('npm', ['ci', '--i
 if (!process.env.CARAT_PAGE) run('bash', [at('../../examples/web/build.sh')], at('../..'));
 
 const { close } = await import('./page/harness.mjs');
-for (const suite of ['parts', 'states', 'access', 'whole']) {
+for (const suite of ['parts', 'states', 'kept', 'access', 'whole']) {
   const only = process.argv.slice(2);
   if (only.length > 0 && !only.includes(suite)) continue;
   await (await import(`./page/${suite}.mjs`)).default();

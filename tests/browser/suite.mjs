@@ -91,6 +91,40 @@ async function processor() {
     assert.equal(new Set(hashes.hashes.slice(0, 4)).size, 4);
   });
 
+  await check("after its limit a text goes on: held, and computed again; what was another text is refused", async () => {
+    const found = await page.evaluate(async ([t, o]) => {
+      const out = [];
+      for (const options of [{ temperature: 0 }, o]) {
+        const short = await ask(t, { ...options, maxTokens: 9 });
+        const held = [];
+        const run = model.generate(t, { ...options, maxTokens: 30, after: short.ids });
+        for await (const p of run) held.push([p.text, p.id]);
+        const mid = await run.result;
+        // Another text in between: the engine holds this one no more.
+        await ask("Something else", { maxTokens: 3 });
+        const rest = await ask(t, { ...options, maxTokens: 64, after: mid.ids });
+        out.push({ short, held, mid, rest });
+      }
+      const [{ short }] = out;
+      await ask("Something else", { maxTokens: 3 });
+      const wrong = await error(() => ask(t, { temperature: 0, maxTokens: 30, after: short.ids.map((id) => id + 1) }));
+      return { out, wrong, sampling: model.info.sampling, context: model.context };
+    }, [expected.prompt, expected.sampling]);
+    for (const [i, native] of [expected.greedy, expected.seeded].entries()) {
+      const { short, held, mid, rest } = found.out[i];
+      same(rest, native);
+      assert.deepEqual(mid.ids, native.ids.slice(0, 30));
+      assert.equal(held[0][1], null);
+      assert.ok(short.text.startsWith(held[0][0]), `${held[0][0]} | ${short.text}`);
+      assert.deepEqual(held.map(([, id]) => id).filter((id) => id !== null), native.ids.slice(9, 30));
+      assert.equal(held.map(([text]) => text).join(""), mid.text);
+      assert.equal(mid.generatedTokens, 30);
+    }
+    assert.equal(found.wrong, "parameter");
+    assert.deepEqual(found.sampling, expected.defaults);
+    assert.equal(found.context, 512);
+  });
+
   await check("stop strings, abort mid-answer, leaving the loop", async () => {
     const found = await page.evaluate(async (text) => {
       const stop = await ask(text, { temperature: 0, stop: [" the"] });
@@ -186,7 +220,9 @@ async function processor() {
     for (const source of ["plain", "file"]) {
       const result = await page.evaluate(async ([u, source, t]) => {
         const from = source === "file" ? new File([await (await fetch(u)).blob()], "facet.gguf") : u;
-        await load(from, { cache: source === "file" ? "opfs" : "none" });
+        const phases = [];
+        await load(from, { cache: source === "file" ? "opfs" : "none", onProgress: (p) => phases.push(p.phase) });
+        if (phases.includes("download") !== (source === "plain") || phases.includes("read") !== (source === "file")) throw new Error(`${source}: ${phases}`);
         return ask(t, { temperature: 0 });
       }, [url("?plain=1"), source, expected.prompt]);
       same(result, expected.greedy);
@@ -281,6 +317,40 @@ async function graphics() {
     assert.match(why[2], /WebGPU takes [\d.]+ ms for a token here, the CPU [\d.]+/);
     return why[2];
   });
+
+  // A worker to which every file is a large one: it goes to the device first, and only a part of it to the CPU.
+  await page.route("**/npm/worker.js?large", async (route) => {
+    const response = await route.fetch();
+    const body = await response.text();
+    const large = body.replace(/const KEEP = [^;]+;/, "const KEEP = 0;");
+    assert.notEqual(body, large, "the worker has no such limit any more");
+    await route.fulfill({ response, body: large });
+  });
+  for (const cache of ["opfs", "none"]) {
+    await check(`a large file, too, goes on where it is faster, ${cache === "opfs" ? "before it answers" : "while it answers, where it is not stored"}`, async () => {
+      const found = await page.evaluate(async ([u, t, cache]) => {
+        const why = [];
+        await load(u, { cache, worker: "/npm/worker.js?large" });
+        const first = [model.device, model.deviceReason];
+        model.onDevice = (...change) => why.push(change);
+        const result = await ask(t, { temperature: 0 });
+        await model.close();
+        return { first, why, result };
+      }, [url(`?large=${cache}`), expected.prompt, cache]);
+      same(found.result, expected.greedy);
+      assert.equal(found.result.device, "cpu");
+      if (cache === "opfs") {
+        assert.equal(found.first[0], "cpu");
+        assert.deepEqual(found.why, []);
+      } else {
+        assert.deepEqual(found.first, ["webgpu", null]);
+        assert.deepEqual(found.why.map(([device, , change]) => [device, change]), [["cpu", "moved"]]);
+      }
+      const why = found.first[1] ?? found.why[0][1];
+      assert.match(why, /WebGPU takes [\d.]+ ms for a token here, the CPU [\d.]+/);
+      return why;
+    });
+  }
 
   await check("a load that is given up while kernels compile ends at once", async () => {
     const took = await page.evaluate(async (u) => {

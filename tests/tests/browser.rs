@@ -83,6 +83,11 @@ fn native(model: &Arc<Model>, prompt: &[u32], sampling: Params, max_tokens: usiz
     json!({ "ids": ids, "hash": logits_hash })
 }
 
+/// A number as it is written.
+fn short(x: f32) -> Value {
+    x.to_string().parse::<f64>().unwrap().into()
+}
+
 /// What the browser has to give.
 fn expected(file: &Path) -> Value {
     let model = Arc::new(Model::open(file, Verify::Hashes).unwrap());
@@ -99,7 +104,7 @@ fn expected(file: &Path) -> Value {
         top_k: 50,
         top_p: 0.875,
         seed: u64::MAX - 6,
-        ..file_says.with_repeat_penalty(1.125)
+        ..file_says.clone().with_repeat_penalty(1.125)
     };
     let template = ChatTemplate::of_header(&header).unwrap();
     let hello = Conversation::of_texts([("user", "Hello")]);
@@ -121,6 +126,18 @@ fn expected(file: &Path) -> Value {
         "bytes": model.len(),
         "prompt": PROMPT,
         "perplexity": model.card().unwrap().map(|c| c.figures.ppl),
+        "defaults": {
+            "temperature": short(file_says.temperature),
+            "topK": file_says.top_k,
+            "topP": short(file_says.top_p),
+            "minP": short(file_says.min_p),
+            "repeatPenalty": short(file_says.repeat_penalty),
+            "repeatLastN": file_says.repeat_last_n,
+            "dryMultiplier": short(file_says.dry_multiplier),
+            "dryBase": short(file_says.dry_base),
+            "dryAllowedLength": file_says.dry_allowed_length,
+            "seed": file_says.seed.to_string(),
+        },
         "hello": tokenizer.encode("Hello there", false),
         "greedy": native(&model, &prompt, greedy.clone(), 64),
         "chat": native(&model, &chat, greedy, 8),

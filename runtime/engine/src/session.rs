@@ -4,10 +4,12 @@ mod cut;
 #[cfg(feature = "gpu")]
 mod delivery;
 mod embed;
+mod probe;
 
 #[cfg(feature = "gpu")]
 pub use delivery::Delivery;
 pub use embed::Embedding;
+pub use probe::Probe;
 
 use crate::error::Error;
 use crate::exec::cpu::CpuExecutor;

@@ -1,9 +1,9 @@
 // The interface of the npm package `carat-web` (ES module; everything heavy runs in a worker that the package starts itself).
 export type Device = 'webgpu' | 'cpu';
-export type Phase = 'header' | 'download' | 'verify' | 'upload' | 'compile' | 'ready';
+export type Phase = 'header' | 'download' | 'read' | 'verify' | 'upload' | 'compile' | 'ready';
 export interface Progress { phase: Phase; loaded: number; total: number; bytesPerSecond: number; secondsLeft: number | null; fromCache: boolean }
 export interface LoadOptions {
-  device?: 'auto' | Device;          // auto: WebGPU if there is an adapter (a file up to 64 MiB: if it is also the faster one), else the CPU executor
+  device?: 'auto' | Device;          // auto: the faster one by measurement, also in the middle of an answer; without an adapter the CPU
   context?: number;                  // positions of the KV cache
   cache?: 'opfs' | 'none';           // default opfs
   signal?: AbortSignal;
@@ -14,10 +14,23 @@ export interface Card { tokens: number; perplexity: number; referencePerplexity:
 export interface ModelInfo {
   name: string; architecture: string; parameters: number; bytes: number; bitsPerWeight: number;
   contextLength: number; vocabSize: number; card: Card | null; hasTemplate: boolean;
+  sampling: Sampling;                // what holds where the options set nothing: the file's own advice, else the package's
 }
-export interface SamplingOptions { temperature?: number; topK?: number; topP?: number; minP?: number; repeatPenalty?: number; dryMultiplier?: number; dryBase?: number; dryAllowedLength?: number; seed?: number | bigint; maxTokens?: number; stop?: string[]; jsonSchema?: unknown; grammar?: string; signal?: AbortSignal }
+export interface Sampling {
+  temperature: number; topK: number; topP: number; minP: number; repeatPenalty: number;
+  repeatLastN: number;               // tokens that the penalty looks back on
+  dryMultiplier: number; dryBase: number; dryAllowedLength: number;   // against loops; a repeatPenalty that is set switches it off, unless dryMultiplier is set too
+  seed: string;                      // digits, below 2^64
+}
+export interface SamplingOptions extends Partial<Omit<Sampling, 'seed'>> {
+  seed?: number | bigint | string;
+  maxTokens?: number;                // default: to the end of the text, or of the context
+  after?: number[];                  // ids of a result that 'length' or 'cancelled' ended: it goes on as if maxTokens had been this many from the start. The first piece has its text so far
+  stop?: string[]; jsonSchema?: unknown; grammar?: string; signal?: AbortSignal;
+}
 export interface Piece { text: string; id: number | null; logitsHash: string }   // the hash over the logits so far
 export interface Result { ids: number[]; text: string; reason: 'end' | 'length' | 'context' | 'stop' | 'complete' | 'cancelled'; logitsHash: string;
+  sampling: Sampling;                // what held in the end
   complete: boolean | null;          // under a JSON schema or grammar: whether the text is whole
   promptTokens: number; generatedTokens: number; msToFirstToken: number; tokensPerSecond: number; device: Device }
 export interface Generation extends AsyncIterable<Piece> { readonly result: Promise<Result> }   // breaking out of the loop cancels
@@ -33,9 +46,12 @@ export class CaratError extends Error { readonly code: ErrorCode; }
 export class Carat {
   static load(source: string | URL | Blob, options?: LoadOptions): Promise<Carat>;
   readonly info: ModelInfo;
-  readonly device: Device;                    // may change from cpu to webgpu when pipelines are ready, and after a loss
+  readonly device: Device;                    // may change: see onDevice
+  readonly context: number;                   // positions of the KV cache
+  readonly storageKey: string | null;         // where the file is kept, for load and storage.remove; null where it is not
   readonly deviceReason: string | null;       // why auto took the CPU although there is an adapter, where that was known at loading
-  onDevice?: (device: Device, why: string) => void;   // also where auto stays on the CPU, which is faster there: the same device, and why
+  /** moved: auto found the other device faster, or this one was lost; kept: auto measured both and stays; rebuilt: after a loss. */
+  onDevice?: (device: Device, why: string, change: 'moved' | 'kept' | 'rebuilt') => void;
   tokenize(text: string, options?: { special?: boolean }): Promise<number[]>;
   detokenize(ids: number[]): Promise<string>;
   generate(prompt: string | number[], options?: SamplingOptions): Generation;   // fresh sequence; common prefix with the cache is reused

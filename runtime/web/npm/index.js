@@ -144,15 +144,17 @@ export class Carat {
   /** Set by the page. */
   onDevice = undefined;
 
-  constructor(link, { info, device, why }) {
+  constructor(link, { info, device, why, context, key }) {
     this.#link = link;
     this.info = Object.freeze(info);
     this.device = device;
     this.deviceReason = why;
+    this.context = context;
+    this.storageKey = key;
     link.onevent = (event, value) => {
       if (event !== "device") return;
       this.device = value.device;
-      this.onDevice?.(value.device, value.why);
+      this.onDevice?.(value.device, value.why, value.change);
     };
   }
 

@@ -32,6 +32,11 @@ export class Origin {
     return origin;
   }
 
+  /** Whether it can be read again without the network. */
+  get nearby() {
+    return this.cached || Boolean(this.blob);
+  }
+
   source(signal) {
     if (this.blob) return new Local(this.blob, signal);
     return this.url ? new Remote(this.url, signal) : null;
@@ -79,6 +84,7 @@ export class Origin {
   /** With a file that is there as a whole: `{ value }`, or null where its header is damaged and can be fetched. */
   async #stored(found, signal, work) {
     const reader = new Reader(new Local(found.data, signal), null);
+    reader.stored = true;
     reader.total = found.about.bytes;
     reader.damaged = async (start, end) => {
       const bytes = await this.source(signal)?.range(start, end);
@@ -157,15 +163,23 @@ class Reader {
     this.mend = [];
     /** Whether the header could not be read. */
     this.illegible = false;
+    /** Whether the whole file is in the cache. */
+    this.stored = false;
     /** A writer that failed. */
     this.kept = null;
     this.disk = writer?.received ?? 0;
     this.onbytes = null;
   }
 
-  /** Whether the next bytes are on the disk. */
+  /** Whether the next bytes are in the cache. */
   get fromCache() {
-    return this.offset < this.disk || (!this.writer && this.source instanceof Local);
+    return this.stored || this.offset < this.disk;
+  }
+
+  /** What getting the next bytes is: of the cache they are only checked, a file of this device is read. */
+  get phase() {
+    if (this.fromCache) return "verify";
+    return this.source instanceof Local ? "read" : "download";
   }
 
   /** Fills the target with the next bytes. */

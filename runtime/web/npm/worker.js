@@ -4,14 +4,17 @@ import { CaratError } from "./error.js";
 import { Grammars } from "./grammar.js";
 import { Origin } from "./stream.js";
 
-/** Files up to this size stay in the module's memory too: the CPU answers while the GPU's kernels compile. */
+/** Files up to this size are in the module's memory from the start: the CPU answers while the GPU's kernels compile. */
 const KEEP = 64 << 20;
 /** Positions of the cache where nobody asks for another number. */
 const CONTEXT = 4096;
 /** Milliseconds of work between two looks at the page's messages. */
 const SLICE = 8;
-/** Steps that a device's speed is told by. */
-const PACES = 4;
+/** Most tokens that a device's speed is told by, and milliseconds after which no further one is begun. */
+const PACES = 8;
+const PROBE = 1000;
+/** How many times faster the CPU may become once the browser has optimised its code. */
+const COLD = 12;
 /** What every step gets that no grammar restricts. */
 const FREE = new Uint32Array(0);
 /** Times that a lost device is built again: without a token in between, or beside the CPU. */
@@ -63,6 +66,27 @@ function reporter(id) {
   };
 }
 
+/** The least of a few tokens' milliseconds by `pace()`. No more are taken when one lies outside of `from` to `to`. */
+async function least(pace, most, from = 0, to = Infinity) {
+  const begun = performance.now();
+  let found = Infinity;
+  for (let n = 0; n < most && performance.now() - begun < PROBE; n++) {
+    found = Math.min(found, await pace());
+    // With a full cache there is nothing to measure.
+    if (found < from || found > to || found === Infinity) break;
+  }
+  return found;
+}
+
+/** Milliseconds of a token on both devices, as exactly as it takes to tell which is faster. */
+async function race(onGpu, onCpu) {
+  const gpu = await least(onGpu, PACES);
+  const cpu = await least(onCpu, Infinity, gpu, COLD * gpu);
+  return { gpu, cpu };
+}
+
+const paces = ({ gpu, cpu }) => `WebGPU takes ${gpu.toFixed(1)} ms for a token here, the CPU ${cpu.toFixed(1)}`;
+
 class Model {
   /** Reads all of the file into `weights` and `upload`, which `place(head)` makes once the header is there. */
   async read(signal, report, place) {
@@ -70,14 +94,15 @@ class Model {
       reader.begun = reader.disk;
       report("header", reader);
       const head = await reader.head((prefix, total) => new Head(prefix, total));
-      const { weights, upload } = await place(head, reader);
-      reader.onbytes = () => report(reader.fromCache ? "verify" : "download", reader);
+      const { weights, probe, upload } = await place(head, reader);
+      reader.onbytes = () => report(reader.phase, reader);
       await reader.segments(head, async (start, bytes) => {
         weights?.put(start, bytes);
+        probe?.put(start, bytes);
         await upload?.put(start, bytes);
       });
       report(upload ? "upload" : "verify", reader);
-      return { head, weights, upload };
+      return { head, weights, probe, upload };
     });
   }
 
@@ -88,12 +113,13 @@ class Model {
     model.origin = origin;
     model.wanted = device;
     if (device === "webgpu" && !present) throw new CaratError("webgpu", "the browser offers no WebGPU adapter; take the device auto or cpu");
-    const { head, weights, upload } = await model.read(signal, report, async (head, reader) => {
+    const { head, weights, probe, upload } = await model.read(signal, report, async (head, reader) => {
       model.info = head.info();
       model.context = context ?? Math.min(CONTEXT, model.info.contextLength);
       if (reader.total <= KEEP || !present) return { weights: head.weights() };
       try {
-        return { upload: await head.upload(model.context) };
+        const upload = await head.upload(model.context);
+        return { upload, probe: device === "auto" ? head.probe() : undefined };
       } catch (e) {
         // What no device takes is said before the file is fetched for another.
         if (device !== "auto" || e.code === "parameter") throw e;
@@ -107,6 +133,7 @@ class Model {
     if (upload) {
       report("compile");
       model.engine = await upload.finish();
+      if (probe) await model.weigh(probe, report, signal);
     } else if (device === "webgpu") {
       report("compile");
       model.engine = await model.uploaded();
@@ -135,39 +162,87 @@ class Model {
     return upload.finish();
   }
 
-  /** Builds the GPU's engine beside the CPU's; the next step, or this, moves there. */
-  upgrade() {
+  /** An engine on the CPU, from the weights in memory or read again. */
+  async held(report = () => {}, signal = undefined) {
+    if (!this.weights) {
+      const { weights } = await this.read(signal, report, async () => ({ weights: this.head.weights() }));
+      this.weights = weights;
+    }
+    return this.weights.engine(this.context);
+  }
+
+  /** Builds another engine beside the one that answers; the next step, or this, moves there. */
+  prepare(building) {
     this.next = null;
-    this.uploaded().then(
+    building.then(
       (engine) => {
         this.next = engine;
         queue = queue.then(() => this.move("the kernels are compiled"));
       },
-      (e) => console.warn(`carat: the CPU is used: ${e.message}`),
+      (e) => console.warn(`carat: ${this.device} is kept: ${e.message}`),
     );
   }
 
-  /** Moves to the engine that is ready, if one is. Where the device is free to choose, not from the CPU to a GPU that is slower. */
-  async move(why) {
+  /** Builds the GPU's engine beside the CPU's. */
+  upgrade() {
+    this.prepare(this.uploaded());
+  }
+
+  /** Changes to the CPU where a part of the model, and then the whole, says that it is faster. */
+  async weigh(probe, report, signal) {
+    try {
+      const part = await race(() => this.engine.pace(0, 1), () => probe.pace(1));
+      probe.free();
+      if (part.gpu <= part.cpu) return;
+      // Where nothing is stored the file comes over the network once more: the GPU answers meanwhile.
+      if (!this.origin.nearby) return this.prepare(this.held());
+      const next = await this.held(report, signal);
+      const cpu = await least(() => next.pace(0, 1), Infinity, part.gpu);
+      if (part.gpu <= cpu) {
+        next.free();
+        this.drop();
+        return;
+      }
+      await this.engine.move_to(next);
+      this.why = paces({ gpu: part.gpu, cpu });
+    } catch (e) {
+      console.warn(`carat: WebGPU is kept: ${e.message}`);
+    }
+  }
+
+  /** Moves to the engine that is ready, if one is. Where the device is free to choose, not to one that is slower. */
+  async move(why, compare = this.wanted === "auto") {
     const next = this.next;
     if (!next) return;
     this.next = null;
     try {
-      if (this.wanted === "auto" && next.gpu && !this.engine.gpu) {
+      if (compare && next.gpu !== this.engine.gpu) {
         const { used } = this.engine;
-        const gpu = await next.pace(used, PACES);
-        const cpu = await this.engine.pace(used, PACES);
-        if (gpu > cpu) {
+        const [onCpu, onGpu] = next.gpu ? [this.engine, next] : [next, this.engine];
+        const both = await race(() => onGpu.pace(used, 1), () => onCpu.pace(used, 1));
+        const { gpu, cpu } = both;
+        // With a full cache neither can be measured.
+        if (gpu > cpu === next.gpu) {
           next.free();
-          send(0, "device", { device: "cpu", why: `WebGPU takes ${gpu.toFixed(1)} ms for a token here, the CPU ${cpu.toFixed(1)}` });
+          if (this.engine.gpu) this.drop();
+          send(0, "device", { device: this.device, why: paces(both), change: "kept" });
           return;
         }
+        if (gpu !== cpu) why = paces(both);
       }
+      const change = next.gpu === this.engine.gpu ? "rebuilt" : "moved";
       await this.engine.move_to(next);
-      send(0, "device", { device: this.device, why });
+      send(0, "device", { device: this.device, why, change });
     } catch (e) {
       console.warn(`carat: ${this.device} is kept: ${e.message}`);
     }
+  }
+
+  /** Gives back the memory of weights that only the CPU would read. */
+  drop() {
+    if (this.info.bytes <= KEEP) return;
+    this.weights?.free();
+    this.weights = null;
   }
 
   /** After a device failed: the tokens go on elsewhere, or the error comes out. */
@@ -177,7 +252,7 @@ class Model {
     if (!this.engine.gpu || attempts > REBUILDS) throw error;
     const cpu = this.weights && this.wanted === "auto";
     this.next = cpu ? await this.weights.engine(this.context) : await this.uploaded();
-    await this.move(error.message);
+    await this.move(error.message, false);
     this.losses = (this.losses ?? 0) + 1;
     if (cpu && this.losses <= REBUILDS) this.upgrade();
   }
@@ -188,7 +263,17 @@ class Model {
     let attempts = 0;
     let count = 0;
     const guide = await this.grammars.guide(options);
-    this.engine.start(prompt, options, guide !== null);
+    const after = Uint32Array.from(options.after ?? []);
+    const soFar = after.length ? this.engine.resume(prompt, after, options, guide !== null) : undefined;
+    let text = soFar ?? "";
+    // Of what is known only the text is sent, in one piece, whether it was held or is computed again.
+    let known = 0;
+    if (soFar === undefined) this.engine.start(prompt, options, guide !== null);
+    else {
+      for (const id of after) guide?.accept(id);
+      known = after.length;
+      send(id, "piece", { text, id: null, logitsHash: this.engine.hash });
+    }
     for (let slice = begun; ; ) {
       await this.move("the kernels are compiled");
       if (cancelled.get(id)) this.engine.cancel();
@@ -202,10 +287,18 @@ class Model {
       }
       if (step === null) break;
       if (step.id !== undefined) {
-        count++;
-        first ||= performance.now();
         guide?.accept(step.id);
-        send(id, "piece", { text: step.text, id: step.id, logitsHash: step.hash });
+        if (known < after.length) {
+          if (step.id !== after[known]) {
+            throw new CaratError("parameter", `'after' is not what this prompt and these settings give: token ${known} is ${step.id}, expected ${after[known]}`);
+          }
+          text += step.text;
+          if (++known === after.length) send(id, "piece", { text, id: null, logitsHash: step.hash });
+        } else {
+          count++;
+          first ||= performance.now();
+          send(id, "piece", { text: step.text, id: step.id, logitsHash: step.hash });
+        }
       }
       if (performance.now() - slice >= SLICE) {
         await turn();
@@ -213,16 +306,17 @@ class Model {
       }
     }
     const end = performance.now();
-    const { ids, text, tail, reason, complete, logitsHash } = this.engine.finish(guide?.complete() ?? false);
+    const { ids, text: whole, tail, reason, complete, logitsHash, sampling } = this.engine.finish(guide?.complete() ?? false);
     if (tail) send(id, "piece", { text: tail, id: null, logitsHash });
     return {
       ids: Array.from(ids),
-      text,
+      text: whole,
       reason,
       complete: complete ?? null,
       logitsHash,
+      sampling,
       promptTokens: prompt.length,
-      generatedTokens: count,
+      generatedTokens: ids.length,
       msToFirstToken: first ? first - begun : 0,
       tokensPerSecond: count > 1 ? ((count - 1) * 1000) / (end - first) : 0,
       device: this.device,
@@ -235,7 +329,7 @@ const operations = {
     const abort = new AbortController();
     cancelled.set(id, () => abort.abort());
     model = await Model.load(value, abort.signal, id);
-    return { info: model.info, device: model.device, why: model.why ?? null };
+    return { info: model.info, device: model.device, why: model.why ?? null, context: model.context, key: model.origin.cached ? model.origin.key : null };
   },
   tokenize: ({ text, special }) => Array.from(model.head.tokenize(String(text), Boolean(special))),
   detokenize: ({ ids }) => model.head.detokenize(Uint32Array.from(ids)),

@@ -5,7 +5,7 @@ use crate::now;
 use crate::options;
 use carat::sample::{Constraint, ConstraintError, Mask, Params};
 use carat::text::StopReason;
-use carat::{Error, Generator, Session, Step};
+use carat::{Error, GenerateOptions, Generator, Session, Step};
 use js_sys::{Object, Reflect, Uint32Array};
 use wasm_bindgen::prelude::*;
 
@@ -33,10 +33,24 @@ impl Constraint for Given {
 }
 
 struct Run {
+    prompt: Vec<u32>,
     generator: Generator,
     given: Option<Given>,
     /// The context ends it, not the number of tokens asked for.
     fills: bool,
+}
+
+/// What is asked for, and whether the context ends it before.
+struct Asked {
+    options: GenerateOptions,
+    fills: bool,
+}
+
+/// A generation that a limit ended: it can go on.
+struct Ended {
+    prompt: Vec<u32>,
+    generator: Generator,
+    masked: bool,
 }
 
 /// A session on one device.
@@ -47,6 +61,31 @@ pub struct Engine {
     context: u32,
     gpu: bool,
     run: Option<Run>,
+    ended: Option<Ended>,
+}
+
+/// The shortest time between two ticks, in milliseconds; infinite before the second.
+pub(crate) struct Clock {
+    pub(crate) least: f64,
+    last: Option<f64>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self {
+            least: f64::INFINITY,
+            last: None,
+        }
+    }
+}
+
+impl Clock {
+    pub(crate) fn tick(&mut self) {
+        let at = now();
+        if let Some(before) = self.last.replace(at) {
+            self.least = self.least.min(at - before);
+        }
+    }
 }
 
 /// Work of a submission before a device's speed is known: a pass of one row over 256 MB.
@@ -64,7 +103,28 @@ impl Engine {
             context,
             gpu,
             run: None,
+            ended: None,
         }
+    }
+
+    /// The options of a generation after `prompt`, with no more tokens than the context holds.
+    fn asked(&self, prompt: &[u32], given: &JsValue) -> Result<Asked, JsValue> {
+        let model = self.session.model();
+        let header = model.header().map_err(error::engine)?;
+        let mut options = options::generation(given, Params::of_header(&header))?;
+        let context = self.context;
+        let free = (context as usize).checked_sub(prompt.len());
+        let full = || Error::ContextFull {
+            asked: prompt.len(),
+            used: 0,
+            context,
+        };
+        let free = free.ok_or_else(|| error::engine(full()))?;
+        // The last token needs no position of its own.
+        let most = free.saturating_add(1);
+        let fills = options.max_tokens > most;
+        options.max_tokens = options.max_tokens.min(most);
+        Ok(Asked { options, fills })
     }
 }
 
@@ -92,22 +152,8 @@ impl Engine {
     /// Begins a generation after `prompt`; of what the cache holds the common beginning is kept. If it is `masked`, every step
     /// gets a mask.
     pub fn start(&mut self, prompt: &[u32], given: &JsValue, masked: bool) -> Result<(), JsValue> {
-        self.run = None;
-        let model = self.session.model().clone();
-        let header = model.header().map_err(error::engine)?;
-        let mut options = options::generation(given, Params::of_header(&header))?;
-        let context = self.context;
-        let free = (context as usize).checked_sub(prompt.len());
-        let full = || Error::ContextFull {
-            asked: prompt.len(),
-            used: 0,
-            context,
-        };
-        let free = free.ok_or_else(|| error::engine(full()))?;
-        // The last token needs no position of its own.
-        let most = free.saturating_add(1);
-        let fills = options.max_tokens > most;
-        options.max_tokens = options.max_tokens.min(most);
+        (self.run, self.ended) = (None, None);
+        let Asked { options, fills } = self.asked(prompt, given)?;
         let same = self.session.tokens().iter().zip(prompt);
         let same = same.take_while(|(a, b)| a == b).count();
         let kept = same.min(prompt.len().saturating_sub(1));
@@ -115,11 +161,58 @@ impl Engine {
         let rest = prompt.get(kept..).unwrap_or(&[]);
         let generator = Generator::new(&self.session, rest, &options, masked);
         self.run = Some(Run {
+            prompt: prompt.to_vec(),
             generator: generator.map_err(error::generate)?,
             given: masked.then(Given::default),
             fills,
         });
         Ok(())
+    }
+
+    /// Takes up the generation that ended last, if a limit ended it and it is the one after `prompt` that chose `ids`: the text
+    /// so far, and its steps go on. It must have been asked for the same but for the most tokens, and the cache still hold it.
+    pub fn resume(
+        &mut self,
+        prompt: &[u32],
+        ids: &[u32],
+        given: &JsValue,
+        masked: bool,
+    ) -> Result<Option<String>, JsValue> {
+        let Asked { options, fills } = self.asked(prompt, given)?;
+        let held = |ended: &Ended| {
+            let before = ended.generator.options();
+            let same = GenerateOptions {
+                max_tokens: before.max_tokens,
+                ..options.clone()
+            };
+            // The last token is not in the cache yet.
+            let computed = prompt.iter().chain(ids).take(prompt.len() + ids.len() - 1);
+            *before == same
+                && ended.masked == masked
+                && ended.prompt == prompt
+                && ended.generator.ids() == ids
+                && self.session.tokens().iter().eq(computed)
+        };
+        let ended = self.ended.take().filter(|e| !ids.is_empty() && held(e));
+        let Some(Ended { mut generator, .. }) = ended else {
+            return Ok(None);
+        };
+        generator.extend(options.max_tokens);
+        let text = generator.text().to_string();
+        self.run = Some(Run {
+            prompt: prompt.to_vec(),
+            generator,
+            given: masked.then(Given::default),
+            fills,
+        });
+        Ok(Some(text))
+    }
+
+    /// The hash over the logits of the generation under way.
+    #[wasm_bindgen(getter)]
+    pub fn hash(&self) -> String {
+        let hash = |r: &Run| r.generator.logits_hash();
+        self.run.as_ref().map(hash).unwrap_or_default()
     }
 
     /// A part of the prompt (`{done, total}`), a token (`{id, text, hash}` with the hash over the logits so far), or `null` at
@@ -167,8 +260,18 @@ impl Engine {
         if let Some(given) = &mut run.given {
             given.complete = complete;
         }
+        let masked = run.given.is_some();
         let constraint = run.given.as_mut().map(|g| g as &mut dyn Constraint);
+        let generator = run.generator.clone();
+        let sampling = generator.options().sampling.clone();
         let (mut generation, tail) = run.generator.finish(constraint);
+        if let StopReason::Length | StopReason::Cancelled = generation.reason {
+            self.ended = Some(Ended {
+                prompt: run.prompt,
+                generator,
+                masked,
+            });
+        }
         if run.fills && generation.reason == StopReason::Length {
             generation.reason = StopReason::Context;
         }
@@ -179,6 +282,7 @@ impl Engine {
             ("reason", generation.reason.name().into()),
             ("complete", generation.complete.into()),
             ("logitsHash", generation.logits_hash.into()),
+            ("sampling", options::sampling(&sampling).into()),
         ]))
     }
 
@@ -190,16 +294,10 @@ impl Engine {
 
     /// Milliseconds of a pass of one token here after `used` others, the least of `times`; infinite with a full cache.
     pub async fn pace(&mut self, used: usize, times: usize) -> Result<f64, JsValue> {
-        let (mut least, mut last) = (f64::INFINITY, None);
-        let each = || {
-            let at = now();
-            if let Some(before) = last.replace(at) {
-                least = least.min(at - before);
-            }
-        };
-        let rehearsed = self.session.rehearse(used, times, each).await;
+        let mut clock = Clock::default();
+        let rehearsed = self.session.rehearse(used, times, || clock.tick()).await;
         rehearsed.map_err(error::engine)?;
-        Ok(least)
+        Ok(clock.least)
     }
 
     /// Goes on with another engine's device: it computes the tokens that this one holds, and a generation under way goes on

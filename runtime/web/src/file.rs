@@ -1,9 +1,10 @@
 //! A Carat file on its way in: header, segments, and where their bytes go.
 
-use crate::engine::Engine;
+use crate::engine::{Clock, Engine};
 use crate::error::{self, coded};
 use crate::options;
-use carat::template::{ChatTemplate, Clock, Conversation, chat_ids};
+use carat::sample::Params;
+use carat::template::{ChatTemplate, Clock as Date, Conversation, chat_ids};
 use carat::{Delivery, DeviceChoice, Head, Model, Segments, Session, SessionOptions};
 use js_sys::{Object, Reflect, Uint8Array, Uint32Array};
 use std::sync::Arc;
@@ -116,6 +117,8 @@ impl File {
         field(&out, "contextLength", spec.context_length);
         field(&out, "vocabSize", spec.vocab_size);
         field(&out, "hasTemplate", template.is_some());
+        let defaults = options::sampling(&Params::of_header(&header));
+        field(&out, "sampling", defaults);
         // A file with a damaged card runs all the same.
         let card = model.card().ok().flatten().map(|card| {
             let out = Object::new();
@@ -179,7 +182,7 @@ impl File {
         } = self.inner()?;
         let talk = Conversation::new(options::value(talk)?).map_err(error::chat)?;
         let tokenizer = model.tokenizer().map_err(error::engine)?;
-        let clock = Clock::Unix(seconds as i64);
+        let clock = Date::Unix(seconds as i64);
         chat_ids(tokenizer, template.as_ref(), &talk, clock).map_err(error::chat)
     }
 
@@ -188,6 +191,14 @@ impl File {
         let model = self.inner()?.model.hold().map_err(error::engine)?;
         Ok(Weights {
             model: Arc::new(model),
+        })
+    }
+
+    /// Memory for a part of the file that shows how fast the CPU is.
+    pub fn probe(&self) -> Result<Probe, JsValue> {
+        let inner = carat::Probe::new(self.inner()?.model.clone());
+        Ok(Probe {
+            inner: inner.map_err(error::engine)?,
         })
     }
 
@@ -233,6 +244,28 @@ impl Weights {
         };
         let session = Session::new(self.model.clone(), &options).await;
         Ok(Engine::new(session.map_err(error::engine)?, context, false))
+    }
+}
+
+/// A part of a file, which shows how fast the CPU is.
+#[wasm_bindgen]
+pub struct Probe {
+    inner: carat::Probe,
+}
+
+#[wasm_bindgen]
+impl Probe {
+    /// Takes what it needs of bytes that have arrived at `offset`.
+    pub fn put(&mut self, offset: f64, bytes: &[u8]) {
+        self.inner.put(offset as u64, bytes);
+    }
+
+    /// Milliseconds that a token will take on the CPU, by the least of `times` runs of the part.
+    pub async fn pace(&mut self, times: usize) -> Result<f64, JsValue> {
+        let mut clock = Clock::default();
+        let rehearsed = self.inner.rehearse(times, || clock.tick()).await;
+        rehearsed.map_err(error::engine)?;
+        Ok(clock.least * self.inner.share())
     }
 }
 

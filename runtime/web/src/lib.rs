@@ -19,7 +19,7 @@ mod options;
 #[cfg(feature = "engine")]
 pub use engine::Engine;
 #[cfg(feature = "engine")]
-pub use file::{File, Upload, Weights};
+pub use file::{File, Probe, Upload, Weights};
 #[cfg(feature = "grammar")]
 pub use guide::{Guide, Vocabulary};
 

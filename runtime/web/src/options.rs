@@ -4,7 +4,7 @@ use crate::error::coded;
 use carat::GenerateOptions;
 use carat::sample::Params;
 use carat::template::Value;
-use js_sys::Reflect;
+use js_sys::{Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 /// A property that is neither `undefined` nor `null`.
@@ -80,14 +80,11 @@ fn value_at(found: &JsValue, depth: usize) -> Result<Value, JsValue> {
         let items = list.iter().map(|item| value_at(&item, depth + 1));
         return Ok(items.collect::<Result<Vec<_>, _>>()?.into());
     }
-    let Some(object) = found
-        .dyn_ref::<js_sys::Object>()
-        .filter(|_| !found.is_function())
-    else {
+    let Some(object) = found.dyn_ref::<Object>().filter(|_| !found.is_function()) else {
         return Err(coded("parameter", "a part of the conversation is no JSON"));
     };
     let mut pairs = Vec::new();
-    for entry in js_sys::Object::entries(object).iter() {
+    for entry in Object::entries(object).iter() {
         let entry = js_sys::Array::from(&entry);
         let key = entry.get(0).as_string().unwrap_or_default();
         pairs.push((key.as_str().into(), value_at(&entry.get(1), depth + 1)?));
@@ -96,26 +93,75 @@ fn value_at(found: &JsValue, depth: usize) -> Result<Value, JsValue> {
     Ok(Value::map(pairs).unwrap_or_default())
 }
 
+/// A number of [`Params`] that JavaScript sets and reads.
+struct Number {
+    name: &'static str,
+    get: fn(&Params) -> f64,
+    set: fn(&mut Params, f64),
+    whole: bool,
+}
+
+/// A field of [`Params`], by its name in JavaScript.
+macro_rules! number {
+    ($name:literal, $field:ident: f32) => {
+        Number {
+            name: $name,
+            // As it is written: 0.8, not the nearest double of the nearest float.
+            get: |p| p.$field.to_string().parse().unwrap_or_default(),
+            set: |p, x| p.$field = x as f32,
+            whole: false,
+        }
+    };
+    ($name:literal, $field:ident: $whole:ty) => {
+        Number {
+            name: $name,
+            get: |p| p.$field as f64,
+            set: |p, x| p.$field = x as $whole,
+            whole: true,
+        }
+    };
+}
+
+/// Every number of sampling but the seed, which may be larger than a number of JavaScript is exact. They are set in this order: a
+/// penalty that is set is all that is done against repetition, unless DRY is set too.
+const NUMBERS: [Number; 9] = [
+    number!("temperature", temperature: f32),
+    number!("topK", top_k: u32),
+    number!("topP", top_p: f32),
+    number!("minP", min_p: f32),
+    Number {
+        set: |p, x| *p = std::mem::take(p).with_repeat_penalty(x as f32),
+        ..number!("repeatPenalty", repeat_penalty: f32)
+    },
+    number!("repeatLastN", repeat_last_n: usize),
+    number!("dryMultiplier", dry_multiplier: f32),
+    number!("dryBase", dry_base: f32),
+    number!("dryAllowedLength", dry_allowed_length: u32),
+];
+
+/// What holds where JavaScript sets nothing: the numbers, and the seed as a text of digits.
+pub fn sampling(params: &Params) -> Object {
+    let out = Object::new();
+    // A fresh object takes any property.
+    for n in &NUMBERS {
+        let _ = Reflect::set(&out, &n.name.into(), &(n.get)(params).into());
+    }
+    let _ = Reflect::set(&out, &"seed".into(), &params.seed.to_string().into());
+    out
+}
+
 /// The options of a generation: `defaults`, and what the object sets. The seed is a text of digits.
 pub fn generation(object: &JsValue, defaults: Params) -> Result<GenerateOptions, JsValue> {
     let mut sampling = defaults;
-    let set = |field: &mut f32, name: &str| -> Result<(), JsValue> {
-        if let Some(x) = number(object, name)? {
-            *field = x as f32;
+    for n in &NUMBERS {
+        let set = match n.whole {
+            true => count(object, n.name)?.map(f64::from),
+            false => number(object, n.name)?,
+        };
+        if let Some(x) = set {
+            (n.set)(&mut sampling, x);
         }
-        Ok(())
-    };
-    set(&mut sampling.temperature, "temperature")?;
-    set(&mut sampling.top_p, "topP")?;
-    set(&mut sampling.min_p, "minP")?;
-    if let Some(penalty) = number(object, "repeatPenalty")? {
-        sampling = sampling.with_repeat_penalty(penalty as f32);
     }
-    set(&mut sampling.dry_multiplier, "dryMultiplier")?;
-    set(&mut sampling.dry_base, "dryBase")?;
-    let allowed = count(object, "dryAllowedLength")?;
-    sampling.dry_allowed_length = allowed.unwrap_or(sampling.dry_allowed_length);
-    sampling.top_k = count(object, "topK")?.unwrap_or(sampling.top_k);
     if let Some(seed) = text(object, "seed")? {
         let seed = seed.parse();
         sampling.seed = seed.map_err(|_| wrong("seed", "whole number below 2^64"))?;

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { browser, check, equal, ok, site } from './harness.mjs';
-import { idle, opened, send } from './states.mjs';
+import { idle, opened, openStorage, send } from './states.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const STORED = [{ key: 'k', url: 'https://example.org/a.gguf', name: 'Model A', bytes: 1e9, complete: false, storedBytes: 4e8 }];
@@ -18,8 +18,26 @@ const STATES = {
   chat: [{ pieceDelay: 0, answer: MARKDOWN }, async (page) => (await page.check('input[value=chat]'), await send(page, 'Hi'), await page.waitForSelector('.stats'))],
   edit: [{ pieceDelay: 0 }, async (page) => (await send(page, 'It was'), await page.waitForSelector('.stats'), await page.locator('[data-action=edit]').first().click())],
   settings: [{}, async (page) => (await page.click('#open-settings'), await page.fill('#set-seed', '-1'))],
+  limit: [{ pieceDelay: 0, answer: MARKDOWN }, async (page) => {
+    await page.check('input[value=chat]');
+    await page.evaluate(() => localStorage.setItem('carat.settings', '{"maxTokens":9}'));
+    await page.reload();
+    await page.waitForSelector('#device:not([hidden])');
+    await page.check('input[value=chat]');
+    await send(page, 'Hi');
+    await page.waitForSelector('[data-action=go-on]');
+    await page.evaluate(() => localStorage.clear());
+  }],
+  conversations: [{ pieceDelay: 0 }, async (page) => {
+    await send(page, 'It was a very long beginning of a text, far longer than the name of a conversation may be, so that it is cut');
+    await page.waitForSelector('.stats');
+    await page.click('#open-history');
+    await page.waitForSelector('#history-dialog .item');
+    await page.setInputFiles('#import', { name: 'x.json', mimeType: 'application/json', buffer: Buffer.from('{}') });
+    await page.waitForSelector('#history-dialog .notice.bad');
+  }],
   models: [{ stored: STORED }, async (page) => (await page.click('#open-models'), await page.waitForSelector('#models-dialog [aria-label="Stored on this device"] li'))],
-  storage: [{ stored: STORED }, async (page) => (await page.click('#open-storage'), await page.getByRole('button', { name: 'Delete Model A' }).click())],
+  storage: [{ stored: STORED }, async (page) => (await openStorage(page), await page.getByRole('button', { name: 'Delete Model A' }).click())],
   error: [{ failAnswer: { code: 'memory', message: 'no memory' } }, async (page) => (await send(page, 'It was'), await page.waitForSelector('.notice.bad'))],
   same: [{ pieceDelay: 0 }, async (page, width) => (await send(page, 'It was'), await page.waitForSelector('.stats'), width < 1000 && (await page.click('#open-same')), await page.fill('#other-hash', 'd0'.repeat(32)))],
 };

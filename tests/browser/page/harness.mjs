@@ -74,7 +74,7 @@ export async function browser({ flags = GPU, ...context } = {}) {
     ...context,
   });
   // A machine that builds beside the tests is slow; what hangs still fails.
-  opened.setDefaultTimeout(120_000);
+  opened.setDefaultTimeout(Number(process.env.CARAT_TIMEOUT ?? 120_000));
   const problems = [];
   opened.on('weberror', (e) => problems.push(`error: ${e.error().stack}`));
   opened.on('console', (m) => m.type() === 'error' && problems.push(`console: ${m.text()}`));

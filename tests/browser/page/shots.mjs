@@ -2,6 +2,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { browser, site } from './harness.mjs';
+import { openStorage, send } from './states.mjs';
 
 const out = process.argv[2] ?? new URL('shots', import.meta.url).pathname;
 mkdirSync(out, { recursive: true });
@@ -27,7 +28,25 @@ const STATES = {
   edit: [{ answer: PROSE, pieceDelay: 1 }, async (page) => (await page.locator('.starter').first().click(), await page.waitForSelector('#stop', { state: 'hidden' }), await page.locator('[data-action=edit]').first().click())],
   settings: [{}, async (page) => page.click('#open-settings')],
   models: [{ stored: STORED }, async (page) => page.click('#open-models')],
-  storage: [{ stored: STORED }, async (page) => (await page.click('#open-storage'), page.getByRole('button', { name: 'Delete Qwen3 1.7B' }).click())],
+  storage: [{ stored: STORED }, async (page) => (await openStorage(page), page.getByRole('button', { name: 'Delete Qwen3 1.7B' }).click())],
+  limit: [{ answer: MARKDOWN, pieceDelay: 1 }, async (page) => {
+    await page.click('#open-settings');
+    await page.fill('#set-maxTokens', '12');
+    await page.keyboard.press('Escape');
+    await page.check('input[value=chat]');
+    await send(page, 'What does one seed give?');
+    await page.waitForSelector('[data-action=go-on]');
+  }],
+  conversations: [{ answer: PROSE, pieceDelay: 1 }, async (page) => {
+    for (const text of ['It was late in the evening when the stranger came to the door of the inn, and nobody knew him.', 'Short']) {
+      await send(page, text);
+      await page.waitForSelector('.stats');
+      if (text !== 'Short') await page.click('#new-talk');
+    }
+    await page.click('#open-history');
+    await page.waitForSelector('#history-dialog .item');
+  }],
+  slow: [{ answer: PROSE, pieceDelay: 1, device: 'cpu' }, async (page) => (await page.evaluate(() => carat.onDevice('cpu', 'WebGPU takes 770.1 ms for a token here, the CPU 52.9', 'kept')), page.waitForSelector('.device-note'))],
   error: [{ failAnswer: { code: 'network', message: 'https://example.org/models/qwen3.gguf: HTTP 404, expected 200 or 206' } }, async (page) => (await page.locator('.starter').first().click(), page.waitForSelector('.notice.bad'))],
   same: [{ answer: PROSE, pieceDelay: 1 }, async (page, width) => {
     await page.locator('.starter').first().click();

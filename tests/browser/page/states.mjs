@@ -22,6 +22,12 @@ export async function opened(b, url, double = {}, ready = true) {
 }
 
 export const idle = (page) => page.waitForSelector('#stop', { state: 'hidden' });
+/** A narrow bar has no button for it. */
+export const openStorage = async (page) => {
+  const wide = await page.isVisible('#open-storage');
+  await page.click(wide ? '#open-storage' : '#open-models');
+  if (!wide) await page.click('#manage');
+};
 export const send = async (page, text) => {
   await page.fill('#prompt', text);
   await page.press('#prompt', 'Enter');
@@ -148,7 +154,7 @@ export default async function states() {
   });
   await checked('the CPU answers while WebGPU is prepared; a lost device is named', { device: 'cpu' }, async (page) => {
     equal(await page.locator('.device-note').count(), 0, 'notices');
-    const change = (device, why) => page.evaluate(([d, w]) => ((carat.device = d), carat.onDevice(d, w)), [device, why]);
+    const change = (device, why) => page.evaluate(([d, w]) => ((carat.device = d), carat.onDevice(d, w, 'moved')), [device, why]);
     await change('webgpu', 'the kernels are ready');
     equal(await page.textContent('#device'), 'WebGPU');
     ok((await page.textContent('#announce')).includes('the kernels are ready'), 'not announced');
@@ -156,11 +162,18 @@ export default async function states() {
     await page.waitForSelector('.device-note');
     ok((await page.textContent('.device-note')).includes('the device was lost'), 'the reason is missing');
   });
-  await checked('a GPU that is slower is named, and the CPU goes on', { device: 'cpu' }, async (page) => {
-    await page.evaluate(() => carat.onDevice('cpu', 'WebGPU takes 70.0 ms'));
+  await checked('a GPU that is slower is named, and the CPU goes on; the settings say so, and the other one can be taken', { device: 'cpu' }, async (page) => {
+    await page.evaluate(() => carat.onDevice('cpu', 'WebGPU takes 70.0 ms', 'kept'));
     await page.waitForSelector('.device-note');
     ok((await page.textContent('.device-note')).includes('the faster device here (WebGPU takes 70.0 ms)'), await page.textContent('.device-note'));
     equal(await page.textContent('#device'), 'CPU');
+    await page.click('#open-settings');
+    ok((await page.textContent('#help-device')).includes('Automatic chose the CPU: WebGPU takes 70.0 ms.'), await page.textContent('#help-device'));
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'Always use WebGPU' }).click();
+    await page.waitForFunction(() => globalThis.seen.loads.at(-1).device === 'webgpu');
+    equal(JSON.parse(await page.evaluate(() => localStorage.getItem('carat.settings'))).device, 'webgpu', 'what is kept');
+    await page.evaluate(() => localStorage.clear());
   });
   await checked('the hash moves with the answer', { answer: 'word '.repeat(40), pieceDelay: 20 }, async (page) => {
     await send(page, 'Go on');
@@ -213,7 +226,7 @@ export default async function states() {
     await page.waitForSelector('.stats');
   });
   await checked('a first model that fails to open is named once; what waits for it is answered after another try', {}, async () => {
-    const page = await opened(b, server.url, { load: [{ phase: 'download', loaded: 1, total: 2, wait: 500 }], failLoad: { code: 'network', message: 'HTTP 503', once: true } }, false);
+    const page = await opened(b, server.url, { load: [{ phase: 'download', loaded: 1, total: 2, wait: 1500 }], failLoad: { code: 'network', message: 'HTTP 503', once: true } }, false);
     await page.check('input[value=chat]');
     await send(page, 'Early');
     await page.waitForSelector('.notice.bad[data-code=network]');
@@ -279,7 +292,8 @@ export default async function states() {
     await page.click('#open-settings');
     equal(await page.inputValue('#set-seed'), '77', 'seed after a reload');
     await page.getByRole('button', { name: 'Back to the defaults' }).click();
-    equal(await page.inputValue('#set-seed'), '3', 'seed after going back');
+    equal(await page.inputValue('#set-seed'), '', 'seed after going back');
+    equal(await page.getAttribute('#set-seed', 'placeholder'), '3', 'the package’s seed');
   });
   await checked('stored models are listed, deleted after a question, and opened', { stored: [{ key: 'k1', url: 'https://example.org/a.gguf', name: 'Model A', bytes: 1e9, complete: true, storedBytes: 1e9 }, { key: 'k2', url: null, name: 'Model B', bytes: 2e8, complete: false, storedBytes: 1e8 }] }, async (page) => {
     await page.click('#open-storage');

@@ -3,11 +3,11 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { DIST, MODEL, NO_GPU, ROOT, browser, check, equal, ok, site } from './harness.mjs';
 import { idle, send } from './states.mjs';
 
-const CARAT = process.env.CARAT_BIN ?? join(ROOT, 'target/release/carat');
+const CARAT = process.env.CARAT_BIN ?? join(resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target'), 'release/carat');
 const PROMPT = 'It was late in the evening when the stranger came to the door of the inn.';
 const SLOW = { timeout: 120_000 };
 
@@ -138,22 +138,39 @@ export default async function whole() {
     const two = await answer(page);
     ok(one.hash !== two.hash, 'the same hash with another seed');
     equal(native(two.command).logits_hash, two.hash, 'logits hash');
-    await set(page, { seed: 4 });
+    const [, seed] = /--seed (\d+)/.exec(two.command);
+    await set(page, { seed });
     await page.click('#new-talk');
     await told(page, PROMPT);
-    equal((await answer(page)).text, two.text, 'text of seed 4');
+    equal((await answer(page)).text, two.text, 'text of that seed');
   });
   await checked('settings change the result', async (page) => {
     await set(page, { maxTokens: 32 });
     const texts = [];
-    for (const values of [{}, { temperature: 0 }, { temperature: 2, topP: 0.5 }, { temperature: 0.8, topP: 0.95 }]) {
+    for (const values of [{}, { temperature: 0 }, { temperature: 2, topK: 0, topP: 0.5, minP: 0 }, { temperature: 0.8, repeatPenalty: 1.3 }, { temperature: '', topK: '', topP: '', minP: '', repeatPenalty: '' }]) {
       if (Object.keys(values).length > 0) await set(page, values);
       await page.locator('#new-talk').click({ force: true }).catch(() => {});
       await told(page, PROMPT);
-      texts.push((await answer(page)).text);
+      const here = await answer(page);
+      texts.push(here.text);
+      equal(native(here.command).logits_hash, here.hash, 'logits hash');
     }
-    equal(new Set(texts).size, 3, 'different texts');
-    equal(texts[3], texts[0], 'text of the same settings');
+    equal(new Set(texts).size, 4, 'different texts');
+    equal(texts[4], texts[0], 'text of the same settings');
+  });
+  await checked('a chat’s answer that its limit ended goes on: at once, and computed again after a reload, with the hash of one that had no end', async (page) => {
+    await page.check('input[value=chat]');
+    await set(page, { maxTokens: 10 });
+    await told(page, 'Who are you?');
+    const short = await answer(page);
+    for (const [n, before] of [[20, async () => {}], [30, async () => (await page.reload(), await page.waitForSelector('#device:not([hidden])', SLOW), await page.waitForSelector('[data-action=go-on]', SLOW))]]) {
+      await before();
+      await page.click('[data-action=go-on]');
+      await page.waitForFunction((n) => document.querySelector('.stats')?.textContent.startsWith(`${n} tokens`), n, SLOW);
+      const here = await answer(page);
+      ok(here.command.includes(`-n ${n} `) && here.text.length > short.text.length, `${here.text}\n${here.command}`);
+      equal(native(here.command).logits_hash, here.hash, 'logits hash');
+    }
   });
   await checked('an edited beginning is continued anew', async (page) => {
     await set(page, { maxTokens: 16 });
@@ -195,12 +212,24 @@ export default async function whole() {
     await page.waitForFunction(() => document.querySelectorAll('#storage-dialog .item').length === 0);
   });
   await checked('a file that is picked, and one that is dropped, gives the same hash', async (page) => {
+    await page.evaluate(() => {
+      globalThis.phases = [];
+      const seen = () => phases.push(document.querySelector('.loading .phase')?.textContent ?? '');
+      new MutationObserver(seen).observe(document.getElementById('notices'), { childList: true, subtree: true, characterData: true });
+    });
     await page.click('#open-models');
     await page.setInputFiles('#file', MODEL);
     await page.waitForFunction(() => document.getElementById('model-name').textContent === 'facet-6m-4bit.gguf' && !document.getElementById('device').hidden, null, SLOW);
+    equal([...new Set(await page.evaluate(() => globalThis.phases))].filter((p) => /Download/.test(p)).join(), '', 'what was said of a file of this device');
+    ok((await page.evaluate(() => globalThis.phases)).includes('Reading the file'), JSON.stringify(await page.evaluate(() => globalThis.phases)));
     await page.check('input[value=continue]');
     await told(page, PROMPT);
     equal((await answer(page)).hash, first.hash, 'hash of the picked file');
+    // A reload opens it again, from where it was kept.
+    await page.reload();
+    await page.waitForSelector('#device:not([hidden])', SLOW);
+    equal(await page.textContent('#model-name'), 'facet-6m-4bit.gguf', 'model after a reload');
+    equal((await answer(page)).hash, first.hash, 'hash after a reload');
     await page.click('#new-talk');
     await page.evaluate(async () => {
       const bytes = await (await fetch('models/facet-6m-4bit.gguf')).blob();
@@ -239,6 +268,26 @@ export default async function whole() {
     await told(page, PROMPT);
     await page.locator('.elsewhere .button').click();
     await page.waitForSelector('.verdict.good', SLOW);
+  });
+  await checked('“Automatic” leaves a slow GPU whatever the model’s size, and says so', async (page) => {
+    // The package's own worker, to which every file is a large one: it goes to the device first, and only a part to the CPU.
+    await page.route('**/carat-web/worker.js', async (route) => {
+      const response = await route.fetch();
+      const body = await response.text();
+      const large = body.replace(/const KEEP = [^;]+;/, 'const KEEP = 0;');
+      ok(large !== body, 'the worker has no such limit any more');
+      await route.fulfill({ response, body: large });
+    });
+    await page.reload();
+    await page.waitForSelector('#device:not([hidden])', SLOW);
+    equal(await page.textContent('#device'), 'CPU');
+    const said = await page.textContent('.device-note');
+    const [, gpu, cpu] = /WebGPU takes ([\d.]+) ms for a token here, the CPU ([\d.]+)/.exec(said) ?? [];
+    ok(Number(cpu) > 0 && Number(gpu) > Number(cpu), said);
+    await set(page, { maxTokens: 24 });
+    await told(page, PROMPT);
+    const here = await answer(page);
+    equal(native(here.command).logits_hash, here.hash, 'logits hash');
   });
   await checked('a GPU that is destroyed midway is built again: the answer goes on with the same hash', async (page) => {
     // The package's own worker, with its devices where the test can reach them.

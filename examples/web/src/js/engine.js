@@ -1,21 +1,14 @@
 // The open model: one at a time, opened with progress, closed before the next.
 
 import { Carat, storage, webgpu } from '../carat-web/index.js';
+import { fileName } from './address.js';
+import { asked } from './sampling.js';
 
 /**
  * A model that can be opened.
  * @typedef {{ name: string, source: string | Blob, file: string, bytes?: number, card?: object, parameters?: number,
- *   mode?: 'chat' | 'continue', starters?: string[], note?: string }} Choice
+ *   mode?: 'chat' | 'continue', starters?: string[], note?: string, from?: string }} Choice
  */
-
-/** The last part of an address, without its query: what the file is called in a command. */
-export function fileName(address) {
-  try {
-    return decodeURIComponent(new URL(address, location.href).pathname.split('/').pop()) || 'model.gguf';
-  } catch {
-    return 'model.gguf';
-  }
-}
 
 /** A choice of an address. */
 export const fromAddress = (address) => ({ name: fileName(address), source: new URL(address, location.href).href, file: fileName(address) });
@@ -24,13 +17,15 @@ export const fromAddress = (address) => ({ name: fileName(address), source: new 
 export const fromFile = (file) => ({ name: file.name, source: file, file: file.name, bytes: file.size });
 
 export class Engine {
-  /** @param {{ progress(choice: Choice, p: object): void, changed(): void, device(device: string, why: string | null): void }} events */
+  /** @param {{ progress(choice: Choice, p: object): void, changed(): void, device(device: string, why: string | null, change: string | null): void }} events */
   constructor(events) {
     this.events = events;
     /** @type {Carat | null} */
     this.carat = null;
     /** @type {Choice | null} */
     this.choice = null;
+    /** What an answer keeps of it. */
+    this.model = null;
     /** The choice that is being opened. */
     this.opening = null;
     /** The one that was opened last, or failed to be. */
@@ -44,6 +39,17 @@ export class Engine {
 
   get info() {
     return this.carat?.info ?? null;
+  }
+
+  /** Where the open model comes from, also after the page is loaded again; null of a file that is not stored. */
+  get address() {
+    const source = this.choice?.source;
+    return typeof source === 'string' ? source : (this.carat?.storageKey ?? null);
+  }
+
+  /** Whether an answer of that model can be made again here. */
+  has(model) {
+    return this.carat !== null && (model === this.model || (model.address !== null && model.address === this.address));
   }
 
   /** Whether this browser has WebGPU with an adapter; asked once. */
@@ -65,6 +71,7 @@ export class Engine {
       const old = this.carat;
       this.carat = null;
       this.choice = null;
+      this.model = null;
       this.events.changed();
       try {
         await old?.close();
@@ -78,11 +85,12 @@ export class Engine {
           await carat.close();
           throw new DOMException('Another model was chosen.', 'AbortError');
         }
-        carat.onDevice = (device, why) => turn === this.turn && this.events.device(device, why);
+        carat.onDevice = (device, why, change) => turn === this.turn && this.events.device(device, why, change);
         this.carat = carat;
         this.choice = choice;
+        this.model = { name: choice.name, file: choice.file, address: this.address };
         this.context = context;
-        this.events.device(carat.device, carat.deviceReason ?? null);
+        this.events.device(carat.device, carat.deviceReason ?? null, null);
       } finally {
         if (turn === this.turn) {
           this.opening = null;
@@ -100,12 +108,17 @@ export class Engine {
     this.controller?.abort();
   }
 
+  /** Begins a run's generation, with more options. */
+  generate(run, carat, options) {
+    const sampling = { ...asked(run.sampling), ...options };
+    return run.mode === 'chat' ? carat.chat(run.messages, sampling) : carat.generate(run.prompt, sampling);
+  }
+
   /** Makes an answer again with a second engine on the other device; resolves to its result. */
   async again(run, device, signal) {
-    const carat = await Carat.load(run.choice.source, { device, context: run.context ?? undefined, signal });
+    const carat = await Carat.load(this.choice.source, { device, context: run.context ?? undefined, signal });
     try {
-      const sampling = { ...run.sampling, maxTokens: run.result.generatedTokens, signal };
-      const generation = run.mode === 'chat' ? carat.chat(run.messages, sampling) : carat.generate(run.prompt, sampling);
+      const generation = this.generate(run, carat, { maxTokens: run.result.generatedTokens, signal });
       for await (const _ of generation);
       return await generation.result;
     } finally {

@@ -15,6 +15,8 @@ const KNOWN = {
   unopened: ['No model is open', 'Choose one with the button at the top, or drop a file on the page.'],
   template: ['The model’s chat template failed', 'Choose “Text”, which needs no template, or change the message.'],
   storage: ['The browser’s storage failed', 'Free space under “Stored models”. In a private window models may not be stored; they work all the same, and are fetched again.'],
+  import: ['The file was not imported', 'Nothing was changed. Choose a file that “Export” wrote; one that was changed by hand must keep its form.'],
+  catalogue: ['A model of the list is left out', 'Whoever runs this page can correct the entry; the other models are there.'],
   internal: ['Something failed inside', 'Try again. If it stays, tell the project what the message says.'],
 };
 

@@ -7,6 +7,7 @@ import { announce } from './announce.js';
 const PHASES = {
   header: 'Reading the header',
   download: 'Downloading',
+  read: 'Reading the file',
   verify: 'Checking the hashes',
   upload: 'Moving to the graphics card',
   compile: 'Preparing the kernels',
@@ -42,7 +43,8 @@ export class Loading {
 
   /** @param {{ phase: string, loaded: number, total: number, bytesPerSecond: number, secondsLeft: number | null, fromCache: boolean }} p */
   show(p) {
-    this.phase.textContent = p.phase === 'download' && p.fromCache ? 'Reading the stored copy' : PHASES[p.phase] ?? p.phase;
+    // The stored copy is read and checked in one.
+    this.phase.textContent = p.phase === 'verify' && p.fromCache ? 'Reading the stored copy' : (PHASES[p.phase] ?? p.phase);
     if (!(p.total > 0)) {
       this.bar.removeAttribute('value');
       this.numbers.textContent = '';
@@ -50,7 +52,7 @@ export class Loading {
     }
     this.bar.max = p.total;
     this.bar.value = p.loaded;
-    const sized = p.phase === 'download' || p.phase === 'upload' || p.phase === 'verify';
+    const sized = ['download', 'read', 'upload', 'verify'].includes(p.phase);
     const parts = [sized ? `${bytes(p.loaded)} of ${bytes(p.total)}` : `${p.loaded} of ${p.total}`];
     if (sized && p.bytesPerSecond > 0) parts.push(`${bytes(p.bytesPerSecond)}/s`);
     if (p.secondsLeft !== null && p.loaded < p.total) parts.push(`${duration(p.secondsLeft)} left`);

@@ -1,23 +1,31 @@
 // The page: puts the parts together and decides what happens.
 
 import { $, el } from './dom.js';
+import { Answers } from './answers.js';
+import { Devices } from './devices.js';
 import { Engine, aborted, fromFile } from './engine.js';
+import { Keeping } from './keeping.js';
 import { Loading } from './loading.js';
-import { Same, device as deviceName } from './same.js';
+import { Same } from './same.js';
 import { View, fit } from './view.js';
 import { announce } from './announce.js';
-import { bytes, plural, rate } from './format.js';
+import { bytes } from './format.js';
+import { mark } from './marks.js';
 import { notice } from './errors.js';
+import * as catalogue from './catalogue.js';
+import * as history from './history.js';
 import * as models from './models.js';
+import * as record from './record.js';
 import * as settingsOf from './settings.js';
 import * as stored from './stored.js';
 import * as talk from './talk.js';
 import * as theme from './theme.js';
 
-performance.mark('carat:page');
+mark('carat:page');
 
 const settings = settingsOf.read();
-const state = { models: [], passages: [], mode: 'continue', running: null, waiting: false, gpu: false, chosenFor: null, device: null };
+/** `chosenFor`: the model whose mode was chosen, after which it is the user's; `unkept`: that conversations are not kept was said. */
+const state = { models: [], gpu: false, chosenFor: null, unkept: false };
 
 const engine = new Engine({
   progress: (choice, p) => {
@@ -28,30 +36,64 @@ const engine = new Engine({
     drawModel();
     same.changed();
   },
-  device: (device, why) => deviceChanged(device, why),
+  device: (device, why, change) => {
+    mark(change === 'kept' ? 'carat:device-kept' : `carat:device-${device}`);
+    devices.changed(device, why, change);
+  },
+});
+const devices = new Devices({
+  gpu: () => engine.hasGpu(),
+  now: () => engine.carat?.device ?? null,
+  wanted: () => settings.device,
+  choose: (device) => {
+    settings.device = device;
+    settingsOf.keep(settings);
+    settingsChanged(settings, 'device');
+  },
 });
 const loading = new Loading(() => engine.cancel());
 const view = new View({
   again: (p) => regenerate(p),
   edit: (p, text) => edit(p, text),
   same: (p) => (same.show(p.run), same.open()),
+  goOn: (p) => {
+    answers.goOn(p).then(() => document.activeElement === $('send') && view.focusLast('go-on'));
+    $('stop').focus({ preventScroll: true });
+  },
+  canGoOn: (p) => !answers.running && answers.canGoOn(p),
+  raise: () => (showSettings(), $('set-context').focus()),
 });
 const same = new Same(
   (run, device) => engine.again(run, device),
   (run) => otherDevice(run),
 );
-
-/** A moment for whoever measures; the first of its name counts. */
-function mark(name) {
-  if (performance.getEntriesByName(name).length === 0) performance.mark(name);
-}
+const answers = new Answers(engine, {
+  settings,
+  view,
+  same,
+  draw,
+  changed: () => keeping.changed(),
+  busy,
+  failed: (error, again) => {
+    $('failures').append(notice(error, { again, closed: () => $('prompt').focus() }));
+    view.toEnd();
+  },
+});
+const keeping = new Keeping(
+  () => ({ mode: answers.mode, model: answers.passages.findLast((p) => p.run)?.run.model ?? null, passages: answers.passages }),
+  (error) => {
+    // Once is enough: the next answer would say it again.
+    if (!state.unkept) $('notices').append(notice(Object.assign(error, { code: 'storage' })));
+    state.unkept = true;
+  },
+);
 
 // ---- the model ----
 
 async function open(choice, { restore = true } = {}) {
   const before = engine.choice;
-  stop();
-  state.device = null;
+  answers.stop();
+  devices.reset();
   if (restore) clearNotices('.bad, .device-note');
   loading.begin(choice);
   const opened = engine.open(choice, settings);
@@ -70,11 +112,11 @@ async function open(choice, { restore = true } = {}) {
   }
   loading.end();
   mark('carat:open');
-  remember(choice);
+  remember();
   announce(`${choice.name} is ready.`);
   const template = engine.info.hasTemplate;
   $('modes').hidden = !template;
-  setMode(!template ? 'continue' : fresh && !choice.mode ? 'chat' : state.mode);
+  setMode(!template ? 'continue' : fresh && !choice.mode ? 'chat' : answers.mode);
   state.chosenFor = choice.source;
 }
 
@@ -85,44 +127,35 @@ function drawModel() {
   if (!engine.choice) $('device').hidden = true;
 }
 
-/** The model that was open last, if it is one that opens by itself: listed here, or stored. */
-function remember(choice) {
+const LAST = 'carat.model';
+
+/** The model that was open last, in this tab and in any: if it is one that opens by itself, listed here or stored. */
+function remember() {
+  const { address } = engine;
+  if (address === null) return;
   try {
-    if (typeof choice.source === 'string') localStorage.setItem('carat.model', choice.source);
+    for (const storage of storages()) storage.setItem(LAST, address);
   } catch {
     // The first one listed opens the next time.
   }
 }
 
-async function deviceChanged(device, why) {
-  const kept = why !== null && state.device === device;
-  state.device = device;
-  mark(kept ? 'carat:device-kept' : `carat:device-${device}`);
-  const badge = $('device');
-  badge.hidden = false;
-  badge.textContent = device === 'webgpu' ? 'WebGPU' : 'CPU';
-  badge.title = device === 'webgpu' ? 'Computed by WebGPU' : 'Computed by the CPU';
-  badge.dataset.device = device;
-  clearNotices('.device-note');
-  const gpu = await engine.hasGpu();
-  if (engine.carat?.device !== device) return;
-  let text = null;
-  if (kept && device === 'cpu') text = `The CPU goes on: it is the faster device here (${why}). The tokens are the same.`;
-  else if (kept) text = `The graphics device was built again (${why}). The conversation goes on with the same tokens.`;
-  else if (why && device === 'webgpu') announce(`WebGPU computes from here on: ${why}.`);
-  else if (why) text = `The device changed: the CPU computes from here on (${why}). The conversation goes on with the same tokens.`;
-  else if (device === 'cpu' && !gpu) text = 'This browser has no WebGPU, so the CPU computes. The tokens are the same; they come slower.';
-  if (text) $('notices').append(el('div', { class: 'notice device-note', role: 'status' }, el('p', {}, text)));
-  if (why && device === 'webgpu') badge.title += `: ${why}`;
+/** Where that is said; none where storage is forbidden. */
+function storages() {
+  try {
+    return [sessionStorage, localStorage];
+  } catch {
+    return [];
+  }
 }
 
 function clearNotices(which) {
-  for (const node of document.querySelectorAll('.notices > .notice')) if (node.matches(which)) node.remove();
+  for (const node of document.querySelectorAll('.notices > .notice:not([data-code=catalogue])')) if (node.matches(which)) node.remove();
 }
 
-/** The device that did not compute this answer, if there is one and the same model is still open. */
+/** The device that did not compute this answer, if there is one and the same model is open. */
 function otherDevice(run) {
-  if (!engine.carat || engine.choice?.source !== run.choice?.source) return null;
+  if (!engine.has(run.model)) return null;
   if (run.result.device === 'webgpu') return 'cpu';
   return state.gpu ? 'webgpu' : null;
 }
@@ -130,19 +163,19 @@ function otherDevice(run) {
 // ---- the conversation ----
 
 function draw() {
-  view.set(state.passages, state.mode);
-  const text = state.mode === 'continue' ? 'Continue' : 'Send';
-  $('send-text').textContent = text;
-  const begun = state.passages.length > 0;
+  view.set(answers.passages, answers.mode);
+  const chat = answers.mode === 'chat';
+  $('send-text').textContent = chat ? 'Send' : 'Continue';
+  const begun = answers.passages.length > 0;
   $('new-talk').hidden = !begun;
-  $('prompt-label').textContent = state.mode === 'chat' ? 'Your message' : begun ? 'More text of yours, or nothing' : 'Text to continue';
-  $('prompt').placeholder = state.mode === 'chat' ? 'Write a message' : begun ? 'Add a passage, or continue as it is' : 'Write a beginning; the model continues it';
+  $('prompt-label').textContent = chat ? 'Your message' : begun ? 'More text of yours, or nothing' : 'Text to continue';
+  $('prompt').placeholder = chat ? 'Write a message' : begun ? 'Add a passage, or continue as it is' : 'Write a beginning; the model continues it';
 }
 
 function setMode(mode) {
   // An answer that still waits for its model is written in the new mode.
-  if (mode !== state.mode && state.running && !state.waiting) stop();
-  state.mode = mode;
+  if (mode !== answers.mode && answers.running && !answers.waiting) answers.stop();
+  answers.mode = mode;
   for (const radio of document.getElementsByName('mode')) radio.checked = radio.value === mode;
   const choice = engine.choice ?? engine.opening;
   const starters = choice?.starters ?? [];
@@ -155,165 +188,19 @@ function setMode(mode) {
 
 /** Takes what was written and answers it. */
 function submit(text) {
-  if (state.running) return;
+  if (answers.running) return;
   const empty = text.trim() === '';
   // Nothing more is needed to continue a text, or to answer a message that has no answer yet.
-  if (empty && (state.mode === 'chat' ? state.passages.at(-1)?.role !== 'user' : state.passages.length === 0)) {
+  if (empty && (answers.mode === 'chat' ? answers.passages.at(-1)?.role !== 'user' : answers.passages.length === 0)) {
     $('prompt').focus();
     return;
   }
-  if (!empty) state.passages.push(talk.passage('user', text));
-  answer(0);
-}
-
-/** Has the model write the next passage. */
-async function answer(variant) {
-  const before = [...state.passages];
-  const p = talk.passage('assistant', '', { variant, running: true });
-  state.passages.push(p);
-  const controller = new AbortController();
-  state.running = controller;
-  busy(true);
-  clearNotices('.bad');
-  draw();
-  view.toEnd();
-  announce(state.mode === 'chat' ? 'Answering.' : 'Continuing.');
-  let failure = null;
-  try {
-    state.waiting = true;
-    try {
-      await untilOpen(controller.signal);
-    } finally {
-      state.waiting = false;
-    }
-    await generate(p, before, controller);
-  } catch (error) {
-    failure = error;
-  }
-  p.running = false;
-  if (state.running === controller) {
-    state.running = null;
-    busy(false);
-  }
-  // Nothing came: the passage goes, what the user wrote stays.
-  if (p.text === '' && !p.run?.result?.generatedTokens) state.passages = state.passages.filter((q) => q !== p);
-  view.keepEnd(draw);
-  if (!p.run?.result) same.settle();
-  if (failure && !aborted(failure)) {
-    $('failures').append(notice(failure, { again: () => retry(before, variant), closed: () => $('prompt').focus() }));
-    view.toEnd();
-    return;
-  }
-  if (p.run?.result) same.show(p.run);
-  view.keepEnd(() => finished(p));
-}
-
-/** The same answer again after a failure. */
-function retry(before, variant) {
-  if (state.running) return;
-  state.passages = before;
-  answer(variant);
-}
-
-/** Waits for the model that is being opened. */
-async function untilOpen(signal) {
-  if (!engine.carat && !engine.opening) throw unopened();
-  if (!engine.carat) $('meter').textContent = 'Waiting for the model';
-  const stopped = new Promise((_, reject) => signal.addEventListener('abort', () => reject(new DOMException('Stopped.', 'AbortError')), { once: true }));
-  stopped.catch(() => {});
-  for (;;) {
-    const { ready } = engine;
-    try {
-      await Promise.race([ready, stopped]);
-    } catch {
-      // Whoever opened the model has said why it failed.
-      throw new DOMException('No model is open.', 'AbortError');
-    }
-    if (ready === engine.ready) break;
-  }
-  if (!engine.carat) throw unopened();
-}
-
-const unopened = () => Object.assign(new Error('No model is open. Choose one.'), { code: 'unopened' });
-
-async function generate(p, before, controller) {
-  const { carat, choice } = engine;
-  const sampling = { temperature: settings.temperature, topP: settings.topP, seed: talk.seedOf(settings.seed, p.variant), maxTokens: settings.maxTokens };
-  const run = { mode: state.mode, prompt: null, messages: null, sampling, context: engine.context, file: choice.file, choice, result: null, left: 0 };
-  for (;;) {
-    try {
-      let generation;
-      if (run.mode === 'chat') {
-        run.messages = talk.messages(before, settings.system, run.left);
-        generation = carat.chat(run.messages, { ...sampling, signal: controller.signal });
-      } else {
-        run.prompt = talk.join(before);
-        generation = carat.generate(run.prompt, { ...sampling, signal: controller.signal });
-      }
-      generation.result.catch(() => {});
-      p.run = run;
-      await stream(p, generation);
-      const result = await generation.result;
-      // An answer that the context's end cuts short is written again with more room, as one that has none at all is.
-      if (cutShort(result) && run.mode === 'chat' && run.left + 1 < talk.exchanges(before)) {
-        p.text = '';
-        run.left += 1;
-        continue;
-      }
-      run.result = result;
-      p.text = result.text;
-      return;
-    } catch (error) {
-      // A chat goes on without its oldest exchange; a text has no such part to leave out.
-      if (error?.code !== 'context' || run.mode !== 'chat' || run.left + 1 >= talk.exchanges(before) || p.text !== '') throw error;
-      run.left += 1;
-    }
-  }
-}
-
-/** Whether the context ended an answer that had less than a quarter of it, and less than was asked for. */
-function cutShort({ reason, generatedTokens, promptTokens }) {
-  return reason === 'context' && generatedTokens < Math.min(settings.maxTokens, (promptTokens + generatedTokens) / 4);
-}
-
-async function stream(p, generation) {
-  const start = performance.now();
-  let first = 0;
-  let tokens = 0;
-  let metered = 0;
-  for await (const piece of generation) {
-    const now = performance.now();
-    if (piece.id !== null) tokens += 1;
-    if (tokens === 1 && first === 0) {
-      first = now;
-      mark('carat:first-token');
-    }
-    p.text += piece.text;
-    view.grow(p);
-    same.grow(piece.logitsHash, tokens);
-    if (now - metered > 250) {
-      metered = now;
-      const speed = tokens > 1 ? `${rate(((tokens - 1) * 1000) / (now - first))} tokens/s` : '';
-      const text = [speed, `first after ${Math.round(first - start)} ms`].filter(Boolean).join(', ');
-      view.keepEnd(() => { $('meter').textContent = text; });
-    }
-  }
-}
-
-/** Says once what came. */
-function finished(p) {
-  const result = p.run?.result;
-  if (!result) {
-    $('meter').textContent = 'Stopped';
-    return;
-  }
-  $('meter').textContent = `${rate(result.tokensPerSecond)} tokens/s`;
-  const text = p.text.trim().replace(/\s+/g, ' ');
-  const most = 1500;
-  announce(`${text.length > most ? `${text.slice(0, most)} …` : text} ${plural(result.generatedTokens, 'token')}, ${talk.ending(result.reason)}.`);
+  if (!empty) answers.passages.push(talk.passage('user', text));
+  answers.answer(0);
 }
 
 function busy(is) {
+  if (is) clearNotices('.bad');
   const focused = document.activeElement === $('send') || document.activeElement === $('stop');
   $('send').hidden = is;
   $('stop').hidden = !is;
@@ -322,45 +209,54 @@ function busy(is) {
   if (focused) (is ? $('stop') : $('send')).focus({ preventScroll: true });
 }
 
-function stop() {
-  state.running?.abort();
-}
-
 function regenerate(p) {
-  if (state.running) return;
-  state.passages = state.passages.filter((q) => q !== p);
+  if (answers.running) return;
+  answers.passages = answers.passages.filter((q) => q !== p);
   // Back to where it was asked for, unless the user has gone elsewhere.
-  answer(p.variant + 1).then(() => document.activeElement === $('send') && view.focusLast('again'));
+  answers.answer(p.variant + 1).then(() => document.activeElement === $('send') && view.focusLast('again'));
   $('stop').focus({ preventScroll: true });
 }
 
 function edit(p, text) {
-  stop();
-  const at = state.passages.indexOf(p);
+  answers.stop();
+  const at = answers.passages.indexOf(p);
   if (at < 0) return;
-  state.passages = state.passages.slice(0, at + 1);
+  answers.passages = answers.passages.slice(0, at + 1);
   // A new passage in its place: nothing of the old one's run holds any more.
-  state.passages[at] = talk.passage(p.role, text, { variant: p.variant });
+  answers.passages[at] = talk.passage(p.role, text, { variant: p.variant });
+  keeping.changed();
   draw();
   $('prompt').focus();
-  if (p.role === 'user') whenIdle(() => answer(0));
+  if (p.role === 'user') answers.whenIdle(() => answers.answer(0));
 }
 
-/** Once the answer that was stopped has ended. */
-function whenIdle(then) {
-  if (state.running) setTimeout(() => whenIdle(then), 20);
-  else then();
+/** Shows a conversation that was kept, or a new one. */
+function show(kept) {
+  answers.stop();
+  keeping.begin(kept);
+  answers.passages = kept ? record.read(kept.passages) : [];
+  clearNotices('.bad');
+  same.show(answers.passages.findLast((p) => p.run?.result)?.run ?? null);
+  if (kept) setMode(kept.mode === 'chat' && engine.info?.hasTemplate === false ? 'continue' : kept.mode);
+  else draw();
+  $('meter').textContent = '';
 }
 
 function newTalk() {
-  stop();
-  state.passages = [];
-  clearNotices('.bad');
-  same.show(null);
-  draw();
-  $('meter').textContent = '';
+  show(null);
   $('prompt').focus();
   announce('A new conversation.');
+}
+
+/** Opens one that was kept. The model stays: which one answers is the user's choice. */
+function openTalk(kept) {
+  answers.stop();
+  answers.whenIdle(() => {
+    show(kept);
+    view.toEnd();
+    $('prompt').focus();
+    announce(`The conversation “${record.title(kept)}” is open.`);
+  });
 }
 
 // ---- wiring ----
@@ -370,12 +266,17 @@ function settingsChanged(now, key) {
   if ((key === 'context' || key === 'device') && engine.last) open(engine.last);
 }
 
+function showSettings() {
+  const info = engine.carat && { ...engine.info, context: engine.carat.context };
+  settingsOf.show(settings, info, settingsChanged, devices.chosen());
+}
+
 function wire() {
   theme.start();
   const prompt = $('prompt');
   $('composer').addEventListener('submit', (e) => {
     e.preventDefault();
-    if (state.running) return;
+    if (answers.running) return;
     const text = prompt.value;
     prompt.value = '';
     fit(prompt);
@@ -387,15 +288,24 @@ function wire() {
     e.preventDefault();
     $('composer').requestSubmit();
   });
-  $('stop').addEventListener('click', stop);
+  $('stop').addEventListener('click', () => answers.stop());
   document.addEventListener('keydown', (e) => {
-    if (e.key === 'Escape' && state.running && !document.querySelector('dialog[open]')) stop();
+    if (e.key === 'Escape' && answers.running && !document.querySelector('dialog[open]')) answers.stop();
   });
-  for (const radio of document.getElementsByName('mode')) radio.addEventListener('change', () => setMode(radio.value));
+  for (const radio of document.getElementsByName('mode')) {
+    radio.addEventListener('change', () => {
+      setMode(radio.value);
+      keeping.changed();
+    });
+  }
   $('new-talk').addEventListener('click', newTalk);
-  $('open-models').addEventListener('click', () => models.show(state.models, engine, open));
-  $('open-settings').addEventListener('click', () => settingsOf.show(settings, engine.info, settingsChanged));
+  $('open-models').addEventListener('click', () => models.show(state.models, engine, open, stored.show));
+  $('open-settings').addEventListener('click', showSettings);
   $('open-storage').addEventListener('click', () => stored.show());
+  $('open-history').addEventListener('click', () => {
+    keeping.flush();
+    keeping.queue.then(() => history.show({ current: () => keeping.id, open: openTalk, removed: (id) => id === keeping.id && (keeping.forget(), show(null)) }));
+  });
   wireDrop();
 }
 
@@ -416,24 +326,35 @@ function wireDrop() {
   });
 }
 
+/** The model that opens by itself: the one of before, if it is listed or stored as a whole, else the first that is listed. */
+async function first() {
+  const last = storages().map((s) => s.getItem(LAST)).find((address) => address !== null);
+  if (last === undefined) return state.models[0];
+  const here = (all) => all.find((m) => m.source === last);
+  return here(state.models) ?? here((await models.stored(state.models)).filter((m) => m.complete)) ?? state.models[0];
+}
+
 async function start() {
   wire();
   draw();
   engine.hasGpu().then((gpu) => (state.gpu = gpu));
+  const before = keeping.restored().catch(() => null);
   try {
-    state.models = await models.listed();
+    const { models, wrong } = await catalogue.load();
+    state.models = models;
+    for (const message of wrong) $('notices').append(notice(Object.assign(new Error(message), { code: 'catalogue' })));
   } catch (error) {
     $('notices').append(notice(Object.assign(error, { code: 'network' })));
-    return;
   }
-  let last = null;
-  try {
-    last = localStorage.getItem('carat.model');
-  } catch {
-    // The first one listed opens.
+  const kept = await before;
+  const choice = await first();
+  // Whoever has begun to write meanwhile goes on.
+  if (kept && answers.passages.length === 0) {
+    show(kept);
+    state.chosenFor = choice?.source ?? null;
+    view.toEnd();
   }
-  const choice = state.models.find((m) => m.source === last) ?? (last && (await models.stored(state.models)).find((m) => m.source === last && m.complete)) ?? state.models[0];
-  if (choice) open(choice);
+  if (choice && !engine.opening && !engine.choice) open(choice);
 }
 
 start();

@@ -3,6 +3,8 @@
 
 import { marked } from '../vendor/marked/marked.esm.js';
 import DOMPurify from '../vendor/dompurify/purify.es.mjs';
+import { announce } from './announce.js';
+import { copy, el, icon } from './dom.js';
 
 const TAGS = ['p', 'br', 'strong', 'em', 'del', 'code', 'pre', 'blockquote', 'ul', 'ol', 'li', 'h3', 'h4', 'h5', 'h6', 'hr', 'a', 'table', 'thead', 'tbody', 'tr', 'th', 'td'];
 
@@ -30,6 +32,19 @@ marked.use({
   },
 });
 
+/** A button that copies a block of code. */
+function copier(pre) {
+  const go = el('button', { type: 'button', class: 'action copy-code', title: 'Copy the code', 'aria-label': 'Copy the code' }, icon('copy'));
+  go.addEventListener('click', async () => {
+    const went = await copy(pre.textContent.replace(/\n$/, ''));
+    announce(went ? 'Copied.' : 'The browser does not allow copying; select the text.');
+    if (!went) return;
+    go.classList.add('done');
+    setTimeout(() => go.classList.remove('done'), 1500);
+  });
+  return go;
+}
+
 /** One block, ready to be put in. */
 function block(html) {
   const fragment = clean(html);
@@ -42,6 +57,9 @@ function block(html) {
     pre.tabIndex = 0;
     pre.setAttribute('role', 'region');
     pre.setAttribute('aria-label', 'Code');
+    const frame = el('div', { class: 'code' });
+    pre.replaceWith(frame);
+    frame.append(pre, copier(pre));
   }
   const holder = document.createElement('div');
   holder.className = 'block';

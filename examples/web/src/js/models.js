@@ -2,15 +2,8 @@
 
 import { $, el, button, dialogHead, openDialog } from './dom.js';
 import { bytes, many, quality } from './format.js';
-import { fileName, fromAddress, fromFile, storage } from './engine.js';
-
-/** The models that the page's host lists in models.json. */
-export async function listed() {
-  const response = await fetch('models.json');
-  if (!response.ok) throw new Error(`models.json: HTTP ${response.status}`);
-  const { models } = await response.json();
-  return models.map((m) => ({ ...m, ...{ source: new URL(m.url, location.href).href, file: fileName(m.url) } }));
-}
+import { address as addressOf, fileName } from './address.js';
+import { fromAddress, fromFile, storage } from './engine.js';
 
 /** Size and quality in a line. */
 function facts(model) {
@@ -40,14 +33,14 @@ export async function stored(known) {
   }
 }
 
-/** Opens the dialog; `choose(choice)` is told what was picked. */
-export async function show(models, engine, choose) {
+/** Opens the dialog; `choose(choice)` is told what was picked, `manage()` opens the list of what is stored. */
+export async function show(models, engine, choose, manage) {
   const dialog = $('models-dialog');
   const pick = (choice) => {
     dialog.close();
     choose(choice);
   };
-  const address = el('input', { type: 'url', id: 'address', required: true, placeholder: 'https://…/model.gguf', autocomplete: 'url', 'aria-describedby': 'address-wrong', inputMode: 'url' });
+  const address = el('input', { id: 'address', required: true, placeholder: 'https://…/model.gguf', autocomplete: 'url', spellcheck: false, 'aria-describedby': 'address-help address-wrong', inputMode: 'url' });
   const wrong = el('p', { id: 'address-wrong', class: 'wrong', role: 'alert' });
   const file = el('input', { type: 'file', id: 'file', accept: '.gguf,.carat', class: 'file', on: { change: () => file.files[0] && pick(fromFile(file.files[0])) } });
   const byAddress = el(
@@ -58,9 +51,9 @@ export async function show(models, engine, choose) {
       on: {
         submit: (e) => {
           e.preventDefault();
-          const text = address.value.trim();
-          if (/^https?:\/\/\S+$/i.test(text) && URL.canParse(text)) return pick(fromAddress(text));
-          wrong.textContent = 'Give an address that begins with https:// (or http:// on this machine).';
+          const found = addressOf(address.value.trim());
+          if (found !== null) return pick(fromAddress(found));
+          wrong.textContent = 'Give an address that begins with https:// (or http:// on this machine), or owner/repository/file of Hugging Face.';
           address.setAttribute('aria-invalid', 'true');
           address.focus();
         },
@@ -68,6 +61,7 @@ export async function show(models, engine, choose) {
     },
     el('label', { htmlFor: 'address' }, 'From an address'),
     el('div', { class: 'pair tail' }, address, el('button', { class: 'button', type: 'submit' }, 'Open')),
+    el('p', { id: 'address-help', class: 'help' }, 'Or a file on Hugging Face as owner/repository/file.gguf.'),
     wrong,
   );
   const local = el('ul', { class: 'list', 'aria-label': 'Stored on this device' });
@@ -81,6 +75,7 @@ export async function show(models, engine, choose) {
       local,
       byAddress,
       el('div', { class: 'field' }, el('label', { htmlFor: 'file' }, 'From a file'), file, el('p', { class: 'help' }, 'Or drop one anywhere on the page. It is read here and sent nowhere.')),
+      el('div', { class: 'actions' }, button('Stored models', () => (dialog.close(), manage()), { id: 'manage' })),
     ),
   );
   openDialog(dialog);
@@ -88,12 +83,12 @@ export async function show(models, engine, choose) {
 }
 
 function item(model, engine, pick) {
-  const current = engine.choice?.source === model.source;
+  const current = engine.choice !== null && engine.address === model.source;
   const part = model.complete === false ? ` · ${bytes(model.storedBytes)} here so far` : '';
   return el(
     'li',
     { class: 'item', 'aria-current': current ? 'true' : null },
-    el('div', { class: 'item-text' }, el('strong', {}, model.name), el('span', { class: 'dim' }, facts(model) + part), model.note ? el('span', { class: 'help' }, model.note) : null),
+    el('div', { class: 'item-text' }, el('strong', {}, model.name), el('span', { class: 'dim' }, facts(model) + part), model.from ? el('span', { class: 'help' }, model.from) : null, model.note ? el('span', { class: 'help' }, model.note) : null),
     current ? el('span', { class: 'chip' }, 'Open') : button('Open', () => pick(model), { 'aria-label': `Open ${model.name}` }),
   );
 }

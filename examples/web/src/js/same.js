@@ -106,7 +106,7 @@ export class Same {
   elsewhere() {
     const { run } = this;
     const other = this.other(run);
-    if (!other || !run.choice) return null;
+    if (!other) return null;
     const out = el('p', { class: 'verdict', role: 'status' });
     const go = button(`Compute it again on ${device(other)}`, async () => {
       go.disabled = true;

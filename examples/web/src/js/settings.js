@@ -1,24 +1,27 @@
 // The settings: their ranges, where they are kept, and their dialog.
 
 import { $, el, button, dialogHead, openDialog } from './dom.js';
+import { FIELDS as SAMPLING, PASSAGE, fields as known } from './sampling.js';
 import * as theme from './theme.js';
 
-/** Every setting: its range is what the command line takes. */
-const FIELDS = [
-  { key: 'temperature', label: 'Temperature', min: 0, max: 2, step: 0.05, slider: true, help: '0 always takes the likeliest token; higher values surprise more.' },
-  { key: 'topP', label: 'Top-p', min: 0, max: 1, step: 0.01, slider: true, help: 'Chooses among the likeliest tokens that together reach this share.' },
+/** Numbers beside those of sampling. An empty one is what the model or the page says. */
+const MORE = [
   { key: 'seed', label: 'Seed', min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, help: 'One seed, one text. Another variant of an answer takes the next seed.' },
-  { key: 'maxTokens', label: 'Longest answer', unit: 'tokens', min: 1, max: 32768, step: 1, help: 'An answer ends here at the latest.' },
-  { key: 'context', label: 'Context', unit: 'positions', min: 64, max: 131072, step: 1, optional: true, help: 'How much text the model sees at once; empty: the model’s own, 4,096 at most. A change opens the model again.' },
+  { key: 'maxTokens', label: 'Longest answer', unit: 'tokens', min: 1, max: 1_000_000, step: 1, help: `An answer that reaches it can be continued; empty: a chat’s to the end of the turn, a text’s by ${PASSAGE}.` },
+  { key: 'context', label: 'Context', unit: 'positions', min: 64, max: 131072, step: 1, help: 'How much text the model sees at once; empty: the model’s own, or as much as is usual. A change opens the model again.' },
 ];
+const FIELDS = [...SAMPLING, ...MORE];
+/** Settings that are texts. */
+const TEXTS = ['system', 'stop'];
+const DEVICES = ['auto', 'webgpu', 'cpu'];
 
-export const DEFAULTS = { temperature: 0.8, topP: 0.95, seed: 3, maxTokens: 160, context: null, device: 'auto', system: '' };
+export const DEFAULTS = { ...Object.fromEntries(FIELDS.map((f) => [f.key, null])), device: 'auto', system: '', stop: '' };
 
 const PLACE = 'carat.settings';
 
-/** What is wrong with a number for a field, or null. An optional one may be null: as the model says. */
+/** What is wrong with a number for a field, or null; null itself is as the model says. */
 export function problem(field, value) {
-  if (value === null && field.optional) return null;
+  if (value === null) return null;
   if (!Number.isFinite(value)) return 'Give a number.';
   if (value < field.min || value > field.max) return `Give a number from ${field.min} to ${field.max}.`;
   if (field.step === 1 && !Number.isInteger(value)) return 'Give a whole number.';
@@ -35,12 +38,13 @@ export function read() {
     // Unreadable or forbidden: the defaults hold.
   }
   for (const field of FIELDS) if (field.key in kept && !problem(field, kept[field.key])) settings[field.key] = kept[field.key];
-  if (['auto', 'webgpu', 'cpu'].includes(kept.device)) settings.device = kept.device;
-  if (typeof kept.system === 'string') settings.system = kept.system;
+  if (DEVICES.includes(kept.device)) settings.device = kept.device;
+  for (const key of TEXTS) if (typeof kept[key] === 'string') settings[key] = kept[key];
   return settings;
 }
 
-function keep(settings) {
+/** Keeps them for the next time. */
+export function keep(settings) {
   try {
     localStorage.setItem(PLACE, JSON.stringify(settings));
   } catch {
@@ -48,33 +52,39 @@ function keep(settings) {
   }
 }
 
-/** Opens the dialog; `changed(settings, key)` is told of each valid change at once. */
-export function show(settings, info, changed) {
+/** What a field is where it is empty, as far as that is known. */
+function standard(field, info) {
+  return info?.sampling[field.key] ?? (field.key === 'context' ? info?.context : null) ?? null;
+}
+
+/** Opens the dialog; `changed(settings, key)` is told of each valid change at once. `chosen`: what “Automatic” took, or null. */
+export function show(settings, info, changed, chosen = null) {
   const dialog = $('settings-dialog');
   const set = (key, value) => {
     settings[key] = value;
     keep(settings);
     changed(settings, key);
   };
-  const rows = FIELDS.map((field) => row(field, settings, set));
-  const device = select('device', 'Computes on', [['auto', 'Automatic'], ['webgpu', 'WebGPU'], ['cpu', 'CPU']], settings.device, (v) => set('device', v), 'The tokens are the same on each.');
+  const rows = (fields) => fields.map((field) => row(field, settings, set, info));
+  const area = (key, label, help) =>
+    el(
+      'div',
+      { class: 'field' },
+      el('label', { htmlFor: `set-${key}` }, label),
+      el('textarea', { id: `set-${key}`, rows: 2, value: settings[key], 'aria-describedby': `help-${key}`, on: { input: (e) => set(key, e.target.value) } }),
+      el('p', { id: `help-${key}`, class: 'help' }, help),
+    );
+  const group = (id, title, ...fields) => el('section', { class: 'settings', 'aria-labelledby': id }, el('h3', { id }, title), ...fields);
+  const device = select('device', 'Computes on', [['auto', 'Automatic'], ['webgpu', 'WebGPU'], ['cpu', 'CPU']], settings.device, (v) => set('device', v), chosen ?? 'Automatic takes the faster one. The tokens are the same on each.');
   const colours = select('theme', 'Colours', [['system', 'As the system'], ['light', 'Light'], ['dark', 'Dark']], theme.chosen(), theme.choose, 'Of this page.');
-  const system = el('textarea', { id: 'set-system', rows: 3, value: settings.system, 'aria-describedby': 'help-system', on: { input: (e) => set('system', e.target.value) } });
   dialog.replaceChildren(
     dialogHead(dialog, 'settings-title', 'Settings'),
     el(
       'div',
-      { class: 'dialog-body settings' },
-      ...rows,
-      device,
-      colours,
-      el(
-        'div',
-        { class: 'field' },
-        el('label', { htmlFor: 'set-system' }, 'System message'),
-        system,
-        el('p', { id: 'help-system', class: 'help' }, 'Put before a chat; not used to continue a text.'),
-      ),
+      { class: 'dialog-body' },
+      group('settings-sampling', 'How tokens are chosen', el('p', { class: 'help wide' }, 'An empty field is what the model’s file says, or else what Carat takes.'), ...rows(known(info)), ...rows(MORE.slice(0, 1))),
+      group('settings-answers', 'Answers', ...rows(MORE.slice(1)), area('stop', 'Stop texts', 'An answer ends before one of them; one a line.'), area('system', 'System message', 'Put before a chat; not used to continue a text.')),
+      group('settings-page', 'This device', device, colours),
     ),
     el(
       'footer',
@@ -84,7 +94,7 @@ export function show(settings, info, changed) {
         Object.assign(settings, DEFAULTS);
         keep(settings);
         changed(settings, oldDevice !== DEFAULTS.device ? 'device' : oldContext !== DEFAULTS.context ? 'context' : 'all');
-        show(settings, info, changed);
+        show(settings, info, changed, chosen);
         $('set-temperature').focus();
       }),
       button('Done', () => dialog.close(), { kind: 'primary' }),
@@ -104,31 +114,33 @@ function select(key, label, choices, value, chosen, help) {
   return el('div', { class: 'field' }, el('label', { htmlFor: `set-${key}` }, label), field, el('p', { id: `help-${key}`, class: 'help' }, help));
 }
 
-function row(field, settings, set) {
+function row(field, settings, set, info) {
   const id = `set-${field.key}`;
   const wrong = el('p', { id: `wrong-${field.key}`, class: 'wrong', role: 'alert' });
-  const shared = { min: field.min, max: field.max, step: field.step, value: settings[field.key] ?? '' };
+  const own = standard(field, info);
+  const shared = { min: field.min, max: field.max, step: field.step };
   const take = (value, from) => {
     const message = problem(field, value);
     wrong.textContent = message ?? '';
     number.setAttribute('aria-invalid', message ? 'true' : 'false');
     if (message) return;
-    if (slider && from !== slider) slider.value = value;
+    if (slider && from !== slider) slider.value = value ?? own ?? field.min;
     if (from !== number) number.value = value ?? '';
     set(field.key, value);
   };
   const number = el('input', {
     type: 'number',
     id,
-    placeholder: field.optional ? 'automatic' : '',
+    placeholder: own === null ? 'automatic' : String(own),
     inputMode: field.step === 1 ? 'numeric' : 'decimal',
     'aria-describedby': `help-${field.key} wrong-${field.key}`,
     ...shared,
+    value: settings[field.key] ?? '',
     // A context is taken when it is written out: each change opens the model again.
-    on: { [field.key === 'context' ? 'change' : 'input']: () => take(number.value !== '' ? Number(number.value) : field.optional && !number.validity.badInput ? null : NaN, number) },
+    on: { [field.key === 'context' ? 'change' : 'input']: () => take(number.value !== '' ? Number(number.value) : number.validity.badInput ? NaN : null, number) },
   });
   const slider = field.slider
-    ? el('input', { type: 'range', 'aria-label': `${field.label}, slider`, ...shared, on: { input: () => take(Number(slider.value), slider) } })
+    ? el('input', { type: 'range', 'aria-label': `${field.label}, slider`, ...shared, value: settings[field.key] ?? own ?? field.min, on: { input: () => take(Number(slider.value), slider) } })
     : null;
   return el(
     'div',

@@ -1,13 +1,16 @@
 // What was said, as plain data, and the prompts made of it. No element is touched here.
 
+import * as sampling from './sampling.js';
+
 /**
  * A passage: what someone wrote, or what the model did.
  * @typedef {{ id: number, role: 'user' | 'assistant', text: string, variant?: number, run?: Run }} Passage
  */
 /**
  * How an answer was made and what came out: enough to make it again anywhere.
- * @typedef {{ mode: 'chat' | 'continue', prompt: string | null, messages: object[] | null, sampling: object,
- *   context: number | null, file: string, device: string, result: object | null, left: number }} Run
+ * @typedef {{ mode: 'chat' | 'continue', prompt: string | null, messages: object[] | null, system: string, left: number,
+ *   sampling: object, context: number | null, model: { name: string, file: string, address: string | null }, ids: number[],
+ *   result: object | null }} Run
  */
 
 let ids = 0;
@@ -39,38 +42,30 @@ export function messages(passages, system, left = 0) {
 /** Exchanges that begin with a message of the user. */
 export const exchanges = (passages) => passages.filter((p) => p.role === 'user').length;
 
-/** The seed of an answer's variant: the first takes the setting's, every other one the next. */
-export const seedOf = (seed, variant) => (BigInt(seed) + BigInt(variant)) & 0xffff_ffff_ffff_ffffn;
-
 /** A text in single quotes for a POSIX shell. */
 export const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** A word as it stands if the shell leaves it alone, in quotes otherwise. */
 const word = (text) => (/^[\w./:@%+=-]+$/.test(text) && !text.startsWith('-') ? text : quoted(text));
 
+/** Whether an answer can go on where it ended: a limit of tokens ended it, or a person, or the page was closed. */
+export const open = ({ ids, result }) => ids.length > 0 && (result === null || result.reason === 'length' || result.reason === 'cancelled');
+
 /**
- * The command that makes this answer again on any machine and prints its hash. An answer that was stopped, or that
- * the context's end stopped, is made again up to there.
+ * The command that makes this answer again on any machine and prints its hash. An answer without a limit, or one that
+ * something else ended, is made again up to there.
  * @param {Run} run
  */
 export function command(run) {
-  const { sampling, result } = run;
-  const stopped = result?.reason === 'cancelled' || result?.reason === 'context';
-  const flags = [
-    '--json',
-    `-n ${stopped ? result.generatedTokens : sampling.maxTokens}`,
-    `--temp ${sampling.temperature}`,
-    `--top-p ${sampling.topP}`,
-    `--seed ${sampling.seed}`,
-    run.context === null ? null : `--ctx ${run.context}`,
-  ]
-    .filter(Boolean)
-    .join(' ');
+  const { result, model } = run;
+  const limit = run.sampling.maxTokens;
+  const stopped = limit === null || result?.reason === 'cancelled' || result?.reason === 'context';
+  const flags = ['--json', `-n ${stopped ? result.generatedTokens : limit}`, ...sampling.flags(run.sampling, quoted), ...(run.context === null ? [] : [`--ctx ${run.context}`])].join(' ');
   if (run.mode === 'chat') {
     const talk = quoted(JSON.stringify({ messages: run.messages }));
-    return `printf '%s' ${talk} | carat run ${word(run.file)} --messages - ${flags}`;
+    return `printf '%s' ${talk} | carat run ${word(model.file)} --messages - ${flags}`;
   }
-  return `carat run ${word(run.file)} -p ${quoted(run.prompt)} ${flags}`;
+  return `carat run ${word(model.file)} -p ${quoted(run.prompt)} ${flags}`;
 }
 
 /** What became of an answer, in words. */

@@ -10,7 +10,7 @@ import { announce } from './announce.js';
 const SHOW = 60;
 
 export class View {
-  /** @param {{ again(p), edit(p, text), same(p) }} asked */
+  /** @param {{ again(p), edit(p, text), same(p), goOn(p), canGoOn(p): boolean, raise() }} asked */
   constructor(asked) {
     this.asked = asked;
     this.nodes = new Map();
@@ -107,6 +107,9 @@ export class View {
         this.action('same', 'Same everywhere', () => this.asked.same(p), `#${result.logitsHash.slice(0, 8)}`),
       );
     }
+    else if (p.role === 'assistant' && p.run) parts.push(el('span', { class: 'stats' }, 'broken off'));
+    if (this.asked.canGoOn(p)) parts.push(el('button', { type: 'button', class: 'button small', dataset: { action: 'go-on' }, on: { click: () => this.asked.goOn(p) } }, 'Continue'));
+    if (result?.reason === 'context' && last) parts.push(el('button', { type: 'button', class: 'button small', dataset: { action: 'raise' }, on: { click: () => this.asked.raise() } }, 'Raise the context'));
     parts.push(el('span', { class: 'grow' }));
     parts.push(this.action('copy', 'Copy', async () => announce((await copy(p.text)) ? 'Copied.' : 'The browser does not allow copying.')));
     if (p.role === 'user' || this.mode === 'continue') parts.push(this.action('edit', 'Edit', () => this.edit(p)));

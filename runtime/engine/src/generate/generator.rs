@@ -31,6 +31,7 @@ pub enum Step {
 
 /// A generation between its steps. It holds no session: a step that fails by its device can be taken again with another
 /// session that holds the same tokens, and the text goes on as if nothing had happened.
+#[derive(Clone)]
 pub struct Generator {
     options: GenerateOptions,
     sampler: Sampler,
@@ -211,6 +212,25 @@ impl Generator {
     /// Ends the generation, unless it has ended already.
     pub fn cancel(&mut self) {
         self.reason.get_or_insert(StopReason::Cancelled);
+    }
+
+    /// Goes on after a limit: of a generation that had all the tokens it was to have, or was cancelled, `max_tokens` is the
+    /// new most. What comes is what would have come without the end. Whatever else ended it holds.
+    pub fn extend(&mut self, max_tokens: usize) {
+        if let Some(StopReason::Length | StopReason::Cancelled) = self.reason {
+            self.reason = None;
+        }
+        self.options.max_tokens = max_tokens;
+    }
+
+    /// What it was asked for.
+    pub fn options(&self) -> &GenerateOptions {
+        &self.options
+    }
+
+    /// The text that is certain so far.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Tokens chosen so far.

@@ -43,6 +43,7 @@ export class Carat {
     if (fail?.once) wish.failLoad = null;
     if (fail && (!fail.for || seen.loads.at(-1).source.includes(fail.for))) throw new CaratError(fail.code, fail.message);
     const carat = new Carat();
+    if (typeof source !== 'string') carat.storageKey = `opfs:${'f'.repeat(32)}`;
     carat.device = options.device && options.device !== 'auto' ? options.device : (wish.device ?? (wish.gpu ? 'webgpu' : 'cpu'));
     globalThis.carat = carat;
     return carat;
@@ -58,7 +59,10 @@ export class Carat {
     vocabSize: 4096,
     card: { tokens: 512, perplexity: 32.57, referencePerplexity: 32.26, meanKl: 0.0138, p99Kl: 0.047, sameTop: 0.909 },
     hasTemplate: wish.template,
+    sampling: { temperature: 0.7, topK: 33, topP: 0.9, minP: 0.01, repeatPenalty: 1.1, repeatLastN: 64, dryMultiplier: 0, dryBase: 1.5, dryAllowedLength: 20, seed: '3' },
   };
+  context = 1024;
+  storageKey = null;
 
   generate(prompt, options) {
     return this.run({ prompt }, options);
@@ -70,7 +74,8 @@ export class Carat {
 
   run(input, options) {
     seen.calls.push({ ...input, options: { ...options, seed: String(options.seed), signal: undefined } });
-    const device = this.device;
+    const { device } = this;
+    const sampling = Object.fromEntries(Object.entries(this.info.sampling).map(([key, own]) => [key, options[key] ?? own]));
     let settle;
     const result = new Promise((yes, no) => (settle = { yes, no }));
     const pieces = (typeof wish.answer === 'function' ? wish.answer(seen.calls.length) : wish.answer).match(/\s*\S{1,6}|\s+/g) ?? [];
@@ -85,17 +90,20 @@ export class Carat {
         }
         for (const piece of pieces) {
           await wait(wish.pieceDelay);
-          if (options.signal?.aborted || n >= options.maxTokens) break;
+          if (options.signal?.aborted || n >= (options.maxTokens ?? Infinity)) break;
           n += 1;
           text += piece;
-          yield { text: piece, id: n, logitsHash: String(n).padStart(64, 'a') };
+          const known = options.after?.length ?? 0;
+          if (n < known) continue;
+          const logitsHash = String(n).padStart(64, 'a');
+          yield n === known ? { text, id: null, logitsHash } : { text: piece, id: n, logitsHash };
         }
       } catch (error) {
         settle.no(error);
         throw error;
       }
-      const reason = options.signal?.aborted ? 'cancelled' : n >= options.maxTokens ? 'length' : 'end';
-      settle.yes({ ids: [], text, reason, logitsHash: 'd0'.repeat(32), promptTokens: 7, generatedTokens: n, msToFirstToken: 5, tokensPerSecond: 100, device });
+      const reason = options.signal?.aborted ? 'cancelled' : n >= (options.maxTokens ?? Infinity) && n < pieces.length ? 'length' : 'end';
+      settle.yes({ ids: Array.from({ length: n }, (_, i) => i + 1), text, reason, sampling, logitsHash: 'd0'.repeat(32), promptTokens: 7, generatedTokens: n, msToFirstToken: 5, tokensPerSecond: 100, device });
     }
     return Object.assign(go(), { result });
   }
