@@ -56,7 +56,7 @@ pub(super) fn sequences(
         top_p: 1.0,
         min_p: 0.0,
         seed: calibration.seed,
-        ..Params::default()
+        ..Params::default().repeating()
     };
     let fault = |e: &dyn std::fmt::Display| CalibrationError::Sample {
         fault: e.to_string(),

@@ -10,7 +10,7 @@ use super::io::{SourceFile, read_small};
 use super::normal::{Form, Normal};
 use super::packed::{CODES, is_of_cache};
 use super::stored::{Data, Stored};
-use super::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, names};
+use super::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, names, unfit};
 use crate::text;
 use carat_format::Tensor;
 use head::Head;
@@ -27,7 +27,13 @@ const MAX_HEADER: u64 = 100_000_000;
 
 pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
     let config_path = directory.join("config.json");
+    if !config_path.exists() {
+        return Err(unfit::directory(directory));
+    }
     let config = object(&config_path)?;
+    if let Some(error) = unfit::config(&config_path, &config) {
+        return Err(error);
+    }
     let mut described = config::read(&config_path, &config)?;
     let (files, mut found) = weights(directory)?;
     let (architecture, hyper) = (described.architecture, &mut described.hyper);

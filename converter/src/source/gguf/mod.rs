@@ -8,7 +8,9 @@ use crate::source::architecture::{self, Architecture};
 use crate::source::container::{Container, Placed, parsed};
 use crate::source::normal::{Form, Normal};
 use crate::source::stored::{Data, Stored};
-use crate::source::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, decode, names};
+use crate::source::{
+    Checkpoint, Generation, Hyper, Kind, SourceError, Transform, decode, names, unfit,
+};
 use carat_format::{Directory, ModelSpec, Shape, Tensor};
 use carat_gguf::{Header, KeyError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +48,9 @@ impl Model {
         // A container has at least one file.
         let first = &container.files[0];
         let header = &parsed(first, &container.header)?;
+        if let Some(error) = unfit::gguf(&first.path, header) {
+            return Err(error);
+        }
         let name = header.str(carat_format::keys::ARCHITECTURE);
         let name = name.map_err(|error| SourceError::GgufKey {
             path: first.path.clone(),
