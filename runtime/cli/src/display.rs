@@ -5,19 +5,29 @@
 //! to stderr and nothing else happens.
 
 /// Tells libwayland that there is no compositor, where it could not find one anyway: nothing else changes, and no line is
-/// written. To be called before anything else.
+/// written. To be called before anything else: the program starts itself again with the variable, since the environment
+/// of a running process cannot be changed safely. Where it cannot be started again, the two lines are written.
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
 pub fn none() {
     use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::process::CommandExt;
     let absolute =
         |name| std::env::var_os(name).is_some_and(|v| v.as_bytes().first() == Some(&b'/'));
     let found = absolute("XDG_RUNTIME_DIR") || absolute("WAYLAND_DISPLAY");
     if found || std::env::var_os("WAYLAND_SOCKET").is_some() {
         return;
     }
-    // SAFETY: the program has one thread, so nobody reads the environment meanwhile.
-    unsafe { std::env::set_var("WAYLAND_DISPLAY", "/dev/null") };
+    let mut args = std::env::args_os();
+    let (Some(name), Ok(program)) = (args.next(), std::env::current_exe()) else {
+        return;
+    };
+    let mut again = std::process::Command::new(program);
+    // Replaces this process; comes back only with an error, which is of no consequence.
+    let _ = again
+        .arg0(name)
+        .args(args)
+        .env("WAYLAND_DISPLAY", "/dev/null")
+        .exec();
 }
 
 #[cfg(not(target_os = "linux"))]

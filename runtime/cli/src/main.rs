@@ -2,7 +2,7 @@
 //!
 //! What scripts rely on: with `--json` one JSON object on stdout and nothing else there, also of a failure, logs and
 //! progress on stderr; exit codes 0, 1 (failed), 2 (usage), 130 (interrupted), 143 (terminated).
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod args;
 mod bench;
