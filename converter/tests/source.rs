@@ -170,6 +170,7 @@ fn what_changes_the_arithmetic_is_refused_by_name() {
         ("hidden_size", json!(-1), value),
         ("hidden_size", json!("16"), value),
         ("hidden_size", json!(1e30), value),
+        ("hidden_size", json!(16.5), value),
         ("vocab_size", json!(5_000_000), value),
         ("num_hidden_layers", json!(100_000), value),
         ("head_dim", json!(7), value),
@@ -195,6 +196,7 @@ fn what_changes_the_arithmetic_is_refused_by_name() {
         ("sliding_window", json!(64)),
         ("sliding_window", json!(null)),
         ("surprise", json!(false)),
+        ("hidden_size", json!(16.0)),
         ("rope_scaling", json!({"type": "linear", "factor": 4.0})),
         (
             "rope_parameters",

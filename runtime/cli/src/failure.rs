@@ -141,8 +141,8 @@ pub fn describe(error: &anyhow::Error) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-/// What to try where the system's own words end the message.
-const HINTS: [(&str, &str); 5] = [
+/// What to try where the words of the system or of a library end the message.
+const HINTS: [(&str, &str); 6] = [
     ("(os error 2)", "; is the path right?"),
     (
         "(os error 13)",
@@ -154,6 +154,10 @@ const HINTS: [(&str, &str); 5] = [
         "; free some space, or choose another place",
     ),
     ("(os error 30)", "; choose a place that can be written"),
+    (
+        "without a head (lm_head.weight)",
+        "; carat embed makes vectors of texts with it",
+    ),
 ];
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ pub fn check_head(path: &Path) -> Result<()> {
         Input::Gguf(_) | Input::Directory => open_checkpoint(path)?.hyper().headless,
     };
     match headless {
-        true => bail!("{}: {}; use carat embed", path.display(), Error::NoHead),
+        true => Err(Error::NoHead).with_context(|| path.display().to_string()),
         false => Ok(()),
     }
 }

@@ -127,8 +127,7 @@ pub enum Error {
     NoTokens,
     /// The model predicts no tokens.
     #[error(
-        "the model generates no text: its checkpoint is a bare backbone without a head (lm_head.weight); it turns texts into \
-         vectors"
+        "the model generates no text: its checkpoint is a backbone without a head (lm_head.weight)"
     )]
     NoHead,
     /// No device of that name, or none at all.

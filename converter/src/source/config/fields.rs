@@ -43,11 +43,7 @@ impl<'a> Fields<'a> {
         let Some(v) = self.get(key) else {
             return Ok(None);
         };
-        match v
-            .as_u64()
-            .and_then(|n| u32::try_from(n).ok())
-            .filter(|n| *n > 0)
-        {
+        match whole(v).filter(|n| *n > 0) {
             Some(n) => Ok(Some(n)),
             None => Err(self.wrong(key, v, "a positive integer")),
         }
@@ -94,8 +90,8 @@ impl<'a> Fields<'a> {
         let Some(v) = self.get(key) else {
             return Ok(None);
         };
-        let n = v.as_u64().and_then(|n| u32::try_from(n).ok());
-        n.map(Some)
+        whole(v)
+            .map(Some)
             .ok_or_else(|| self.wrong(key, v, "an integer of at least 0"))
     }
 
@@ -147,6 +143,15 @@ impl<'a> Fields<'a> {
             field: format!("{}{key}", self.prefix),
             found: show(found),
         }
+    }
+}
+
+/// A number without a fraction, however it is written: `32768.0` too.
+fn whole(value: &Value) -> Option<u32> {
+    let float = |x: f64| (f64::from(x as u32) == x).then_some(x as u32);
+    match value.as_u64() {
+        Some(n) => u32::try_from(n).ok(),
+        None => value.as_f64().and_then(float),
     }
 }
 

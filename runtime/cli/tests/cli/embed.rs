@@ -163,7 +163,7 @@ fn a_backbone_embeds_as_it_pools_and_generates_nothing() {
             c.arg(rest[0]).arg(of).args(&rest[1..]);
             let error = failure(&mut c, 1);
             assert!(
-                error.contains("lm_head.weight") && error.contains("carat embed"),
+                error.contains("lm_head.weight") && error.contains("; carat embed"),
                 "{rest:?}: {error}"
             );
         }
