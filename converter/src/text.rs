@@ -3,7 +3,8 @@
 use crate::hf_tokenizer::{self, HfTokenizer};
 use crate::source::{Checkpoint, TokenizerSource};
 use carat::template::ChatTemplate;
-use carat::text::{Tokenizer, TokenizerData};
+use carat::text::{DEFAULT_PRE, Model, Tokenizer, TokenizerData, keys};
+use carat_gguf::Header;
 use std::path::{Path, PathBuf};
 
 /// Why a text cannot be used.
@@ -22,7 +23,7 @@ pub enum TextError {
         "the text has token {found}, expected one below {vocab_size}, the rows of the embedding"
     )]
     Token { found: u32, vocab_size: u32 },
-    #[error("the text cannot be tokenized: {fault}")]
+    #[error("the tokenizer cannot be used: {fault}")]
     Tokenizer { fault: String },
 }
 
@@ -82,19 +83,51 @@ pub(crate) fn template(source: &Checkpoint) -> Option<ChatTemplate> {
 
 /// The checkpoint's tokenizer.
 pub(crate) fn tokenizer(source: &Checkpoint) -> Result<Tokenizer, TextError> {
+    read_tokenizer(source).map(|read| read.0)
+}
+
+/// What of the checkpoint's tokenizer is left out or assumed. A GGUF may have none.
+///
+/// # Errors
+/// A tokenizer that cannot be used.
+pub fn tokenizer_notes(source: &Checkpoint) -> Result<Vec<String>, TextError> {
+    let has_none = |header: &Header<'_>| header.get(keys::MODEL).is_none();
+    match source.tokenizer() {
+        TokenizerSource::Metadata if source.header().as_ref().is_some_and(has_none) => {
+            Ok(Vec::new())
+        }
+        _ => read_tokenizer(source).map(|read| read.1),
+    }
+}
+
+fn read_tokenizer(source: &Checkpoint) -> Result<(Tokenizer, Vec<String>), TextError> {
     let fault = |e: &dyn std::fmt::Display| TextError::Tokenizer {
         fault: e.to_string(),
     };
-    let data = match source.tokenizer() {
+    let (data, notes) = match source.tokenizer() {
         TokenizerSource::Directory(directory) => {
-            HfTokenizer::load(directory).map_err(|e| fault(&e))?.data
+            let hf = HfTokenizer::load(directory).map_err(|e| fault(&e))?;
+            (hf.data, hf.notes)
         }
         TokenizerSource::Metadata => {
             let header = source
                 .header()
                 .ok_or_else(|| fault(&"there is no header"))?;
-            TokenizerData::from_gguf(&header).map_err(|e| fault(&e))?
+            let data = TokenizerData::from_gguf(&header).map_err(|e| fault(&e))?;
+            let notes = guessed(&data).into_iter().collect();
+            (data, notes)
         }
     };
-    Tokenizer::new(&data).map_err(|e| fault(&e))
+    let tokenizer = Tokenizer::new(&data).map_err(|e| fault(&e))?;
+    Ok((tokenizer, notes))
+}
+
+/// The note on a pre-tokenizer that a file does not name.
+fn guessed(data: &TokenizerData) -> Option<String> {
+    (data.model == Model::Gpt2 && data.pre == DEFAULT_PRE).then(|| {
+        format!(
+            "the file does not name its pre-tokenizer ({}): texts are cut as llama.cpp does then, which may not be what the model was trained with",
+            keys::PRE
+        )
+    })
 }

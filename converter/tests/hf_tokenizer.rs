@@ -2,7 +2,7 @@
 //! and directories that are wrong.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::text::{SpacePrefix, TokenType, Tokenizer, TokenizerData};
+use carat::text::{Normalizer, SpacePrefix, TokenType, Tokenizer, TokenizerData};
 use carat_converter::hf_tokenizer::{HfTokenizer, HfTokenizerError};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -89,8 +89,8 @@ fn the_bundled_model() {
         (Some(0), Some(1), Some(3), &[1, 3][..])
     );
     assert_eq!(
-        (data.add_bos, data.add_eos, data.nfc),
-        (Some(true), Some(false), false)
+        (data.add_bos, data.add_eos, data.normalizers.as_slice()),
+        (Some(true), Some(false), &[][..])
     );
     assert_eq!(data.token_types[..5], [3, 3, 3, 3, 1]);
     let json = std::fs::read_to_string(root("examples/models/facet-6m/tokenizer.json")).unwrap();
@@ -167,7 +167,8 @@ fn every_known_structure_gives_the_same_ids() {
             (pre, prefix),
             "{name}"
         );
-        assert_eq!(hf.data.nfc, name == "qwen2");
+        let nfc = hf.data.normalizers.contains(&Normalizer::Nfc);
+        assert_eq!(nfc, name == "qwen2");
         // What a file keeps is all that is needed.
         let mut writer = carat_gguf::Writer::new();
         for (key, value) in hf.to_gguf() {
@@ -255,6 +256,103 @@ fn bos_is_added_as_configured_or_as_the_post_processor_does() {
     assert_eq!(add_bos(Value::Null, template.clone()), Some(true));
     assert_eq!(add_bos(json!(false), template), Some(false));
     assert_eq!(add_bos(json!(true), Value::Null), Some(true));
+}
+
+#[test]
+fn what_stands_around_a_whole_text() {
+    let template = |after: &[&str]| {
+        let mut parts = vec![json!({"Sequence": {"id": "A", "type_id": 0}})];
+        parts.extend(
+            after
+                .iter()
+                .map(|t| json!({"SpecialToken": {"id": t, "type_id": 0}})),
+        );
+        json!({"type": "TemplateProcessing", "single": parts})
+    };
+    let around = |flag: Value, post: Value| {
+        let hf = load(&changed(|[tokenizer, settings, ..]| {
+            settings["add_bos_token"] = Value::Null;
+            settings["add_eos_token"] = flag;
+            tokenizer["post_processor"] = post;
+        }));
+        (hf.data.add_bos, hf.data.add_eos, hf.data.suffix)
+    };
+    let eos = "<|end_of_text|>";
+    assert_eq!(
+        around(json!(true), Value::Null),
+        (Some(false), Some(true), vec![])
+    );
+    assert_eq!(
+        around(Value::Null, template(&[eos])),
+        (Some(false), Some(true), vec![])
+    );
+    assert_eq!(
+        around(json!(false), template(&[eos])),
+        (Some(false), Some(false), vec![])
+    );
+    let two = template(&["<|im_end|>", eos]);
+    assert_eq!(around(Value::Null, two), (Some(false), None, vec![3, 1]));
+    let roberta =
+        json!({"type": "RobertaProcessing", "cls": ["<|begin_of_text|>", 0], "sep": [eos, 1]});
+    assert_eq!(
+        around(Value::Null, roberta),
+        (Some(true), Some(true), vec![])
+    );
+}
+
+#[test]
+fn tokens_past_the_embedding_are_left_out() {
+    let pad = json!({"id": 4096, "content": "[PAD]", "single_word": false, "lstrip": true, "rstrip": false, "normalized": true, "special": true});
+    let more = |name: &str| {
+        changed(|[tokenizer, settings, config, _]| {
+            tokenizer["added_tokens"]
+                .as_array_mut()
+                .unwrap()
+                .push(pad.clone());
+            settings[name] = json!("[PAD]");
+            config["vocab_size"] = json!(4096);
+        })
+    };
+    let hf = load(&more("pad_token"));
+    assert_eq!((hf.data.tokens.len(), hf.data.pad), (4096, None));
+    assert!(hf.data.strip_left.is_empty() && hf.data.normalized.is_empty());
+    assert!(
+        hf.notes[0].contains("[PAD]") && hf.notes[0].contains("4096"),
+        "{:?}",
+        hf.notes
+    );
+    for needed in ["bos_token", "eos_token"] {
+        assert!(fault(&more(needed)).contains("[PAD]"), "{needed}");
+    }
+    // Merges of what is left out are none.
+    let hf = load(&changed(|[tokenizer, _, config, _]| {
+        tokenizer["model"]["vocab"]["zzz"] = json!(4096);
+        tokenizer["model"]["vocab"]["zz"] = json!(4097);
+        let merges = tokenizer["model"]["merges"].as_array_mut().unwrap();
+        merges.extend([json!(["z", "z"]), json!(["zz", "z"])]);
+        config["vocab_size"] = json!(4096);
+    }));
+    assert_eq!(hf.data.merges.len(), 3836);
+    assert_eq!(facet().notes, [""; 0]);
+}
+
+#[test]
+fn ids_that_nothing_needs_may_be_anything() {
+    let hf = load(&changed(|[_, settings, config, generation]| {
+        for name in ["pad_token", "unk_token"] {
+            settings[name] = json!("<nowhere>");
+        }
+        config["pad_token_id"] = json!(4096);
+        config["unk_token_id"] = json!([5000]);
+        generation["pad_token_id"] = json!(-1);
+    }));
+    assert_eq!((hf.data.pad, hf.data.unk), (None, None));
+    let hf = load(&changed(|[_, settings, config, _]| {
+        settings["bos_token"] = Value::Null;
+        settings["add_bos_token"] = json!(false);
+        config["bos_token_id"] = json!(1 << 30);
+    }));
+    assert_eq!(hf.data.bos, None);
 }
 
 #[test]
@@ -359,16 +457,12 @@ fn unknown_structures_are_refused_by_name() {
         &["pre_tokenizer", "none", "llama-bpe"],
     );
     refused(
-        &|t| t["pre_tokenizer"]["add_prefix_space"] = json!(true),
-        &["pre_tokenizer", "add_prefix_space"],
-    );
-    refused(
-        &|t| t["pre_tokenizer"]["use_regex"] = json!(false),
-        &["pre_tokenizer"],
-    );
-    refused(
         &|t| t["pre_tokenizer"] = json!({"type": "Whitespace"}),
-        &["Whitespace", "gpt-2"],
+        &["Whitespace", "ByteLevel"],
+    );
+    refused(
+        &|t| t["pre_tokenizer"] = json!({"type": "UnicodeScripts"}),
+        &["UnicodeScripts", "ByteLevel"],
     );
     let split = |regex: &str| {
         json!({"type": "Sequence", "pretokenizers": [
@@ -377,12 +471,18 @@ fn unknown_structures_are_refused_by_name() {
         ]})
     };
     refused(
-        &|t| t["pre_tokenizer"] = split("\\p{L}+|\\s+"),
-        &["pre_tokenizer", "\\\\p{L}+"],
+        &|t| t["pre_tokenizer"] = split("(?<name>a)|\\s+"),
+        &["pre_tokenizer", "(?<name>a)"],
     );
     refused(
-        &|t| t["normalizer"] = json!({"type": "Lowercase"}),
-        &["normalizer", "Lowercase", "NFC"],
+        &|t| t["normalizer"] = json!({"type": "Nmt"}),
+        &["normalizer", "Nmt", "NFC"],
+    );
+    refused(
+        &|t| {
+            t["normalizer"] = json!({"type": "Replace", "pattern": {"Regex": "a"}, "content": "b"})
+        },
+        &["normalizer", "Replace"],
     );
     refused(
         &|t| t["model"]["end_of_word_suffix"] = json!("</w>"),
@@ -394,11 +494,10 @@ fn unknown_structures_are_refused_by_name() {
     );
     refused(&|t| t["model"]["dropout"] = json!(0.1), &["dropout"]);
     refused(
-        &|t| t["added_tokens"][0]["single_word"] = json!(true),
-        &["single_word"],
-    );
-    refused(
-        &|t| t["model"]["byte_fallback"] = json!(true),
+        &|t| {
+            t["model"]["byte_fallback"] = json!(true);
+            t["pre_tokenizer"] = Value::Null;
+        },
         &["pre_tokenizer", "byte_fallback"],
     );
     refused(
@@ -408,28 +507,6 @@ fn unknown_structures_are_refused_by_name() {
         },
         &["byte_fallback", "<0x00>"],
     );
-}
-
-#[test]
-fn a_metaspace_that_splits_needs_tokens_that_are_split() {
-    let kind = &golden()["kinds"]["metaspace-always"]["tokenizer"];
-    let mut inside = kind.clone();
-    inside["pre_tokenizer"]["split"] = json!(true);
-    let dir = directory(&[("tokenizer.json", &inside.to_string())]);
-    let across = kind["model"]["vocab"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .any(|t| t.chars().skip(1).any(|c| c == '▁'));
-    assert!(!across);
-    assert!(HfTokenizer::load(dir.path()).is_ok());
-    inside["model"]["vocab"]["e▁"] = json!(519);
-    inside["model"]["merges"]
-        .as_array_mut()
-        .unwrap()
-        .push(json!(["e", "▁"]));
-    let dir = directory(&[("tokenizer.json", &inside.to_string())]);
-    assert!(fault(&dir).contains("\"e▁\""), "{}", fault(&dir));
 }
 
 #[test]

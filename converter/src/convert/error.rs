@@ -39,6 +39,8 @@ pub enum ConvertError {
     Tokenizer(#[from] HfTokenizerError),
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+    #[error("{0}")]
+    Text(TextError),
     #[error("the quality card: {0}")]
     CardText(#[from] TextError),
     #[error("the quality card: {0}; try another text, or none")]

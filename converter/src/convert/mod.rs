@@ -37,6 +37,7 @@ use crate::calibrate::{self, Calibration, Text};
 use crate::progress::{Part, Progress};
 use crate::report::{Report, TensorReport, peak_resident_bytes};
 use crate::source::{Checkpoint, Kind};
+use crate::text;
 use allocate::{Asked, Sensitivities, allocate};
 use carat_format::{Card, Coding, Encoding, ScaleGroup, Tensor, TensorEntry};
 use clock::Clock;
@@ -221,6 +222,7 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
         });
     }
     rule::check(&options.rules, source.hyper())?;
+    text::tokenizer_notes(&source).map_err(ConvertError::Text)?;
     Output::check(options, &source)?;
     if options.target.is_some() && options.calibration.is_none() {
         return Err(ConvertError::TargetText);

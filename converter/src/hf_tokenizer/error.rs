@@ -47,7 +47,7 @@ pub enum HfTokenizerError {
         text: String,
         other: String,
     },
-    #[error("{}: the special token {text:?} is not in the vocabulary", file.display())]
+    #[error("{}: the special token {text:?} is not in the vocabulary, as far as the embedding has rows", file.display())]
     NoSuchToken { file: PathBuf, text: String },
     #[error("{}: byte_fallback needs a token for every byte, and {text:?} is missing", file.display())]
     NoByteToken { file: PathBuf, text: String },

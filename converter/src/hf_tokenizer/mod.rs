@@ -1,8 +1,7 @@
 //! The tokenizer of a Hugging Face directory as [`TokenizerData`].
 //!
-//! `tokenizer.json` describes a pipeline of parts. It is mapped, by comparing those parts with known
-//! structures, to one of the pre-tokenizers that the engine has; anything else is refused by name, since
-//! a pipeline that is only nearly the same gives other tokens without anyone noticing.
+//! `tokenizer.json` describes a pipeline of parts. Each is mapped to a step that the engine has; anything else
+//! is refused by name, since a pipeline that is only nearly the same gives other tokens without anyone noticing.
 
 mod error;
 mod json;
@@ -13,7 +12,7 @@ mod vocabulary;
 pub use error::HfTokenizerError;
 
 use carat::template::ChatTemplate;
-use carat::text::{Model, Tokenizer, TokenizerData};
+use carat::text::{Tokenizer, TokenizerData};
 use carat_format::keys;
 use carat_gguf::OwnedValue;
 use json::Document;
@@ -28,6 +27,8 @@ pub struct HfTokenizer {
     pub json: String,
     /// The chat templates.
     pub chat_template: Option<ChatTemplate>,
+    /// What of the tokenizer is left out.
+    pub notes: Vec<String>,
 }
 
 /// The chat templates of a directory, whose tokenizer need not be one that is known: `chat_template.jinja` and
@@ -44,7 +45,7 @@ pub fn chat_template(dir: &Path) -> Result<Option<ChatTemplate>, HfTokenizerErro
 impl HfTokenizer {
     /// Reads `tokenizer.json` and, where they exist, `tokenizer_config.json`, `generation_config.json`,
     /// `config.json` and the chat templates of a directory. Embedding rows without a token, up to
-    /// `vocab_size` of `config.json`, become unused tokens `[PAD{id}]`.
+    /// `vocab_size` of `config.json`, become unused tokens `[PAD{id}]`; tokens past these rows are left out.
     ///
     /// # Errors
     /// A file that cannot be read, is not JSON, or has a field of another type, range or meaning; a
@@ -57,15 +58,14 @@ impl HfTokenizer {
 
         let root = tokenizer.root();
         let model = root.object("model")?;
-        let structure = structure::classify(&root, &model)?;
+        let structure = structure::read(&root, &model)?;
         let mut data = TokenizerData::new(structure.model, Vec::new());
         data.pre = structure.pre.into();
-        data.nfc = structure.nfc;
+        data.steps.clone_from(&structure.steps);
+        data.normalizers.clone_from(&structure.normalizers);
         data.space_prefix = structure.space_prefix;
-        if structure.model == Model::Gpt2 {
-            data.ignore_merges = Some(structure.ignore_merges);
-        }
-        vocabulary::fill(&mut data, &root, &model, &structure, config.as_ref())?;
+        data.ignore_merges = Some(structure.ignore_merges);
+        let notes = vocabulary::fill(&mut data, &root, &model, &structure, config.as_ref())?;
         special::fill(
             &mut data,
             &root,
@@ -83,6 +83,7 @@ impl HfTokenizer {
             data,
             json,
             chat_template,
+            notes,
         })
     }
 

@@ -6,8 +6,8 @@ use carat::template::{ChatTemplate, DEFAULT, TOKEN_VARIABLES};
 use carat::text::TokenizerData;
 use std::path::Path;
 
-/// Fills the ids of BOS, EOS, end of turn, unknown, padding, every id that ends a generation, and
-/// whether BOS is added.
+/// Fills the ids of BOS, EOS, end of turn, unknown, padding, every id that ends a generation, and what stands around a
+/// whole text. An id that nothing needs may be anything.
 pub(super) fn fill(
     data: &mut TokenizerData,
     root: &Node<'_>,
@@ -22,20 +22,32 @@ pub(super) fn fill(
         .chain(config)
         .map(Document::root)
         .collect();
-    let id = |name: &str| -> Result<Option<u32>, HfTokenizerError> {
+    let flag = |name: &str| -> Result<Option<bool>, HfTokenizerError> {
+        match &settings {
+            Some(settings) => settings.get(name)?.map(|f| f.bool()).transpose(),
+            None => Ok(None),
+        }
+    };
+    let (add_bos, add_eos) = (flag("add_bos_token")?, flag("add_eos_token")?);
+    let around = match root.get("post_processor")? {
+        Some(node) => around(&node, 0)?,
+        None => Around::default(),
+    };
+    let id = |name: &str, needed: bool| -> Result<Option<u32>, HfTokenizerError> {
         if let Some(settings) = &settings
-            && let Some(id) = named_token(settings, &format!("{name}_token"), data)?
+            && let Some(id) = named_token(settings, &format!("{name}_token"), data, needed)?
         {
             return Ok(Some(id));
         }
         for node in &numbers {
-            if let Some(id) = ids(node, &format!("{name}_token_id"), data)?.first() {
+            if let Some(id) = ids(node, &format!("{name}_token_id"), data, needed)?.first() {
                 return Ok(Some(*id));
             }
         }
         Ok(None)
     };
-    let (bos, eos, pad, named_unk) = (id("bos")?, id("eos")?, id("pad")?, id("unk")?);
+    let bos = id("bos", add_bos == Some(true) || !around.before.is_empty())?;
+    let (eos, pad, named_unk) = (id("eos", true)?, id("pad", false)?, id("unk", false)?);
     let model = root.object("model")?;
     let unk = match model.get("unk_token")? {
         Some(text) => token_id(data, text.str()?),
@@ -44,29 +56,35 @@ pub(super) fn fill(
     let eot = data.find_end_of_turn();
     let mut ends: Vec<u32> = eos.into_iter().chain(eot).collect();
     for node in &numbers {
-        ends.extend(ids(node, "eos_token_id", data)?);
+        ends.extend(ids(node, "eos_token_id", data, true)?);
     }
     ends.sort_unstable();
     ends.dedup();
-    let flag = |name: &str| -> Result<Option<bool>, HfTokenizerError> {
-        match &settings {
-            Some(settings) => settings.get(name)?.map(|f| f.bool()).transpose(),
-            None => Ok(None),
-        }
+    let no_such = |text: &&str| HfTokenizerError::NoSuchToken {
+        file: root.file(),
+        text: (*text).into(),
     };
-    let add_bos = flag("add_bos_token")?;
-    let add_eos = flag("add_eos_token")?;
-    let template = match root.get("post_processor")? {
-        Some(node) => begins_with(&node, 0)?,
-        None => None,
+    let before = around.before.first().and_then(|text| token_id(data, text));
+    data.bos = match add_bos {
+        None => bos.or(before),
+        Some(_) => bos,
     };
-    data.add_bos = Some(match (add_bos, template) {
-        (Some(flag), _) => flag,
-        (None, Some(text)) => bos.is_some() && token_id(data, text) == bos,
-        (None, None) => false,
-    });
+    data.add_bos = Some(add_bos.unwrap_or(before.is_some() && before == data.bos));
     data.add_eos = add_eos;
-    (data.bos, data.eos, data.eot, data.pad) = (bos, eos, eot, pad);
+    if add_eos.is_none() {
+        let found = |text| token_id(data, text).ok_or_else(|| no_such(&text));
+        let after: Vec<u32> = around
+            .after
+            .iter()
+            .copied()
+            .map(found)
+            .collect::<Result<_, _>>()?;
+        match (after.as_slice(), eos) {
+            ([one], Some(eos)) if *one == eos => data.add_eos = Some(true),
+            _ => data.suffix = after,
+        }
+    }
+    (data.eos, data.eot, data.pad) = (eos, eot, pad);
     data.unk = unk.or(named_unk);
     data.eos_ids = ends;
     Ok(())
@@ -85,6 +103,7 @@ fn named_token(
     settings: &Node<'_>,
     field: &str,
     data: &TokenizerData,
+    needed: bool,
 ) -> Result<Option<u32>, HfTokenizerError> {
     let Some(node) = settings.get(field)? else {
         return Ok(None);
@@ -96,7 +115,7 @@ fn named_token(
     };
     match token_id(data, text) {
         Some(id) => Ok(Some(id)),
-        None if text.is_empty() => Ok(None),
+        None if text.is_empty() || !needed => Ok(None),
         None => Err(HfTokenizerError::NoSuchToken {
             file: settings.file(),
             text: text.into(),
@@ -104,8 +123,14 @@ fn named_token(
     }
 }
 
-/// The ids of a field that holds one or a list; a negative one means none.
-fn ids(node: &Node<'_>, field: &str, data: &TokenizerData) -> Result<Vec<u32>, HfTokenizerError> {
+/// The ids of a field that holds one or a list; a negative one means none, and so does one past the vocabulary that is not
+/// needed.
+fn ids(
+    node: &Node<'_>,
+    field: &str,
+    data: &TokenizerData,
+    needed: bool,
+) -> Result<Vec<u32>, HfTokenizerError> {
     let Some(node) = node.get(field)? else {
         return Ok(Vec::new());
     };
@@ -114,42 +139,63 @@ fn ids(node: &Node<'_>, field: &str, data: &TokenizerData) -> Result<Vec<u32>, H
     } else {
         vec![node]
     };
+    let last = data.tokens.len().saturating_sub(1);
     list.iter()
         .filter(|id| !id.is_negative())
-        .map(|id| id.number(data.tokens.len().saturating_sub(1)))
+        .filter(|id| needed || id.number(usize::MAX).is_err() || id.number(last).is_ok())
+        .map(|id| id.number(last))
         .collect()
 }
 
 /// Nested post-processors that are followed.
 const MAX_DEPTH: u32 = 8;
 
-/// The special token that a post-processor puts in front of a single text.
-fn begins_with<'a>(node: &Node<'a>, depth: u32) -> Result<Option<&'a str>, HfTokenizerError> {
+/// The special tokens that a post-processor puts around a single text.
+#[derive(Default)]
+struct Around<'a> {
+    before: Vec<&'a str>,
+    after: Vec<&'a str>,
+}
+
+fn around<'a>(node: &Node<'a>, depth: u32) -> Result<Around<'a>, HfTokenizerError> {
+    let mut all = Around::default();
     match node.kind()? {
         "TemplateProcessing" => {
-            let first = match node.get("single")? {
-                Some(parts) => parts.elements()?.into_iter().next(),
-                None => None,
-            };
-            match first
-                .map(|part| part.get("SpecialToken"))
-                .transpose()?
-                .flatten()
-            {
-                Some(special) => special.required("id")?.str().map(Some),
-                None => Ok(None),
+            let mut behind = false;
+            let parts = node.get("single")?;
+            for part in parts.map_or(Ok(Vec::new()), |parts| parts.elements())? {
+                match part.get("SpecialToken")? {
+                    Some(special) => {
+                        let text = special.required("id")?.str()?;
+                        if behind {
+                            &mut all.after
+                        } else {
+                            &mut all.before
+                        }
+                        .push(text);
+                    }
+                    None => behind = true,
+                }
+            }
+        }
+        "BertProcessing" | "RobertaProcessing" => {
+            for (name, list) in [("cls", &mut all.before), ("sep", &mut all.after)] {
+                // A text and its id.
+                if let Some(text) = node.required(name)?.elements()?.first() {
+                    list.push(text.str()?);
+                }
             }
         }
         "Sequence" if depth < MAX_DEPTH => {
             for part in node.required("processors")?.elements()? {
-                if let Some(text) = begins_with(&part, depth + 1)? {
-                    return Ok(Some(text));
-                }
+                let inner = around(&part, depth + 1)?;
+                all.before.splice(0..0, inner.before);
+                all.after.extend(inner.after);
             }
-            Ok(None)
         }
-        _ => Ok(None),
+        _ => {}
     }
+    Ok(all)
 }
 
 /// Names of the files and the folder with templates.

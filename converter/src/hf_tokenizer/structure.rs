@@ -1,53 +1,52 @@
-//! Which tokenizer a pipeline is, by its parts.
+//! What a pipeline does, by its parts: normalizers, then pre-tokenizers, then merges.
 
 use super::error::HfTokenizerError;
 use super::json::Node;
-use carat::text::{Model, SpacePrefix, pre_of_pattern};
+use carat::text::{
+    Behavior, Cut, Model, Normalizer, OWN_PRE, SpacePrefix, Step, is_understood, pre_of_steps,
+};
 
 /// The SentencePiece mark of a space.
 const MARK: &str = "\u{2581}";
 
-const KNOWN_NORMALIZERS: &str =
-    "none, NFC, [Prepend \"▁\", Replace \" \" by \"▁\"], Replace \" \" by \"▁\"";
-const KNOWN_PRE_TOKENIZERS: &str = "ByteLevel (gpt-2), [Split by the expression of Llama 3, Qwen 2 or Qwen 3.5, \
-    ByteLevel without expression] (llama-bpe, qwen2, qwen35), [Digits one by one, ByteLevel] (smollm), and with \
-    byte_fallback: none, Metaspace \"▁\", Split by \" \"";
+const KNOWN_NORMALIZERS: &str = "NFC, NFD, NFKC, NFKD, Lowercase and StripAccents in any order, and with byte_fallback behind them \
+    Prepend \"▁\" and Replace \" \" by \"▁\"";
+const KNOWN_PRE_TOKENIZERS: &str = "ByteLevel among any of Split, Digits, Punctuation, Whitespace, WhitespaceSplit, \
+    CharDelimiterSplit and BertPreTokenizer (llama-bpe, qwen2, gpt-4o, …), and with byte_fallback these behind spaces that are \
+    marked by Metaspace \"▁\" or by the normalizer";
 
 /// What a pipeline amounts to.
 pub(super) struct Structure {
     pub(super) model: Model,
+    /// The pre-tokenizer's name, and its steps where it has none.
     pub(super) pre: &'static str,
-    pub(super) nfc: bool,
+    pub(super) steps: Vec<Step>,
+    pub(super) normalizers: Vec<Normalizer>,
     pub(super) space_prefix: SpacePrefix,
+    /// Whether spaces are marked after what is found in a normalized text is.
+    pub(super) marks_late: bool,
     pub(super) ignore_merges: bool,
-    /// Whether a piece ends before every mark of a space.
-    pub(super) splits_words: bool,
 }
 
-/// A part of a pipeline, reduced to what decides tokens.
-#[derive(PartialEq)]
-enum Part<'a> {
-    Nfc,
-    /// `Prepend "▁"`.
-    PrependMark,
-    /// `Replace " "` by `"▁"`.
-    MarkSpaces,
-    ByteLevel {
-        splits: bool,
-    },
-    SplitBy(&'a str),
-    /// `Split` by a space: without effect once the spaces are marks.
-    SplitBySpace,
-    EachDigit,
-    Metaspace {
-        prefix: SpacePrefix,
-        splits: bool,
-    },
-    Other,
+/// What the normalizers do.
+#[derive(Default)]
+struct Normal {
+    forms: Vec<Normalizer>,
+    prepends: bool,
+    marks: bool,
 }
 
-/// Compares a pipeline with the known ones.
-pub(super) fn classify(root: &Node<'_>, model: &Node<'_>) -> Result<Structure, HfTokenizerError> {
+/// What the pre-tokenizers do.
+#[derive(Default)]
+struct Pre {
+    /// Of `Metaspace`.
+    prefix: Option<SpacePrefix>,
+    bytes: bool,
+    steps: Vec<Step>,
+}
+
+/// Reads a pipeline.
+pub(super) fn read(root: &Node<'_>, model: &Node<'_>) -> Result<Structure, HfTokenizerError> {
     let refuse = |part, node: Option<&Node<'_>>, known| HfTokenizerError::Structure {
         file: root.file(),
         part,
@@ -73,132 +72,204 @@ pub(super) fn classify(root: &Node<'_>, model: &Node<'_>) -> Result<Structure, H
     }
     let ignore_merges = model.flag("ignore_merges", false)?;
     let byte_fallback = model.flag("byte_fallback", false)?;
-    let normalizer = root.get("normalizer")?;
-    let normalizers = parts(normalizer.as_ref(), "normalizers")?;
-    let pre_tokenizer = root.get("pre_tokenizer")?;
-    let pre_tokenizers = parts(pre_tokenizer.as_ref(), "pretokenizers")?;
-    let bad_normalizer = || refuse("normalizer", normalizer.as_ref(), KNOWN_NORMALIZERS);
-    let bad_pre_tokenizer = || {
-        refuse(
-            "pre_tokenizer",
-            pre_tokenizer.as_ref(),
-            KNOWN_PRE_TOKENIZERS,
-        )
-    };
 
-    if !byte_fallback {
-        let nfc = match normalizers.as_slice() {
-            [] => false,
-            [Part::Nfc] => true,
-            _ => return Err(bad_normalizer()),
-        };
-        let pre = match pre_tokenizers.as_slice() {
-            [Part::ByteLevel { splits: true }] => Some("gpt-2"),
-            [Part::EachDigit, Part::ByteLevel { splits: true }] => Some("smollm"),
-            [Part::SplitBy(pattern), Part::ByteLevel { splits: false }] => pre_of_pattern(pattern),
-            _ => None,
-        };
-        return Ok(Structure {
-            model: Model::Gpt2,
-            pre: pre.ok_or_else(bad_pre_tokenizer)?,
-            nfc,
-            space_prefix: SpacePrefix::Always,
-            ignore_merges,
-            splits_words: false,
-        });
-    }
-    if let Some(flag) = model.get("ignore_merges")?.filter(|_| ignore_merges) {
-        return Err(flag.wrong("false beside byte_fallback"));
-    }
-    let (space_prefix, splits_words) = match (normalizers.as_slice(), pre_tokenizers.as_slice()) {
-        ([Part::PrependMark, Part::MarkSpaces], [] | [Part::SplitBySpace]) => {
-            (SpacePrefix::Always, false)
+    let mut normal = Normal::default();
+    for node in flat(root.get("normalizer")?, "normalizers")? {
+        if !normal.add(&node)? {
+            return Err(refuse("normalizer", Some(&node), KNOWN_NORMALIZERS));
         }
-        ([Part::MarkSpaces], [] | [Part::SplitBySpace]) => (SpacePrefix::Never, false),
-        ([], [Part::Metaspace { prefix, splits }]) => (*prefix, *splits),
-        ([] | [Part::MarkSpaces] | [Part::PrependMark, Part::MarkSpaces], _) => {
-            return Err(bad_pre_tokenizer());
+    }
+    let mut pre = Pre::default();
+    for node in flat(root.get("pre_tokenizer")?, "pretokenizers")? {
+        if !pre.add(&node, normal.marks)? {
+            return Err(refuse("pre_tokenizer", Some(&node), KNOWN_PRE_TOKENIZERS));
         }
-        _ => return Err(bad_normalizer()),
+    }
+    let marked = normal.marks || pre.prefix.is_some();
+    let unsuited = match (pre.bytes, byte_fallback) {
+        (true, _) => marked || normal.prepends,
+        (false, true) => !marked || normal.marks && pre.prefix.is_some(),
+        (false, false) => true,
+    };
+    if unsuited {
+        let node = root.get("pre_tokenizer")?;
+        return Err(refuse("pre_tokenizer", node.as_ref(), KNOWN_PRE_TOKENIZERS));
+    }
+    let named = match pre.bytes {
+        true => pre_of_steps(&pre.steps),
+        false => pre.steps.is_empty().then_some("default"),
     };
     Ok(Structure {
-        model: Model::Llama,
-        pre: "default",
-        nfc: false,
-        space_prefix,
+        model: match pre.bytes {
+            true => Model::Gpt2,
+            false => Model::Gemma4,
+        },
+        pre: named.unwrap_or(OWN_PRE),
+        steps: match named {
+            Some(_) => Vec::new(),
+            None => pre.steps,
+        },
+        normalizers: normal.forms,
+        space_prefix: match (pre.bytes, pre.prefix, normal.prepends) {
+            (true, ..) | (false, None, true) => SpacePrefix::Always,
+            (false, None, false) => SpacePrefix::Never,
+            (false, Some(prefix), _) => prefix,
+        },
+        marks_late: pre.prefix.is_some(),
         ignore_merges,
-        splits_words,
     })
 }
 
 /// The parts of a normalizer or pre-tokenizer, sequences of sequences flattened.
-fn parts<'a>(node: Option<&Node<'a>>, list: &str) -> Result<Vec<Part<'a>>, HfTokenizerError> {
+fn flat<'a>(node: Option<Node<'a>>, list: &str) -> Result<Vec<Node<'a>>, HfTokenizerError> {
     let mut out = Vec::new();
-    let mut open: Vec<Node<'a>> = node.cloned().into_iter().collect();
+    let mut open: Vec<Node<'a>> = node.into_iter().collect();
     while let Some(node) = open.pop() {
-        if node.kind()? == "Sequence" {
-            let elements = match node.get(list)? {
-                Some(elements) => elements.elements()?,
-                None => return Err(node.wrong(format!("a sequence with {list}"))),
-            };
-            open.extend(elements.into_iter().rev());
-        } else {
-            out.push(part(&node)?);
+        if node.kind()? != "Sequence" {
+            out.push(node);
+            continue;
+        }
+        match node.get(list)? {
+            Some(elements) => open.extend(elements.elements()?.into_iter().rev()),
+            None => return Err(node.wrong(format!("a sequence with {list}"))),
         }
     }
     Ok(out)
 }
 
-fn part<'a>(node: &Node<'a>) -> Result<Part<'a>, HfTokenizerError> {
-    Ok(match node.kind()? {
-        "NFC" => Part::Nfc,
-        "Prepend" if node.text("prepend")? == MARK => Part::PrependMark,
-        "Replace" if pattern(node, "String")? == Some(" ") && node.text("content")? == MARK => {
-            Part::MarkSpaces
-        }
-        "ByteLevel" if !node.flag("add_prefix_space", true)? => Part::ByteLevel {
-            splits: node.flag("use_regex", true)?,
-        },
-        "Digits" if node.flag("individual_digits", false)? => Part::EachDigit,
-        "Split" => {
-            // These expressions cover every text, so that what they do not match is always empty.
-            let isolates = match node.text("behavior")? {
-                "Isolated" => true,
-                "Removed" => node.flag("invert", false)?,
-                _ => false,
-            };
-            match (pattern(node, "Regex")?, pattern(node, "String")?) {
-                (Some(regex), _) if isolates => Part::SplitBy(regex),
-                (_, Some(" ")) => Part::SplitBySpace,
-                _ => Part::Other,
+impl Normal {
+    /// Takes a normalizer in; false if it is none that is known at this place.
+    fn add(&mut self, node: &Node<'_>) -> Result<bool, HfTokenizerError> {
+        let form = match node.kind()? {
+            "NFC" => Normalizer::Nfc,
+            "NFD" => Normalizer::Nfd,
+            "NFKC" => Normalizer::Nfkc,
+            "NFKD" => Normalizer::Nfkd,
+            "Lowercase" => Normalizer::Lowercase,
+            "StripAccents" => Normalizer::StripAccents,
+            "Prepend" if node.text("prepend")? == MARK => {
+                return Ok(!std::mem::replace(&mut self.prepends, true));
             }
-        }
-        "Metaspace" if node.text("replacement")? == MARK => {
-            let scheme = match node.get("prepend_scheme")? {
-                Some(scheme) => scheme.str()?,
-                // Before there were schemes.
-                None if node.flag("add_prefix_space", true)? => "always",
-                None => "never",
-            };
-            let splits = node.flag("split", true)?;
-            match scheme {
-                "always" => Part::Metaspace {
-                    prefix: SpacePrefix::UnlessSpace,
-                    splits,
-                },
-                "first" => Part::Metaspace {
-                    prefix: SpacePrefix::StartUnlessSpace,
-                    splits,
-                },
-                "never" => Part::Metaspace {
-                    prefix: SpacePrefix::Never,
-                    splits,
-                },
-                _ => Part::Other,
+            "Replace" => {
+                let marks = pattern(node, "String")? == Some(" ") && node.text("content")? == MARK;
+                self.marks |= marks;
+                return Ok(marks);
             }
+            _ => return Ok(false),
+        };
+        self.forms.push(form);
+        Ok(!self.marks && !self.prepends)
+    }
+}
+
+impl Pre {
+    /// Takes a pre-tokenizer in; false if it is none that is known at this place. `marked`: no space is left.
+    fn add(&mut self, node: &Node<'_>, marked: bool) -> Result<bool, HfTokenizerError> {
+        let removed = |pattern: &str, invert| cut(pattern, Behavior::Removed, invert);
+        match node.kind()? {
+            "ByteLevel" if !self.bytes => {
+                if node.flag("add_prefix_space", true)? {
+                    self.steps.push(Step::Prefix);
+                }
+                if node.flag("use_regex", true)? {
+                    self.steps.push(Step::gpt2());
+                }
+                self.steps.push(Step::Bytes);
+                self.bytes = true;
+            }
+            "Digits" => {
+                let each = node.flag("individual_digits", false)?;
+                self.steps.push(Step::digits(each));
+            }
+            "Split" => {
+                let Some(behavior) = Behavior::from_hugging_face(node.text("behavior")?) else {
+                    return Ok(false);
+                };
+                let invert = node.flag("invert", false)?;
+                let pattern = match (pattern(node, "Regex")?, pattern(node, "String")?) {
+                    (Some(regex), _) => regex.to_owned(),
+                    (None, Some(text)) if marked && text.contains(' ') && !invert => {
+                        return Ok(true);
+                    }
+                    (None, Some(text)) if !text.is_empty() => escaped(text),
+                    _ => return Ok(false),
+                };
+                if !is_understood(&pattern) {
+                    return Ok(false);
+                }
+                self.steps.push(cut(&pattern, behavior, invert));
+            }
+            "Punctuation" => {
+                let name = node.get("behavior")?.map_or(Ok("Isolated"), |b| b.str())?;
+                let Some(behavior) = Behavior::from_hugging_face(name) else {
+                    return Ok(false);
+                };
+                self.steps.push(cut(PUNCTUATION, behavior, false));
+            }
+            "Whitespace" => self
+                .steps
+                .push(removed(&format!("[{WORD}]+|[^{WORD}\\s]+"), true)),
+            "WhitespaceSplit" => self.steps.push(removed(r"\s", false)),
+            "CharDelimiterSplit" => {
+                let text = node.text("delimiter")?;
+                self.steps.push(removed(&escaped(text), false));
+            }
+            "BertPreTokenizer" => {
+                self.steps.push(removed(r"\s", false));
+                self.steps.push(Step::isolate(PUNCTUATION));
+            }
+            "Metaspace" if self.prefix.is_none() && self.steps.is_empty() => {
+                return self.metaspace(node);
+            }
+            _ => return Ok(false),
         }
-        _ => Part::Other,
+        Ok(true)
+    }
+
+    fn metaspace(&mut self, node: &Node<'_>) -> Result<bool, HfTokenizerError> {
+        let scheme = match node.get("prepend_scheme")? {
+            Some(scheme) => scheme.str()?,
+            // Before there were schemes.
+            None if node.flag("add_prefix_space", true)? => "always",
+            None => "never",
+        };
+        self.prefix = match scheme {
+            "always" => Some(SpacePrefix::UnlessSpace),
+            "first" => Some(SpacePrefix::StartUnlessSpace),
+            "never" => Some(SpacePrefix::Never),
+            _ => None,
+        };
+        if node.flag("split", true)? {
+            self.steps.push(cut(MARK, Behavior::MergedWithNext, false));
+        }
+        Ok(self.prefix.is_some() && node.text("replacement")? == MARK)
+    }
+}
+
+/// Characters of words as the Rust crate regex has them, which is not what `\w` is to Oniguruma.
+const WORD: &str = r"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200c}\x{200d}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}";
+
+/// A character of punctuation, or a symbol of ASCII.
+const PUNCTUATION: &str = r"[\p{P}$+<=>\^`|~]";
+
+fn cut(pattern: &str, behavior: Behavior, invert: bool) -> Step {
+    Step::Cut(Cut {
+        pattern: pattern.into(),
+        behavior,
+        invert,
     })
+}
+
+/// The expression that is a text.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_punctuation() {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
 }
 
 /// The pattern of a part, if it is of the kind `String` or `Regex`.

@@ -4,92 +4,120 @@ use super::error::HfTokenizerError;
 use super::json::{Document, Node};
 use super::structure::Structure;
 use carat::text::{MAX_TOKENS, Model, TokenType, TokenizerData};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// Most merges: their indices are exact as f32 scores.
+/// Most merges.
 const MAX_MERGES: usize = 1 << 22;
 /// The SentencePiece mark of a space.
 const MARK: char = '\u{2581}';
 
-/// Fills tokens, types, scores or merges, and the strip lists.
+/// Fills tokens, types, merges, and the lists of how tokens are found. Notes say what is left out.
 pub(super) fn fill(
     data: &mut TokenizerData,
     root: &Node<'_>,
     model: &Node<'_>,
     structure: &Structure,
     config: Option<&Document>,
-) -> Result<(), HfTokenizerError> {
+) -> Result<Vec<String>, HfTokenizerError> {
     let mut tokens = Tokens::default();
     for (text, id) in model.object("vocab")?.entries()? {
         tokens.put(root, id.number(MAX_TOKENS - 1)?, text)?;
     }
     let mut types = HashMap::new();
-    if let Some(added) = root.get("added_tokens")? {
-        for token in added.elements()? {
-            let id = token.required("id")?.number(MAX_TOKENS - 1)?;
-            tokens.put(root, id, token.required("content")?.str()?)?;
-            if token.flag("single_word", false)? {
-                return Err(token.wrong("a token without single_word, which is not supported"));
-            }
-            if token.flag("lstrip", false)? {
-                data.strip_left.push(id);
-            }
-            if token.flag("rstrip", false)? {
-                data.strip_right.push(id);
-            }
-            let special = token.flag("special", false)?;
-            types.insert(
-                id,
-                if special {
-                    TokenType::Control
-                } else {
-                    TokenType::UserDefined
-                },
-            );
+    for token in added(root)? {
+        let id = token.required("id")?.number(MAX_TOKENS - 1)?;
+        tokens.put(root, id, token.required("content")?.str()?)?;
+        let kind = match token.flag("special", false)? {
+            true => TokenType::Control,
+            false => TokenType::UserDefined,
+        };
+        types.insert(id, kind);
+    }
+    let count = tokens.texts.len();
+    let rows = rows(config, count)?;
+    let (rows, notes) = match rows {
+        Some((rows, node)) if rows < count => {
+            let note = tokens.cut(rows, &node, structure)?;
+            (rows, vec![note])
         }
-    }
-    let rows = match config {
-        Some(config) => rows(config, tokens.texts.len())?,
-        None => tokens.texts.len(),
+        Some((rows, _)) => (rows, Vec::new()),
+        None => (count, Vec::new()),
     };
-    tokens.texts.resize(rows, None);
     let merges = merges(model)?;
-    let mut made: HashMap<String, u32> = HashMap::with_capacity(merges.len());
-    for ((left, right), rank) in merges.iter().zip(0u32..) {
-        made.entry([*left, *right].concat()).or_insert(rank);
-    }
+    tokens.check(&merges)?;
+    data.merges = merges
+        .iter()
+        .filter(|m| m.parts().iter().all(|t| !tokens.dropped.contains(*t)))
+        .map(|m| format!("{} {}", m.left, m.right))
+        .collect();
+    found(data, root, structure, rows)?;
+    tokens.texts.resize(rows, None);
     for (id, text) in (0u32..).zip(tokens.texts) {
         let Some(text) = text else {
             data.tokens.push(format!("[PAD{id}]"));
             data.token_types.push(TokenType::Unused as i32);
-            data.scores.push(0.0);
             continue;
         };
         let ty = match types.get(&id) {
             Some(ty) => *ty,
-            None if structure.model == Model::Llama => piece_type(&text, &made),
+            None if structure.model == Model::Gemma4 && is_byte(&text) => TokenType::Byte,
             None => TokenType::Normal,
         };
-        // SentencePiece merges the pair with the highest score first.
-        data.scores
-            .push(made.get(&text).map_or(0.0, |rank| -(*rank as f32)));
         data.tokens.push(text);
         data.token_types.push(ty as i32);
     }
-    match structure.model {
-        Model::Llama => check_pieces(data, root, structure),
-        Model::Gpt2 | Model::Bert => {
-            data.scores.clear();
-            data.merges = merges.iter().map(|(l, r)| format!("{l} {r}")).collect();
-            Ok(())
+    if structure.model == Model::Gemma4 {
+        check_bytes(data, root)?;
+    }
+    Ok(notes)
+}
+
+fn added<'a>(root: &Node<'a>) -> Result<Vec<Node<'a>>, HfTokenizerError> {
+    match root.get("added_tokens")? {
+        Some(added) => added.elements(),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// How the added tokens with a row are found.
+fn found(
+    data: &mut TokenizerData,
+    root: &Node<'_>,
+    structure: &Structure,
+    rows: usize,
+) -> Result<(), HfTokenizerError> {
+    for token in added(root)? {
+        let id = token.required("id")?.number(MAX_TOKENS - 1)?;
+        if id as usize >= rows {
+            continue;
+        }
+        let flags = [
+            ("lstrip", &mut data.strip_left),
+            ("rstrip", &mut data.strip_right),
+            ("single_word", &mut data.single_word),
+            ("normalized", &mut data.normalized),
+        ];
+        for (flag, list) in flags {
+            if token.flag(flag, false)? && !list.contains(&id) {
+                list.push(id);
+            }
+        }
+        let text = token.required("content")?.str()?;
+        if structure.marks_late && text.contains([' ', MARK]) && data.normalized.contains(&id) {
+            return Err(token.wrong(
+                "a token without spaces, or one with \"normalized\": false, beside Metaspace",
+            ));
         }
     }
+    Ok(())
 }
 
 /// Tokens by id.
 #[derive(Default)]
 struct Tokens {
     texts: Vec<Option<String>>,
+    /// Those past the embedding.
+    dropped: HashSet<String>,
 }
 
 impl Tokens {
@@ -111,11 +139,57 @@ impl Tokens {
             }
         }
     }
+
+    /// Leaves out what has no row; says so. The tokens of single bytes every text may need.
+    fn cut(
+        &mut self,
+        rows: usize,
+        node: &Node<'_>,
+        structure: &Structure,
+    ) -> Result<String, HfTokenizerError> {
+        let count = self.texts.len();
+        let past = self.texts.split_off(rows);
+        let past: Vec<String> = past.into_iter().flatten().collect();
+        let of_byte = |text: &&String| match structure.model {
+            Model::Gpt2 => text.chars().nth(1).is_none() && text.chars().all(|c| c < '\u{144}'),
+            _ => is_byte(text),
+        };
+        if let Some(needed) = past.iter().find(of_byte) {
+            return Err(node.wrong(format!(
+                "at least {count}, the number of tokens: {needed:?} is needed"
+            )));
+        }
+        let first = past.first().map_or("", String::as_str);
+        let note = format!(
+            "{}: {} tokens lie past the {rows} rows of the embedding and are left out, from {first:?} on; no text becomes them",
+            node.file().display(),
+            past.len(),
+        );
+        self.dropped.extend(past);
+        Ok(note)
+    }
+
+    /// Whether every merge is of tokens.
+    fn check(&self, merges: &[Merge<'_>]) -> Result<(), HfTokenizerError> {
+        let known: HashSet<&str> = self.texts.iter().flatten().map(String::as_str).collect();
+        let is_token = |t: &&str| known.contains(*t) || self.dropped.contains(*t);
+        match merges.iter().find(|m| !m.parts().iter().all(is_token)) {
+            Some(merge) => Err(merge
+                .node
+                .wrong("two tokens of the vocabulary that make a third")),
+            None => Ok(()),
+        }
+    }
 }
 
-/// Rows of the embedding by `config.json`, at least the number of tokens.
-fn rows(config: &Document, tokens: usize) -> Result<usize, HfTokenizerError> {
-    let root = config.root();
+/// Rows of the embedding by `config.json`, and the field that says so.
+fn rows(
+    config: Option<&Document>,
+    tokens: usize,
+) -> Result<Option<(usize, Node<'_>)>, HfTokenizerError> {
+    let Some(root) = config.map(Document::root) else {
+        return Ok(None);
+    };
     let node = match root.get("vocab_size")? {
         Some(node) => Some(node),
         // Models of text and images nest what is about text.
@@ -125,46 +199,51 @@ fn rows(config: &Document, tokens: usize) -> Result<usize, HfTokenizerError> {
             .transpose()?
             .flatten(),
     };
-    let Some(node) = node else { return Ok(tokens) };
-    let rows = node.number(MAX_TOKENS)? as usize;
-    if rows < tokens {
-        return Err(node.wrong(format!("at least {tokens}, the number of tokens")));
+    let Some(node) = node else { return Ok(None) };
+    match node.number(MAX_TOKENS)? as usize {
+        0 => Err(node.wrong(format!("at least one row; there are {tokens} tokens"))),
+        rows => Ok(Some((rows, node))),
     }
-    Ok(rows)
 }
 
-/// Left and right of every merge.
-fn merges<'a>(model: &Node<'a>) -> Result<Vec<(&'a str, &'a str)>, HfTokenizerError> {
+/// A merge of two tokens.
+struct Merge<'a> {
+    left: &'a str,
+    right: &'a str,
+    union: String,
+    node: Node<'a>,
+}
+
+impl Merge<'_> {
+    fn parts(&self) -> [&str; 3] {
+        [self.left, self.right, &self.union]
+    }
+}
+
+fn merges<'a>(model: &Node<'a>) -> Result<Vec<Merge<'a>>, HfTokenizerError> {
     let list = model.required("merges")?;
     let merges = list.elements()?;
     if merges.len() > MAX_MERGES {
         return Err(list.wrong(format!("at most {MAX_MERGES} merges")));
     }
-    merges
-        .iter()
-        .map(|merge| {
-            let expected = || merge.wrong("two tokens: \"left right\" or [\"left\", \"right\"]");
-            if !merge.is_array() {
-                return merge.str()?.split_once(' ').ok_or_else(expected);
+    let read = |node: Node<'a>| {
+        let expected = || node.wrong("two tokens: \"left right\" or [\"left\", \"right\"]");
+        let (left, right) = if node.is_array() {
+            match node.elements()?.as_slice() {
+                [left, right] => (left.str()?, right.str()?),
+                _ => return Err(expected()),
             }
-            match merge.elements()?.as_slice() {
-                [left, right] => Ok((left.str()?, right.str()?)),
-                _ => Err(expected()),
-            }
+        } else {
+            node.str()?.split_once(' ').ok_or_else(expected)?
+        };
+        Ok(Merge {
+            left,
+            right,
+            union: [left, right].concat(),
+            node,
         })
-        .collect()
-}
-
-/// The type of a SentencePiece token that is not an added one.
-fn piece_type(text: &str, made: &HashMap<String, u32>) -> TokenType {
-    if is_byte(text) {
-        TokenType::Byte
-    } else if text.chars().nth(1).is_some() && !made.contains_key(text) {
-        // No merge makes it: scores would, wherever two tokens put together spell it.
-        TokenType::Unused
-    } else {
-        TokenType::Normal
-    }
+    };
+    merges.into_iter().map(read).collect()
 }
 
 fn is_byte(text: &str) -> bool {
@@ -176,12 +255,8 @@ fn is_byte(text: &str) -> bool {
     })
 }
 
-fn check_pieces(
-    data: &TokenizerData,
-    root: &Node<'_>,
-    structure: &Structure,
-) -> Result<(), HfTokenizerError> {
-    let known: std::collections::HashSet<&str> = data.tokens.iter().map(String::as_str).collect();
+fn check_bytes(data: &TokenizerData, root: &Node<'_>) -> Result<(), HfTokenizerError> {
+    let known: HashSet<&str> = data.tokens.iter().map(String::as_str).collect();
     for byte in 0..=255u8 {
         let text = format!("<0x{byte:02X}>");
         if !known.contains(text.as_str()) {
@@ -191,16 +266,5 @@ fn check_pieces(
             });
         }
     }
-    let across = |(token, ty): &(&String, &i32)| {
-        **ty == TokenType::Normal as i32 && token.chars().skip(1).any(|c| c == MARK)
-    };
-    match data.tokens.iter().zip(&data.token_types).find(across) {
-        Some((token, _)) if structure.splits_words => Err(HfTokenizerError::Structure {
-            file: root.file(),
-            part: "pre_tokenizer Metaspace that splits, beside the token",
-            found: format!("{token:?}"),
-            known: "a vocabulary without marks inside tokens, or \"split\": false",
-        }),
-        _ => Ok(()),
-    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use carat_converter::calibrate::{Calibration, Methods, Text};
 use carat_converter::convert::{self, CardText, ConvertError, Options, Summary};
 use carat_converter::progress::Part;
 use carat_converter::source::Kind;
+use carat_converter::text;
 use serde::Serialize;
 use std::io::Write;
 use std::path::Path;
@@ -167,6 +168,11 @@ pub fn convert(options: &Options) -> Result<Summary> {
     let checkpoint = input::open_checkpoint(&options.source)?;
     for note in checkpoint.notes() {
         term::warn(note);
+    }
+    if checkpoint.kind() != Kind::Carat {
+        for note in text::tokenizer_notes(&checkpoint)? {
+            term::warn(&note);
+        }
     }
     let hyper = checkpoint.hyper();
     let mut end = 0;

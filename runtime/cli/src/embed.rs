@@ -68,7 +68,7 @@ pub fn run(args: EmbedArgs) -> Result<()> {
     let trained = model.spec().context_length;
     let mut tokenized = Vec::new();
     for (i, text) in texts.iter().enumerate() {
-        let ids = tokenizer.encode_prompt(text, false);
+        let ids = tokenizer.encode_whole(text, false);
         let of = || match args.lines {
             true => format!("{}: line {}", args.text.display(), i + 1),
             false => args.text.display().to_string(),

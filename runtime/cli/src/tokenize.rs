@@ -47,7 +47,11 @@ pub fn run(args: TokenizeArgs) -> Result<()> {
 fn tokenizer(path: &Path) -> Result<Tokenizer> {
     let shown = || path.display().to_string();
     let data = match input::kind(path)? {
-        Input::Directory => HfTokenizer::load(path)?.data,
+        Input::Directory => {
+            let hf = HfTokenizer::load(path)?;
+            hf.notes.iter().for_each(|note| term::warn(note));
+            hf.data
+        }
         Input::Carat | Input::Gguf(_) => {
             let start = Start::read(path)?;
             TokenizerData::from_gguf(&start.header()?).with_context(shown)?

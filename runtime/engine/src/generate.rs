@@ -18,7 +18,7 @@ pub struct GenerateOptions {
     pub max_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Params,
-    /// Text that ends the generation and is not part of it.
+    /// Text, or a control token by its name, that ends the generation and is not part of it.
     pub stops: Vec<String>,
     /// Go on after end-of-text tokens.
     pub ignore_end: bool,

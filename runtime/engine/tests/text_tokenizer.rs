@@ -3,7 +3,7 @@
 
 mod text_data;
 
-use carat::text::{SpacePrefix, Tokenizer, TokenizerData};
+use carat::text::{Normalizer, SpacePrefix, Step, Tokenizer, TokenizerData};
 use carat_gguf::{Parse, Writer};
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -282,7 +282,7 @@ fn special_tokens_swallow_white_space_where_the_file_says() {
 fn normalization_form_c_composes() {
     let mut data = byte_level();
     let plain = Tokenizer::new(&data).unwrap();
-    data.nfc = true;
+    data.normalizers = vec![Normalizer::Nfc];
     let nfc = Tokenizer::new(&data).unwrap();
     assert_ne!(plain.encode("e\u{301}", false), plain.encode("é", false));
     assert_eq!(nfc.encode("e\u{301}", false), plain.encode("é", false));
@@ -297,7 +297,11 @@ fn metadata_comes_back() {
     full.eos_ids = vec![3, 9];
     full.add_bos = Some(true);
     full.add_eos = Some(false);
-    full.nfc = true;
+    full.normalizers = vec![Normalizer::Nfkc, Normalizer::Lowercase];
+    full.suffix = vec![4, 1];
+    full.normalized = vec![2];
+    full.single_word = vec![1, 2];
+    full.steps = vec![Step::Prefix, Step::gpt2(), Step::Bytes];
     full.ignore_merges = Some(true);
     full.strip_left = vec![1];
     full.strip_right = vec![2, 3];

@@ -41,7 +41,7 @@ pub struct SamplingArgs {
     /// Seed of the draws: one seed, one text; -1 takes a random one and shows it
     #[arg(short, long, value_name = "S", default_value = "0", allow_hyphen_values = true, value_parser = values::seed)]
     pub seed: Seed,
-    /// End before this text; may be given several times
+    /// End before this text or control token; may be given several times
     #[arg(long, value_name = "STR", allow_hyphen_values = true, value_parser = values::stop)]
     pub stop: Vec<String>,
     /// Add B nats to a token's logit: ID+B, ID-B, ID=B, or TEXT=B for the tokens that are exactly TEXT; B is a number, -inf or false (never); may be given several times

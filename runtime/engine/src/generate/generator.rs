@@ -36,6 +36,8 @@ pub struct Generator {
     options: GenerateOptions,
     sampler: Sampler,
     stops: StopStrings,
+    /// Control tokens that stop strings name, which have no text, with the strings' indices.
+    stop_ids: Vec<(u32, usize)>,
     utf8: Utf8Stream,
     hash: LogitsHash,
     exponent: i32,
@@ -77,6 +79,12 @@ impl Generator {
             }
             .into());
         }
+        let control_id = |(index, text): (usize, &String)| {
+            let tokenizer = session.model().tokenizer().ok()?;
+            Some((tokenizer.control_id(text)?, index))
+        };
+        let stop_ids = options.stops.iter().enumerate();
+        let stop_ids = stop_ids.filter_map(control_id).collect();
         // Greedy choice among all tokens needs the arg-max alone, which the device finds.
         let argmax_only = options.sampling.temperature == 0.0
             && !options.sampling.penalizes()
@@ -86,6 +94,7 @@ impl Generator {
         Ok(Self {
             sampler: Sampler::new(options.sampling.clone())?,
             stops: StopStrings::new(options.stops.clone())?,
+            stop_ids,
             options: options.clone(),
             utf8: Utf8Stream::new(),
             hash: LogitsHash::new(exponent),
@@ -193,7 +202,8 @@ impl Generator {
         self.reason = if ends {
             Some(StopReason::End { id })
         } else {
-            let hit = self.stops.hit();
+            let named = self.stop_ids.iter().find(|stop| stop.0 == id);
+            let hit = self.stops.hit().or(named.map(|stop| stop.1));
             hit.map(|index| StopReason::StopString { index })
         };
         Ok(Step::Token { id, text, metrics })

@@ -4,6 +4,7 @@
 use super::data::{TokenType, TokenizerData};
 use super::pieces::{byte_of_char, byte_of_spelling};
 use super::split::Split;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -100,13 +101,28 @@ fn row(parts: impl Iterator<Item = (u32, Option<u32>)>, out: &mut Vec<Symbol>) {
     }
 }
 
+/// Priority and result of a pair of tokens.
+type Pairs = HashMap<(u32, u32), (u32, u32)>;
+
+/// The merges of tokens that come out of texts.
+fn pairs(data: &TokenizerData, ids: &HashMap<&str, u32>) -> Pairs {
+    let mut pairs = HashMap::with_capacity(data.merges.len());
+    for (merge, place) in data.merges.iter().zip(0u32..) {
+        let (left, right) = merge.split_once(' ').unwrap_or_default();
+        let union = [left, right].concat();
+        if let (Some(&l), Some(&r), Some(&u)) = (ids.get(left), ids.get(right), ids.get(&*union)) {
+            pairs.entry((l, r)).or_insert((u32::MAX - place, u));
+        }
+    }
+    pairs
+}
+
 /// BPE over bytes: merges by their place in a list.
 pub(super) struct ByteLevel {
     split: Split,
     /// The token of each byte; a byte without one has no tokens.
     bytes: [Option<u32>; 256],
-    /// Priority and result of a pair of tokens.
-    merges: HashMap<(u32, u32), (u32, u32)>,
+    merges: Pairs,
     /// Words that stay whole, by their bytes.
     whole: HashMap<Box<[u8]>, u32>,
 }
@@ -125,16 +141,7 @@ impl ByteLevel {
                 bytes[usize::from(byte)] = Some(id);
             }
         }
-        let mut merges = HashMap::with_capacity(data.merges.len());
-        for (merge, place) in data.merges.iter().zip(0u32..) {
-            let (left, right) = merge.split_once(' ').unwrap_or_default();
-            let union = [left, right].concat();
-            if let (Some(&l), Some(&r), Some(&u)) =
-                (ids.get(left), ids.get(right), ids.get(&*union))
-            {
-                merges.entry((l, r)).or_insert((u32::MAX - place, u));
-            }
-        }
+        let merges = pairs(data, &ids);
         let spelled = |text: &str| {
             text.chars()
                 .map(byte_of_char)
@@ -154,13 +161,95 @@ impl ByteLevel {
 
     pub(super) fn encode(&self, text: &str, out: &mut Vec<u32>) {
         let (mut symbols, mut heap) = (Vec::new(), BinaryHeap::new());
+        let written = self.split.writes_bytes();
         for word in self.split.words(text) {
-            if let Some(id) = self.whole.get(word.as_bytes()) {
+            let bytes: Cow<'_, [u8]> = match written {
+                true => word.chars().filter_map(byte_of_char).collect(),
+                false => Cow::Borrowed(word.as_bytes()),
+            };
+            if let Some(id) = self.whole.get(&*bytes) {
                 out.push(*id);
                 continue;
             }
-            let parts = word.bytes().map(|b| (1, self.bytes[usize::from(b)]));
+            let parts = bytes.iter().map(|b| (1, self.bytes[usize::from(*b)]));
             row(parts, &mut symbols);
+            merge(&mut symbols, &mut heap, |l, r| {
+                self.merges.get(&(l.token?, r.token?)).copied()
+            });
+            out.extend(symbols.iter().filter(|s| s.len > 0).filter_map(|s| s.token));
+        }
+    }
+}
+
+/// BPE over characters: merges by their place in a list.
+pub(super) struct Ranked {
+    /// What cuts a text into words; `None`: nothing does.
+    split: Option<Split>,
+    /// The token of each character.
+    chars: HashMap<char, u32>,
+    /// The token of each byte, for characters without one.
+    bytes: [Option<u32>; 256],
+    merges: Pairs,
+    /// Words that stay whole.
+    whole: HashMap<Box<str>, u32>,
+}
+
+impl Ranked {
+    /// `hidden` tokens never come out of a text. With `whole` a word that is a token is that token.
+    pub(super) fn new(
+        data: &TokenizerData,
+        hidden: &[bool],
+        split: Option<Split>,
+        whole: bool,
+    ) -> Self {
+        let visible = || (0u32..).zip(&data.tokens).filter(|t| !hidden[t.0 as usize]);
+        let ids: HashMap<&str, u32> = visible().map(|(id, t)| (t.as_str(), id)).collect();
+        let mut bytes = [None; 256];
+        let mut chars = HashMap::new();
+        for (id, token) in visible() {
+            let mut of = token.chars();
+            if let Some(byte) = byte_of_spelling(token) {
+                bytes[usize::from(byte)] = Some(id);
+            } else if let (Some(c), None) = (of.next(), of.next()) {
+                chars.insert(c, id);
+            }
+        }
+        let merges = pairs(data, &ids);
+        let words = visible().filter(|_| whole);
+        Self {
+            split,
+            chars,
+            bytes,
+            merges,
+            whole: words.map(|(id, t)| (t.as_str().into(), id)).collect(),
+        }
+    }
+
+    pub(super) fn encode(&self, text: &str, out: &mut Vec<u32>) {
+        let text = text.replace(' ', SPACE_MARK);
+        let words = match &self.split {
+            Some(split) => split.words(&text),
+            None => vec![Cow::Borrowed(text.as_str())],
+        };
+        let (mut symbols, mut heap) = (Vec::new(), BinaryHeap::new());
+        let mut parts = Vec::new();
+        let mut utf8 = [0u8; 4];
+        for word in words {
+            if let Some(id) = self.whole.get(&*word) {
+                out.push(*id);
+                continue;
+            }
+            parts.clear();
+            for c in word.chars() {
+                match self.chars.get(&c) {
+                    Some(id) => parts.push((c.len_utf8() as u32, Some(*id))),
+                    None => {
+                        let spelled = c.encode_utf8(&mut utf8).bytes();
+                        parts.extend(spelled.map(|b| (1, self.bytes[usize::from(b)])));
+                    }
+                }
+            }
+            row(parts.iter().copied(), &mut symbols);
             merge(&mut symbols, &mut heap, |l, r| {
                 self.merges.get(&(l.token?, r.token?)).copied()
             });

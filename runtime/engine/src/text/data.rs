@@ -1,6 +1,7 @@
 //! What a tokenizer is made from, as plain data.
 
 use super::error::TokenizerError;
+use super::split::Step;
 
 /// The algorithm, named as in `tokenizer.ggml.model`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,11 +12,13 @@ pub enum Model {
     Gpt2,
     /// `bert`: WordPiece, greedy longest match.
     Bert,
+    /// `gemma4`: BPE over characters, with an ordered list of merges.
+    Gemma4,
 }
 
 impl Model {
     /// Every model.
-    pub const ALL: [Self; 3] = [Self::Llama, Self::Gpt2, Self::Bert];
+    pub const ALL: [Self; 4] = [Self::Llama, Self::Gpt2, Self::Bert, Self::Gemma4];
 
     /// llama.cpp's name.
     pub fn name(self) -> &'static str {
@@ -23,7 +26,18 @@ impl Model {
             Self::Llama => "llama",
             Self::Gpt2 => "gpt2",
             Self::Bert => "bert",
+            Self::Gemma4 => "gemma4",
         }
+    }
+
+    /// Whether an ordered list of merges defines it.
+    pub fn has_merges(self) -> bool {
+        matches!(self, Self::Gpt2 | Self::Gemma4)
+    }
+
+    /// Whether its tokens spell a space as U+2581.
+    pub fn marks_spaces(self) -> bool {
+        matches!(self, Self::Llama | Self::Gemma4)
     }
 
     /// The model of a name.
@@ -107,15 +121,55 @@ impl SpacePrefix {
         Self::NAMES.iter().find(|n| n.1 == name).map(|n| n.0)
     }
 
-    /// Whether a part gets a space.
-    pub(super) fn applies(self, part: &str, at_start: bool) -> bool {
+    /// Whether a part gets a space where it is split; [`SpacePrefix::Always`] is a part of normalization.
+    pub(super) fn follows(self, part: &str, at_start: bool) -> bool {
         let begins_with_space = part.starts_with([' ', '\u{2581}']);
         match self {
-            Self::Never => false,
-            Self::Always => true,
+            Self::Never | Self::Always => false,
             Self::UnlessSpace => !begins_with_space,
             Self::StartUnlessSpace => at_start && !begins_with_space,
         }
+    }
+}
+
+/// The score of a user-defined token that no merge makes.
+pub const NEVER_MADE: f32 = f32::MIN;
+
+/// What is done to a text before it is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalizer {
+    /// Unicode normalization form C.
+    Nfc,
+    /// Unicode normalization form D.
+    Nfd,
+    /// Unicode normalization form KC.
+    Nfkc,
+    /// Unicode normalization form KD.
+    Nfkd,
+    /// Small letters.
+    Lowercase,
+    /// No combining marks.
+    StripAccents,
+}
+
+impl Normalizer {
+    const NAMES: [(Self, &'static str); 6] = [
+        (Self::Nfc, "nfc"),
+        (Self::Nfd, "nfd"),
+        (Self::Nfkc, "nfkc"),
+        (Self::Nfkd, "nfkd"),
+        (Self::Lowercase, "lowercase"),
+        (Self::StripAccents, "strip-accents"),
+    ];
+
+    /// The name in a file.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|n| n.0 == self).map_or("", |n| n.1)
+    }
+
+    /// The value of a name; `None` if it is none of them.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|n| n.1 == name).map(|n| n.0)
     }
 }
 
@@ -124,15 +178,18 @@ impl SpacePrefix {
 pub struct TokenizerData {
     /// The algorithm.
     pub model: Model,
-    /// Name of the pre-tokenizer; only [`Model::Gpt2`] reads it.
+    /// Name of the pre-tokenizer; only models that have merges read it.
     pub pre: String,
+    /// The pre-tokenizer that has no name; see [`super::OWN_PRE`].
+    pub steps: Vec<Step>,
     /// Text of every token.
     pub tokens: Vec<String>,
-    /// Merge priority of every token, higher first; only [`Model::Llama`] has it.
+    /// Merge priority of every token, higher first; only [`Model::Llama`] has it. No merge makes a user-defined token of
+    /// [`NEVER_MADE`].
     pub scores: Vec<f32>,
     /// [`TokenType`] of every token; empty if the source does not say.
     pub token_types: Vec<i32>,
-    /// `left right` pairs, first merges first; only [`Model::Gpt2`] has it.
+    /// `left right` pairs, first merges first; see [`Model::has_merges`].
     pub merges: Vec<String>,
     /// Begins a text.
     pub bos: Option<u32>,
@@ -148,14 +205,20 @@ pub struct TokenizerData {
     pub eos_ids: Vec<u32>,
     /// Whether prompts begin with [`TokenizerData::bos`]; `None`: what the model implies.
     pub add_bos: Option<bool>,
-    /// Whether training texts end with [`TokenizerData::eos`]; kept, prompts never get one.
+    /// Whether a whole text ends with [`TokenizerData::eos`]; prompts, which go on, never get one.
     pub add_eos: Option<bool>,
+    /// What a whole text ends with where that is not EOS alone.
+    pub suffix: Vec<u32>,
     /// Spaces that a SentencePiece model wants in front.
     pub space_prefix: SpacePrefix,
-    /// Whether text is brought into Unicode normalization form C first.
-    pub nfc: bool,
+    /// What is done to a text before it is split, in order.
+    pub normalizers: Vec<Normalizer>,
     /// Whether a word that is a token stays whole; `None`: what the pre-tokenizer implies.
     pub ignore_merges: Option<bool>,
+    /// Control and user-defined tokens that are found in the normalized text, behind the others.
+    pub normalized: Vec<u32>,
+    /// Control and user-defined tokens that are found where no letter or digit touches them.
+    pub single_word: Vec<u32>,
     /// Special tokens that swallow the white space before them.
     pub strip_left: Vec<u32>,
     /// Special tokens that swallow the white space behind them.
@@ -168,6 +231,7 @@ impl TokenizerData {
         Self {
             model,
             pre: String::new(),
+            steps: Vec::new(),
             tokens,
             scores: Vec::new(),
             token_types: Vec::new(),
@@ -180,9 +244,12 @@ impl TokenizerData {
             eos_ids: Vec::new(),
             add_bos: None,
             add_eos: None,
+            suffix: Vec::new(),
             space_prefix: SpacePrefix::default(),
-            nfc: false,
+            normalizers: Vec::new(),
             ignore_merges: None,
+            normalized: Vec::new(),
+            single_word: Vec::new(),
             strip_left: Vec::new(),
             strip_right: Vec::new(),
         }
@@ -194,20 +261,5 @@ impl TokenizerData {
             .get(id)
             .and_then(|&raw| TokenType::from_raw(raw))
             .unwrap_or(TokenType::Undefined)
-    }
-
-    /// The id of an end-of-turn token by its usual spellings, if the vocabulary has one that is not
-    /// ordinary text.
-    pub fn find_end_of_turn(&self) -> Option<u32> {
-        const SPELLINGS: [&str; 4] = ["<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>"];
-        SPELLINGS.iter().find_map(|spelling| {
-            (0u32..).zip(&self.tokens).find_map(|(id, token)| {
-                let special = matches!(
-                    self.token_type(id as usize),
-                    TokenType::Control | TokenType::UserDefined
-                );
-                (special && token == spelling).then_some(id)
-            })
-        })
     }
 }

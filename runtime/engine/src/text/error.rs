@@ -1,7 +1,7 @@
 //! Why a tokenizer cannot be built.
 
 use super::data::Model;
-use super::normal::KNOWN_PRE;
+use super::names::known_pre;
 use super::validate::{MAX_TOKEN_BYTES, MAX_TOKENS};
 
 /// A fault in a tokenizer's definition.
@@ -22,9 +22,11 @@ pub enum TokenizerError {
     UnknownModel { found: String },
     #[error(
         "pre-tokenizer {found:?} is not known, and a wrong one would give wrong tokens; known: {}",
-        KNOWN_PRE.join(", ")
+        known_pre().collect::<Vec<_>>().join(", ")
     )]
     UnknownPre { found: String },
+    #[error("the pre-tokenizer's expression {text:?} is not understood")]
+    Pattern { text: String },
     #[error("the vocabulary is empty")]
     NoTokens,
     #[error("the vocabulary has {found} tokens; expected at most {MAX_TOKENS}")]
@@ -61,16 +63,10 @@ pub enum TokenizerError {
         found: u32,
         tokens: usize,
     },
-    #[error("a gpt2 tokenizer is defined by its merges, and there are none")]
-    NoMerges,
+    #[error("a {} tokenizer is defined by its merges, and there are none", model.name())]
+    NoMerges { model: Model },
     #[error("merge {index} is {text:?}; expected two tokens separated by one space")]
     Merge { index: usize, text: String },
-    #[error("merge {index} is {text:?}, but {missing:?} is not a token")]
-    MergeToken {
-        index: usize,
-        text: String,
-        missing: String,
-    },
     #[error(
         "a bert tokenizer needs an unknown token ({}), and there is none",
         super::keys::UNKNOWN

@@ -11,6 +11,8 @@ pub const MERGES: &str = "tokenizer.ggml.merges";
 pub const BOS: &str = "tokenizer.ggml.bos_token_id";
 pub const EOS: &str = "tokenizer.ggml.eos_token_id";
 pub const EOT: &str = "tokenizer.ggml.eot_token_id";
+/// Ends a message of a turn that goes on; read as one of [`EOS_IDS`].
+pub const EOM: &str = "tokenizer.ggml.eom_token_id";
 pub const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
 pub const PADDING: &str = "tokenizer.ggml.padding_token_id";
 /// Read as the token that begins a text where a WordPiece file has no [`BOS`].
@@ -21,9 +23,10 @@ pub const ADD_SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
 
 /// Every id that ends a generation, array of u32.
 pub const EOS_IDS: &str = carat_format::keys::EOS_TOKEN_IDS;
-/// Unicode normalization before splitting; the only value is [`NFC`].
+/// What is done to a text before it is split, names separated by commas: see [`super::Normalizer`].
 pub const NORMALIZER: &str = "carat.tokenizer.normalizer";
-pub const NFC: &str = "nfc";
+/// The steps of a pre-tokenizer that has no name, array of string: see [`super::Step::text`].
+pub const STEPS: &str = "carat.tokenizer.pre";
 /// Which parts of a text get a space in front, see [`super::SpacePrefix`]; refines [`ADD_SPACE_PREFIX`].
 pub const SPACE_PREFIX: &str = "carat.tokenizer.space_prefix";
 /// Whether a word that is a token is never split, whatever the merges say.
@@ -32,3 +35,9 @@ pub const IGNORE_MERGES: &str = "carat.tokenizer.ignore_merges";
 pub const STRIP_LEFT: &str = "carat.tokenizer.strip_left";
 /// Ids of special tokens that swallow the white space behind them, array of u32.
 pub const STRIP_RIGHT: &str = "carat.tokenizer.strip_right";
+/// Ids of special tokens that are found where no letter or digit touches them, array of u32.
+pub const SINGLE_WORD: &str = "carat.tokenizer.single_word";
+/// Ids of special tokens that are found in the normalized text, array of u32.
+pub const NORMALIZED: &str = "carat.tokenizer.normalized";
+/// What a whole text ends with where that is not EOS alone, array of u32.
+pub const SUFFIX: &str = "carat.tokenizer.suffix";

@@ -2,11 +2,14 @@
 
 mod bpe;
 mod data;
+mod ends;
 mod error;
+mod finder;
 mod gguf;
 pub mod keys;
 mod mask;
 mod matcher;
+mod names;
 mod normal;
 mod pattern;
 mod pieces;
@@ -18,10 +21,11 @@ mod validate;
 mod wordpiece;
 mod words;
 
-pub use data::{Model, SpacePrefix, TokenType, TokenizerData};
+pub use data::{Model, NEVER_MADE, Normalizer, SpacePrefix, TokenType, TokenizerData};
 pub use error::TokenizerError;
 pub use mask::free_mark;
-pub use normal::{KNOWN_PRE, canonical_pre, pre_of_pattern};
+pub use names::{DEFAULT as DEFAULT_PRE, OWN as OWN_PRE, is_known_pre, known_pre, pre_of_steps};
+pub use split::{Behavior, Cut, Step, is_understood};
 pub use stop::{StopError, StopReason, StopStrings};
 pub use tokenizer::Tokenizer;
 pub use utf8::{Utf8Stream, decode};

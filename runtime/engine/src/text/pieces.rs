@@ -29,6 +29,18 @@ pub(super) fn byte_of_char(c: char) -> Option<u8> {
     }
 }
 
+/// The character that stands for a byte: see [`byte_of_char`].
+pub(super) fn char_of_byte(byte: u8) -> char {
+    let code = u32::from(byte);
+    let code = match byte {
+        0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => code,
+        0..=0x20 => code + 0x100,
+        0x7F..=0xA0 => code - 0x7F + 0x121,
+        0xAD => 0x143,
+    };
+    char::from_u32(code).unwrap_or_default()
+}
+
 /// Bytes of all tokens in one buffer.
 pub(super) struct Pieces {
     bytes: Vec<u8>,
@@ -49,7 +61,10 @@ impl Pieces {
         for (id, token) in data.tokens.iter().enumerate() {
             let ty = data.token_type(id);
             let hidden = special[id] || matches!(ty, TokenType::Unknown | TokenType::Unused);
-            if hidden || ty == TokenType::UserDefined {
+            if !hidden && ty == TokenType::UserDefined && data.model.marks_spaces() {
+                // Merges of spaces make such a token too.
+                out.push_marked(token);
+            } else if hidden || ty == TokenType::UserDefined {
                 out.bytes.extend_from_slice(token.as_bytes());
             } else {
                 out.push_text(data.model, ty, token, hashes);
@@ -74,7 +89,7 @@ impl Pieces {
                     self.bytes.push(byte);
                 }
             }
-            Model::Llama => match byte_of_spelling(token) {
+            Model::Llama | Model::Gemma4 => match byte_of_spelling(token) {
                 Some(byte) if matches!(ty, TokenType::Byte | TokenType::Undefined) => {
                     self.bytes.push(byte)
                 }
@@ -115,5 +130,15 @@ impl Pieces {
         }
         let start = if id == 0 { 0 } else { self.ends[id - 1] };
         &self.bytes[start..end]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_has_its_character() {
+        assert!((0..=255).all(|b| byte_of_char(char_of_byte(b)) == Some(b)));
     }
 }

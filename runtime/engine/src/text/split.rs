@@ -1,99 +1,313 @@
-//! Where byte-level BPE cuts a text into words, which merges do not cross: llama.cpp's lists of expressions by the name of the
-//! pre-tokenizer.
+//! Where BPE cuts a text into words, which merges do not cross.
 
+use super::error::TokenizerError;
+use super::names;
 use super::pattern::Pattern;
+use super::pieces::char_of_byte;
+use std::borrow::Cow;
 
-pub(super) const GPT2: &str =
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-pub(super) const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-pub(super) const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-pub(super) const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const LINE_BREAK: &str = r"[\r\n]";
-const DIGIT: &str = r"\p{N}";
-const DEEPSEEK_CJK: &str = "[\u{4E00}-\u{9FA5}\u{800}-\u{4E00}\u{AC00}-\u{D7FF}]+";
-const DEEPSEEK_LETTERS: &str = "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\u{1F7D}ᾀ-ᾴᾶ-ᾼ\u{1FBE}ῂ-ῄῆ-ῌῐ-\u{1FD3}ῖ-\u{1FDB}ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u{2126}ℨ\u{212A}-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
+/// A step of a pre-tokenizer, done to the pieces that those before it have left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Cuts at an expression.
+    Cut(Cut),
+    /// Writes every byte as the character that stands for it in byte-level tokens.
+    Bytes,
+    /// Puts a space in front of what begins with none.
+    Prefix,
+}
 
-/// The expressions of a pre-tokenizer; each cuts the pieces that those before it have left. `None`: the name is not known.
-fn patterns(pre: &str) -> Option<&'static [&'static str]> {
-    Some(match pre {
-        "gpt-2" | "phi-2" | "roberta-bpe" | "jina-v1-en" | "jina-v2-es" | "jina-v2-de"
-        | "jina-v2-code" | "jina-es" | "jina-de" | "gigachat" | "a.x-4.0" | "mellum"
-        | "modern-bert" | "exaone4" | "mpt" | "olmo" | "jais" | "trillion" | "granite-docling" => {
-            &[GPT2]
+/// An expression that cuts, as Oniguruma reads it with Ruby's rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The expression.
+    pub pattern: String,
+    /// What becomes of its matches.
+    pub behavior: Behavior,
+    /// What does not match takes the part of what does.
+    pub invert: bool,
+}
+
+/// What becomes of the matches of an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behavior {
+    /// A piece each.
+    Isolated,
+    /// Nothing.
+    Removed,
+    /// The end of what is before.
+    MergedWithPrevious,
+    /// The start of what is behind.
+    MergedWithNext,
+    /// One piece of all that touch.
+    Contiguous,
+}
+
+impl Behavior {
+    const NAMES: [(Self, &'static str, &'static str); 5] = [
+        (Self::Isolated, "isolated", "Isolated"),
+        (Self::Removed, "removed", "Removed"),
+        (Self::MergedWithPrevious, "previous", "MergedWithPrevious"),
+        (Self::MergedWithNext, "next", "MergedWithNext"),
+        (Self::Contiguous, "contiguous", "Contiguous"),
+    ];
+
+    /// The behavior of a name in tokenizer.json.
+    pub fn from_hugging_face(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|n| n.2 == name).map(|n| n.0)
+    }
+}
+
+impl Step {
+    /// A cut that makes a piece of every match.
+    pub fn isolate(pattern: &str) -> Self {
+        Self::Cut(Cut {
+            pattern: pattern.into(),
+            behavior: Behavior::Isolated,
+            invert: false,
+        })
+    }
+
+    /// The steps of GPT-2.
+    pub fn gpt2() -> Self {
+        Self::isolate(names::GPT2)
+    }
+
+    /// A piece for each number character, or for all that touch.
+    pub fn digits(each: bool) -> Self {
+        Self::isolate(if each { names::DIGIT } else { names::DIGITS })
+    }
+
+    /// The step as a file has it: `bytes`, `prefix`, or `BEHAVIOR EXPRESSION`, a `!` in front of what is inverted.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Bytes => "bytes".into(),
+            Self::Prefix => "prefix".into(),
+            Self::Cut(cut) => {
+                let of = |n: &&(Behavior, &str, &str)| n.0 == cut.behavior;
+                let name = Behavior::NAMES.iter().find(of).map_or("", |n| n.1);
+                let invert = if cut.invert { "!" } else { "" };
+                format!("{invert}{name} {}", cut.pattern)
+            }
         }
-        "llama-bpe" | "dbrx" | "smaug-bpe" | "glm4" => &[LLAMA3],
-        "qwen2" | "deepseek-r1-qwen" | "kormo" | "megrez" | "stablelm2" | "hunyuan"
-        | "solar-open" | "grok-2" => &[QWEN2],
-        "qwen35" => &[QWEN35],
-        "falcon" => &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"],
-        "starcoder" | "refact" | "command-r" | "smollm" | "codeshell" | "exaone" | "minerva-7b" => {
-            &[DIGIT, GPT2]
+    }
+
+    /// The step of a text; `None` if it is none.
+    pub fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "bytes" => return Some(Self::Bytes),
+            "prefix" => return Some(Self::Prefix),
+            _ => {}
         }
-        "deepseek-llm" => &[
-            LINE_BREAK,
-            DEEPSEEK_LETTERS,
-            "\\s?[!-/:-~\u{FF01}-\u{FF0F}\u{FF1A}-\u{FF5E}\u{2018}-\u{201F}\u{3000}-\u{3002}]+",
-            r"\s+$",
-            DEEPSEEK_CJK,
-            r"\p{N}+",
-        ],
-        "deepseek-coder" => &[LINE_BREAK, r"\s?\p{L}+", r"\s?\p{P}+", DEEPSEEK_CJK, DIGIT],
-        _ => return None,
-    })
+        let (name, pattern) = text.split_once(' ')?;
+        let plain = name.strip_prefix('!');
+        let named = |n: &&(Behavior, &str, &str)| n.1 == plain.unwrap_or(name);
+        Some(Self::Cut(Cut {
+            pattern: pattern.into(),
+            behavior: Behavior::NAMES.iter().find(named)?.0,
+            invert: plain.is_some(),
+        }))
+    }
+}
+
+/// Whether an expression is of the kind that is understood.
+pub fn is_understood(pattern: &str) -> bool {
+    Pattern::new(pattern).is_some()
 }
 
 /// Cuts texts into words.
 pub(super) struct Split {
-    passes: Vec<Pattern>,
+    passes: Vec<Pass>,
+}
+
+enum Pass {
+    Cut(Pattern, Behavior, bool),
+    Bytes,
+    Prefix,
 }
 
 impl Split {
-    /// The split of a pre-tokenizer; `None` if it is not known.
-    pub(super) fn new(pre: &str) -> Option<Self> {
-        let passes = patterns(pre)?.iter().map(|p| Pattern::new(p));
-        let passes: Option<_> = passes.collect();
-        Some(Self { passes: passes? })
+    /// The split of a pre-tokenizer: one that has a name, or steps that a file spells out.
+    pub(super) fn new(pre: &str, own: &[Step]) -> Result<Self, TokenizerError> {
+        let named = names::steps(pre);
+        let steps = match &named {
+            Some(steps) => steps,
+            None if pre == names::OWN => own,
+            None => return Err(TokenizerError::UnknownPre { found: pre.into() }),
+        };
+        let pass = |step: &Step| match step {
+            Step::Bytes => Ok(Pass::Bytes),
+            Step::Prefix => Ok(Pass::Prefix),
+            Step::Cut(cut) => match Pattern::new(&cut.pattern) {
+                Some(pattern) => Ok(Pass::Cut(pattern, cut.behavior, cut.invert)),
+                None => Err(TokenizerError::Pattern {
+                    text: cut.pattern.clone(),
+                }),
+            },
+        };
+        let mut passes: Vec<Pass> = steps.iter().map(pass).collect::<Result<_, _>>()?;
+        // Behind the last cut who looks the words up knows their bytes without.
+        if matches!(passes.last(), Some(Pass::Bytes)) {
+            passes.pop();
+        }
+        Ok(Self { passes })
     }
 
-    /// Words of a text in order; together they are the text.
-    pub(super) fn words<'t>(&self, text: &'t str) -> Vec<&'t str> {
-        let mut words = vec![text];
+    /// Whether words come with a character for each byte.
+    pub(super) fn writes_bytes(&self) -> bool {
+        self.passes.iter().any(|pass| matches!(pass, Pass::Bytes))
+    }
+
+    /// Words of a text in order.
+    pub(super) fn words<'t>(&self, text: &'t str) -> Vec<Cow<'t, str>> {
+        let mut words = vec![Cow::Borrowed(text)];
         for pass in &self.passes {
-            let mut finer = Vec::with_capacity(words.len());
-            for word in words {
-                let mut from = 0;
-                while let Some((start, end)) = pass.find(word, from) {
-                    if start > from {
-                        finer.push(&word[from..start]);
+            match pass {
+                Pass::Cut(pattern, behavior, invert) => {
+                    let mut finer = Vec::with_capacity(words.len());
+                    for word in words {
+                        cut(word, pattern, *behavior, *invert, &mut finer);
                     }
-                    finer.push(&word[start..end]);
-                    from = end;
+                    words = finer;
                 }
-                if from < word.len() {
-                    finer.push(&word[from..]);
+                Pass::Bytes => {
+                    for word in &mut words {
+                        let written = word.bytes().map(char_of_byte);
+                        *word = written.collect::<String>().into();
+                    }
+                }
+                Pass::Prefix => {
+                    for word in &mut words {
+                        if !word.starts_with(' ') {
+                            word.to_mut().insert(0, ' ');
+                        }
+                    }
                 }
             }
-            words = finer;
         }
         words
     }
 }
 
+/// Cuts a word.
+fn cut<'t>(
+    word: Cow<'t, str>,
+    pattern: &Pattern,
+    behavior: Behavior,
+    invert: bool,
+    out: &mut Vec<Cow<'t, str>>,
+) {
+    // Start and end of each piece, and whether it matches.
+    let mut pieces: Vec<(usize, usize, bool)> = Vec::new();
+    let mut from = 0;
+    for (start, end) in pattern.matches(&word) {
+        if start > from {
+            pieces.push((from, start, invert));
+        }
+        pieces.push((start, end, !invert));
+        from = end;
+    }
+    if from < word.len() {
+        pieces.push((from, word.len(), invert));
+    }
+    let merged = match behavior {
+        Behavior::Isolated | Behavior::Removed => pieces,
+        Behavior::Contiguous => merge(pieces, |before, piece| before.2 == piece.2),
+        Behavior::MergedWithPrevious => merge(pieces, |before, piece| piece.2 && !before.2),
+        Behavior::MergedWithNext => {
+            pieces.reverse();
+            let mut merged = merge(pieces, |behind, piece| piece.2 && !behind.2);
+            merged.reverse();
+            merged
+        }
+    };
+    for (start, end, matches) in merged {
+        if start == end || matches && behavior == Behavior::Removed {
+            continue;
+        }
+        out.push(match &word {
+            Cow::Borrowed(text) => Cow::Borrowed(&text[start..end]),
+            Cow::Owned(text) => Cow::Owned(text[start..end].to_owned()),
+        });
+    }
+}
+
+type Piece = (usize, usize, bool);
+
+/// Joins a piece to the one it follows where `joins` says so of the two as they were.
+fn merge(pieces: Vec<Piece>, joins: impl Fn(&Piece, &Piece) -> bool) -> Vec<Piece> {
+    let mut out: Vec<Piece> = Vec::with_capacity(pieces.len());
+    let mut before: Option<Piece> = None;
+    for piece in pieces {
+        match (before.as_ref(), out.last_mut()) {
+            (Some(b), Some(last)) if joins(b, &piece) => {
+                last.0 = last.0.min(piece.0);
+                last.1 = last.1.max(piece.1);
+            }
+            _ => out.push(piece),
+        }
+        before = Some(piece);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::normal::KNOWN_PRE;
     use super::*;
+
+    fn words(steps: &[Step], text: &str) -> Vec<String> {
+        let split = Split::new(names::OWN, steps).unwrap();
+        split.words(text).into_iter().map(Cow::into_owned).collect()
+    }
 
     #[test]
     fn every_known_name_has_a_split_that_keeps_the_text() {
         let text = "It's 12345 naïve\u{301} 汉字 …\r\n \t x🙂  ";
-        for pre in KNOWN_PRE {
-            let split = Split::new(pre).unwrap();
+        for pre in names::known_pre() {
+            let split = Split::new(pre, &[]).unwrap();
             let words = split.words(text);
             assert!(words.iter().all(|w| !w.is_empty()));
             assert_eq!(words.concat(), text, "{pre}");
             assert!(split.words("").concat().is_empty());
+            let steps = names::steps(pre).unwrap();
+            let again: Vec<Step> = steps
+                .iter()
+                .map(|s| Step::from_text(&s.text()).unwrap())
+                .collect();
+            assert_eq!(again, steps);
+            let name = names::pre_of_steps(&steps);
+            assert!(name.is_none_or(|n| names::steps(n) == Some(steps)), "{pre}");
         }
-        assert!(Split::new("default").is_none());
+        assert!(Split::new("no such", &[]).is_err());
+        assert!(Split::new(names::OWN, &[Step::isolate("(")]).is_err());
+    }
+
+    #[test]
+    fn matches_are_kept_as_the_step_says() {
+        let step = |text: &str| [Step::from_text(text).unwrap()];
+        assert_eq!(
+            words(&step("isolated -"), "a--b-"),
+            ["a", "-", "-", "b", "-"]
+        );
+        assert_eq!(words(&step("removed -"), "a--b-"), ["a", "b"]);
+        assert_eq!(words(&step("!removed -"), "a--b-"), ["-", "-", "-"]);
+        assert_eq!(words(&step("previous -"), "-a--b"), ["-", "a-", "-", "b"]);
+        assert_eq!(words(&step("next -"), "a--b-"), ["a", "-", "-b", "-"]);
+        assert_eq!(words(&step("contiguous -"), "a--b-"), ["a", "--", "b", "-"]);
+        assert_eq!(
+            words(&step(r"isolated (?=(\d{3})+$)"), "1234567"),
+            ["1", "234", "567"]
+        );
+        assert_eq!(
+            words(
+                &[Step::Prefix, Step::Bytes, step("isolated Ġ")[0].clone()],
+                "a é"
+            ),
+            ["Ġ", "a", "Ġ", "Ã©"]
+        );
+        assert_eq!(
+            words(&[Step::digits(true), Step::Prefix], "a1"),
+            [" a", " 1"]
+        );
     }
 }

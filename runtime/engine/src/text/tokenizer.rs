@@ -2,39 +2,43 @@
 //!
 //! Special tokens are found here, before what is between them is taken apart by the model's algorithm, which gives none of them.
 
-use super::bpe::{ByteLevel, Scored};
-use super::data::{Model, SpacePrefix, TokenType, TokenizerData};
+use super::bpe::{ByteLevel, Ranked, Scored};
+use super::data::{Model, NEVER_MADE, SpacePrefix, TokenType, TokenizerData};
 use super::error::TokenizerError;
+use super::finder::{Finder, Part, Rules};
 use super::matcher::Matcher;
-use super::normal::{adds_bos, canonical_pre, ignores_merges};
+use super::names::{OWN, adds_bos, ignores_merges};
+use super::normal::Normal;
 use super::pieces::Pieces;
 use super::split::Split;
 use super::validate::validate;
 use super::wordpiece::WordPiece;
 use std::borrow::Cow;
-use std::collections::HashSet;
-use unicode_normalization::UnicodeNormalization;
+use std::collections::{BTreeSet, HashSet};
 
 /// A tokenizer. Immutable; share it between threads.
 pub struct Tokenizer {
     algorithm: Algorithm,
     model: Model,
-    /// Found in every text.
-    user_defined: Matcher,
+    /// Found in every text: the user-defined.
+    ordinary: Finder,
     /// Found where special tokens are allowed: control tokens and the user-defined.
-    pub(super) all: Matcher,
+    all: Finder,
+    /// Found where control tokens are, in a text in which a user's is masked: there what normalization makes of a text is no
+    /// control token.
+    pub(super) masked: Finder,
     /// Control tokens alone.
     pub(super) controls: Matcher,
     pub(super) control: Vec<Box<str>>,
+    rules: Rules,
     pieces: Pieces,
-    nfc: bool,
+    normal: Normal,
     space_prefix: SpacePrefix,
-    strip_left: HashSet<u32>,
-    strip_right: HashSet<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
     add_bos: bool,
-    ends: HashSet<u32>,
+    suffix: Vec<u32>,
+    ends: BTreeSet<u32>,
 }
 
 impl Tokenizer {
@@ -44,25 +48,42 @@ impl Tokenizer {
     /// The first fault of the definition; see [`TokenizerError`].
     pub fn new(data: &TokenizerData) -> Result<Self, TokenizerError> {
         validate(data)?;
-        let special = special_tokens(data);
-        let named = |keep: &dyn Fn(usize) -> bool| {
-            Matcher::new(
-                (0u32..)
-                    .zip(&data.tokens)
-                    .filter(|(id, _)| keep(*id as usize))
-                    .map(|(id, t)| (t.as_str().into(), id)),
-            )
-        };
+        let ends = data.ends();
+        let special = special_tokens(data, &ends);
+        let normal = Normal::new(data);
         let user_defined =
             |id: usize| !special[id] && data.token_type(id) == TokenType::UserDefined;
-        let pre = canonical_pre(&data.pre).unwrap_or_default();
-        let implied = data.model != Model::Gpt2 || adds_bos(pre);
+        let late: HashSet<usize> = data.normalized.iter().map(|id| *id as usize).collect();
+        let literal = |keep: &dyn Fn(usize) -> bool| {
+            let kept = (0u32..).zip(&data.tokens);
+            let kept = kept.filter(|(id, _)| keep(*id as usize));
+            Matcher::new(kept.map(|(id, t)| (t.as_str().into(), id)))
+        };
+        let normalized = |keep: &dyn Fn(usize) -> bool| {
+            let kept = data.normalized.iter().filter(|id| keep(**id as usize));
+            Matcher::new(kept.map(|id| (normal.apply(&data.tokens[*id as usize]).into(), *id)))
+        };
+        let either = |id| special[id] || user_defined(id);
+        let implied = match data.model {
+            Model::Gpt2 => adds_bos(&data.pre),
+            Model::Llama | Model::Bert | Model::Gemma4 => true,
+        };
         Ok(Self {
             algorithm: Algorithm::new(data, &special)?,
             model: data.model,
-            user_defined: named(&user_defined),
-            all: named(&|id| special[id] || user_defined(id)),
-            controls: named(&|id| special[id]),
+            ordinary: Finder {
+                literal: literal(&|id| user_defined(id) && !late.contains(&id)),
+                normalized: normalized(&user_defined),
+            },
+            all: Finder {
+                literal: literal(&|id| either(id) && !late.contains(&id)),
+                normalized: normalized(&either),
+            },
+            masked: Finder {
+                literal: literal(&|id| special[id] || user_defined(id) && !late.contains(&id)),
+                normalized: normalized(&user_defined),
+            },
+            controls: literal(&|id| special[id]),
             control: data
                 .tokens
                 .iter()
@@ -70,68 +91,49 @@ impl Tokenizer {
                 .filter(|(text, special)| **special && !text.is_empty())
                 .map(|(text, _)| text.as_str().into())
                 .collect(),
-            pieces: Pieces::new(data, &special),
-            nfc: data.nfc,
-            space_prefix: match data.model {
-                Model::Llama => data.space_prefix,
-                Model::Gpt2 | Model::Bert => SpacePrefix::Never,
+            rules: Rules {
+                strip_left: data.strip_left.iter().copied().collect(),
+                strip_right: data.strip_right.iter().copied().collect(),
+                single_word: data.single_word.iter().copied().collect(),
             },
-            strip_left: data.strip_left.iter().copied().collect(),
-            strip_right: data.strip_right.iter().copied().collect(),
+            pieces: Pieces::new(data, &special),
+            normal,
+            space_prefix: match data.model.marks_spaces() {
+                true => data.space_prefix,
+                false => SpacePrefix::Never,
+            },
             bos: data.bos,
             eos: data.eos,
             add_bos: data.bos.is_some() && data.add_bos.unwrap_or(implied),
-            ends: data
-                .eos
-                .into_iter()
-                .chain(data.eot)
-                .chain(data.eos_ids.iter().copied())
-                .collect(),
+            suffix: match data.suffix.is_empty() && data.add_eos == Some(true) {
+                true => data.eos.into_iter().collect(),
+                false => data.suffix.clone(),
+            },
+            ends,
         })
     }
 
     /// Tokens of a text, without BOS or EOS. With `special` false no part of the text becomes a control
     /// token, whatever it spells: use that for what a user wrote, `true` for a rendered chat template.
     pub fn encode(&self, text: &str, special: bool) -> Vec<u32> {
-        let matcher = if special {
-            &self.all
-        } else {
-            &self.user_defined
+        let finder = match special {
+            true => &self.all,
+            false => &self.ordinary,
         };
-        self.encode_with(text, matcher, None)
+        self.encode_with(text, finder, None)
     }
 
-    /// Tokens of a text that is cut where the matcher finds something; `mark` is taken out of the parts.
-    pub(super) fn encode_with(
-        &self,
-        text: &str,
-        matcher: &Matcher,
-        mark: Option<char>,
-    ) -> Vec<u32> {
+    /// Tokens of a text that is cut where the finder finds something; `mark` is taken out of the parts.
+    pub(super) fn encode_with(&self, text: &str, finder: &Finder, mark: Option<char>) -> Vec<u32> {
         let mut out = Vec::new();
-        let mut from = 0;
-        let mut search = 0;
-        while let Some((start, end, id)) = matcher.find(text, search) {
-            // A token of one character has no inside: behind it a mark stands for the same.
-            if mark.is_some_and(|m| text[end..].starts_with(m))
-                && text[start..end].chars().count() == 1
-            {
-                search = end;
-                continue;
-            }
-            let mut part = &text[from..start];
-            if self.strip_left.contains(&id) {
-                part = part.trim_end();
-            }
-            self.encode_part(&unmarked(part, mark), from == 0, &mut out);
-            out.push(id);
-            from = end;
-            if self.strip_right.contains(&id) {
-                from = text.len() - text[end..].trim_start().len();
-            }
-            search = from;
-        }
-        self.encode_part(&unmarked(&text[from..], mark), from == 0, &mut out);
+        self.rules
+            .cut(text, &finder.literal, mark, &mut |part| match part {
+                Part::Token(id) => out.push(id),
+                Part::Text(text, start) => {
+                    let text = unmarked(text, mark);
+                    self.encode_part(&text, &finder.normalized, start == 0, &mut out);
+                }
+            });
         out
     }
 
@@ -139,6 +141,14 @@ impl Tokenizer {
     /// does not already begin with it.
     pub fn encode_prompt(&self, text: &str, special: bool) -> Vec<u32> {
         self.with_bos(self.encode(text, special))
+    }
+
+    /// Tokens of a text that is whole, as a model of embeddings reads it: as a prompt, with EOS or whatever else the file
+    /// puts behind.
+    pub fn encode_whole(&self, text: &str, special: bool) -> Vec<u32> {
+        let mut ids = self.encode_prompt(text, special);
+        ids.extend(&self.suffix);
+        ids
     }
 
     /// BOS in front if the model wants one and the tokens do not begin with it.
@@ -152,19 +162,19 @@ impl Tokenizer {
         ids
     }
 
-    fn encode_part(&self, part: &str, at_start: bool, out: &mut Vec<u32>) {
-        if part.is_empty() {
-            return;
-        }
-        let mut part = if self.nfc && !part.is_ascii() {
-            Cow::Owned(part.nfc().collect())
-        } else {
-            Cow::Borrowed(part)
-        };
-        if self.space_prefix.applies(&part, at_start) {
-            part.to_mut().insert(0, ' ');
-        }
-        self.algorithm.encode(&part, out);
+    fn encode_part(&self, part: &str, matcher: &Matcher, at_start: bool, out: &mut Vec<u32>) {
+        let part = self.normal.apply(part);
+        self.rules
+            .cut(&part, matcher, None, &mut |part| match part {
+                Part::Token(id) => out.push(id),
+                Part::Text(text, start) => {
+                    if self.space_prefix.follows(text, at_start && start == 0) {
+                        self.algorithm.encode(&format!(" {text}"), out);
+                    } else {
+                        self.algorithm.encode(text, out);
+                    }
+                }
+            });
     }
 
     /// The bytes a token stands for; not always whole characters, see [`super::Utf8Stream`]. Empty for
@@ -205,7 +215,20 @@ impl Tokenizer {
 
     /// The id of a control or user-defined token by its whole text.
     pub fn special_id(&self, text: &str) -> Option<u32> {
-        match self.all.find(text, 0) {
+        let finders = [
+            &self.all.literal,
+            &self.masked.literal,
+            &self.all.normalized,
+        ];
+        finders.iter().find_map(|m| match m.find(text, 0) {
+            Some((0, end, id)) if end == text.len() => Some(id),
+            _ => None,
+        })
+    }
+
+    /// The id of a control token by its whole text.
+    pub fn control_id(&self, text: &str) -> Option<u32> {
+        match self.controls.find(text, 0) {
             Some((0, end, id)) if end == text.len() => Some(id),
             _ => None,
         }
@@ -231,17 +254,12 @@ fn unmarked(part: &str, mark: Option<char>) -> Cow<'_, str> {
 }
 
 /// The tokens that ordinary text must not become.
-fn special_tokens(data: &TokenizerData) -> Vec<bool> {
+fn special_tokens(data: &TokenizerData, ends: &BTreeSet<u32>) -> Vec<bool> {
     let mut special: Vec<bool> = (0..data.tokens.len())
         .map(|id| data.token_type(id) == TokenType::Control)
         .collect();
     // A file may call the markers themselves user-defined, or have no types at all.
-    let markers = [data.bos, data.eos, data.eot];
-    for id in markers
-        .into_iter()
-        .flatten()
-        .chain(data.eos_ids.iter().copied())
-    {
+    for id in ends.iter().copied().chain(data.bos) {
         let id = id as usize;
         if data.token_type(id) == TokenType::UserDefined || data.token_types.is_empty() {
             special[id] = true;
@@ -254,6 +272,7 @@ fn special_tokens(data: &TokenizerData) -> Vec<bool> {
 enum Algorithm {
     ByteLevel(Box<ByteLevel>),
     Scored(Scored),
+    Ranked(Box<Ranked>),
     WordPiece(Box<WordPiece>),
 }
 
@@ -262,6 +281,7 @@ impl Algorithm {
         let unknown = |id: usize| {
             data.token_type(id) == TokenType::Unknown || data.unk == u32::try_from(id).ok()
         };
+        let made = made(data);
         let hidden: Vec<bool> = special
             .iter()
             .enumerate()
@@ -269,22 +289,26 @@ impl Algorithm {
                 let kind = data.token_type(id);
                 special
                     || data.tokens[id].is_empty()
-                    || matches!(kind, TokenType::UserDefined | TokenType::Unused)
-                    || data.model == Model::Llama && unknown(id)
+                    || kind == TokenType::Unused
+                    || kind == TokenType::UserDefined && !made(id)
+                    || data.model.marks_spaces() && unknown(id)
             })
             .collect();
         Ok(match data.model {
             Model::Gpt2 => {
-                let pre = canonical_pre(&data.pre);
-                let found = pre.and_then(|p| Some((Split::new(p)?, ignores_merges(p))));
-                let missing = || TokenizerError::UnknownPre {
-                    found: data.pre.clone(),
-                };
-                let (split, implied) = found.ok_or_else(missing)?;
-                let whole = data.ignore_merges.unwrap_or(implied);
+                let split = Split::new(&data.pre, &data.steps)?;
+                let whole = data.ignore_merges.unwrap_or(ignores_merges(&data.pre));
                 Self::ByteLevel(Box::new(ByteLevel::new(data, &hidden, split, whole)))
             }
             Model::Llama => Self::Scored(Scored::new(data, &hidden)),
+            Model::Gemma4 => {
+                // Any other name is llama.cpp's, whose cuts at line breaks no merge crosses.
+                let split = (data.pre == OWN)
+                    .then(|| Split::new(OWN, &data.steps))
+                    .transpose()?;
+                let whole = data.ignore_merges.unwrap_or(false);
+                Self::Ranked(Box::new(Ranked::new(data, &hidden, split, whole)))
+            }
             Model::Bert => {
                 let unknown = data.unk.ok_or(TokenizerError::NoUnknown)?;
                 Self::WordPiece(Box::new(WordPiece::new(data, &hidden, unknown)))
@@ -296,7 +320,24 @@ impl Algorithm {
         match self {
             Self::ByteLevel(t) => t.encode(text, out),
             Self::Scored(t) => t.encode(text, out),
+            Self::Ranked(t) => t.encode(text, out),
             Self::WordPiece(t) => t.encode(text, out),
         }
+    }
+}
+
+/// Whether merges make a user-defined token, so that it comes also of what only normalization spells like it.
+fn made(data: &TokenizerData) -> impl Fn(usize) -> bool {
+    let of_merges = |text: &String| text.replacen(' ', "", 1);
+    let made: HashSet<String> = match data.model.has_merges() {
+        true => data.merges.iter().map(of_merges).collect(),
+        false => HashSet::new(),
+    };
+    move |id| match data.model {
+        Model::Llama => data.scores.get(id).is_some_and(|s| *s != NEVER_MADE),
+        Model::Gpt2 | Model::Gemma4 => {
+            made.contains(&data.tokens[id]) || data.tokens[id].chars().nth(1).is_none()
+        }
+        Model::Bert => false,
     }
 }

@@ -3,7 +3,6 @@
 use super::data::{Model, TokenType, TokenizerData};
 use super::error::TokenizerError;
 use super::keys;
-use super::normal::canonical_pre;
 use super::pieces::byte_of_spelling;
 use std::collections::HashMap;
 
@@ -29,14 +28,7 @@ pub(super) fn validate(data: &TokenizerData) -> Result<(), TokenizerError> {
     special_ids(data)?;
     match data.model {
         Model::Llama => scores(data),
-        Model::Gpt2 => {
-            if canonical_pre(&data.pre).is_none() {
-                return Err(TokenizerError::UnknownPre {
-                    found: data.pre.clone(),
-                });
-            }
-            merges(data)
-        }
+        Model::Gpt2 | Model::Gemma4 => merges(data),
         Model::Bert if data.unk.is_none() => Err(TokenizerError::NoUnknown),
         Model::Bert => Ok(()),
     }
@@ -84,6 +76,10 @@ fn tokens(data: &TokenizerData) -> Result<(), TokenizerError> {
             }
             continue;
         }
+        // What no text becomes may be there more than once.
+        if data.token_type(id) == TokenType::Unused {
+            continue;
+        }
         if let Some(first) = first.insert(token, id) {
             return Err(TokenizerError::DuplicateToken {
                 text: token.clone(),
@@ -112,6 +108,9 @@ fn special_ids(data: &TokenizerData) -> Result<(), TokenizerError> {
     ];
     let lists = [
         (keys::EOS_IDS, &data.eos_ids),
+        (keys::SUFFIX, &data.suffix),
+        (keys::NORMALIZED, &data.normalized),
+        (keys::SINGLE_WORD, &data.single_word),
         (keys::STRIP_LEFT, &data.strip_left),
         (keys::STRIP_RIGHT, &data.strip_right),
     ];
@@ -152,34 +151,20 @@ fn scores(data: &TokenizerData) -> Result<(), TokenizerError> {
     }
 }
 
+/// A merge of what is no token is none; files have such.
 fn merges(data: &TokenizerData) -> Result<(), TokenizerError> {
     if data.merges.is_empty() {
-        return Err(TokenizerError::NoMerges);
+        return Err(TokenizerError::NoMerges { model: data.model });
     }
-    let known: std::collections::HashSet<&str> = data.tokens.iter().map(String::as_str).collect();
-    let mut union = String::new();
-    for (index, text) in data.merges.iter().enumerate() {
-        let bad = || TokenizerError::Merge {
+    let two = |text: &String| match text.split_once(' ') {
+        Some((left, right)) => !left.is_empty() && !right.is_empty() && !right.contains(' '),
+        None => false,
+    };
+    match data.merges.iter().position(|text| !two(text)) {
+        Some(index) => Err(TokenizerError::Merge {
             index,
-            text: text.clone(),
-        };
-        let (left, right) = text.split_once(' ').ok_or_else(bad)?;
-        if left.is_empty() || right.is_empty() || right.contains(' ') {
-            return Err(bad());
-        }
-        union.clear();
-        union.push_str(left);
-        union.push_str(right);
-        if let Some(missing) = [left, right, union.as_str()]
-            .into_iter()
-            .find(|t| !known.contains(t))
-        {
-            return Err(TokenizerError::MergeToken {
-                index,
-                text: text.clone(),
-                missing: missing.to_owned(),
-            });
-        }
+            text: data.merges[index].clone(),
+        }),
+        None => Ok(()),
     }
-    Ok(())
 }
