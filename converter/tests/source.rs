@@ -458,6 +458,6 @@ fn files_of_other_kinds_say_what_to_do() {
     fs::remove_file(dir.path().join("config.json")).unwrap();
     assert!(matches!(
         open_error(dir.path()),
-        SourceError::NotFound { .. }
+        SourceError::NoModel { .. }
     ));
 }
