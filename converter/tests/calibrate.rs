@@ -4,6 +4,7 @@
 
 mod common;
 
+use carat_converter::budget::Target;
 use carat_converter::calibrate::{Calibration, CalibrationError, Methods, Text};
 use carat_converter::convert::{ConvertError, Options, convert};
 use carat_converter::eval::{self, ReferenceLogits};
@@ -222,7 +223,7 @@ fn a_conversion_that_ended_early_goes_on_where_it_was() {
 
     // What does not fit begins anew: streams cut short, a state that is none, another request.
     pause();
-    for name in ["streams-0", "streams-1"] {
+    for name in ["values-0", "values-1"] {
         if let Ok(file) = fs::OpenOptions::new().write(true).open(folder.join(name)) {
             file.set_len(1000).unwrap();
         }
@@ -238,6 +239,55 @@ fn a_conversion_that_ended_early_goes_on_where_it_was() {
     };
     assert_eq!(convert(&other, &Silent).unwrap().resumed, None);
     assert!(!folder.exists());
+}
+
+/// The same while the options of matrices are measured: what is measured once is not measured again.
+#[test]
+fn a_measurement_that_ended_early_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, path) = (dir.path().join("whole.gguf"), dir.path().join("out.gguf"));
+    let divided = |path: &Path| Options {
+        target: Some(Target::BitsPerWeight(3.0)),
+        ..options(path, Some(demo()))
+    };
+    let counted = After::new(u64::MAX);
+    convert(&divided(&whole), &counted).unwrap();
+    let (whole, all) = (fs::read(whole).unwrap(), counted.steps.into_inner());
+    let options = Options {
+        save_every: Duration::ZERO,
+        ..divided(&path)
+    };
+    let folder = dir.path().join("out.gguf.partial");
+    let state = || -> serde_json::Value {
+        serde_json::from_slice(&fs::read(folder.join("state.json")).unwrap()).unwrap()
+    };
+    let pause = |part: u64| {
+        // A part of the whole, in the steps that all parts together count.
+        let error = convert(&options, &After::new((1 << 20) / 100 * part)).unwrap_err();
+        assert!(matches!(error, ConvertError::Paused { .. }), "{error}");
+        state()["measured"]["found"].as_array().map_or(0, Vec::len)
+    };
+    let measure = carat_converter::convert::parts(&options);
+    let shares: u64 = measure.iter().map(|p| p.1).sum();
+    let part = measure[0].1 * 100 / shares;
+    let first = pause(part / 2);
+    assert!(first >= 7 && first < 42, "{first}");
+    let second = pause(part * 3 / 4);
+    assert!(second > first, "{second} after {first}");
+
+    let counted = After::new(u64::MAX);
+    convert(&options, &counted).unwrap();
+    assert!(counted.steps.into_inner() < all);
+    assert!(fs::read(&path).unwrap() == whole);
+    fs::remove_file(&path).unwrap();
+
+    // What does not fit is measured anew.
+    pause(part / 2);
+    let mut damaged = state();
+    damaged["measured"]["found"][0][0] = "blk.9.attn_q.weight".into();
+    fs::write(folder.join("state.json"), damaged.to_string()).unwrap();
+    convert(&options, &Silent).unwrap();
+    assert!(fs::read(&path).unwrap() == whole);
 }
 
 #[test]

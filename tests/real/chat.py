@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Answers short questions with a Carat file and with its source, side by side: greedy, the first tokens of each.
+"""Answers short requests with a Carat file and with its source, side by side: greedy, the first tokens of each.
 
 usage: chat.py --carat BIN --source MODEL.gguf --model FILE.gguf [--tokens 16] [--least 14]
 
 The source is a GGUF file of the llama architecture. Its answers come from a pass in f32 that is written here with numpy (PyPI
-`numpy`, `gguf`) and shares nothing with Carat but the prompt's tokens. Prints a Markdown table; exit code 1 where fewer than
---least answers are equal.
+`numpy`, `gguf`) and shares nothing with Carat but the prompt's tokens. Beside each answer stands the source's lead: by how many
+nats its token is ahead of the next likely one, where it is least ahead. Prints a Markdown table, the surest answers first; exit
+code 1 where fewer than --least of the twenty surest are equal.
 """
 import argparse
 import json
@@ -36,7 +37,29 @@ QUESTIONS = [
     "Which metal is liquid at room temperature?",
     "What is a prime number?",
     "Why is the sky blue?",
+    "Count from one to ten.",
+    "Say the alphabet.",
+    "Name the days of the week.",
+    "Name the months of the year.",
+    "Repeat after me: the cat sat on the mat.",
+    "Write the numbers from 1 to 8, with commas.",
+    "Translate 'thank you' into French.",
+    "Name the four seasons.",
+    "Spell the word 'house'.",
+    "What colors are in the rainbow?",
+    "Name the planets of the solar system.",
+    "Who was the first president of the United States?",
+    "What is the capital of Italy?",
+    "Finish the sentence: The quick brown fox",
+    "How many legs does a spider have?",
+    "What is the freezing point of water?",
+    "Give the past tense of 'go'.",
+    "What is H2O?",
+    "Who discovered penicillin?",
+    "Write a Python function that adds two numbers.",
 ]
+# How many of the surest answers are counted.
+SUREST = 20
 
 
 def run(*command, text=None):
@@ -99,14 +122,16 @@ class Llama:
         cache = [[] for _ in range(self.blocks)]
         for position, token in enumerate(prompt):
             logits = self.step(token, position, cache)
-        out = []
+        out, lead = [], np.inf
         while len(out) < count:
-            token = int(np.argmax(logits))
-            if token in ends:
+            second, first = np.argpartition(logits, -2)[-2:]
+            first, second = sorted((int(first), int(second)), key=lambda i: -logits[i])
+            lead = min(lead, float(logits[first] - logits[second]))
+            if first in ends:
                 break
-            out.append(token)
-            logits = self.step(token, len(prompt) + len(out) - 1, cache)
-        return out
+            out.append(first)
+            logits = self.step(first, len(prompt) + len(out) - 1, cache)
+        return out, lead
 
 
 def main():
@@ -122,22 +147,26 @@ def main():
     ends = {i for i, t in enumerate(tokens) if t in ("<|im_end|>", "<|endoftext|>")}
     spell = {" ": "Ġ", "\n": "Ċ"}
     plain = lambda text: text.replace("Ġ", " ").replace("Ċ", " ").replace("|", "\\|")
-    equal = 0
-    print(f"| question | the source's first {a.tokens} tokens | Carat's | |\n|---|---|---|---|")
+    rows = []
     for question in QUESTIONS:
         messages = json.dumps([{"role": "user", "content": question}])
         prompt = run(a.carat, "template", a.model, "--messages", "-", text=messages)
         ids = json.loads(run(a.carat, "tokenize", a.model, "--text", "-", "--special", "--json", text=prompt))["ids"]
-        theirs = source.greedy(ids, a.tokens, ends)
+        theirs, lead = source.greedy(ids, a.tokens, ends)
         answer = json.loads(run(a.carat, "run", a.model, "--messages", "-", "-n", str(a.tokens), "--temp", "0", "--device",
                                 "cpu", "--json", text=messages))
         ours = [i for i in answer["ids"] if i not in ends]
-        same = ours == theirs
-        equal += same
-        words = lambda ids: plain("".join(tokens[i] for i in ids)).strip()
-        print(f"| {question} | {words(theirs)} | {words(ours)} | {'equal' if same else ''} |", flush=True)
-    print(f"\n{equal} of {len(QUESTIONS)} are equal.")
-    sys.exit(equal < a.least)
+        rows.append((lead, question, theirs, ours))
+        print(f"{len(rows)} of {len(QUESTIONS)}", end="\r", file=sys.stderr, flush=True)
+    rows.sort(reverse=True)
+    words = lambda ids: plain("".join(tokens[i] for i in ids)).strip()
+    print(f"| lead | request | the source's first {a.tokens} tokens | Carat's | |\n|---|---|---|---|---|")
+    for lead, question, theirs, ours in rows:
+        print(f"| {lead:.2f} | {question} | {words(theirs)} | {words(ours)} | {'equal' if ours == theirs else ''} |")
+    equal = [ours == theirs for _, _, theirs, ours in rows]
+    sure = sum(equal[:SUREST])
+    print(f"\n{sum(equal)} of {len(rows)} are equal, and {sure} of the {SUREST} surest.")
+    sys.exit(sure < a.least)
 
 
 main()

@@ -98,9 +98,8 @@ fn expected(file: &Path) -> Value {
         temperature: 0.75,
         top_k: 50,
         top_p: 0.875,
-        repeat_penalty: 1.125,
         seed: u64::MAX - 6,
-        ..file_says
+        ..file_says.with_repeat_penalty(1.125)
     };
     let template = ChatTemplate::of_header(&header).unwrap();
     let hello = Conversation::of_texts([("user", "Hello")]);

@@ -1,15 +1,22 @@
 //! Embeddings: the same integers for every batch and device, and the direction that the f32 pass gives.
 #![allow(clippy::unwrap_used)]
 
-use carat::{DeviceChoice, Embedding, Model, Pooling, Session, SessionOptions, Verify};
+use carat::{DeviceChoice, Embedding, Model, Session, SessionOptions, Verify};
 use carat_converter::reference::{Reference, Run};
 use carat_converter::source::Checkpoint;
+use carat_format::Pooling;
 use carat_tests::facet;
 use std::sync::Arc;
 
 const TEXT: &str = "The captain looked out over the grey water and said nothing for a long while. ";
 
-fn embed(model: &Arc<Model>, ids: &[u32], device: &str, batch: u32, pooling: Pooling) -> Embedding {
+fn embed(
+    model: &Arc<Model>,
+    ids: &[u32],
+    device: &str,
+    batch: u32,
+    pooling: Pooling,
+) -> Vec<Embedding> {
     let options = SessionOptions {
         device: match device {
             "cpu" => DeviceChoice::Cpu,
@@ -58,16 +65,34 @@ fn integers_equal_and_close_to_f32() {
     let width = model.spec().embedding_length as usize;
     let rows: Vec<&[f32]> = hidden[0].chunks_exact(width).collect();
     assert_eq!(rows.len(), ids.len());
-    for pooling in [Pooling::Mean, Pooling::Last] {
-        let one = embed(&model, &ids, "cpu", 64, pooling);
-        assert_eq!(one.integers.len(), width);
+    // One for each token, in the text's order: what all others are made of.
+    let each = embed(&model, &ids, "cpu", 64, Pooling::None);
+    assert_eq!(each.len(), ids.len());
+    for (vector, row) in each.iter().zip(&rows) {
+        let row: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
+        let close = cosine(&vector.unit(), &row);
+        assert!(close >= 0.995, "{close}");
+    }
+    for pooling in Pooling::ALL {
+        let all = embed(&model, &ids, "cpu", 64, pooling);
         for batch in [1, 7] {
-            assert_eq!(embed(&model, &ids, "cpu", batch, pooling), one, "{batch}");
+            assert_eq!(embed(&model, &ids, "cpu", batch, pooling), all, "{batch}");
+        }
+        let [one] = &all[..] else {
+            assert_eq!((pooling, &all), (Pooling::None, &each));
+            continue;
+        };
+        assert_eq!(one.integers.len(), width);
+        match pooling {
+            Pooling::Cls => assert_eq!(one, &each[0]),
+            Pooling::Last => assert_eq!(one, &each[ids.len() - 1]),
+            Pooling::Mean | Pooling::None => assert_eq!(pooling, Pooling::Mean),
         }
         let exact: Vec<f64> = (0..width)
             .map(|i| match pooling {
                 Pooling::Mean => rows.iter().map(|r| f64::from(r[i])).sum::<f64>(),
-                Pooling::Last => f64::from(rows[rows.len() - 1][i]),
+                Pooling::Cls => f64::from(rows[0][i]),
+                _ => f64::from(rows[rows.len() - 1][i]),
             })
             .collect();
         let unit = one.unit();
@@ -123,7 +148,7 @@ fn the_same_on_every_driver() {
             println!("{} is not offered to this process", driver.name);
             continue;
         }
-        for pooling in [Pooling::Mean, Pooling::Last] {
+        for pooling in Pooling::ALL {
             let expected = embed(&model, &ids, "cpu", 64, pooling);
             for batch in [7, 64] {
                 assert_eq!(

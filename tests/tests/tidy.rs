@@ -158,6 +158,8 @@ fn unsafe_is_where_it_may_be() {
         "runtime/engine/src/model.rs",
         // Advice on maps.
         "runtime/engine/src/device/pages.rs",
+        // A variable of the environment, set before any thread is.
+        "runtime/cli/src/display.rs",
         // The GEMM library takes pointers.
         "converter/src/reference/gemm.rs",
         // The calibration's inner loops in AVX2.

@@ -10,7 +10,7 @@ mod knapsack;
 mod sensitivity;
 
 pub use knapsack::{Choice, divide, reach};
-pub use sensitivity::{Measure, Measured, measure};
+pub use sensitivity::{Keep, Kept, Measure, Measured, measure};
 
 use crate::source::Hyper;
 use carat_format::{Coding, Encoding, ScaleGroup, Tensor, TensorLayout};

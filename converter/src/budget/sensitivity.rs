@@ -46,6 +46,29 @@ pub struct Measure<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// Keeps what is measured so far, for a run that goes on with it.
+pub trait Keep: Send {
+    /// What an earlier run has kept, with the gradients of so many values; `None` where there is nothing.
+    fn kept(&self, values: usize) -> Option<Kept>;
+
+    /// Whether it is time to keep something.
+    fn due(&self) -> bool;
+
+    /// Keeps what is found, and the gradients before the last block that is measured.
+    ///
+    /// # Errors
+    /// What writing it meets.
+    fn keep(&mut self, found: &[Measured], gradients: &[Vec<f32>]) -> Result<(), ConvertError>;
+}
+
+/// What was measured before.
+pub struct Kept {
+    /// Of whole blocks, the last one first: each matrix's name with its sensitivity and the divergence of each option.
+    pub found: Vec<(String, f64, Vec<f64>)>,
+    /// Before the first of those blocks, group by group.
+    pub gradients: Vec<f32>,
+}
+
 /// A matrix's options.
 #[derive(Clone, Debug)]
 pub struct Measured {
@@ -64,7 +87,10 @@ pub struct Measured {
 ///
 /// # Errors
 /// What reading the checkpoint meets; inputs that are not finite; cancellation.
-pub fn measure(task: &Measure<'_>) -> Result<Vec<Measured>, ConvertError> {
+pub fn measure(
+    task: &Measure<'_>,
+    keep: Option<&mut dyn Keep>,
+) -> Result<Vec<Measured>, ConvertError> {
     let hyper = task.source.hyper();
     let all: usize = task.sequences.iter().map(Vec::len).sum();
     let step = all.div_ceil(POSITIONS).max(1);
@@ -77,7 +103,7 @@ pub fn measure(task: &Measure<'_>) -> Result<Vec<Measured>, ConvertError> {
         found: Vec::new(),
         done: 0,
     };
-    run.all()?;
+    run.all(keep)?;
     let mut found = run.found;
     let order = hyper.tensors();
     found.sort_by_key(|m| order.iter().position(|t| *t == m.tensor));
@@ -101,7 +127,7 @@ struct Inputs<'h> {
 }
 
 impl Run<'_, '_> {
-    fn all(&mut self) -> Result<(), ConvertError> {
+    fn all(&mut self, mut keep: Option<&mut dyn Keep>) -> Result<(), ConvertError> {
         use Tensor::*;
         let hyper = self.task.source.hyper();
         let blocks = hyper.block_count;
@@ -132,11 +158,27 @@ impl Run<'_, '_> {
         }
         let head = (solve(fit, Output, true)?, solve(judge, Output, false)?);
 
-        let positions: usize = gradients.iter().map(|g| g.len() / width).sum();
+        let values: usize = gradients.iter().map(Vec::len).sum();
+        let positions = values / width.max(1);
+        let kept = keep.as_ref().and_then(|k| k.kept(values));
+        if let Some(kept) = kept.filter(|k| self.go_on(&k.found, starts.len())) {
+            let mut rest = &kept.gradients[..];
+            for g in &mut gradients {
+                let (own, after) = rest.split_at(g.len());
+                g.copy_from_slice(own);
+                rest = after;
+            }
+            let done = self.found.len() / Tensor::matrices(0).len();
+            starts.truncate(starts.len() - done);
+            self.step(STEPS.1 * done as u64);
+        }
         while let Some(start) = starts.pop() {
             self.stream.restore(&start);
             self.block(starts.len() as u32, &mut gradients, positions)?;
             self.step(STEPS.1);
+            if let Some(keep) = keep.as_deref_mut().filter(|k| k.due()) {
+                keep.keep(&self.found, &gradients)?;
+            }
         }
 
         let mean = 1.0 / positions.max(1) as f64;
@@ -161,6 +203,44 @@ impl Run<'_, '_> {
         } else {
             self.matrix(Output, &given, Some(inputs), None)?;
             self.matrix(TokenEmbedding, &read, None, Some(&stream))
+        }
+    }
+
+    /// Takes what an earlier run found of whole blocks, the last of `blocks` first; whether it fits.
+    fn go_on(&mut self, found: &[(String, f64, Vec<f64>)], blocks: usize) -> bool {
+        let whole = found.len().is_multiple_of(Tensor::matrices(0).len());
+        let tensors: Vec<Tensor> = (0..blocks as u32)
+            .rev()
+            .flat_map(Tensor::matrices)
+            .collect();
+        if !whole || found.len() > tensors.len() {
+            return false;
+        }
+        let measured = tensors
+            .iter()
+            .zip(found)
+            .map(|(tensor, (name, sensitivity, costs))| {
+                let codings = (self.task.codings)(*tensor);
+                let shape = self.task.source.hyper().shape(*tensor);
+                let fits = *name == tensor.name() && codings.len() == costs.len();
+                let choices = codings.iter().zip(costs).map(|(coding, cost)| Choice {
+                    bytes: payload(*coding, shape).unwrap_or(u64::MAX / 4096),
+                    cost: *cost,
+                });
+                let choices = choices.collect();
+                fits.then_some(Measured {
+                    tensor: *tensor,
+                    sensitivity: *sensitivity,
+                    codings,
+                    choices,
+                })
+            });
+        match measured.collect::<Option<Vec<Measured>>>() {
+            Some(measured) => {
+                self.found = measured;
+                true
+            }
+            None => false,
         }
     }
 

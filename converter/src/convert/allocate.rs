@@ -2,7 +2,7 @@
 
 use super::exact::ExactMatrices;
 use super::{ConvertError, Options, feasible};
-use crate::budget::{self, Allocation, Choice, Measure, Target};
+use crate::budget::{self, Allocation, Choice, Keep, Measure, Target};
 use crate::calibrate::Calibration;
 use crate::progress::Progress;
 use crate::report::{Predicted, Report};
@@ -21,13 +21,13 @@ pub(super) struct Asked<'a> {
     pub target: Target,
 }
 
-/// The codings of least divergence within the target, and that divergence.
+/// The codings of least divergence within the target, and that divergence; `keep` has what is measured of it so far.
 pub(super) fn allocate(
     source: &Checkpoint,
     asked: &Asked<'_>,
     sequences: &[Vec<u32>],
     calibration: &Calibration,
-    progress: &dyn Progress,
+    (progress, keep): (&dyn Progress, Option<&mut dyn Keep>),
 ) -> Result<Found, ConvertError> {
     let Asked {
         options,
@@ -37,13 +37,14 @@ pub(super) fn allocate(
     } = *asked;
     let room = feasible::check(options, source, base, exact, target)?;
     let codings = |tensor: Tensor| feasible::codings(tensor, options, base, exact, room.bits);
-    let measured = budget::measure(&Measure {
+    let task = Measure {
         source,
         sequences,
         methods: calibration.methods,
         codings: &codings,
         progress,
-    })?;
+    };
+    let measured = budget::measure(&task, keep)?;
     let choices: Vec<Vec<Choice>> = measured.iter().map(|m| m.choices.clone()).collect();
     let divided = match target {
         Target::Divergence(nats) => budget::reach(&choices, room.matrices, nats),

@@ -32,7 +32,7 @@ pub use finalize::{Finals, finalize};
 pub use resume::is_busy;
 pub use rule::{Rule, RuleError};
 
-use crate::budget::{Allocation, Target};
+use crate::budget::{self, Allocation, Target};
 use crate::calibrate::{self, Calibration, Text};
 use crate::progress::{Part, Progress};
 use crate::report::{Report, TensorReport, peak_resident_bytes};
@@ -235,11 +235,8 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary, Co
         return run(options, &source, base, None, progress, started);
     }
     let mut resume = Resume::open(options, &source)?;
-    let result = run(options, &source, base, Some(&mut resume), progress, started);
-    let result = match result {
-        Ok(divided) => checked::check(options, &source, divided, progress),
-        other => other,
-    };
+    let divided = run(options, &source, base, Some(&mut resume), progress, started);
+    let result = checked::check(options, &source, divided, (progress, started));
     match result {
         Err(ConvertError::Cancelled) if resume.saved() => Err(ConvertError::Paused {
             path: resume.folder().into(),
@@ -277,7 +274,9 @@ fn run(
             fault: e.to_string(),
         })?;
     let mut clock = Clock::default();
+    // What a model without a head would be scored on are no predictions.
     let card = options.card.as_ref();
+    let card = card.filter(|_| !source.hyper().headless);
     let card = card.map(|text| card::plan(source, text)).transpose()?;
     let sequences = match &options.calibration {
         None => None,
@@ -335,7 +334,8 @@ fn run(
                 exact: &exact,
                 target,
             };
-            let found = pool.install(|| allocate(source, &asked, sequences, c, &part))?;
+            let keep = resume.as_deref_mut().map(|r| r as &mut dyn budget::Keep);
+            let found = pool.install(|| allocate(source, &asked, sequences, c, (&part, keep)))?;
             if let Some(r) = &mut resume {
                 r.keep_allocation(&found.allocation, found.kl)?;
             }

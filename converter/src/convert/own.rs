@@ -45,6 +45,7 @@ pub(super) fn sequences(
     };
     convert(&sampled, &Part::new(progress, 0, 1, 8))?;
     let mut session = open(&path, options.threads, BATCH)?;
+    session.model().check_head()?;
     let start = session.model().tokenizer()?.bos().unwrap_or(0);
     let exponent = session.logits_exponent();
     let length = length.min(session.context() as usize).max(1);
@@ -55,7 +56,7 @@ pub(super) fn sequences(
         top_p: 1.0,
         min_p: 0.0,
         seed: calibration.seed,
-        ..Params::default()
+        ..Params::default().repeating()
     };
     let fault = |e: &dyn std::fmt::Display| CalibrationError::Sample {
         fault: e.to_string(),

@@ -1,14 +1,15 @@
 //! What a calibrated conversion has done so far, kept beside its target, so that one that was killed goes on where
 //! it was.
 //!
-//! In the folder `TARGET.partial`: the file as far as it is written, the residual streams before the next block,
-//! and `state.json`, which names all else and replaces its predecessor by one rename after what it names is on the
-//! disk. Only a conversion of the same source, options and version goes on with it.
+//! In the folder `TARGET.partial`: the file as far as it is written, the residual streams before the next block (while
+//! options are measured: the gradients before the last one that is done), and `state.json`, which names all else and
+//! replaces its predecessor by one rename after what it names is on the disk. Only a conversion of the same source,
+//! options and version goes on with it.
 
 use super::file::{Output, write_error};
 use super::header::Plan;
 use super::{ConvertError, Options};
-use crate::budget::Allocation;
+use crate::budget::{Allocation, Keep, Kept, Measured};
 use crate::calibrate::{Text, fingerprint};
 use crate::source::Checkpoint;
 use carat_format::{Coding, Encoding, ScaleGroup, Table, Tensor};
@@ -21,8 +22,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 const DATA: &str = "data";
-/// The residual streams of two states in turn, so that the one in use is never overwritten.
-const STREAMS: [&str; 2] = ["streams-0", "streams-1"];
+/// The values of two states in turn, gradients or residual streams, so that those in use are never overwritten.
+const VALUES: [&str; 2] = ["values-0", "values-1"];
 /// Most bytes of a state that are read.
 const MOST_STATE: u64 = 1 << 30;
 
@@ -47,14 +48,29 @@ struct State {
     /// The divergence that was foretold of it.
     #[serde(default)]
     predicted: f64,
+    /// What is measured for it so far.
+    measured: Option<Measurement>,
     matrices: Vec<Done>,
     streams: Option<Streams>,
 }
 
-#[derive(Serialize, Deserialize, Clone)]
+#[derive(Serialize, Deserialize)]
+struct Measurement {
+    /// Name, sensitivity and the divergence of each option of each matrix; bits of f64.
+    found: Vec<(String, u64, Vec<u64>)>,
+    gradients: Values,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Streams {
     /// Blocks that are done.
     blocks: u32,
+    values: Values,
+}
+
+/// Numbers in a file of the folder.
+#[derive(Serialize, Deserialize)]
+struct Values {
     file: String,
     hash: String,
 }
@@ -176,6 +192,7 @@ impl Resume {
             (t.name(), c.encoding.name().to_string(), group)
         };
         self.state.allocation = Some(allocation.iter().map(entry).collect());
+        self.state.measured = None;
         self.save_in_time()
     }
 
@@ -183,16 +200,7 @@ impl Resume {
     /// streams. `None` where there is nothing or not all of it.
     pub fn position(&self, plan: &mut Plan, values: usize) -> Option<Position> {
         let wanted = self.state.streams.as_ref()?;
-        if !STREAMS.contains(&wanted.file.as_str()) {
-            return None;
-        }
-        let mut streams = vec![0f32; values];
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut streams);
-        let mut file = File::open(self.folder.join(&wanted.file)).ok()?;
-        file.read_exact(bytes).ok()?;
-        if blake3::hash(bytes).to_hex().as_str() != wanted.hash {
-            return None;
-        }
+        let streams = self.read(&wanted.values, values)?;
         let mut matrices = Vec::new();
         let entries = &mut plan.directory.matrices;
         for done in &self.state.matrices {
@@ -226,24 +234,8 @@ impl Resume {
         streams: impl Iterator<Item = &'a [f32]>,
     ) -> Result<(), ConvertError> {
         output.sync()?;
-        let used = self.state.streams.as_ref().map(|s| s.file.as_str());
-        let name = STREAMS[usize::from(used == Some(STREAMS[0]))];
-        let mut hasher = blake3::Hasher::new();
-        let written = (|| {
-            let mut file = File::create(self.folder.join(name))?;
-            for part in streams {
-                let bytes: &[u8] = bytemuck::cast_slice(part);
-                hasher.update(bytes);
-                file.write_all(bytes)?;
-            }
-            file.sync_all()
-        })();
-        written.map_err(|e| write_error(self.folder.clone(), 0, e))?;
-        self.state.streams = Some(Streams {
-            blocks,
-            file: name.into(),
-            hash: hasher.finalize().to_hex().to_string(),
-        });
+        let values = self.write(streams)?;
+        self.state.streams = Some(Streams { blocks, values });
         let done = |(tensor, seconds): (Tensor, f64)| {
             let e = plan.directory.matrix(tensor)?;
             Some(Done {
@@ -258,6 +250,42 @@ impl Resume {
         };
         self.state.matrices = matrices.filter_map(done).collect();
         self.write_state()
+    }
+
+    /// `n` values that a state names.
+    fn read(&self, values: &Values, n: usize) -> Option<Vec<f32>> {
+        if !VALUES.contains(&values.file.as_str()) {
+            return None;
+        }
+        let mut found = vec![0f32; n];
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut found);
+        let mut file = File::open(self.folder.join(&values.file)).ok()?;
+        file.read_exact(bytes).ok()?;
+        let same = blake3::hash(bytes).to_hex().as_str() == values.hash;
+        same.then_some(found)
+    }
+
+    /// Writes values beside those of the state in use.
+    fn write<'a>(&self, parts: impl Iterator<Item = &'a [f32]>) -> Result<Values, ConvertError> {
+        let streams = self.state.streams.as_ref().map(|s| &s.values);
+        let measured = self.state.measured.as_ref().map(|m| &m.gradients);
+        let used = streams.or(measured).map(|v| v.file.as_str());
+        let name = VALUES[usize::from(used == Some(VALUES[0]))];
+        let mut hasher = blake3::Hasher::new();
+        let written = (|| {
+            let mut file = File::create(self.folder.join(name))?;
+            for part in parts {
+                let bytes: &[u8] = bytemuck::cast_slice(part);
+                hasher.update(bytes);
+                file.write_all(bytes)?;
+            }
+            file.sync_all()
+        })();
+        written.map_err(|e| write_error(self.folder.clone(), 0, e))?;
+        Ok(Values {
+            file: name.into(),
+            hash: hasher.finalize().to_hex().to_string(),
+        })
     }
 
     fn save_in_time(&mut self) -> Result<(), ConvertError> {
@@ -284,10 +312,39 @@ impl Resume {
     /// Forgets all of it.
     pub fn remove(&self) {
         // What cannot be removed is of no harm: a conversion of another key drops it.
-        for name in [STATE, DATA, LOCK].into_iter().chain(STREAMS) {
+        for name in [STATE, DATA, LOCK].into_iter().chain(VALUES) {
             fs::remove_file(self.folder.join(name)).ok();
         }
         fs::remove_dir(&self.folder).ok();
+    }
+}
+
+impl Keep for Resume {
+    fn kept(&self, values: usize) -> Option<Kept> {
+        let Measurement { found, gradients } = self.state.measured.as_ref()?;
+        let entry = |(name, sensitivity, costs): &(String, u64, Vec<u64>)| {
+            let costs = costs.iter().map(|c| f64::from_bits(*c)).collect();
+            (name.clone(), f64::from_bits(*sensitivity), costs)
+        };
+        Some(Kept {
+            found: found.iter().map(entry).collect(),
+            gradients: self.read(gradients, values)?,
+        })
+    }
+
+    fn due(&self) -> bool {
+        Self::due(self)
+    }
+
+    fn keep(&mut self, found: &[Measured], gradients: &[Vec<f32>]) -> Result<(), ConvertError> {
+        let gradients = self.write(gradients.iter().map(Vec::as_slice))?;
+        let entry = |m: &Measured| {
+            let costs = m.choices.iter().map(|c| c.cost.to_bits()).collect();
+            (m.tensor.name(), m.sensitivity.to_bits(), costs)
+        };
+        let found = found.iter().map(entry).collect();
+        self.state.measured = Some(Measurement { found, gradients });
+        self.write_state()
     }
 }
 

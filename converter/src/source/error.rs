@@ -16,6 +16,12 @@ pub enum SourceError {
     NotFound { path: PathBuf },
     #[error("{}: neither a Hugging Face directory nor a GGUF file (it starts with the bytes {found:02x?})", path.display())]
     UnknownKind { path: PathBuf, found: Vec<u8> },
+    #[error("{}: {what}; {remedy}", path.display())]
+    NoModel {
+        path: PathBuf,
+        what: String,
+        remedy: String,
+    },
     #[error("{}: a safetensors file alone lacks config.json and the tokenizer; give the directory {} that holds it", path.display(), directory.display())]
     BareSafetensors { path: PathBuf, directory: PathBuf },
     #[error("{}: a pickle checkpoint (PyTorch) is not read; save it as safetensors first", path.display())]

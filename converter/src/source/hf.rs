@@ -1,6 +1,8 @@
 //! A Hugging Face directory: `config.json` and one or several safetensors files.
 
+mod head;
 mod quantized;
+mod sentence;
 
 use super::config::{self, Described, Packed, Quantization};
 use super::decode::{self, ElementType};
@@ -8,9 +10,10 @@ use super::io::{SourceFile, read_small};
 use super::normal::{Form, Normal};
 use super::packed::{CODES, is_of_cache};
 use super::stored::{Data, Stored};
-use super::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, names};
+use super::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, names, unfit};
 use crate::text;
 use carat_format::Tensor;
+use head::Head;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::{Map, Value};
@@ -24,9 +27,19 @@ const MAX_HEADER: u64 = 100_000_000;
 
 pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
     let config_path = directory.join("config.json");
+    if !config_path.exists() {
+        return Err(unfit::directory(directory));
+    }
     let config = object(&config_path)?;
+    if let Some(error) = unfit::config(&config_path, &config) {
+        return Err(error);
+    }
     let mut described = config::read(&config_path, &config)?;
+    let (files, mut found) = weights(directory)?;
     let (architecture, hyper) = (described.architecture, &mut described.hyper);
+    hyper.pooling = sentence::pooling(directory)?;
+    let (head, note) = head::settle(hyper, &files, &found)?;
+    described.notes.extend(note);
     let gains = architecture.gains_about_zero;
     let normal = Normal::new(architecture, hyper, &described.ropes, false, gains);
     hyper.check_tables(&config_path)?;
@@ -35,8 +48,8 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
         Err(SourceError::NotFound { .. }) => Map::new(),
         other => other?,
     };
-    let (files, mut found) = weights(directory)?;
     let tensors = Placing {
+        head,
         directory,
         described: &described,
         normal: &normal,
@@ -73,7 +86,7 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
 }
 
 fn ignored(hyper: &Hyper, name: &str) -> bool {
-    // transformers replaces the head by the embedding where the configuration ties them.
+    // A head that equals the embedding is stored once.
     names::is_derived(name)
         || names::is_not_text(name)
         || (hyper.tied && names::alternatives(names::HEAD).any(|n| n == name))
@@ -183,13 +196,7 @@ fn weight_map(index: &Path) -> Result<BTreeMap<String, String>, SourceError> {
         let Value::String(file) = file else {
             return Err(wrong(&file));
         };
-        let mut parts = Path::new(&file).components();
-        let plain = matches!(
-            (parts.next(), parts.next()),
-            (Some(Component::Normal(_)), None)
-        );
-        // A backslash and a colon are separators on Windows only; no file's name has them.
-        if !plain || file.contains(['/', '\\', ':', '\0']) {
+        if !plain(&file) {
             let field = format!("weight_map.{tensor}");
             return Err(SourceError::ShardName {
                 path: index.into(),
@@ -200,6 +207,17 @@ fn weight_map(index: &Path) -> Result<BTreeMap<String, String>, SourceError> {
         names.insert(tensor, file);
     }
     Ok(names)
+}
+
+/// Whether a name is that of a file or folder in the same directory.
+fn plain(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    let one = matches!(
+        (parts.next(), parts.next()),
+        (Some(Component::Normal(_)), None)
+    );
+    // A backslash and a colon are separators on Windows only; no file's name has them.
+    one && !name.contains(['/', '\\', ':', '\0'])
 }
 
 /// Name, absolute offset and description of each tensor.
@@ -255,6 +273,7 @@ fn element(dtype: Dtype) -> Option<&'static ElementType> {
 
 /// What finds the model's tensors among those of the files.
 struct Placing<'a> {
+    head: Head,
     directory: &'a Path,
     described: &'a Described,
     normal: &'a Normal,
@@ -273,7 +292,10 @@ impl Placing<'_> {
         let mut tensors = BTreeMap::new();
         let mut used = BTreeSet::new();
         for tensor in hyper.tensors() {
-            let place = architecture.place(&names::HUGGING_FACE, hyper, tensor);
+            let mut place = architecture.place(&names::HUGGING_FACE, hyper, tensor);
+            if self.head == Head::Lone && tensor == Tensor::TokenEmbedding {
+                place.name = names::HEAD.into();
+            }
             let (rows, cols) = hyper.shape(tensor);
             let mut form = self.normal.form(hyper, tensor);
             if let (Some(Quantization::Packed(layout)), false) = (quantization, tensor.is_vector())

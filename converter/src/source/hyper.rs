@@ -1,7 +1,7 @@
 //! A model's hyper-parameters in real numbers.
 
 use super::SourceError;
-use carat_format::{Activation, Extras, Fixed, ModelSpec, Tensor, bounds};
+use carat_format::{Activation, Extras, Fixed, ModelSpec, Pooling, Tensor, bounds};
 use std::f64::consts::{LOG2_E, TAU};
 use std::path::Path;
 
@@ -48,6 +48,10 @@ pub struct Hyper {
     pub logits_softcap: Option<f64>,
     /// True when the embedding serves as head.
     pub tied: bool,
+    /// The checkpoint is a bare backbone: what the embedding serves for, as head, is no prediction.
+    pub headless: bool,
+    /// How a text becomes a vector, where the checkpoint says so.
+    pub pooling: Option<Pooling>,
 }
 
 /// What may differ from block to block.
@@ -117,6 +121,8 @@ impl Hyper {
             extras: self.extras,
             attention_softcap: self.attention_softcap.map(|c| fixed(c * LOG2_E)),
             logits_softcap: self.logits_softcap.map(fixed),
+            headless: self.headless,
+            pooling: self.pooling,
             residual_exponent,
         }
     }
@@ -153,6 +159,8 @@ impl Hyper {
             attention_softcap: spec.attention_softcap.map(|c| value(c) / LOG2_E),
             logits_softcap: spec.logits_softcap.map(value),
             tied,
+            headless: spec.headless,
+            pooling: spec.pooling,
         }
     }
 

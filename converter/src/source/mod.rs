@@ -21,6 +21,7 @@ mod packed;
 mod rope;
 mod stored;
 mod transform;
+mod unfit;
 
 pub use error::SourceError;
 pub use generation::Generation;
@@ -86,27 +87,24 @@ impl Checkpoint {
             return hf::open(path);
         }
         let file = SourceFile::open(path)?;
-        let start = file.prefix(8)?;
+        let mut start = file.prefix(unfit::START)?;
         if start.starts_with(&carat_gguf::MAGIC) {
             return gguf::open(path);
         }
+        if let Some(error) = unfit::file(path, &start) {
+            return Err(error);
+        }
         let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
         match extension.as_deref() {
-            Some("safetensors") => {
-                let directory = path.parent().filter(|p| !p.as_os_str().is_empty());
-                let directory = directory.unwrap_or(Path::new(".")).into();
-                Err(SourceError::BareSafetensors {
-                    path: path.into(),
-                    directory,
-                })
-            }
-            Some("bin" | "pt" | "pth" | "pkl") => Err(SourceError::Pickle { path: path.into() }),
             // The container's parser names older formats.
             Some("gguf" | "ggml") => gguf::open(path),
-            _ => Err(SourceError::UnknownKind {
-                path: path.into(),
-                found: start,
-            }),
+            _ => {
+                start.truncate(8);
+                Err(SourceError::UnknownKind {
+                    path: path.into(),
+                    found: start,
+                })
+            }
         }
     }
 
@@ -227,6 +225,15 @@ impl Checkpoint {
         let mut out = Vec::new();
         self.read_rows(tensor, 0..1, &mut out)?;
         Ok(out)
+    }
+}
+
+/// What a file is that is no GGUF, where its name or its first bytes tell; `None` too where it cannot be read.
+pub fn no_gguf(path: &Path) -> Option<SourceError> {
+    let start = SourceFile::open(path).ok()?.prefix(unfit::START).ok()?;
+    match start.starts_with(&carat_gguf::MAGIC) {
+        true => None,
+        false => unfit::file(path, &start),
     }
 }
 

@@ -6,6 +6,9 @@ use carat_format::Tensor;
 /// The head in a Hugging Face checkpoint.
 pub(super) const HEAD: &str = "lm_head.weight";
 
+/// The embedding in one.
+pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
+
 /// Names in a Hugging Face checkpoint.
 pub(super) static HUGGING_FACE: Names = Names {
     own: hugging_face,
@@ -51,7 +54,7 @@ pub(super) fn is_not_text(name: &str) -> bool {
 fn hugging_face(architecture: &Architecture, tensor: Tensor) -> String {
     use Tensor::*;
     let (block, part) = match tensor {
-        TokenEmbedding => return "model.embed_tokens.weight".into(),
+        TokenEmbedding => return EMBEDDING.into(),
         OutputNorm => return "model.norm.weight".into(),
         Output => return HEAD.into(),
         AttnNorm(b) => (b, "input_layernorm.weight"),

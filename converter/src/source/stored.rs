@@ -97,6 +97,43 @@ impl Stored {
         }
     }
 
+    /// Whether two matrices of plain elements have the same weights, as they are stored.
+    pub fn equals(&self, other: &Self, files: &[SourceFile]) -> Result<bool, SourceError> {
+        let (Data::Elements { ty: a, .. }, Data::Elements { ty: b, .. }) =
+            (&self.data, &other.data)
+        else {
+            return Ok(false);
+        };
+        if (self.rows, self.cols) != (other.rows, other.cols) {
+            return Ok(false);
+        }
+        let row_bytes = |ty: &ElementType| self.cols / ty.elements as u64 * ty.bytes as u64;
+        let at_once = (CHUNK / row_bytes(a).max(row_bytes(b)).max(1)).max(1);
+        let mut bytes = [Vec::new(), Vec::new()];
+        let mut weights = [Vec::new(), Vec::new()];
+        for row in (0..self.rows).step_by(at_once as usize) {
+            let n = at_once.min(self.rows - row);
+            for ((stored, ty), bytes) in [(self, a), (other, b)].into_iter().zip(&mut bytes) {
+                bytes.resize((n * row_bytes(ty)) as usize, 0);
+                files[stored.file].read_exact_at(bytes, stored.offset + row * row_bytes(ty))?;
+            }
+            if a.name == b.name {
+                if bytes[0] != bytes[1] {
+                    return Ok(false);
+                }
+                continue;
+            }
+            for ((ty, bytes), weights) in [a, b].into_iter().zip(&bytes).zip(&mut weights) {
+                weights.resize((n * self.cols) as usize, 0.0);
+                (ty.decode)(bytes, weights);
+            }
+            if weights[0] != weights[1] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn read_elements(
         &self,
         file: &SourceFile,

@@ -1,15 +1,18 @@
 //! The command line.
 
+mod measure;
+mod run;
 mod talk;
 
+pub use measure::{CompareArgs, EvalArgs, LogitsArgs};
+pub use run::{FollowArgs, RunArgs, SamplingArgs};
 pub use talk::{ChatArgs, TemplateArgs, TokenizeArgs};
 
-use crate::sampling;
-use crate::values::{self, Length, Tokens};
+use crate::values;
 use carat::DeviceChoice;
 use carat_converter::budget::Target;
 use carat_converter::convert::{CardText, Rule};
-use carat_format::{ScaleGroup, keys};
+use carat_format::{Pooling, ScaleGroup, keys};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -23,9 +26,14 @@ use std::path::PathBuf;
     arg_required_else_help = true
 )]
 #[command(after_help = "Example: carat demo
+         carat chat model.gguf
+         carat run model.gguf 'It was a dark night'
+
+A model is a Carat file, any other GGUF of a known architecture, or a directory from Hugging Face.
 
 Every command has its own --help with an example. Exit codes: 0 done, 1 failed, 2 wrong usage, \
-130 interrupted, 143 terminated. CARAT_LOG=debug logs to stderr; NO_COLOR=1 switches colours off.")]
+130 interrupted, 143 terminated. CARAT_LOG=debug logs to stderr; NO_COLOR=1 switches colours off. \
+carat completions SHELL makes a shell complete commands and options.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -58,7 +66,7 @@ would be useless does not appear."
     Convert(ConvertArgs),
     /// Continue a prompt
     #[command(
-        after_help = "Example: carat run story.gguf -p 'It was a dark night' -n 200 --temp 0.7
+        after_help = "Example: carat run story.gguf 'It was a dark night' -n 200 --temp 0.7
          cat letter.txt | carat run story.gguf - --json
          carat run story.gguf --messages talk.json --json
 
@@ -121,8 +129,8 @@ states are computed on the CPU and on every adapter. Exit code 1 if anything dif
     #[command(
         after_help = "Example: carat embed story.gguf --text sentences.txt --lines > vectors.jsonl
 
-One JSON array of length 1 (Euclidean) a text and line. --json gives one object with the integers \
-that they are made of, which are the same on every device."
+One JSON array of length 1 (Euclidean) a text and line, or with --pooling none one a token. --json \
+gives one object with the integers that they are made of, which are the same on every device."
     )]
     Embed(EmbedArgs),
     /// Talk with a model
@@ -130,7 +138,7 @@ that they are made of, which are the same on every device."
         after_help = "Example: carat chat qwen.gguf --system 'Answer in one sentence.'
 
 Answers go to stdout, all else to stderr; without a terminal each line of standard input is a \
-message. /help lists the commands: /regen /undo /system /save /load /quit. What you type never \
+message. /help lists the commands: /regen /undo /system /save /load /stats /quit. What you type never \
 becomes a control token. When the context is full, the oldest messages are left out, with a note. \
 What was computed of the conversation is kept, so that an answer computes only what is new. The \
 history of your lines is kept in memory alone. Each answer of a chat has a seed of its own."
@@ -154,6 +162,19 @@ Reads Carat files, any GGUF, also one with a vocabulary and no weights, and Hugg
 directories. No token is put in front or behind; --bos does what run does with a prompt."
     )]
     Tokenize(TokenizeArgs),
+    /// Print what makes a shell complete carat's commands
+    #[command(
+        after_help = "Example: carat completions fish > ~/.config/fish/completions/carat.fish
+         source <(carat completions bash)    # a line of ~/.bashrc
+         source <(carat completions zsh)     # of ~/.zshrc, behind compinit
+         carat completions powershell >> $PROFILE
+
+A new shell then completes them."
+    )]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     /// List or remove converted checkpoints that were kept
     #[command(after_help = "Example: carat cache list
 
@@ -170,8 +191,11 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = values::device)]
     pub device: DeviceChoice,
     /// CPU threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = values::threads)]
+    #[arg(short, long, value_name = "N", value_parser = values::threads)]
     pub threads: Option<usize>,
+    // Taken for those who are used to it; crate::habits says what decides instead.
+    #[arg(long, aliases = ["gpu-layers", "num-gpu"], value_name = "N", allow_hyphen_values = true, hide = true)]
+    pub n_gpu_layers: Option<String>,
 }
 
 /// How much memory there is for it.
@@ -204,46 +228,6 @@ pub struct CacheArgs {
     /// Of a checkpoint: convert it into a temporary file instead of the cache
     #[arg(long)]
     pub no_cache: bool,
-}
-
-/// How tokens are chosen; [`crate::sampling`] turns it into the engine's parameters.
-#[derive(Args, Clone, Debug)]
-pub struct SamplingArgs {
-    /// Temperature; 0 takes the likeliest token [default: the model's, else 0.8]
-    #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = values::temperature)]
-    pub temp: Option<f32>,
-    /// Choose among the K likeliest tokens; 0 is all [default: the model's, else 40]
-    #[arg(long, value_name = "K")]
-    pub top_k: Option<u32>,
-    /// Choose among the likeliest tokens that reach this share; 1 is all [default: the model's, else 0.95]
-    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share)]
-    pub top_p: Option<f32>,
-    /// Choose among tokens this likely relative to the likeliest; 0 is all [default: the model's, else 0.05]
-    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share)]
-    pub min_p: Option<f32>,
-    /// Factor against the last 64 tokens; 1 is none [default: the model's, else 1]
-    #[arg(long, value_name = "R", allow_hyphen_values = true, value_parser = values::penalty)]
-    pub repeat_penalty: Option<f32>,
-    /// Seed of the draws: one seed, one text
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub seed: u64,
-    /// End before this text or control token; may be given several times
-    #[arg(long, value_name = "STR", allow_hyphen_values = true, value_parser = values::stop)]
-    pub stop: Vec<String>,
-    /// Add B nats to a token's logit: ID+B, ID-B, ID=B, or TEXT=B for the tokens that are exactly TEXT; B is a number, -inf or false (never); may be given several times
-    #[arg(short = 'l', long, value_name = "ID=B", allow_hyphen_values = true, value_parser = sampling::bias)]
-    pub logit_bias: Vec<sampling::Bias>,
-}
-
-/// What the text must follow; [`crate::follow`] reads it.
-#[derive(Args, Clone, Debug)]
-pub struct FollowArgs {
-    /// Text that is JSON under this schema; the prompt should ask for it too
-    #[arg(long, value_name = "FILE", conflicts_with = "grammar")]
-    pub json_schema: Option<PathBuf>,
-    /// Text that follows this Lark grammar (llguidance's syntax), from its rule 'start'
-    #[arg(long, value_name = "FILE")]
-    pub grammar: Option<PathBuf>,
 }
 
 /// `carat demo`.
@@ -312,7 +296,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "FILE")]
     pub card_text: Option<PathBuf>,
     /// CPU threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = values::threads)]
+    #[arg(short, long, value_name = "N", value_parser = values::threads)]
     pub threads: Option<usize>,
     /// Write what was done to every tensor into this directory, as a page with drawings and as JSON; a name that
     /// ends in .json takes the JSON alone
@@ -322,139 +306,6 @@ pub struct ConvertArgs {
     #[arg(long)]
     pub force: bool,
     /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `carat run`.
-#[derive(Args, Debug)]
-#[command(override_usage = "carat run [OPTIONS] <MODEL> <-p TEXT | -f FILE | - | --messages FILE>")]
-#[command(group = clap::ArgGroup::new("text").required(true).args(["prompt", "file", "stdin", "messages"]))]
-pub struct RunArgs {
-    /// Carat file, or a checkpoint: it is converted once and kept
-    pub model: PathBuf,
-    /// Prompt; what it spells never becomes a control token
-    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub prompt: Option<String>,
-    /// Read the prompt from a UTF-8 file, all of it, a last line break included
-    #[arg(short, long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Read the prompt from standard input
-    #[arg(value_name = "-", value_parser = ["-"], allow_hyphen_values = true)]
-    pub stdin: Option<String>,
-    /// Answer the last message of this conversation, through the model's chat template: a file as for 'carat
-    /// template'; - reads standard input
-    #[arg(long, value_name = "FILE.json")]
-    pub messages: Option<PathBuf>,
-    /// Most tokens to generate; -1 or 'unlimited' until the context is full
-    #[arg(short = 'n', long = "max-tokens", value_name = "N", default_value = "128", allow_hyphen_values = true, value_parser = values::length)]
-    pub length: Length,
-    /// Positions of the context [default: 4096 or the model's, and what prompt and -n need]
-    #[arg(long, value_name = "N", value_parser = values::positive)]
-    pub ctx: Option<u32>,
-    #[command(flatten)]
-    pub sampling: SamplingArgs,
-    #[command(flatten)]
-    pub follow: FollowArgs,
-    /// Write a line of JSON for each token, as it comes: log-probability, entropy, rank and --logprobs likeliest tokens [default: 5] of the model's own distribution, before all settings
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub metrics: Option<PathBuf>,
-    /// The same for --json, as 'logprobs', with K likeliest tokens
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(0..=1000))]
-    pub logprobs: Option<u32>,
-    #[command(flatten)]
-    pub cache: CacheArgs,
-    #[command(flatten)]
-    pub place: DeviceArgs,
-    #[command(flatten)]
-    pub memory: MemoryArgs,
-    /// Go on after a token that ends the text
-    #[arg(long)]
-    pub ignore_eos: bool,
-    /// Do not compare the file with its hashes
-    #[arg(long)]
-    pub no_verify: bool,
-    /// Print one JSON object instead of the text
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Which predictions of a text are scored.
-#[derive(Args, Clone, Debug)]
-pub struct ProtocolArgs {
-    /// Tokens of a chunk
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
-    pub ctx: u32,
-    /// Most chunks to score [default: the whole text]
-    #[arg(long, value_name = "N", value_parser = values::positive)]
-    pub chunks: Option<u32>,
-}
-
-/// `carat eval`.
-#[derive(Args, Debug)]
-pub struct EvalArgs {
-    /// Carat file, GGUF or Hugging Face directory
-    pub model: PathBuf,
-    /// Text to score, UTF-8
-    #[arg(long, value_name = "FILE", required_unless_present = "card")]
-    pub text: Option<PathBuf>,
-    /// Measure what the quality card of a Carat file states, and compare: without --reference its perplexity
-    /// alone. Exit code 1 if a digit differs
-    #[arg(long, conflicts_with_all = ["text", "ctx", "chunks"])]
-    pub card: bool,
-    #[command(flatten)]
-    pub protocol: ProtocolArgs,
-    /// Compare with this model in f32; of a Carat file, its decoded weights
-    #[arg(long, value_name = "SRC")]
-    pub reference: Option<PathBuf>,
-    #[command(flatten)]
-    pub place: DeviceArgs,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `carat compare`.
-#[derive(Args, Debug)]
-pub struct CompareArgs {
-    /// Carat files, GGUFs or Hugging Face directories
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
-    /// Text to score, UTF-8
-    #[arg(long, value_name = "FILE")]
-    pub text: PathBuf,
-    #[command(flatten)]
-    pub protocol: ProtocolArgs,
-    /// Compare with this model in f32
-    #[arg(long, value_name = "SRC")]
-    pub reference: Option<PathBuf>,
-    #[command(flatten)]
-    pub place: DeviceArgs,
-    /// Draw size against divergence, or perplexity, to this file
-    #[arg(long, value_name = "FILE.svg")]
-    pub svg: Option<PathBuf>,
-    /// Replace the drawing if it exists
-    #[arg(long, requires = "svg")]
-    pub force: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `carat logits`.
-#[derive(Args, Debug)]
-pub struct LogitsArgs {
-    /// Carat file, GGUF or Hugging Face directory
-    pub model: PathBuf,
-    /// Token ids, the first at position 0; nothing is put in front
-    #[arg(long, value_name = "IDS", value_parser = values::tokens, allow_hyphen_values = true)]
-    pub tokens: Tokens,
-    #[command(flatten)]
-    pub place: DeviceArgs,
-    /// Write all logits as f32: u32 tokens, u32 vocabulary, i32 ids, rows; little endian
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Print one JSON object with all logits
     #[arg(long)]
     pub json: bool,
 }
@@ -537,9 +388,9 @@ pub struct EmbedArgs {
     /// Text to embed, UTF-8; - is standard input
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub text: PathBuf,
-    /// The mean of all tokens' states, or the last token's
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = values::Pooling::Mean)]
-    pub pooling: values::Pooling,
+    /// How the states of a text's tokens become its vector [default: what the model is made for, else mean]
+    #[arg(long, value_name = "HOW", value_parser = values::pooling())]
+    pub pooling: Option<Pooling>,
     /// Every line is a text of its own
     #[arg(long)]
     pub lines: bool,
@@ -573,15 +424,4 @@ Files that are being written by another carat stay; files in use vanish when it 
         #[arg(long)]
         json: bool,
     },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn definitions_are_sound() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
-    }
 }

@@ -115,6 +115,18 @@ pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<
     })
 }
 
+/// As [`prepare`], for a command that generates text.
+///
+/// Errors: also a checkpoint without a head, before anything is converted.
+pub fn prepare_to_generate(
+    path: &Path,
+    args: &CacheArgs,
+    threads: Option<usize>,
+) -> Result<Prepared> {
+    input::check_head(path)?;
+    prepare(path, args, threads)
+}
+
 impl Prepared {
     /// The file will be read into memory rather than mapped, if `copy`; refused where it alone is above `limit`.
     pub fn in_memory(self, copy: bool, limit: Option<u64>) -> Self {

@@ -7,10 +7,13 @@ mod lines;
 use crate::args::ChatArgs;
 use crate::failure::Interrupted;
 use crate::logits::interrupted;
+use crate::metrics::Entry;
 use crate::prompt;
 use crate::relay::Relay;
-use crate::values::Length;
+use crate::stream::{self, Start, Timings};
+use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
+use crate::wrap::Wrap;
 use crate::{cache, interrupt, memory, sampling, term};
 use anyhow::{Context, Result, anyhow};
 use carat::template::{ChatTemplate, Value};
@@ -20,6 +23,7 @@ use command::{HELP, Line};
 pub use conversation::Prompter;
 use conversation::{Talk, message};
 use lines::Lines;
+use serde::Serialize;
 use std::collections::HashSet;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -44,14 +48,59 @@ struct Chat<'a> {
     written: HashSet<PathBuf>,
     /// Of the model's file; known after the first answer.
     verdict: Verdict,
+    /// Events as lines of JSON instead of text.
+    json: bool,
+    /// Whether each answer's speed is shown.
+    stats: bool,
+    /// Of the last answer.
+    last: Option<Stats>,
+}
+
+/// How an answer came about.
+struct Stats {
+    timings: Timings,
+    /// Of the prompt's tokens those that were computed before.
+    cached: usize,
+    device: String,
+}
+
+impl Stats {
+    fn show(&self) -> String {
+        let rate = |r: Option<f64>| r.map_or(String::new(), |r| format!(" at {r:.1} tokens/s"));
+        let t = &self.timings;
+        format!(
+            "[prompt: {} tokens{}, {} kept of before; answer: {} tokens{}; {}]",
+            t.prompt_tokens,
+            rate(t.prompt_tps),
+            self.cached,
+            t.generated_tokens,
+            rate(t.generate_tps),
+            term::clip(&self.device, 40)
+        )
+    }
+}
+
+/// An answer, for those who read JSON.
+#[derive(Serialize)]
+struct End<'a> {
+    text: &'a str,
+    ids: &'a [u32],
+    stop_reason: &'static str,
+    logits_hash: &'a str,
+    timings: &'a Timings,
+    /// Tokens of the prompt that were computed before, and are not among those of the timings.
+    cached_tokens: usize,
+    device: &'a str,
+    seed: u64,
 }
 
 /// Runs the command.
 pub fn run(args: ChatArgs) -> Result<()> {
     let given = args.template.as_deref().map(prompt::template).transpose()?;
-    let (model, verdict) = cache::prepare(&args.model, &args.cache, args.place.threads)?
-        .in_memory(args.memory.map.no_mmap, args.memory.memory_limit)
-        .open_with_verdict(args.place.threads)?;
+    let (model, verdict) =
+        cache::prepare_to_generate(&args.model, &args.cache, args.place.threads)?
+            .in_memory(args.memory.map.no_mmap, args.memory.memory_limit)
+            .open_with_verdict(args.place.threads)?;
     let shown = || args.model.display().to_string();
     let tokenizer = model.tokenizer().with_context(shown)?;
     let own = ChatTemplate::of_header(&model.header()?).with_context(shown)?;
@@ -93,17 +142,35 @@ pub fn run(args: ChatArgs) -> Result<()> {
     let context = session_options.context;
     let relay =
         interrupted(Relay::open(model.clone(), &session_options, &verdict)).with_context(shown)?;
-    let mut lines = Lines::new()?;
+    let mut lines = match args.json {
+        true => Lines::Pipe,
+        false => Lines::new()?,
+    };
+    let seed = options.sampling.seed;
+    if args.json {
+        let start = Start {
+            model: &shown(),
+            device: relay.device(),
+            context,
+            seed,
+        };
+        term::print_event("start", &start)?;
+    }
     if !prompter.has_template() {
-        term::note(
+        note(
+            args.json,
             "[the model has no chat template: it goes on with your text, up to 128 tokens at a time; \
              --template FILE.jinja gives it one]",
-        );
+        )?;
     }
     if lines.interactive() {
         term::note(&format!(
-            "[{}, {context} positions; /help lists commands, Ctrl-C stops an answer]",
-            term::clip(&relay.device(), 60)
+            "[{}, {context} positions{}; /help lists commands, Ctrl-C stops an answer]",
+            term::clip(&relay.device(), 60),
+            match args.sampling.seed {
+                Seed::Random => format!(", seed {seed}"),
+                Seed::Fixed(_) => String::new(),
+            }
         ));
     }
     let mut chat = Chat {
@@ -115,6 +182,9 @@ pub fn run(args: ChatArgs) -> Result<()> {
         answers: 0,
         written: HashSet::new(),
         verdict,
+        json: args.json,
+        stats: false,
+        last: None,
     };
     interrupt::install();
     while let Some(line) = lines.next()? {
@@ -140,7 +210,24 @@ fn ends(error: &anyhow::Error) -> bool {
     error.is::<crate::failure::OutputClosed>() || error.downcast_ref().is_some_and(damaged)
 }
 
+/// A note, on stderr or as an event.
+fn note(json: bool, text: &str) -> Result<()> {
+    #[derive(Serialize)]
+    struct Note<'a> {
+        text: &'a str,
+    }
+    if json {
+        return term::print_event("note", &Note { text });
+    }
+    term::note(text);
+    Ok(())
+}
+
 impl Chat<'_> {
+    fn note(&self, text: &str) -> Result<()> {
+        note(self.json, text)
+    }
+
     fn line(&mut self, line: &str) -> Result<ControlFlow<()>> {
         match Line::parse(line) {
             Line::Nothing => {}
@@ -153,30 +240,40 @@ impl Chat<'_> {
                     let before = last.answer.take();
                     self.answer_or_take_back(before)?;
                 }
-                None => term::note("[there is no message to answer]"),
+                None => self.note("[there is no message to answer]")?,
             },
             Line::Undo => match self.talk.exchanges.pop() {
                 Some(last) => {
                     // What had no room may have some again.
                     self.talk.dropped = 0;
-                    term::note(&format!("[taken back: {}]", term::clip(last.text(), 60)));
+                    self.note(&format!("[taken back: {}]", term::clip(last.text(), 60)))?;
                 }
-                None => term::note("[there is nothing to take back]"),
+                None => self.note("[there is nothing to take back]")?,
             },
             Line::System(None) => match self.talk.system() {
-                Some(text) => term::note(text),
-                None => term::note("[no system message; /system TEXT sets one]"),
+                Some(text) => self.note(text)?,
+                None => self.note("[no system message; /system TEXT sets one]")?,
             },
             Line::System(text) => {
                 if let Some(text) = text {
                     self.talk.set_system(&text);
                 }
                 self.talk.dropped = 0;
-                term::note("[the system message holds from the next answer on]");
+                self.note("[the system message holds from the next answer on]")?;
             }
             Line::Save(path) => self.save(&path)?,
             Line::Load(path) => self.load(&path)?,
-            Line::Help => term::note(HELP),
+            Line::Stats => {
+                self.stats = !self.stats;
+                self.note(match self.stats {
+                    true => "[the speed of every answer is shown; /stats hides it again]",
+                    false => "[the speed of answers is hidden; /stats shows it again]",
+                })?;
+                if let Some(last) = self.last.as_ref().filter(|_| self.stats) {
+                    self.note(&last.show())?;
+                }
+            }
+            Line::Help => self.note(HELP)?,
             Line::Unknown(why) => return Err(anyhow!(why)),
             Line::Quit => return Ok(ControlFlow::Break(())),
         }
@@ -196,7 +293,7 @@ impl Chat<'_> {
                     self.talk.exchanges.pop();
                     self.talk.dropped = self.talk.dropped.min(self.talk.exchanges.len());
                     if !failed {
-                        term::note("[stopped before the answer began; the message is taken back]");
+                        self.note("[stopped before the answer began; the message is taken back]")?;
                     }
                 }
                 None => {}
@@ -220,52 +317,73 @@ impl Chat<'_> {
         options.max_tokens = options.max_tokens.min(free.saturating_add(1));
         options.sampling.seed = options.sampling.seed.wrapping_add(self.answers);
         self.answers += 1;
-        let mut failed = None;
-        let mut watch = |event: Event<'_>| {
-            if let Event::Token { text, .. } | Event::Tail { text } = event
-                && !text.is_empty()
-                && let Err(e) = term::print(text)
-            {
-                failed.get_or_insert(e);
-            }
-            if failed.is_some() || interrupt::requested() {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
+        let seed = options.sampling.seed;
+        let mut wrap = Wrap::new();
+        let json = self.json;
+        let mut watch = |event: Event<'_>| match json {
+            // Nobody asks for metrics here.
+            true => stream::print_event(&event, |m| Entry::new(self.prompter.tokenizer(), m)),
+            false => term::print(&wrap.push(stream::text(&event))),
         };
-        let done = self
-            .relay
-            .generate(&ids[kept..], &options, None, &self.verdict, &mut watch);
-        let open = done.as_ref().is_ok_and(|d| !d.text.ends_with('\n'));
-        if open && failed.is_none() {
+        let done = stream::stream(
+            &mut self.relay,
+            &ids[kept..],
+            &options,
+            None,
+            &self.verdict,
+            &mut watch,
+        );
+        if let (Ok((done, _)), false) = (&done, json)
+            && !done.text.ends_with('\n')
+        {
             term::print("\n")?;
         }
         if self.verdict.failed() || !interrupt::requested() {
             self.verdict.wait()?;
         }
-        if let Some(e) = failed {
-            return Err(e);
+        let (done, timings) = done?;
+        let stats = Stats {
+            timings,
+            cached: kept,
+            device: self.relay.session().device(),
+        };
+        if json {
+            term::print_event(
+                "end",
+                &End {
+                    text: &done.text,
+                    ids: &done.ids,
+                    stop_reason: done.reason.name(),
+                    logits_hash: &done.logits_hash,
+                    timings: &stats.timings,
+                    cached_tokens: kept,
+                    device: &stats.device,
+                    seed,
+                },
+            )?;
+        } else if self.stats {
+            self.note(&stats.show())?;
         }
-        let done = done?;
+        self.last = Some(stats);
         match done.reason {
-            StopReason::Cancelled if !done.text.is_empty() => term::note("[stopped]"),
+            StopReason::Cancelled if !done.text.is_empty() => self.note("[stopped]")?,
             StopReason::Length | StopReason::Context if done.ids.len() > free => {
-                term::note(&format!(
+                self.note(&format!(
                     "[the context of {} positions is full: the answer ends here, and the oldest messages are left \
                      out of the next prompt; --ctx makes room]",
                     self.context
-                ));
+                ))?;
             }
             StopReason::Length if self.prompter.has_template() => {
-                term::note(&format!(
+                self.note(&format!(
                     "[the answer ends at -n {} tokens]",
                     self.options.max_tokens
-                ));
+                ))?;
             }
             _ => {}
         }
-        if let Some(news) = self.relay.take_news() {
-            term::note(&format!("[{news}]"));
+        if let Some(news) = self.relay.take_news().map(str::to_owned) {
+            self.note(&format!("[{news}]"))?;
         }
         if let Some(last) = self.talk.exchanges.last_mut() {
             let stopped = done.reason == StopReason::Cancelled && done.text.is_empty();
@@ -285,14 +403,14 @@ impl Chat<'_> {
             if ids.len() + room <= self.context || (last && ids.len() < self.context) {
                 let gone = self.talk.dropped - before;
                 if gone > 0 {
-                    term::note(&format!(
+                    self.note(&format!(
                         "[the context of {} positions is full: the {} no longer sent to the model]",
                         self.context,
                         match gone {
                             1 => "oldest message and its answer are".into(),
                             n => format!("{n} oldest messages and their answers are"),
                         }
-                    ));
+                    ))?;
                 }
                 return Ok(ids);
             }
@@ -324,11 +442,11 @@ impl Chat<'_> {
             .map_err(|e| e.error)
             .with_context(shown)?;
         self.written.insert(path.into());
-        term::note(&format!(
+        self.note(&format!(
             "[{} messages saved: {}]",
             self.talk.spoken(),
             path.display()
-        ));
+        ))?;
         Ok(())
     }
 
@@ -336,11 +454,11 @@ impl Chat<'_> {
         let shown = || path.display().to_string();
         let talk = prompt::conversation(path)?;
         self.talk = Talk::of_conversation(talk).with_context(shown)?;
-        term::note(&format!(
+        self.note(&format!(
             "[{} messages loaded: {}]",
             self.talk.spoken(),
             path.display()
-        ));
+        ))?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use crate::input::{self, Input};
 use crate::inspect;
 use crate::logits::{WEIGHTS, interrupted, use_threads};
 use crate::svg::{Point, Scatter};
+use crate::table;
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
 use carat::text::Tokenizer;
@@ -76,6 +77,9 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         bos: None,
     };
     // Whatever cannot be opened or written shows before the long work.
+    for model in args.files.iter().chain(&args.reference) {
+        input::check_head(model)?;
+    }
     let reference = args.reference.as_deref();
     let reference = reference.map(input::open_checkpoint).transpose()?;
     let mut files = Vec::new();
@@ -327,34 +331,37 @@ fn show(r: &Report, plot: &Scatter) -> String {
         r.ctx
     );
     let compared = r.reference.is_some();
-    out += &format!(
-        "   {:<24}{:>12}{:>7}{:>11}",
-        "file", "bytes", "bits", "perplexity"
-    );
-    out += if compared {
-        "   KL mean   KL 99 %\n"
-    } else {
-        "\n"
-    };
     let names: Vec<char> = ('a'..='z').chain('A'..='Z').collect();
+    let titles = [
+        "   file",
+        "bytes",
+        "bits",
+        "perplexity",
+        "KL mean",
+        "KL 99 %",
+    ];
+    let shown = if compared { titles.len() } else { 4 };
+    let mut rows = vec![titles[..shown].iter().map(|t| (*t).into()).collect()];
     for (i, f) in r.files.iter().enumerate() {
         let name = names.get(i).copied().unwrap_or('+');
         let best = if f.best { '*' } else { ' ' };
-        out += &format!(
-            "{name}{best} {:<24}{:>12}{:>7.3}{:>11.4}",
-            term::clip(&short(&f.path), 23),
+        let mut row = vec![
+            format!("{name}{best} {}", short(&f.path)),
             term::thousands(f.bytes),
-            f.bpw,
-            f.quality.ppl
-        );
+            format!("{:.3}", f.bpw),
+            format!("{:.4}", f.quality.ppl),
+        ];
         if let Some(d) = &f.quality.divergence {
-            out += &format!("{:>10.6}{:>10.5}", d.kl_mean, d.kl_p99);
+            row.extend([format!("{:.6}", d.kl_mean), format!("{:.5}", d.kl_p99)]);
         }
-        out.push('\n');
+        rows.push(row);
     }
     if let Some(d) = first.and_then(|f| f.quality.divergence.as_ref()) {
-        out += &format!("   {:<43}{:>11.4}\n", "the reference", d.reference_ppl);
+        let mut row = vec!["   the reference".into(), String::new(), String::new()];
+        row.push(format!("{:.4}", d.reference_ppl));
+        rows.push(row);
     }
+    out += &(table::lines(&rows, term::WIDTH).join("\n") + "\n");
     out += if compared {
         "* no smaller file is closer to the reference\n"
     } else {

@@ -5,10 +5,10 @@ use crate::failure::Interrupted;
 use crate::relay::Relay;
 use crate::term::{self, Bar};
 use crate::verdict::Verdict;
-use crate::{chart, convert, eval, interrupt, logits, run};
+use crate::{chart, convert, eval, interrupt, logits, stream};
 use anyhow::{Context, Result, bail};
 use carat::sample::Params;
-use carat::{GenerateOptions, Model, SessionOptions, Verify};
+use carat::{Event, GenerateOptions, Model, SessionOptions, Verify};
 use carat_converter::convert::{Options, Summary};
 use carat_converter::eval::Quality;
 use carat_converter::source::Checkpoint;
@@ -136,7 +136,13 @@ pub fn run(args: DemoArgs) -> Result<()> {
         },
         ..GenerateOptions::default()
     };
-    let (generation, timings) = run::stream(&mut relay, &ids, &options, !args.json)?;
+    let mut watch = |event: Event<'_>| match args.json {
+        true => Ok(()),
+        false => stream::print(&event),
+    };
+    let verdict = Verdict::default();
+    let (generation, timings) =
+        stream::stream(&mut relay, &ids, &options, None, &verdict, &mut watch)?;
     if args.json {
         term::print_json(&Report {
             source_bytes: whole,
@@ -149,7 +155,8 @@ pub fn run(args: DemoArgs) -> Result<()> {
             total_seconds: term::ms(start) / 1e3,
         })?;
     } else {
-        run::summary(&timings, &generation, &mut relay);
+        stream::end_line(&generation)?;
+        stream::summary(&timings, &generation, &mut relay, None);
         term::note(&format!(
             "[demo took {:.1} s] Now your own: carat convert CHECKPOINT -o model.gguf",
             term::ms(start) / 1e3

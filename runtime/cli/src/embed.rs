@@ -3,10 +3,11 @@
 use crate::args::EmbedArgs;
 use crate::failure::Interrupted;
 use crate::term::{self, Bar};
-use crate::{cache, input, interrupt, values};
+use crate::{cache, input, interrupt};
 use anyhow::{Context, Result, bail};
-use carat::{Embedding, Pooling, Session, SessionOptions, Verify};
+use carat::{Embedding, Session, SessionOptions, Verify};
 use carat_converter::progress::Progress;
+use carat_format::Pooling;
 use serde::Serialize;
 use std::io::Read;
 use std::sync::Arc;
@@ -19,18 +20,23 @@ const BATCH: u32 = 128;
 struct Report {
     model: String,
     device: String,
-    /// `mean` or `last`.
-    pooling: values::Pooling,
+    /// `none`, `mean`, `cls` or `last`.
+    pooling: &'static str,
     /// Length of every vector.
     dimensions: u32,
-    /// blake3 over the exponents and integers of all texts in little endian, the same on every device.
+    /// blake3 over the exponents and integers of all vectors in little endian, the same on every device.
     hash: String,
+    /// One of each text; without pooling one of each token, text after text.
     embeddings: Vec<Row>,
 }
 
 #[derive(Serialize)]
 struct Row {
+    /// Tokens of the text.
     tokens: usize,
+    /// Which of them the vector is of, where each has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<usize>,
     /// The vector at length 1.
     embedding: Vec<f32>,
     /// The vector itself in units of 2 to `exponent`.
@@ -89,13 +95,12 @@ pub fn run(args: EmbedArgs) -> Result<()> {
     };
     let mut session =
         pollster::block_on(Session::new(model.clone(), &options)).with_context(shown)?;
-    let pooling = match args.pooling {
-        values::Pooling::Mean => Pooling::Mean,
-        values::Pooling::Last => Pooling::Last,
-    };
+    let pooling = args.pooling.or(model.spec().pooling);
+    let pooling = pooling.unwrap_or(Pooling::Mean);
 
     let bar = Bar::new("embed");
-    let mut embeddings = Vec::with_capacity(tokenized.len());
+    // Of each text.
+    let mut embeddings: Vec<Vec<Embedding>> = Vec::with_capacity(tokenized.len());
     for ids in &tokenized {
         if interrupt::requested() {
             return Err(Interrupted("".into()).into());
@@ -105,26 +110,28 @@ pub fn run(args: EmbedArgs) -> Result<()> {
     }
     bar.clear();
     if !args.of.json {
-        for embedding in &embeddings {
+        for embedding in embeddings.iter().flatten() {
             term::print_json(&unit(embedding))?;
         }
         return Ok(());
     }
     let rows = tokenized.iter().zip(&embeddings);
+    let rows = rows.flat_map(|(ids, vectors)| {
+        vectors.iter().enumerate().map(|(i, e)| Row {
+            tokens: ids.len(),
+            token: (pooling == Pooling::None).then_some(i),
+            embedding: unit(e),
+            integers: e.integers.clone(),
+            exponent: e.exponent,
+        })
+    });
     term::print_json(&Report {
         model: shown(),
         device: session.device(),
-        pooling: args.pooling,
+        pooling: pooling.name(),
         dimensions: model.spec().embedding_length,
         hash: hash(&embeddings),
-        embeddings: rows
-            .map(|(ids, e)| Row {
-                tokens: ids.len(),
-                embedding: unit(e),
-                integers: e.integers.clone(),
-                exponent: e.exponent,
-            })
-            .collect(),
+        embeddings: rows.collect(),
     })
 }
 
@@ -133,9 +140,9 @@ fn unit(embedding: &Embedding) -> Vec<f32> {
     embedding.unit().iter().map(|x| *x as f32).collect()
 }
 
-fn hash(embeddings: &[Embedding]) -> String {
+fn hash(embeddings: &[Vec<Embedding>]) -> String {
     let mut hasher = blake3::Hasher::new();
-    for e in embeddings {
+    for e in embeddings.iter().flatten() {
         hasher.update(&e.exponent.to_le_bytes());
         for v in &e.integers {
             hasher.update(&v.to_le_bytes());

@@ -45,6 +45,9 @@ pub fn run(args: EvalArgs) -> Result<()> {
         bos: None,
     };
     use_threads(args.place.threads)?;
+    for model in std::iter::once(&args.model).chain(&args.reference) {
+        input::check_head(model)?;
+    }
     let bar = Bar::new("eval");
     let reference = args
         .reference

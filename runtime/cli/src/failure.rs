@@ -1,6 +1,11 @@
 //! How a command ends when it does not succeed.
 
+mod code;
+
+use serde::Serialize;
+use serde_json::json;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// The command line asks for something that cannot be: exit code 2, like a flag that does not exist.
 #[derive(Debug, thiserror::Error)]
@@ -17,12 +22,73 @@ pub struct OutputClosed;
 #[error("interrupted{0}")]
 pub struct Interrupted(pub std::borrow::Cow<'static, str>);
 
-/// Prints one line about a failure; its exit code.
+/// How results are wanted where not as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One object.
+    Object,
+    /// A line for each event.
+    Events,
+}
+
+/// Asked for by the command line; never set where text is wanted.
+static FORM: OnceLock<Form> = OnceLock::new();
+
+/// From here on a failure is told on stdout too, in this form.
+pub fn speak(form: Option<Form>) {
+    if let Some(form) = form {
+        let _ = FORM.set(form);
+    }
+}
+
+/// A failure as JSON: see `docs/json.md`.
+#[derive(Debug, Serialize)]
+struct Failure {
+    code: &'static str,
+    /// What stderr says.
+    message: String,
+    /// What the system or a part of the program said first, where the message adds to it.
+    cause: Option<String>,
+    /// What to try, where the message says it.
+    hint: Option<String>,
+}
+
+impl Failure {
+    fn new(error: &anyhow::Error) -> Self {
+        let message = describe(error);
+        let cause = error
+            .chain()
+            .last()
+            .map(|c| c.to_string().replace(['\n', '\r'], " "));
+        Self {
+            code: code::of(error),
+            cause: cause.filter(|c| !message.starts_with(c.as_str())),
+            hint: message.rsplit_once("; ").map(|(_, hint)| hint.into()),
+            message,
+        }
+    }
+
+    /// Prints it where JSON is wanted, and no result has been printed yet.
+    fn print(self) {
+        let written = match FORM.get() {
+            _ if crate::term::has_printed_json() => return,
+            None => return,
+            Some(Form::Object) => crate::term::print_json(&json!({ "error": self })),
+            Some(Form::Events) => crate::term::print_event("error", &json!({ "error": self })),
+        };
+        if let Err(e) = written {
+            tracing::debug!("{e}");
+        }
+    }
+}
+
+/// Prints one line about a failure, and its object where JSON is wanted; its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<OutputClosed>() {
         return ExitCode::SUCCESS;
     }
     crate::term::problem("error", &describe(error));
+    Failure::new(error).print();
     if error.is::<Usage>() {
         ExitCode::from(2)
     } else if error.is::<Interrupted>() {
@@ -30,6 +96,30 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// The same of a command line that cannot be parsed; or the help that it asks for.
+pub fn of_command_line(error: &clap::Error) -> ExitCode {
+    // A closed stream is no reason to fail.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let message = first.trim_start_matches("error: ");
+    let tips = text
+        .lines()
+        .filter_map(|l| l.trim_start().strip_prefix("tip: "));
+    let tips: Vec<&str> = tips.collect();
+    Failure {
+        code: code::USAGE,
+        message: message.split_whitespace().collect::<Vec<_>>().join(" "),
+        cause: None,
+        hint: (!tips.is_empty()).then(|| tips.join("; ")),
+    }
+    .print();
+    ExitCode::from(2)
 }
 
 /// The chain of causes in one line, without causes that a message has already quoted.

@@ -1,12 +1,12 @@
 //! Models as the command line names them, with errors that say what to do.
 
 use anyhow::{Context, Result, anyhow, bail};
-use carat::Model;
 use carat::sample::Params;
 use carat::text::{Tokenizer, TokenizerData};
+use carat::{Error, Model};
 use carat_converter::hf_tokenizer::HfTokenizer;
-use carat_converter::source::{Checkpoint, TokenizerSource};
-use carat_format::keys;
+use carat_converter::source::{self, Checkpoint, TokenizerSource};
+use carat_format::{ModelSpec, keys};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -86,7 +86,9 @@ pub fn kind(path: &Path) -> Result<Input> {
     if meta.is_dir() {
         return Ok(Input::Directory);
     }
-    let start = Start::read(path).map_err(|e| explain_non_gguf(path, e))?;
+    let start = Start::read(path);
+    // What the path holds instead says more than that it is no GGUF.
+    let start = start.map_err(|e| source::no_gguf(path).map_or(e, Into::into))?;
     let header = start.header()?;
     let architecture = header
         .str_opt(keys::ARCHITECTURE)
@@ -98,27 +100,6 @@ pub fn kind(path: &Path) -> Result<Input> {
     })
 }
 
-/// A safetensors file is a part of a checkpoint: say which directory to give.
-fn explain_non_gguf(path: &Path, error: anyhow::Error) -> anyhow::Error {
-    if path
-        .extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))
-        && let Some(directory) = path.parent()
-    {
-        let directory = if directory.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            directory
-        };
-        return anyhow!(
-            "{}: a safetensors file alone lacks config.json and the tokenizer; give the directory {}",
-            path.display(),
-            directory.display()
-        );
-    }
-    error
-}
-
 /// What the file says about sampling, under llama.cpp's keys; the engine's defaults where it is silent.
 /// Values that are out of range or of another type are advice that cannot be taken.
 pub fn sampling(model: &Model) -> Result<Params> {
@@ -127,13 +108,23 @@ pub fn sampling(model: &Model) -> Result<Params> {
 
 /// Opens a checkpoint of whatever kind.
 pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
-    if path.is_dir() && !path.join("config.json").is_file() {
-        bail!(
-            "{}: a directory without config.json; expected a Hugging Face directory or a .gguf file",
-            path.display()
-        );
-    }
     Ok(Checkpoint::open(path)?)
+}
+
+/// Refuses a model that predicts no tokens, its checkpoint being a bare backbone. Errors: also what cannot be opened.
+pub fn check_head(path: &Path) -> Result<()> {
+    let headless = match kind(path)? {
+        Input::Carat => {
+            let start = Start::read(path)?;
+            let spec = ModelSpec::from_header(&start.header()?);
+            spec.with_context(|| path.display().to_string())?.headless
+        }
+        Input::Gguf(_) | Input::Directory => open_checkpoint(path)?.hyper().headless,
+    };
+    match headless {
+        true => bail!("{}: {}; use carat embed", path.display(), Error::NoHead),
+        false => Ok(()),
+    }
 }
 
 /// The tokenizer of a checkpoint.

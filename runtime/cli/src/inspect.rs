@@ -8,7 +8,7 @@ use crate::{chart, memory, term};
 use anyhow::{Context, Result};
 use carat::{Model, Verify};
 use carat_converter::source::{Checkpoint, Hyper};
-use carat_format::{ModelSpec, keys};
+use carat_format::{ModelSpec, Pooling, keys};
 use carat_gguf::TensorType;
 use serde::Serialize;
 use std::path::Path;
@@ -53,6 +53,10 @@ struct Hyperparameters {
     head_count_kv: u32,
     head_dim: u32,
     tied: bool,
+    /// The checkpoint is a bare backbone: it turns texts into vectors and generates none.
+    headless: bool,
+    /// How a text becomes a vector: `none`, `mean`, `cls` or `last`; null where the file does not say.
+    pooling: Option<&'static str>,
     /// Unit of the residual stream is 2 to this; null for floats.
     residual_exponent: Option<i32>,
 }
@@ -298,6 +302,8 @@ fn hyperparameters(s: &ModelSpec, tied: bool, residual_exponent: Option<i32>) ->
         head_count_kv: s.head_count_kv,
         head_dim: s.head_dim,
         tied,
+        headless: s.headless,
+        pooling: s.pooling.map(Pooling::name),
         residual_exponent,
     }
 }
@@ -328,10 +334,10 @@ fn overview(r: &Report) -> String {
         ),
     );
     if let Some(m) = &r.model {
-        let head = if m.tied {
-            "the embedding is the head"
-        } else {
-            "own head"
+        let head = match (m.headless, m.tied) {
+            (true, _) => "no head: for vectors alone",
+            (false, true) => "the embedding is the head",
+            (false, false) => "own head",
         };
         line(
             "model",
@@ -354,6 +360,9 @@ fn overview(r: &Report) -> String {
                 m.feed_forward_length, m.vocab_size, m.context_length
             ),
         );
+    }
+    if let Some(pooling) = r.model.as_ref().and_then(|m| m.pooling) {
+        line("pooling", pooling.into());
     }
     line("weights", term::thousands(r.weights));
     line(

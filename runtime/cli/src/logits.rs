@@ -29,6 +29,7 @@ struct Report<'a, T> {
 
 /// Runs the command.
 pub fn run(args: LogitsArgs) -> Result<()> {
+    input::check_head(&args.model)?;
     match input::kind(&args.model)? {
         Input::Carat => integers(&args),
         Input::Gguf(_) | Input::Directory => floats(&args),

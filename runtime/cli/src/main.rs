@@ -1,7 +1,7 @@
 //! The `carat` command line: checkpoints in, low-bit files out, text out of the files.
 //!
-//! What scripts rely on: with `--json` one JSON object on stdout and nothing else there, logs and progress
-//! on stderr; exit codes 0, 1 (failed), 2 (usage), 130 (interrupted), 143 (terminated).
+//! What scripts rely on: with `--json` one JSON object on stdout and nothing else there, also of a failure, logs and
+//! progress on stderr; exit codes 0, 1 (failed), 2 (usage), 130 (interrupted), 143 (terminated).
 #![forbid(unsafe_code)]
 
 mod args;
@@ -13,11 +13,13 @@ mod chat;
 mod compare;
 mod convert;
 mod demo;
+mod display;
 mod doctor;
 mod embed;
 mod eval;
 mod failure;
 mod follow;
+mod habits;
 mod input;
 mod inspect;
 mod interrupt;
@@ -30,19 +32,28 @@ mod quality;
 mod relay;
 mod run;
 mod sampling;
+mod stream;
 mod svg;
+mod table;
 mod template;
 mod term;
 mod tokenize;
 mod values;
 mod verdict;
+mod wrap;
 
-use args::{Cli, Command};
-use clap::Parser;
+use args::Command;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    display::none();
+    let args: Vec<OsString> = std::env::args_os().collect();
+    failure::speak(habits::asks_for_json(&args));
+    let cli = match habits::parse(&args) {
+        Ok(cli) => cli,
+        Err(error) => return failure::of_command_line(&error),
+    };
     term::start_log();
     cache::tune();
     let result = match cli.command {
@@ -60,10 +71,18 @@ fn main() -> ExitCode {
         Command::Template(a) => template::run(a),
         Command::Tokenize(a) => tokenize::run(a),
         Command::Cache(a) => cache::run(a),
+        Command::Completions { shell } => completions(shell),
     };
     cache::clean_up();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
     }
+}
+
+/// Prints the script of a shell.
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut habits::command(), "carat", &mut script);
+    term::print(&String::from_utf8_lossy(&script))
 }

@@ -6,16 +6,17 @@ use crate::failure::{Interrupted, Usage};
 use crate::logits::interrupted;
 use crate::metrics::{DEFAULT_TOP, Entry, Lines};
 use crate::relay::{Relay, Share};
-use crate::values::Length;
+use crate::stream::{self, Start, Timings};
+use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
 use crate::{cache, follow, input, interrupt, memory, prompt, sampling, term};
 use anyhow::{Context, Result, bail};
-use carat::sample::{Constraint, TokenMetrics};
-use carat::template::{Conversation, Value};
+use carat::sample::Constraint;
+use carat::template::{ChatTemplate, Conversation, Value};
 use carat::text::StopReason;
-use carat::{Event, GenerateOptions, Generation, Model, SessionOptions, Verify};
+use carat::{Event, GenerateOptions, Model, SessionOptions, Verify};
 use serde::Serialize;
-use std::ops::ControlFlow;
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,28 +49,14 @@ struct Report<'a> {
     saturations: u32,
 }
 
-/// How long things took. Rates are null where nothing was counted.
-#[derive(Debug, Default, Serialize)]
-pub struct Timings {
-    load_ms: f64,
-    prompt_tokens: usize,
-    prompt_ms: f64,
-    prompt_tps: Option<f64>,
-    generated_tokens: usize,
-    generate_ms: f64,
-    /// Of the tokens after the first, which comes with the prompt.
-    generate_tps: Option<f64>,
-}
-
 /// Runs the command.
 pub fn run(args: RunArgs) -> Result<()> {
-    if args.logprobs.is_some() && !args.json && args.metrics.is_none() {
-        return Err(
-            Usage("--logprobs: nothing shows them; add --json or --metrics FILE".into()).into(),
-        );
+    if args.logprobs.is_some() && !args.json && !args.stream_json && args.metrics.is_none() {
+        let text = "--logprobs: nothing shows them; add --json, --stream-json or --metrics FILE";
+        return Err(Usage(text.into()).into());
     }
     let prompt = prompt(&args)?;
-    let prepared = cache::prepare(&args.model, &args.cache, args.place.threads)?;
+    let prepared = cache::prepare_to_generate(&args.model, &args.cache, args.place.threads)?;
     let start = Instant::now();
     let prepared = prepared.in_memory(args.memory.map.no_mmap, args.memory.memory_limit);
     let (model, mut verdict) = if args.no_verify {
@@ -92,6 +79,8 @@ pub fn run(args: RunArgs) -> Result<()> {
             .ids(talk)
             .with_context(shown)?,
     };
+    let plain = matches!(prompt, Prompt::Text(_));
+    let template = plain && matches!(ChatTemplate::of_header(&model.header()?), Ok(Some(_)));
     let session_options = SessionOptions {
         device: args.place.device.clone(),
         context: context(&args, &model, prompt_ids.len()),
@@ -122,46 +111,87 @@ pub fn run(args: RunArgs) -> Result<()> {
 
     interrupt::install();
     let tokenizer = model.tokenizer().with_context(shown)?;
+    let seed = options.sampling.seed;
+    if args.stream_json {
+        let start = Start {
+            model: &shown(),
+            device: relay.device(),
+            context,
+            seed,
+        };
+        term::print_event("start", &start)?;
+    }
     let mut entries = Vec::new();
-    let mut record = |metrics: &TokenMetrics| {
-        let entry = Entry::new(tokenizer, metrics);
-        if let Some(lines) = &mut lines {
-            lines.write(&entry)?;
+    let mut watch = |event: Event<'_>| {
+        if let Event::Token {
+            metrics: Some(metrics),
+            ..
+        } = event
+        {
+            let entry = Entry::new(tokenizer, metrics);
+            if let Some(lines) = &mut lines {
+                lines.write(&entry)?;
+            }
+            if args.json {
+                entries.push(entry);
+            }
         }
-        if args.json {
-            entries.push(entry);
+        match (args.json, args.stream_json) {
+            (true, _) => Ok(()),
+            (_, true) => {
+                let shown = match event {
+                    Event::Token { id, text, .. } if args.logprobs.is_none() => Event::Token {
+                        id,
+                        text,
+                        metrics: None,
+                    },
+                    event => event,
+                };
+                stream::print_event(&shown, |m| Entry::new(tokenizer, m))
+            }
+            _ => stream::print(&event),
         }
-        Ok(())
     };
     let follow = guide.as_mut().map(|g| g as &mut dyn Constraint);
-    let streamed = stream_constrained(
+    let streamed = stream::stream(
         &mut relay,
         &prompt_ids,
         &options,
         follow,
-        &mut record,
         &verdict,
-        !args.json,
+        &mut watch,
     );
     // Damage says more than whatever else went wrong. Whoever interrupts does not want to wait.
     if verdict.failed() || !interrupt::requested() {
         verdict.wait()?;
     }
     let (mut generation, mut timings) = streamed?;
+    let is_text = !args.json && !args.stream_json;
+    if is_text {
+        stream::end_line(&generation)?;
+    }
     if fills && generation.reason == StopReason::Length {
         generation.reason = StopReason::Context;
     }
     follow::warn_incomplete(&generation);
-    timings.load_ms = load_ms;
+    timings.load_ms = Some(load_ms);
     let (saturations, _) = pollster::block_on(relay.session().residual_stats())?;
     if saturations > 0 {
         term::warn(&format!(
             "{saturations} sums left the range of the residual stream; the text may suffer"
         ));
     }
-    if args.json {
+    if is_text {
+        let unknown = args.sampling.seed == Seed::Random;
+        stream::summary(&timings, &generation, &mut relay, unknown.then_some(seed));
+        if template && std::io::stderr().is_terminal() {
+            term::note(
+                "[the model has a chat template, which run uses with --messages alone: carat chat talks]",
+            );
+        }
+    } else {
         let devices = relay.take_shares();
-        term::print_json(&Report {
+        let report = Report {
             prompt_ids: &prompt_ids,
             ids: &generation.ids,
             text: &generation.text,
@@ -173,107 +203,18 @@ pub fn run(args: RunArgs) -> Result<()> {
             device: relay.session().device(),
             devices,
             device_reason: relay.reason(),
-            seed: args.sampling.seed,
+            seed,
             saturations,
-        })?;
-    } else {
-        summary(&timings, &generation, &mut relay);
+        };
+        match args.stream_json {
+            true => term::print_last_event("end", &report)?,
+            false => term::print_json(&report)?,
+        }
     }
     if interrupt::requested() {
         return Err(Interrupted("; the text above is what there is".into()).into());
     }
     Ok(())
-}
-
-/// Generates; shows the text while it comes where `show` is set, and ends it with a line break.
-pub fn stream(
-    relay: &mut Relay,
-    prompt: &[u32],
-    options: &GenerateOptions,
-    show: bool,
-) -> Result<(Generation, Timings)> {
-    let (mut ignore, verdict) = (|_: &TokenMetrics| Ok(()), Verdict::default());
-    stream_constrained(relay, prompt, options, None, &mut ignore, &verdict, show)
-}
-
-/// [`stream`] under a constraint; `record` gets the metrics, if the options ask for some, and ends the
-/// generation by failing. For `verdict` see [`Relay::generate`].
-pub fn stream_constrained(
-    relay: &mut Relay,
-    prompt: &[u32],
-    options: &GenerateOptions,
-    constraint: Option<&mut dyn Constraint>,
-    record: &mut dyn FnMut(&TokenMetrics) -> Result<()>,
-    verdict: &Verdict,
-    show: bool,
-) -> Result<(Generation, Timings)> {
-    let start = Instant::now();
-    let mut first = None;
-    let mut failed = None;
-    let mut watch = |event: Event<'_>| {
-        if let Event::Token { metrics, .. } = event {
-            first.get_or_insert_with(Instant::now);
-            if let Some(Err(e)) = metrics.map(&mut *record) {
-                failed.get_or_insert(e);
-            }
-        }
-        if let Event::Token { text, .. } | Event::Tail { text } = event
-            && show
-            && !text.is_empty()
-            && let Err(e) = term::print(text)
-        {
-            failed.get_or_insert(e);
-        }
-        if failed.is_some() || interrupt::requested() {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    };
-    let generation = relay.generate(prompt, options, constraint, verdict, &mut watch)?;
-    if let Some(e) = failed {
-        return Err(e);
-    }
-    if show && !generation.text.is_empty() && !generation.text.ends_with('\n') {
-        term::print("\n")?;
-    }
-    let first = first.unwrap_or_else(Instant::now);
-    let (prompt_s, generate_s) = ((first - start).as_secs_f64(), first.elapsed().as_secs_f64());
-    let rate =
-        |n: usize, s: f64| (n > 0 && s > 0.0).then(|| (n as f64 / s * 100.0).round() / 100.0);
-    let generated = generation.ids.len();
-    let timings = Timings {
-        load_ms: 0.0,
-        prompt_tokens: prompt.len(),
-        prompt_ms: (prompt_s * 1e6).round() / 1e3,
-        // Without a token to choose the prompt's last part is never computed.
-        prompt_tps: rate(prompt.len(), prompt_s).filter(|_| generated > 0),
-        generated_tokens: generated,
-        generate_ms: (generate_s * 1e6).round() / 1e3,
-        generate_tps: rate(generated.saturating_sub(1), generate_s),
-    };
-    Ok((generation, timings))
-}
-
-/// A line or two about what happened, on stderr.
-pub fn summary(timings: &Timings, generation: &Generation, relay: &mut Relay) {
-    let rate = |r: Option<f64>| r.map_or(String::new(), |r| format!(" at {r:.1}/s"));
-    let shares = relay.take_shares();
-    let devices: Vec<String> = match &shares[..] {
-        [] | [_] => vec![term::clip(&relay.session().device(), 32)],
-        several => several.iter().map(Share::show).collect(),
-    };
-    term::note(&format!(
-        "\n[{}] prompt {} tokens{}, text {} tokens{}, ended by {}",
-        devices.join(", "),
-        timings.prompt_tokens,
-        rate(timings.prompt_tps),
-        timings.generated_tokens,
-        rate(timings.generate_tps),
-        generation.reason.name(),
-    ));
-    if relay.had_a_choice() {
-        term::note(&format!("[{}]", relay.reason()));
-    }
 }
 
 /// What the model goes on from.
@@ -291,8 +232,9 @@ fn prompt(args: &RunArgs) -> Result<Prompt> {
     if let Some(text) = &args.prompt {
         return Ok(Prompt::Text(text.clone()));
     }
-    match &args.file {
-        Some(path) if path.as_os_str() != "-" => input::read_text(path),
+    match (&args.file, &args.text) {
+        (Some(path), _) if path.as_os_str() != "-" => input::read_text(path),
+        (None, Some(text)) if text != "-" => Ok(text.clone()),
         _ => prompt::stdin(),
     }
     .map(Prompt::Text)

@@ -7,19 +7,24 @@ use anyhow::{Context, Result};
 use carat::Model;
 use carat::sample::{LogitBias, Params};
 
-/// The model's settings where it has some, then the user's.
+/// The model's settings where it has some, then the user's. A random seed is drawn here.
 ///
 /// Errors: flags that are out of range (a [`Usage`] error), a header that cannot be read.
 pub fn params(args: &SamplingArgs, model: &Model) -> Result<Params> {
     let mut params = Params {
-        seed: args.seed,
+        seed: args.seed.draw(),
         ..input::sampling(model)?
     };
     let set = |field: &mut f32, value: Option<f32>| *field = value.unwrap_or(*field);
     set(&mut params.temperature, args.temp);
     set(&mut params.top_p, args.top_p);
     set(&mut params.min_p, args.min_p);
-    set(&mut params.repeat_penalty, args.repeat_penalty);
+    if let Some(penalty) = args.repeat_penalty {
+        params = params.with_repeat_penalty(penalty);
+    }
+    set(&mut params.dry_multiplier, args.dry_multiplier);
+    params.dry_base = args.dry_base;
+    params.dry_allowed_length = args.dry_allowed_length;
     params.top_k = args.top_k.unwrap_or(params.top_k);
     params.logit_bias = biases(&args.logit_bias, model)?;
     params.validate().map_err(|e| Usage(e.to_string()))?;

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
@@ -116,8 +117,38 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     )
 }
 
+/// Whether the one JSON object of a command, or the event that ends its lines, has been written.
+static PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// What it says.
+pub fn has_printed_json() -> bool {
+    PRINTED.load(Ordering::Relaxed)
+}
+
 /// Writes the one JSON object of a command.
 pub fn print_json(object: &impl Serialize) -> anyhow::Result<()> {
+    PRINTED.store(true, Ordering::Relaxed);
+    print_line(object)
+}
+
+/// Writes an event's line: its name and what `about` has.
+pub fn print_event(event: &str, about: &impl Serialize) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Line<'a, T> {
+        event: &'a str,
+        #[serde(flatten)]
+        about: &'a T,
+    }
+    print_line(&Line { event, about })
+}
+
+/// The last event of a command.
+pub fn print_last_event(event: &str, about: &impl Serialize) -> anyhow::Result<()> {
+    PRINTED.store(true, Ordering::Relaxed);
+    print_event(event, about)
+}
+
+fn print_line(object: &impl Serialize) -> anyhow::Result<()> {
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let written = serde_json::to_writer(&mut stdout, object).map_err(io::Error::from);
     sent(

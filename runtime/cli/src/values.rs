@@ -3,7 +3,8 @@
 use carat::DeviceChoice;
 use carat_converter::budget::PRESETS;
 use carat_converter::convert::{Rule, RuleError};
-use carat_format::{Encoding, ScaleGroup};
+use carat_format::{Encoding, Pooling, ScaleGroup};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// Token ids separated by commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,14 +19,38 @@ pub enum Length {
     Unlimited,
 }
 
-/// How a text's states become one vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// Their mean
-    Mean,
-    /// The last token's
-    Last,
+/// Where the draws begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seed {
+    /// There.
+    Fixed(u64),
+    /// Anywhere.
+    Random,
+}
+
+impl Seed {
+    /// The seed itself.
+    pub fn draw(self) -> u64 {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+        match self {
+            Self::Fixed(seed) => seed,
+            // Keyed by the system's randomness. Short enough to be typed again, and exact in JavaScript.
+            Self::Random => RandomState::new().build_hasher().finish() >> 32,
+        }
+    }
+}
+
+/// How the states of a text's tokens become its vector, by the name that Carat files have for it.
+pub fn pooling() -> impl TypedValueParser<Value = Pooling> {
+    PossibleValuesParser::new(Pooling::ALL.map(|pooling| {
+        PossibleValue::new(pooling.name()).help(match pooling {
+            Pooling::None => "A vector for each token",
+            Pooling::Mean => "The mean of all tokens' states",
+            Pooling::Cls => "The first token's state",
+            Pooling::Last => "The last token's state",
+        })
+    }))
+    .map(|name| Pooling::from_name(&name).unwrap_or(Pooling::Mean))
 }
 
 /// `1,2,3`.
@@ -48,6 +73,19 @@ pub fn length(text: &str) -> Result<Length, String> {
         "-1" | "unlimited" => Ok(Length::Unlimited),
         n => n.parse().map(Length::Tokens).map_err(|_| {
             "expected a number of tokens, or -1 or 'unlimited' to fill the context".into()
+        }),
+    }
+}
+
+/// A seed, or -1.
+pub fn seed(text: &str) -> Result<Seed, String> {
+    match text {
+        "-1" => Ok(Seed::Random),
+        n => n.parse().map(Seed::Fixed).map_err(|_| {
+            format!(
+                "expected a whole number from 0 to {}, or -1 for a random one",
+                u64::MAX
+            )
         }),
     }
 }
@@ -119,6 +157,20 @@ pub fn penalty(text: &str) -> Result<f32, String> {
     )
 }
 
+/// What DRY takes from a logit.
+pub fn multiplier(text: &str) -> Result<f32, String> {
+    number(
+        text,
+        |x| x >= 0.0,
+        "a finite number of at least 0 (0 is none)",
+    )
+}
+
+/// How fast that grows.
+pub fn base(text: &str) -> Result<f32, String> {
+    number(text, |x| x >= 1.0, "a finite number of at least 1")
+}
+
 /// A stop string.
 pub fn stop(text: &str) -> Result<String, String> {
     if text.is_empty() {
@@ -178,6 +230,8 @@ mod tests {
         assert_eq!(tokens("1, 2,3"), Ok(Tokens(vec![1, 2, 3])));
         assert_eq!(length("7"), Ok(Length::Tokens(7)));
         assert_eq!(length("-1"), Ok(Length::Unlimited));
+        assert_eq!(seed("18446744073709551615"), Ok(Seed::Fixed(u64::MAX)));
+        assert_eq!(seed("-1"), Ok(Seed::Random));
         assert_eq!(
             device("gpu:llvm"),
             Ok(DeviceChoice::GpuNamed("llvm".into()))
@@ -193,6 +247,9 @@ mod tests {
         }
         for bad in ["", "-2", "1.5", "many"] {
             assert!(length(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["", "-2", "0x1", "18446744073709551616"] {
+            assert!(seed(bad).is_err(), "{bad:?}");
         }
         for bad in ["", "gpu:", "gpu: ", "GPU", "cuda"] {
             assert!(device(bad).is_err(), "{bad:?}");

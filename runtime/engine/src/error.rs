@@ -125,6 +125,12 @@ pub enum Error {
     /// There is nothing to compute.
     #[error("the text has no tokens; give one that is not empty")]
     NoTokens,
+    /// The model predicts no tokens.
+    #[error(
+        "the model generates no text: its checkpoint is a bare backbone without a head (lm_head.weight); it turns texts into \
+         vectors"
+    )]
+    NoHead,
     /// No device of that name, or none at all.
     #[error("no device matches '{asked}'; there are: {available}")]
     NoDevice {

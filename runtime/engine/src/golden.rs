@@ -83,7 +83,7 @@ impl Probe {
             top_k: 0,
             top_p: 0.95,
             min_p: 0.0,
-            ..Params::default()
+            ..Params::default().repeating()
         };
         let mut sampler = Sampler::new(params).ok();
         let exponent = session.logits_exponent();

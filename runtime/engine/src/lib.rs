@@ -34,6 +34,6 @@ pub use model::{Head, Model, Segments, Verify};
 #[cfg(feature = "gpu")]
 pub use session::Delivery;
 pub use session::{
-    CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, LogitsHash, Output, Pooling, Session,
+    CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, LogitsHash, Output, Session,
     SessionOptions, Want,
 };

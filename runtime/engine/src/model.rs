@@ -239,6 +239,14 @@ impl Model {
         &self.spec
     }
 
+    /// Refuses a model that predicts no tokens. Errors: [`Error::NoHead`].
+    pub fn check_head(&self) -> Result<(), Error> {
+        match self.spec.headless {
+            true => Err(Error::NoHead),
+            false => Ok(()),
+        }
+    }
+
     /// Tensors.
     pub fn directory(&self) -> &Directory {
         &self.directory

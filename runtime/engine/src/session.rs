@@ -7,7 +7,7 @@ mod embed;
 
 #[cfg(feature = "gpu")]
 pub use delivery::Delivery;
-pub use embed::{Embedding, Pooling};
+pub use embed::Embedding;
 
 use crate::error::Error;
 use crate::exec::cpu::CpuExecutor;

@@ -344,3 +344,63 @@ fn a_large_vocabulary_is_fast() {
     eprintln!("per token of 128256: top-k {top_k:?}, nucleus {nucleus:?}, unfiltered {full:?}");
     assert!(top_k.max(nucleus).max(full).as_millis() < 100);
 }
+
+#[test]
+fn dry_takes_more_from_longer_loops() {
+    let dry = |multiplier: f32| Params {
+        dry_multiplier: multiplier,
+        dry_base: 2.0,
+        dry_allowed_length: 2,
+        ..Params::greedy()
+    };
+    let choose = |params: Params, history: &[u32], generated: usize| {
+        let mut sampler = Sampler::new(params).unwrap();
+        // In nats: 0, 3, 2.
+        let logits = [0, 12, 8];
+        sampler
+            .sample_among(&logits, -2, history, generated, None)
+            .unwrap()
+    };
+    let history = [1, 2, 2, 1, 2, 2, 1, 2, 2];
+    // Three tokens twice in a row, and three more: eight times the multiplier, where 1 is a nat ahead.
+    assert_eq!(choose(dry(1.0 / 16.0), &history, 9), 1);
+    assert_eq!(choose(dry(1.0 / 4.0), &history, 9), 2);
+    // What the prompt has is no loop of the text's.
+    assert_eq!(choose(dry(1.0 / 4.0), &history, 0), 1);
+    assert_eq!(choose(dry(1.0 / 4.0), &history, 5), 1);
+    assert_eq!(choose(dry(0.0), &history, 9), 1);
+    // More than any difference of logits.
+    assert_eq!(choose(dry(f32::MAX), &[1; 90], 90), 2);
+    let mut sampler = Sampler::new(dry(1.0)).unwrap();
+    assert!(sampler.avoids_one_after(&history) && !sampler.avoids_one_after(&history[..5]));
+}
+
+#[test]
+fn a_file_that_says_how_repetition_is_penalized_is_followed() {
+    let of = |entries: &[(&str, f32)]| {
+        let mut writer = carat_gguf::Writer::new();
+        for (key, value) in entries {
+            writer.kv(*key, *value).unwrap();
+        }
+        let layout = writer.finish().unwrap();
+        let carat_gguf::Parse::Complete(header) =
+            carat_gguf::parse(&layout.header, layout.file_len).unwrap()
+        else {
+            panic!("the whole header is there");
+        };
+        Params::of_header(&header)
+    };
+    assert_eq!(of(&[]), Params::default());
+    assert!(Params::default().avoids_loops() && !Params::default().penalizes());
+    for penalty in [1.0, 1.1] {
+        let params = of(&[("general.sampling.penalty_repeat", penalty)]);
+        assert_eq!(
+            (params.repeat_penalty, params.avoids_loops()),
+            (penalty, false)
+        );
+    }
+    let nonsense = of(&[("general.sampling.penalty_repeat", -1.0)]);
+    assert_eq!(nonsense, Params::default());
+    let warm = of(&[("general.sampling.temp", 0.25)]);
+    assert!(warm.temperature == 0.25 && warm.avoids_loops());
+}

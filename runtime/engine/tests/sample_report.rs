@@ -12,7 +12,7 @@ fn choose(
 ) -> Result<u32, SampleError> {
     Sampler::new(params.clone())
         .unwrap()
-        .sample_among(z, exponent, &[3, 5], mask)
+        .sample_among(z, exponent, &[3, 5], 0, mask)
 }
 
 fn params(temperature: f32, seed: u64) -> Params {

@@ -29,6 +29,7 @@ pub const ATTENTION_SOFTCAP_EXPONENT: &str = "carat.attention.softcap.exponent";
 pub const LOGITS_SOFTCAP_MANTISSA: &str = "carat.logits.softcap.mantissa";
 pub const LOGITS_SOFTCAP_EXPONENT: &str = "carat.logits.softcap.exponent";
 pub const RESIDUAL_EXPONENT: &str = "carat.residual.exponent";
+pub const POOLING: &str = "carat.pooling";
 pub const EOS_TOKEN_IDS: &str = "carat.eos_token_ids";
 
 pub const TENSOR_ENCODING: &str = "carat.tensors.encoding";
@@ -82,6 +83,7 @@ pub const FEATURES: &[&str] = &[
     FEATURE_ROPE_TABLES,
     FEATURE_ATTENTION_SOFTCAP,
     FEATURE_LOGITS_SOFTCAP,
+    FEATURE_NO_HEAD,
 ];
 pub const FEATURE_ATTENTION_BIAS: &str = "bias.attention";
 pub const FEATURE_ATTENTION_OUTPUT_BIAS: &str = "bias.attention_output";
@@ -95,6 +97,7 @@ pub const FEATURE_WINDOW: &str = "attention.window";
 pub const FEATURE_ROPE_TABLES: &str = "rope.tables";
 pub const FEATURE_ATTENTION_SOFTCAP: &str = "attention.softcap";
 pub const FEATURE_LOGITS_SOFTCAP: &str = "logits.softcap";
+pub const FEATURE_NO_HEAD: &str = "head.none";
 /// Value of [`TENSOR_ENCODING`] for a vector of i32 mantissas.
 pub const VECTOR: &str = "i32";
 /// Alignment of a Carat file's tensor data, in bytes.

@@ -13,6 +13,7 @@ mod error;
 pub mod keys;
 mod layout;
 mod pack;
+mod pooling;
 mod spec;
 mod tensor;
 mod ternary;
@@ -23,5 +24,6 @@ pub use encoding::{Coding, Encoding, GROUP, MAX_LEVEL, ScaleGroup, TILE_ROWS, Ta
 pub use error::FormatError;
 pub use layout::{MAX_PART_BYTES, PART_ALIGN, PART_ROW_STEP, PartLayout, RowScale, TensorLayout};
 pub use pack::{PackedRow, decode_row_f32, decode_row_levels, pack_rows, unpack_group};
+pub use pooling::Pooling;
 pub use spec::{Activation, Extras, Fixed, ModelSpec, bounds};
 pub use tensor::{Shape, Tensor};

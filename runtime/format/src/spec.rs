@@ -1,6 +1,6 @@
 //! A model's hyper-parameters, in integers, and the tensors that make it up.
 
-use crate::{FormatError, Tensor, keys};
+use crate::{FormatError, Pooling, Tensor, keys};
 use carat_gguf::{Header, OwnedValue};
 
 /// A positive real as `mantissa · 2^exponent`.
@@ -67,6 +67,11 @@ pub struct ModelSpec {
     pub attention_softcap: Option<Fixed>,
     /// Logits likewise, in their own unit.
     pub logits_softcap: Option<Fixed>,
+    /// The checkpoint has no head: the model turns texts into vectors and generates none. Logits are products with the
+    /// embedding, with which a device proves itself.
+    pub headless: bool,
+    /// How the checkpoint makes a vector of a text, where it says so.
+    pub pooling: Option<Pooling>,
     /// The residual stream's i32 have the unit `2^residual_exponent`.
     pub residual_exponent: i32,
 }
@@ -193,6 +198,7 @@ impl ModelSpec {
                 keys::FEATURE_ATTENTION_SOFTCAP,
             ),
             (self.logits_softcap.is_some(), keys::FEATURE_LOGITS_SOFTCAP),
+            (self.headless, keys::FEATURE_NO_HEAD),
         ] {
             needed.extend(on.then_some(feature));
         }
@@ -255,6 +261,9 @@ impl ModelSpec {
                 metadata.push((mantissa, cap.mantissa.into()));
                 metadata.push((exponent, cap.exponent.into()));
             }
+        }
+        if let Some(pooling) = self.pooling {
+            metadata.push((keys::POOLING, pooling.name().to_string().into()));
         }
         metadata
     }
@@ -380,6 +389,8 @@ impl ModelSpec {
                 keys::LOGITS_SOFTCAP_MANTISSA,
                 keys::LOGITS_SOFTCAP_EXPONENT,
             )?,
+            headless: has(keys::FEATURE_NO_HEAD),
+            pooling: pooling(header)?,
             residual_exponent: check(
                 keys::RESIDUAL_EXPONENT,
                 header.i32(keys::RESIDUAL_EXPONENT)?,
@@ -403,6 +414,18 @@ impl ModelSpec {
     pub fn heads_per_kv(&self) -> u32 {
         self.head_count / self.head_count_kv
     }
+}
+
+fn pooling(header: &Header<'_>) -> Result<Option<Pooling>, FormatError> {
+    let Some(name) = header.str_opt(keys::POOLING)? else {
+        return Ok(None);
+    };
+    let known = Pooling::from_name(name).ok_or_else(|| FormatError::Range {
+        field: keys::POOLING.into(),
+        found: name.chars().take(80).collect(),
+        expected: format!("one of {}", Pooling::names()),
+    });
+    known.map(Some)
 }
 
 fn strings(list: &[&str]) -> Vec<String> {

@@ -57,7 +57,7 @@ pub enum Error {
     #[error("{found} metadata entries at byte {position}; at most {MAX_METADATA} are read")]
     TooManyMetadata { position: u64, found: u64 },
     #[error(
-        "{found} metadata entries at byte {position} do not fit in the {remaining} bytes that follow"
+        "{found} metadata entries at byte {position} do not fit in the {remaining} bytes that follow; the file was cut or is damaged, fetch it again"
     )]
     MetadataPastEnd {
         position: u64,
@@ -66,7 +66,9 @@ pub enum Error {
     },
     #[error("{found} tensors at byte {position}; at most {MAX_TENSORS} are read")]
     TooManyTensors { position: u64, found: u64 },
-    #[error("{found} tensors at byte {position} do not fit in the {remaining} bytes that follow")]
+    #[error(
+        "{found} tensors at byte {position} do not fit in the {remaining} bytes that follow; the file was cut or is damaged, fetch it again"
+    )]
     TensorsPastEnd {
         position: u64,
         found: u64,
@@ -80,7 +82,7 @@ pub enum Error {
         found: u64,
     },
     #[error(
-        "key {index} at byte {position} has {found} bytes, but {remaining} are left in the file"
+        "key {index} at byte {position} has {found} bytes, but {remaining} are left in the file; the file was cut or is damaged, fetch it again"
     )]
     KeyPastEnd {
         index: u64,
@@ -112,7 +114,7 @@ pub enum Error {
         found: u64,
     },
     #[error(
-        "key {key:?}: a string at byte {position} has {found} bytes, but {remaining} are left in the file"
+        "key {key:?}: a string at byte {position} has {found} bytes, but {remaining} are left in the file; the file was cut or is damaged, fetch it again"
     )]
     StringPastEnd {
         key: String,
@@ -129,7 +131,7 @@ pub enum Error {
         found: u8,
     },
     #[error(
-        "key {key:?}: an array at byte {position} has {found} elements of type {element}, which do not fit in the {remaining} bytes left in the file"
+        "key {key:?}: an array at byte {position} has {found} elements of type {element}, which do not fit in the {remaining} bytes left in the file; the file was cut or is damaged, fetch it again"
     )]
     ArrayPastEnd {
         key: String,
@@ -157,7 +159,7 @@ pub enum Error {
         found: u64,
     },
     #[error(
-        "the name of tensor {index} at byte {position} has {found} bytes, but {remaining} are left in the file"
+        "the name of tensor {index} at byte {position} has {found} bytes, but {remaining} are left in the file; the file was cut or is damaged, fetch it again"
     )]
     TensorNamePastEnd {
         index: u64,

@@ -189,7 +189,7 @@ impl<'a> Header<'a> {
         key: &str,
         expected: &'static str,
     ) -> Result<Option<T>, KeyError> {
-        let Some(found) = self.typed(key, expected, Value::as_int)? else {
+        let Some(found) = self.typed(key, expected, Value::to_int)? else {
             return Ok(None);
         };
         T::try_from(found)
@@ -232,23 +232,23 @@ macro_rules! getters {
 
 getters! {
     u32, u32_opt: u32 = "an integer of type uint32",
-        "A value of any integer type that a `u32` holds.",
+        "A whole number of whatever type that a `u32` holds.",
         |h, k| h.int(k, "an integer of type uint32");
     u64, u64_opt: u64 = "an integer of type uint64",
-        "A value of any integer type that a `u64` holds.",
+        "A whole number of whatever type that a `u64` holds.",
         |h, k| h.int(k, "an integer of type uint64");
     i32, i32_opt: i32 = "an integer of type int32",
-        "A value of any integer type that an `i32` holds.",
+        "A whole number of whatever type that an `i32` holds.",
         |h, k| h.int(k, "an integer of type int32");
     i64, i64_opt: i64 = "an integer of type int64",
-        "A value of any integer type that an `i64` holds.",
+        "A whole number of whatever type that an `i64` holds.",
         |h, k| h.int(k, "an integer of type int64");
     f32, f32_opt: f32 = "float32",
         "A float of 32 bits, exactly.",
         |h, k| h.typed(k, "float32", |v| if let Value::F32(x) = *v { Some(x) } else { None });
-    f64, f64_opt: f64 = "float32 or float64",
-        "A float of 32 or 64 bits.",
-        |h, k| h.typed(k, "float32 or float64", Value::as_float);
+    f64, f64_opt: f64 = "a number",
+        "A number of whatever type that an `f64` holds exactly.",
+        |h, k| h.typed(k, "a number", Value::to_float);
     bool, bool_opt: bool = "bool",
         "A boolean.",
         |h, k| h.typed(k, "bool", Value::as_bool);

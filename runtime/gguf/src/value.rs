@@ -72,6 +72,25 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The number as an integer: of whatever integer type, or a float that is a whole number below 2^63.
+    pub fn to_int(&self) -> Option<i128> {
+        const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+        let whole = |x: f64| {
+            let n = x as i128;
+            (-LIMIT < x && x < LIMIT && n as f64 == x).then_some(n)
+        };
+        self.as_int().or_else(|| self.as_float().and_then(whole))
+    }
+
+    /// The number as a float: of 32 bits or 64, or an integer that one of 64 bits holds exactly.
+    pub fn to_float(&self) -> Option<f64> {
+        let exact = |n: i128| {
+            let x = n as f64;
+            (x as i128 == n).then_some(x)
+        };
+        self.as_float().or_else(|| self.as_int().and_then(exact))
+    }
+
     /// The boolean.
     pub fn as_bool(&self) -> Option<bool> {
         if let Self::Bool(v) = *self {

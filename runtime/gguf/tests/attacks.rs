@@ -142,7 +142,7 @@ fn questions_fail_by_name() {
     let h = whole(&file);
     let errors = [
         h.u32("absent").unwrap_err(),
-        h.u32_opt("f32").unwrap_err(),
+        h.u32_opt("bool").unwrap_err(),
         h.u32("u64").unwrap_err(),
         h.array_of_opt::<u32>("floats").map(|_| ()).unwrap_err(),
     ];
@@ -155,9 +155,9 @@ fn questions_fail_by_name() {
                 expected
             },
             KeyError::WrongType {
-                key: key("f32"),
+                key: key("bool"),
                 expected,
-                found: ValueType::F32
+                found: ValueType::Bool
             },
             KeyError::OutOfRange {
                 key: key("u64"),

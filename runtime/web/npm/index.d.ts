@@ -15,7 +15,7 @@ export interface ModelInfo {
   name: string; architecture: string; parameters: number; bytes: number; bitsPerWeight: number;
   contextLength: number; vocabSize: number; card: Card | null; hasTemplate: boolean;
 }
-export interface SamplingOptions { temperature?: number; topK?: number; topP?: number; minP?: number; repeatPenalty?: number; seed?: number | bigint; maxTokens?: number; stop?: string[]; jsonSchema?: unknown; grammar?: string; signal?: AbortSignal }
+export interface SamplingOptions { temperature?: number; topK?: number; topP?: number; minP?: number; repeatPenalty?: number; dryMultiplier?: number; dryBase?: number; dryAllowedLength?: number; seed?: number | bigint; maxTokens?: number; stop?: string[]; jsonSchema?: unknown; grammar?: string; signal?: AbortSignal }
 export interface Piece { text: string; id: number | null; logitsHash: string }   // the hash over the logits so far
 export interface Result { ids: number[]; text: string; reason: 'end' | 'length' | 'context' | 'stop' | 'complete' | 'cancelled'; logitsHash: string;
   complete: boolean | null;          // under a JSON schema or grammar: whether the text is whole

@@ -108,7 +108,13 @@ pub fn generation(object: &JsValue, defaults: Params) -> Result<GenerateOptions,
     set(&mut sampling.temperature, "temperature")?;
     set(&mut sampling.top_p, "topP")?;
     set(&mut sampling.min_p, "minP")?;
-    set(&mut sampling.repeat_penalty, "repeatPenalty")?;
+    if let Some(penalty) = number(object, "repeatPenalty")? {
+        sampling = sampling.with_repeat_penalty(penalty as f32);
+    }
+    set(&mut sampling.dry_multiplier, "dryMultiplier")?;
+    set(&mut sampling.dry_base, "dryBase")?;
+    let allowed = count(object, "dryAllowedLength")?;
+    sampling.dry_allowed_length = allowed.unwrap_or(sampling.dry_allowed_length);
     sampling.top_k = count(object, "topK")?.unwrap_or(sampling.top_k);
     if let Some(seed) = text(object, "seed")? {
         let seed = seed.parse();

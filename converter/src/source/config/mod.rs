@@ -5,6 +5,8 @@ mod fields;
 mod keys;
 mod quantization;
 mod rope;
+#[cfg(test)]
+mod tests;
 
 pub(super) use quantization::{Packed, Quantization};
 
@@ -124,7 +126,10 @@ fn describe(
         },
         attention_softcap: cap("attn_logit_softcapping", 0)?,
         logits_softcap: cap("final_logit_softcapping", 1)?,
+        // What is stored may say otherwise.
         tied: f.flag("tie_word_embeddings")?.unwrap_or(defaults.tied),
+        headless: false,
+        pooling: None,
     };
     hyper.check(path)?;
     let ropes = shared.read()?;

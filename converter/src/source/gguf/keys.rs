@@ -1,14 +1,18 @@
 //! Hyper-parameters from a GGUF's metadata. Keys of the architecture that are not read are refused.
 
 use super::At;
+use super::known::{number, show};
 use crate::source::architecture::{Architecture, Windows};
+use crate::source::normal::Form;
 use crate::source::rope::Rope;
-use crate::source::{Hyper, SourceError, tables};
-use carat_format::{Activation, Extras, Tensor};
+use crate::source::{Hyper, SourceError, decode, tables};
+use carat_format::{Activation, Extras, Pooling, Tensor};
 use carat_gguf::Value;
 
 /// A number: every so many blocks one has no window. Or a list: which have one.
-const PATTERN: &str = "attention.sliding_window_pattern";
+pub(super) const PATTERN: &str = "attention.sliding_window_pattern";
+
+const EPSILON: &str = "attention.layer_norm_rms_epsilon";
 
 /// What the metadata says.
 pub(super) struct Described {
@@ -26,18 +30,64 @@ impl At<'_, '_> {
     }
 
     pub fn size(&self, key: &str) -> Result<u32, SourceError> {
-        self.key(self.header.u32(&self.name(key)))
+        match self.size_opt(key)? {
+            Some(n) => Ok(n),
+            // Missing, by name.
+            None => self.key(self.header.u32(&self.name(key))),
+        }
     }
 
+    /// A size, of all blocks or the same for each of them.
     pub fn size_opt(&self, key: &str) -> Result<Option<u32>, SourceError> {
-        self.key(self.header.u32_opt(&self.name(key)))
+        let name = self.name(key);
+        let Some(value) = self.of_every_block(&name)? else {
+            return self.key(self.header.u32_opt(&name));
+        };
+        match value.to_int().and_then(|n| u32::try_from(n).ok()) {
+            Some(n) => Ok(Some(n)),
+            None => Err(self.value(&name, show(&value), "integers of type uint32")),
+        }
+    }
+
+    /// The element of a list with the same number for every block; `None` where the key is no list.
+    fn of_every_block(&self, name: &str) -> Result<Option<Value<'_>>, SourceError> {
+        const BLOCKS: &str = "block_count";
+        let Some(list) = self.header.get(name).and_then(Value::as_array) else {
+            return Ok(None);
+        };
+        let blocks = self.key(self.header.u32(&self.name(BLOCKS)))?;
+        if list.len() != blocks as usize {
+            let expected = format!("a number, or a list of one for each of {blocks} blocks");
+            return Err(self.value(name, format!("a list of {}", list.len()), expected));
+        }
+        let first = list.iter().next();
+        match first.filter(|first| list.iter().all(|v| v == *first)) {
+            Some(first) => Ok(Some(first)),
+            None => Err(SourceError::Unsupported {
+                path: self.path(),
+                field: name.into(),
+                found: show(&Value::Array(list)),
+                hint: "; the same in every block is",
+            }),
+        }
+    }
+
+    /// A number, of all blocks or the same for each of them.
+    fn real_opt(&self, key: &str) -> Result<Option<f64>, SourceError> {
+        let name = self.name(key);
+        match self.of_every_block(&name)? {
+            None => self.key(self.header.f64_opt(&name)),
+            Some(value) => match value.to_float() {
+                None => Err(self.value(&name, show(&value), "numbers")),
+                found => Ok(found),
+            },
+        }
     }
 
     pub fn number_opt(&self, key: &str) -> Result<Option<f64>, SourceError> {
-        let name = self.name(key);
-        match self.key(self.header.f64_opt(&name))? {
+        match self.real_opt(key)? {
             Some(x) if !(x.is_finite() && x > 0.0) => {
-                Err(self.value(&name, x, "a positive number"))
+                Err(self.value(&self.name(key), x, "a positive number"))
             }
             x => Ok(x),
         }
@@ -109,10 +159,11 @@ impl At<'_, '_> {
             head_count: heads,
             head_count_kv: self.size_opt("attention.head_count_kv")?.unwrap_or(heads),
             head_dim,
-            epsilon: self.key(
-                self.header
-                    .f64(&self.name("attention.layer_norm_rms_epsilon")),
-            )?,
+            epsilon: match self.real_opt(EPSILON)? {
+                Some(epsilon) => epsilon,
+                // Missing, by name.
+                None => self.key(self.header.f64(&self.name(EPSILON)))?,
+            },
             attention_scale: 1.0 / libm::sqrt(f64::from(query_scale)),
             rope_tables: Vec::new(),
             blocks: Vec::new(),
@@ -127,7 +178,9 @@ impl At<'_, '_> {
             },
             attention_softcap: cap("attn_logit_softcapping", 0)?,
             logits_softcap: cap("final_logit_softcapping", 1)?,
-            tied: !has(Tensor::Output),
+            tied: !has(Tensor::Output) || self.head_is_embedding()?,
+            headless: false,
+            pooling: self.pooling()?,
         };
         hyper.check(self.path)?;
         let ropes = self.ropes(architecture, &hyper)?;
@@ -204,7 +257,12 @@ impl At<'_, '_> {
         let Some(list) = self.header.get(&name).and_then(Value::as_array) else {
             return Ok(None);
         };
-        let blocks: Option<Vec<bool>> = list.iter().map(|v| v.as_bool()).collect();
+        let flag = |v: Value<'_>| match number(&v) {
+            Some(0.0) => Some(false),
+            Some(1.0) => Some(true),
+            _ => None,
+        };
+        let blocks: Option<Vec<bool>> = list.iter().map(flag).collect();
         match blocks.filter(|b| b.len() == hyper.block_count as usize) {
             Some(blocks) => Ok(Some(blocks)),
             None => {
@@ -215,6 +273,51 @@ impl At<'_, '_> {
                 );
                 Err(self.value(&name, found, expected))
             }
+        }
+    }
+
+    /// Whether the head that is stored has the embedding's weights.
+    fn head_is_embedding(&self) -> Result<bool, SourceError> {
+        let names = [Tensor::TokenEmbedding, Tensor::Output].map(|t| t.name());
+        let beside = |name: &String| name.replace(".weight", ".scale");
+        if names.iter().any(|n| self.tensor(&beside(n)).is_some()) {
+            return Ok(false);
+        }
+        let [Some(a), Some(b)] = names.each_ref().map(|n| self.tensor(n)) else {
+            return Ok(false);
+        };
+        let [cols, rows] = a.dims[..] else {
+            return Ok(false);
+        };
+        if a.dims != b.dims || decode::ggml(a.ty).is_none() || decode::ggml(b.ty).is_none() {
+            return Ok(false);
+        }
+        let stored = |name: &str| self.stored(name, rows, cols, Form::default());
+        match (stored(&names[0])?, stored(&names[1])?) {
+            (Some(a), Some(b)) => a.equals(&b, &self.container.files),
+            _ => Ok(false),
+        }
+    }
+
+    /// How a text becomes a vector, by ggml's number.
+    fn pooling(&self) -> Result<Option<Pooling>, SourceError> {
+        let name = self.name("pooling_type");
+        let number = self.key(self.header.i32_opt(&name))?;
+        // −1 is no statement.
+        let Some(number) = number.filter(|n| *n != -1) else {
+            return Ok(None);
+        };
+        let pooling = usize::try_from(number)
+            .ok()
+            .and_then(|n| Pooling::ALL.get(n));
+        match pooling {
+            Some(pooling) => Ok(Some(*pooling)),
+            None => Err(SourceError::Unsupported {
+                path: self.path(),
+                field: name,
+                found: number.to_string(),
+                hint: "; 0 (none), 1 (mean), 2 (cls) and 3 (last) are",
+            }),
         }
     }
 
@@ -236,67 +339,5 @@ impl At<'_, '_> {
             };
         }
         Ok(architecture.activation)
-    }
-
-    /// Keys of the architecture that are not read may change the arithmetic.
-    fn refuse_unknown_keys(&self) -> Result<(), SourceError> {
-        const KNOWN: &[&str] = &[
-            "attention.head_count",
-            "attention.head_count_kv",
-            "attention.key_length",
-            "attention.layer_norm_rms_epsilon",
-            "attention.sliding_window",
-            PATTERN,
-            "attention.value_length",
-            "attn_logit_softcapping",
-            "block_count",
-            "context_length",
-            "embedding_length",
-            "feed_forward_length",
-            "final_logit_softcapping",
-            "hidden_act",
-            "hidden_activation",
-            "rope.dimension_count",
-            "rope.freq_base",
-            "rope.freq_base_swa",
-            "rope.scale_linear",
-            "rope.scaling.attn_factor",
-            "rope.scaling.factor",
-            "rope.scaling.finetuned",
-            "rope.scaling.original_context_length",
-            "rope.scaling.type",
-            "rope.scaling.yarn_attn_factor",
-            "rope.scaling.yarn_beta_fast",
-            "rope.scaling.yarn_beta_slow",
-            "rope.scaling.yarn_ext_factor",
-            "rope.scaling.yarn_log_multiplier",
-            "tensor_data_layout",
-            "vocab_size",
-        ];
-        let prefix = self.name("");
-        for (key, value) in self.header.metadata() {
-            if key.starts_with("prism.hadamard.") {
-                return Err(SourceError::Unsupported {
-                    path: self.path(),
-                    field: (*key).into(),
-                    found: format!("{value:?}").chars().take(80).collect(),
-                    hint: "; its activations are rotated between matrices, give the checkpoint that it was made from",
-                });
-            }
-            let Some(part) = key.strip_prefix(prefix.as_str()) else {
-                continue;
-            };
-            // Zero experts, a bias that is off.
-            let off = value.as_int() == Some(0) || value.as_bool() == Some(false);
-            if !off && !KNOWN.contains(&part) {
-                let found = format!("{value:?}").chars().take(80).collect();
-                return Err(SourceError::UnknownField {
-                    path: self.path(),
-                    field: (*key).into(),
-                    found,
-                });
-            }
-        }
-        Ok(())
     }
 }

@@ -1,13 +1,16 @@
 //! A GGUF file: a checkpoint of a known architecture, or a Carat file whose weights are decoded.
 
 mod keys;
+mod known;
 mod rope;
 
 use crate::source::architecture::{self, Architecture};
 use crate::source::container::{Container, Placed, parsed};
 use crate::source::normal::{Form, Normal};
 use crate::source::stored::{Data, Stored};
-use crate::source::{Checkpoint, Generation, Hyper, Kind, SourceError, Transform, decode, names};
+use crate::source::{
+    Checkpoint, Generation, Hyper, Kind, SourceError, Transform, decode, names, unfit,
+};
 use carat_format::{Directory, ModelSpec, Shape, Tensor};
 use carat_gguf::{Header, KeyError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +48,9 @@ impl Model {
         // A container has at least one file.
         let first = &container.files[0];
         let header = &parsed(first, &container.header)?;
+        if let Some(error) = unfit::gguf(&first.path, header) {
+            return Err(error);
+        }
         let name = header.str(carat_format::keys::ARCHITECTURE);
         let name = name.map_err(|error| SourceError::GgufKey {
             path: first.path.clone(),
@@ -180,6 +186,8 @@ impl At<'_, '_> {
     ) -> Result<BTreeMap<Tensor, Stored>, SourceError> {
         let mut tensors = BTreeMap::new();
         let mut known = BTreeSet::from([rope::FACTORS, rope::SHORT, rope::LONG].map(String::from));
+        // A head that equals the embedding is stored once.
+        known.insert(Tensor::Output.name());
         for tensor in hyper.tensors() {
             let (rows, cols) = hyper.shape(tensor);
             let place = architecture.place(&names::GGML, hyper, tensor);

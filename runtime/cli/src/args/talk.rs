@@ -11,16 +11,21 @@ pub struct ChatArgs {
     /// Carat file, or a checkpoint: it is converted once and kept
     pub model: PathBuf,
     /// System message
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        alias = "system-prompt",
+        value_name = "TEXT",
+        allow_hyphen_values = true
+    )]
     pub system: Option<String>,
     /// Chat template (.jinja) instead of the model's
     #[arg(long, value_name = "FILE.jinja")]
     pub template: Option<PathBuf>,
     /// Most tokens of an answer [default: to the end of the turn; 128 for a model without a chat template]
-    #[arg(short = 'n', long = "max-tokens", value_name = "N", allow_hyphen_values = true, value_parser = values::length)]
+    #[arg(short = 'n', long = "max-tokens", visible_alias = "n-predict", aliases = ["predict", "num-predict"], value_name = "N", allow_hyphen_values = true, value_parser = values::length)]
     pub length: Option<Length>,
     /// Positions of the context [default: 4096, or the model's if those are fewer]
-    #[arg(long, value_name = "N", value_parser = values::positive)]
+    #[arg(short, long, visible_alias = "ctx-size", alias = "num-ctx", value_name = "N", value_parser = values::positive)]
     pub ctx: Option<u32>,
     #[command(flatten)]
     pub sampling: SamplingArgs,
@@ -30,6 +35,9 @@ pub struct ChatArgs {
     pub place: DeviceArgs,
     #[command(flatten)]
     pub memory: MemoryArgs,
+    /// Print a line of JSON for each event instead of the answers: start, token, end, note, error (docs/json.md)
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `carat template`.

@@ -14,6 +14,8 @@ pub enum Line {
     System(Option<String>),
     Save(PathBuf),
     Load(PathBuf),
+    /// Show the speed of answers, or hide it.
+    Stats,
     Quit,
     /// A command that is not understood, and why.
     Unknown(String),
@@ -25,6 +27,7 @@ pub const HELP: &str = "\
 /system TEXT    set the system message; without TEXT show it
 /save FILE      write the conversation, as carat template reads it
 /load FILE      go on with a conversation that was written
+/stats          show tokens per second after each answer, or hide them again
 /quit           end (also Ctrl-D)
 Ctrl-C stops an answer. A line that ends with \\ goes on in the next one.
 A message that begins with / is typed with //.";
@@ -58,6 +61,7 @@ impl Line {
             "help" | "?" => Self::Help,
             "regen" => Self::Regenerate,
             "undo" => Self::Undo,
+            "stats" => Self::Stats,
             "quit" | "exit" | "q" => Self::Quit,
             _ => Self::Unknown(format!(
                 "/{name} is no command; /help lists them, //{name} says it"
@@ -81,6 +85,7 @@ mod tests {
             ("/help", Line::Help),
             ("/regen", Line::Regenerate),
             ("/undo", Line::Undo),
+            ("/stats", Line::Stats),
             ("/quit", Line::Quit),
             ("/system", Line::System(None)),
             ("/system Be brief. ", Line::System(Some("Be brief.".into()))),

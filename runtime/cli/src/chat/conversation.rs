@@ -172,6 +172,10 @@ impl<'a> Prompter<'a> {
         }
     }
 
+    pub fn tokenizer(&self) -> &'a Tokenizer {
+        self.tokenizer
+    }
+
     pub fn has_template(&self) -> bool {
         self.template.is_some()
     }

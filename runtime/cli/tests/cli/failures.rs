@@ -30,7 +30,7 @@ fn models_that_are_none() {
         ("missing.gguf", "No such file"),
         ("", "a directory"),
         ("cut.gguf", "cut.gguf"),
-        ("empty.gguf", "the file ends at byte 0"),
+        ("empty.gguf", "an empty file"),
         ("text.gguf", "not a GGUF file"),
         ("foreign.gguf", "gpt2"),
     ] {

@@ -11,7 +11,12 @@ fn wrong_values() {
         "run m -p a --min-p x",
         "run m -p a --repeat-penalty 0",
         "run m -p a --top-k -1",
-        "run m -p a --seed -1",
+        "run m -p a --seed -2",
+        "run m -p a --seed x",
+        "run m -p a --dry-multiplier -1",
+        "run m -p a --dry-base 0.5",
+        "run m -p a --dry-allowed-length 0",
+        "run m -p a --json --stream-json",
         "run m -p a --device foo",
         "run m -p a --device gpu:",
         "run m -p a --threads 0",
@@ -21,7 +26,10 @@ fn wrong_values() {
         "run m -p a -f b",
         "run m -p a -",
         "run m",
-        "run m x",
+        "run m a b",
+        "run m a -p b",
+        "run m a -f b",
+        "run m --verbose",
         "run",
         "convert a",
         "convert a -o b --bits 7",
@@ -70,17 +78,35 @@ fn wrong_values() {
 #[test]
 fn every_help_has_an_example() {
     for command in [
-        "", "demo", "convert", "run", "eval", "logits", "inspect", "bench", "doctor",
+        "",
+        "demo",
+        "convert",
+        "run",
+        "eval",
+        "compare",
+        "logits",
+        "inspect",
+        "bench",
+        "doctor",
+        "embed",
+        "chat",
+        "template",
+        "tokenize",
+        "completions",
+        "cache list",
     ] {
         for flag in ["--help", "-h"] {
             let mut c = carat();
             if !command.is_empty() {
-                c.arg(command);
+                c.args(command.split(' '));
             }
             let output = c.arg(flag).output().unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
             assert!(output.status.success() && output.stderr.is_empty());
-            assert!(text.contains("Example: carat "), "{command}: {text}");
+            assert!(
+                text.contains("Example: ") && text.contains("carat "),
+                "{command}: {text}"
+            );
             assert!(
                 text.lines().all(|l| l.chars().count() <= 80),
                 "{command}: {text}"

@@ -55,7 +55,7 @@ pub struct Generator {
 impl Generator {
     /// The start of a generation that continues the session with `prompt`; `constrained` if its steps get a constraint.
     ///
-    /// Errors: an empty prompt, one longer than the context, a parameter outside its range.
+    /// Errors: a model without a head, an empty prompt, one longer than the context, a parameter outside its range.
     pub fn new(
         session: &Session,
         prompt: &[u32],
@@ -63,6 +63,7 @@ impl Generator {
         constrained: bool,
     ) -> Result<Self, GenerateError> {
         let exponent = session.logits_exponent();
+        session.model().check_head()?;
         if prompt.is_empty() {
             return Err(GenerateError::EmptyPrompt);
         }
@@ -158,8 +159,10 @@ impl Generator {
             logits.extend_from_slice(o.logits);
             output = Some((o.position, o.checksum, o.argmax));
         };
-        // After the last token no pass is needed.
         let want = match self.want {
+            // A loop can make another token than the likeliest the best one.
+            Want::Greedy if self.sampler.avoids_one_after(&self.ids) => Want::Last,
+            // After the last token no pass is needed.
             Want::Greedy if self.ids.len() + 1 >= self.options.max_tokens => Want::LastResult,
             want => want,
         };
@@ -168,13 +171,14 @@ impl Generator {
             return Ok(self.end(StopReason::Cancelled));
         };
         self.hash.push(checksum);
-        let id = if self.want == Want::Greedy {
+        let id = if matches!(want, Want::Greedy | Want::LastResult) {
             argmax
         } else {
             // The history is the whole session, so a penalty sees the prompt too.
             let (logits, tokens) = (&self.logits, session.tokens());
+            let generated = self.ids.len();
             self.sampler
-                .sample_among(logits, self.exponent, tokens, mask.as_ref())?
+                .sample_among(logits, self.exponent, tokens, generated, mask.as_ref())?
         };
         self.ids.push(id);
         self.pending.clear();

@@ -19,6 +19,13 @@ pub struct Params {
     pub repeat_penalty: f32,
     /// How many of the last tokens the penalty looks at; 0 switches it off.
     pub repeat_last_n: usize,
+    /// Nats that DRY takes from the logit of a token that would go on with a loop: a part of the generated text that came
+    /// twice in a row. 0 switches it off. Finite, at least 0.
+    pub dry_multiplier: f32,
+    /// The factor for each token that the loop goes on. Finite, at least 1.
+    pub dry_base: f32,
+    /// Tokens that a loop may repeat without an effect, however short its part is. At least 1.
+    pub dry_allowed_length: u32,
     /// Seed of the draws.
     pub seed: u64,
     /// What is added to the logits of single tokens before everything else.
@@ -46,6 +53,9 @@ impl Default for Params {
             min_p: 0.05,
             repeat_penalty: 1.0,
             repeat_last_n: 64,
+            dry_multiplier: 0.8,
+            dry_base: 1.75,
+            dry_allowed_length: 24,
             seed: 0,
             logit_bias: Vec::new(),
         }
@@ -67,6 +77,15 @@ pub enum ParamError {
     /// Not finite or not above 0.
     #[error("repeat penalty is {0}; expected a finite number above 0 (1 = off)")]
     RepeatPenalty(f32),
+    /// Not finite or below 0.
+    #[error("DRY multiplier is {0}; expected a finite number of at least 0 (0 = off)")]
+    DryMultiplier(f32),
+    /// Not finite or below 1.
+    #[error("DRY base is {0}; expected a finite number of at least 1")]
+    DryBase(f32),
+    /// No token.
+    #[error("DRY allowed length is 0; expected at least 1 token")]
+    DryAllowedLength,
     /// Not a number, or +∞.
     #[error(
         "the logit bias of token {id} is {bias}; expected a finite number, or -inf to forbid the token"
@@ -84,7 +103,23 @@ impl Params {
     pub fn greedy() -> Self {
         Self {
             temperature: 0.0,
-            ..Self::default()
+            ..Self::default().repeating()
+        }
+    }
+
+    /// The same without anything against repetition.
+    #[must_use]
+    pub fn repeating(self) -> Self {
+        self.with_repeat_penalty(1.0)
+    }
+
+    /// The same with this penalty as all that is done against repetition.
+    #[must_use]
+    pub fn with_repeat_penalty(self, repeat_penalty: f32) -> Self {
+        Self {
+            repeat_penalty,
+            dry_multiplier: 0.0,
+            ..self
         }
     }
 
@@ -97,7 +132,9 @@ impl Params {
             number(key).filter(|x| ok(*x)).unwrap_or(default)
         };
         let share = |x: f32| (0.0..=1.0).contains(&x);
-        Self {
+        let penalty = number("general.sampling.penalty_repeat");
+        let penalty = penalty.filter(|x| x.is_finite() && *x > 0.0);
+        let params = Self {
             temperature: stated("general.sampling.temp", default.temperature, |x| {
                 x.is_finite() && x >= 0.0
             }),
@@ -108,12 +145,12 @@ impl Params {
                 .unwrap_or(default.top_k),
             top_p: stated("general.sampling.top_p", default.top_p, share),
             min_p: stated("general.sampling.min_p", default.min_p, share),
-            repeat_penalty: stated(
-                "general.sampling.penalty_repeat",
-                default.repeat_penalty,
-                |x| x.is_finite() && x > 0.0,
-            ),
             ..default
+        };
+        // Whoever made the file has thought of repetition: nothing is added.
+        match penalty {
+            Some(penalty) => params.with_repeat_penalty(penalty),
+            None => params,
         }
     }
 
@@ -134,6 +171,15 @@ impl Params {
         if !(self.repeat_penalty.is_finite() && self.repeat_penalty > 0.0) {
             return Err(ParamError::RepeatPenalty(self.repeat_penalty));
         }
+        if !(self.dry_multiplier.is_finite() && self.dry_multiplier >= 0.0) {
+            return Err(ParamError::DryMultiplier(self.dry_multiplier));
+        }
+        if !(self.dry_base.is_finite() && self.dry_base >= 1.0) {
+            return Err(ParamError::DryBase(self.dry_base));
+        }
+        if self.dry_allowed_length == 0 {
+            return Err(ParamError::DryAllowedLength);
+        }
         let wrong = |b: &&LogitBias| b.bias.is_nan() || b.bias == f64::INFINITY;
         if let Some(&LogitBias { id, bias }) = self.logit_bias.iter().find(wrong) {
             return Err(ParamError::LogitBias { id, bias });
@@ -144,5 +190,10 @@ impl Params {
     /// Whether the repetition penalty does anything.
     pub fn penalizes(&self) -> bool {
         self.repeat_penalty != 1.0 && self.repeat_last_n > 0
+    }
+
+    /// Whether DRY does anything.
+    pub fn avoids_loops(&self) -> bool {
+        self.dry_multiplier > 0.0
     }
 }

@@ -1,5 +1,6 @@
 //! The sampler: parameters, a random stream, reused buffers.
 
+use super::dry::Loops;
 use super::filters::{Candidates, MAX_EXPONENT};
 use super::mask::Mask;
 use super::params::{LogitBias, ParamError, Params};
@@ -46,6 +47,8 @@ pub struct Sampler {
     params: Params,
     random: ChaCha12Rng,
     candidates: Candidates,
+    loops: Loops,
+    shifts: Shifts,
 }
 
 impl Sampler {
@@ -63,6 +66,8 @@ impl Sampler {
             params,
             random: ChaCha12Rng::from_seed(key),
             candidates: Candidates::default(),
+            loops: Loops::default(),
+            shifts: Shifts::default(),
         })
     }
 
@@ -71,8 +76,13 @@ impl Sampler {
         &self.params
     }
 
+    /// Whether DRY makes a token less likely after `text`, the tokens generated so far.
+    pub fn avoids_one_after(&mut self, text: &[u32]) -> bool {
+        self.loops.penalties(&self.params, text).next().is_some()
+    }
+
     /// Chooses a token. `logits` holds one integer per token of the vocabulary (real logit =
-    /// z · 2^exponent), `history` the tokens so far, prompt included, oldest first. Takes 64 bits of the
+    /// z · 2^exponent), `history` the tokens so far, oldest first, all of them generated. Takes 64 bits of the
     /// random stream, none at temperature 0.
     ///
     /// # Errors
@@ -83,10 +93,11 @@ impl Sampler {
         exponent: i32,
         history: &[u32],
     ) -> Result<u32, SampleError> {
-        self.sample_among(logits, exponent, history, None)
+        self.sample_among(logits, exponent, history, history.len(), None)
     }
 
-    /// [`Sampler::sample`] among the tokens of a mask alone.
+    /// [`Sampler::sample`] among the tokens of a mask alone, after a history of which the last `generated` tokens are no
+    /// prompt's.
     ///
     /// # Errors
     /// As [`Sampler::sample`], and a mask without a token that is left.
@@ -95,6 +106,7 @@ impl Sampler {
         logits: &[i32],
         exponent: i32,
         history: &[u32],
+        generated: usize,
         mask: Option<&Mask>,
     ) -> Result<u32, SampleError> {
         if logits.len() > MAX_LOGITS {
@@ -107,12 +119,13 @@ impl Sampler {
             return Err(SampleError::NoLogits);
         }
         let greedy = self.params.temperature == 0.0;
-        if greedy && !self.params.penalizes() && self.params.logit_bias.is_empty() && mask.is_none()
-        {
+        let text = &history[history.len().saturating_sub(generated)..];
+        let loops = self.loops.penalties(&self.params, text);
+        let shifts = self.shifts.fill(&self.params.logit_bias, loops, exponent);
+        if greedy && !self.params.penalizes() && shifts.is_empty() && mask.is_none() {
             return argmax(logits).ok_or(SampleError::NoLogits);
         }
-        let shifts = shifts(&self.params.logit_bias, exponent);
-        let left = allowed(logits, mask, &shifts);
+        let left = allowed(logits, mask, shifts);
         if greedy && !self.params.penalizes() {
             // The first of equals is the lowest id.
             let best = left.reduce(|a, b| if b.1 > a.1 { b } else { a });
@@ -139,28 +152,39 @@ impl Sampler {
 /// Largest magnitude of a bias, in units of the logits: with a logit it stays an exact `f64`.
 const MAX_SHIFT: i64 = 1 << 50;
 
-/// Biases by ascending id in units of 2^exponent, one a token; `None` forbids it.
-fn shifts(biases: &[LogitBias], exponent: i32) -> Vec<(u32, Option<i64>)> {
-    let per_nat = f64::from_bits(((1023 - i64::from(exponent)) as u64) << 52);
-    let mut all: Vec<(u32, Option<i64>)> = biases
-        .iter()
-        .map(|b| {
+/// What is added to logits, by ascending id in units of 2^exponent, one a token; `None` forbids it.
+#[derive(Clone, Debug, Default)]
+struct Shifts(Vec<(u32, Option<i64>)>);
+
+impl Shifts {
+    /// Those of biases and of what DRY takes. Keeps the allocation.
+    fn fill(
+        &mut self,
+        biases: &[LogitBias],
+        loops: impl Iterator<Item = (u32, f64)>,
+        exponent: i32,
+    ) -> &[(u32, Option<i64>)] {
+        let per_nat = f64::from_bits(((1023 - i64::from(exponent)) as u64) << 52);
+        let biases = biases.iter().map(|b| (b.id, b.bias));
+        let all = biases.chain(loops.map(|(id, nats)| (id, -nats)));
+        self.0.clear();
+        self.0.extend(all.map(|(id, nats)| {
             // Saturates where the product leaves i64.
-            let units = (b.bias * per_nat).round() as i64;
+            let units = (nats * per_nat).round() as i64;
             let shift = units.clamp(-MAX_SHIFT, MAX_SHIFT);
-            (b.id, (b.bias != f64::NEG_INFINITY).then_some(shift))
-        })
-        .collect();
-    all.sort_by_key(|s| s.0);
-    all.dedup_by(|later, kept| {
-        let same = later.0 == kept.0;
-        if same {
-            let sum = kept.1.zip(later.1);
-            kept.1 = sum.map(|(a, b)| (a + b).clamp(-MAX_SHIFT, MAX_SHIFT));
-        }
-        same
-    });
-    all
+            (id, (nats != f64::NEG_INFINITY).then_some(shift))
+        }));
+        self.0.sort_by_key(|s| s.0);
+        self.0.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                let sum = kept.1.zip(later.1);
+                kept.1 = sum.map(|(a, b)| (a + b).clamp(-MAX_SHIFT, MAX_SHIFT));
+            }
+            same
+        });
+        &self.0
+    }
 }
 
 /// The tokens that may be chosen, by ascending id, with their biased logits.

@@ -155,6 +155,8 @@ impl Shape {
             extras: Extras::default(),
             attention_softcap: None,
             logits_softcap: None,
+            headless: false,
+            pooling: None,
             residual_exponent: -17,
         };
         self.flavour.apply(&mut spec, rope(1000.0));

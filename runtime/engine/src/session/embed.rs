@@ -4,16 +4,7 @@ use super::Session;
 use crate::error::Error;
 use crate::exec::Batch;
 use crate::plan::{Op, Row, Step};
-use carat_format::GROUP;
-
-/// What becomes of the hidden states of a text's tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pooling {
-    /// Their mean.
-    Mean,
-    /// The last token's.
-    Last,
-}
+use carat_format::{GROUP, Pooling};
 
 /// A pooled hidden state: `integers[i] · 2^exponent`, the same on every device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +43,15 @@ impl Embedding {
 impl Session {
     /// Forgets what the cache holds, appends `tokens` and pools their hidden states after the last norm, as
     /// the product with the head reads them: `code · scale · mantissa · 2^exponent`. Each is rounded half up to
-    /// a unit that is a constant of the model, their mean is rounded half up.
+    /// a unit that is a constant of the model, their mean is rounded half up. One vector, or without pooling one
+    /// for each token in the order of the text.
     ///
     /// Logits are not computed. Errors: no tokens; as of [`Session::forward`].
-    pub async fn embed(&mut self, tokens: &[u32], pooling: Pooling) -> Result<Embedding, Error> {
+    pub async fn embed(
+        &mut self,
+        tokens: &[u32],
+        pooling: Pooling,
+    ) -> Result<Vec<Embedding>, Error> {
         self.truncate(0);
         self.check(tokens)?;
         self.forget_ahead()?;
@@ -74,52 +70,64 @@ impl Session {
         let exponent = p.gain_exponent.saturating_sub(FRACTION);
         let cols = p.cols as usize;
 
-        let mut sums = vec![0i64; cols];
+        let vectors = match pooling {
+            Pooling::None => tokens.len(),
+            Pooling::Mean | Pooling::Cls | Pooling::Last => 1,
+        };
+        let mut sums = vec![vec![0i64; cols]; vectors];
         let batch = self.plan.extent.batch as usize;
         for start in (0..tokens.len()).step_by(batch) {
             let part = &tokens[start..tokens.len().min(start + batch)];
-            // From the last on, which alone may be wanted.
-            let rows: Vec<Row> = (start..start + part.len())
+            let mut rows: Vec<Row> = (start..start + part.len())
                 .zip(part)
-                .rev()
                 .map(|(i, token)| Row {
                     token: *token,
                     position: i as u32,
                     sequence: 0,
                 })
                 .collect();
+            // Those whose states are wanted come first.
             let outputs = match pooling {
-                Pooling::Mean => part.len(),
-                Pooling::Last if start + part.len() == tokens.len() => 1,
-                Pooling::Last => 0,
+                Pooling::None | Pooling::Mean => part.len(),
+                Pooling::Cls => usize::from(start == 0),
+                Pooling::Last => {
+                    rows.reverse();
+                    usize::from(start + part.len() == tokens.len())
+                }
             };
             let batch = Batch {
                 rows: &rows,
                 outputs,
             };
             self.executor.run(&self.plan, batch, 0..norm + 1).await?;
-            self.add(&step, outputs, exponent, &mut sums).await?;
+            let into = match pooling {
+                Pooling::None => &mut sums[start..start + part.len()],
+                _ => &mut sums[..],
+            };
+            self.add(&step, outputs, exponent, into).await?;
             self.tokens.extend(part);
         }
         let count = match pooling {
             Pooling::Mean => tokens.len() as i64,
-            Pooling::Last => 1,
+            Pooling::None | Pooling::Cls | Pooling::Last => 1,
         };
         // |sum| < 2^40 · 2^22 tokens.
-        let mean = |sum: i64| (2 * sum + count).div_euclid(2 * count);
-        Ok(Embedding {
-            integers: sums.into_iter().map(mean).collect(),
-            exponent,
-        })
+        let mean = |sum: &mut i64| *sum = (2 * *sum + count).div_euclid(2 * count);
+        let vectors = sums.into_iter().map(|mut integers| {
+            integers.iter_mut().for_each(mean);
+            Embedding { integers, exponent }
+        });
+        Ok(vectors.collect())
     }
 
-    /// Adds the first `rows` rows of activations that `step` wrote, in units of `2^exponent`.
+    /// Adds the first `rows` rows of activations that `step` wrote, in units of `2^exponent`: each to a vector of its own,
+    /// or all to the only one.
     async fn add(
         &mut self,
         step: &Step,
         rows: usize,
         exponent: i32,
-        sums: &mut [i64],
+        sums: &mut [Vec<i64>],
     ) -> Result<(), Error> {
         let Some(stride) = usize::try_from(step.result_stride).ok().filter(|s| *s > 0) else {
             return Ok(());
@@ -132,8 +140,11 @@ impl Session {
         self.executor
             .read(step.bindings[step.result], words, &mut act)
             .await?;
-        for row in act.chunks_exact(stride) {
-            add_row(row, exponent, sums);
+        let last = sums.len().saturating_sub(1);
+        for (i, row) in act.chunks_exact(stride).enumerate() {
+            if let Some(sum) = sums.get_mut(i.min(last)) {
+                add_row(row, exponent, sum);
+            }
         }
         Ok(())
     }

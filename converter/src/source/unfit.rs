@@ -1,0 +1,160 @@
+//! What lies beside models or is mistaken for one: what it is, and what to do.
+
+use super::SourceError;
+use super::io::read_small;
+use carat_gguf::Header;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// By `general.type`, and for files without it by `general.architecture`: what it is, what to do.
+const TYPES: [(&str, &str, &str); 5] = [
+    ("adapter", LORA, MERGE),
+    ("mmproj", PROJECTOR, BESIDE),
+    ("clip", PROJECTOR, BESIDE),
+    ("imatrix", IMATRIX, MADE_FOR),
+    (
+        "controlvector",
+        "a control vector, which steers another model",
+        "give the model itself",
+    ),
+];
+const LORA: &str = "a LoRA adapter, which changes another model";
+const MERGE: &str = "merge it into that model (peft: merge_and_unload; llama.cpp: llama-export-lora) and give the result";
+const PROJECTOR: &str = "a projector (mmproj), which brings images or sound into another model";
+const BESIDE: &str = "give the model's own file, which lies beside it; it runs on text alone";
+const IMATRIX: &str = "an importance matrix, which quantizers of llama.cpp read";
+const MADE_FOR: &str = "give the model that it was made for";
+const DENSE: &str = "mixtures of experts are not supported, give a dense model";
+
+/// Largest `adapter_config.json` that is read, in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
+/// Most entries of a directory that are looked at.
+const MAX_ENTRIES: usize = 10_000;
+
+fn no_model(path: &Path, what: impl Into<String>, remedy: impl Into<String>) -> SourceError {
+    SourceError::NoModel {
+        path: path.into(),
+        what: what.into(),
+        remedy: remedy.into(),
+    }
+}
+
+/// A GGUF file that is no model, or one of experts.
+pub(super) fn gguf(path: &Path, header: &Header<'_>) -> Option<SourceError> {
+    // Keys of another type are refused where they are read.
+    let text = |key: &str| header.str_opt(key).ok().flatten();
+    let architecture = text(carat_format::keys::ARCHITECTURE);
+    let known = |name: &str| TYPES.iter().find(|t| t.0 == name);
+    let kind = text("general.type").and_then(known);
+    if let Some((_, what, remedy)) = kind.or_else(|| architecture.and_then(known)) {
+        return Some(no_model(path, *what, *remedy));
+    }
+    let experts = header.u32_opt(&format!("{}.expert_count", architecture?));
+    let experts = experts.ok().flatten().filter(|n| *n > 0)?;
+    Some(no_model(
+        path,
+        format!("a model of {experts} experts"),
+        DENSE,
+    ))
+}
+
+/// A configuration of a model of experts.
+pub(super) fn config(path: &Path, config: &Map<String, Value>) -> Option<SourceError> {
+    let text = config.get("text_config").and_then(Value::as_object);
+    let keys = ["num_local_experts", "num_experts", "n_routed_experts"];
+    let count = |map: &Map<String, Value>| keys.iter().find_map(|k| map.get(*k)?.as_u64());
+    let experts = count(config).or_else(|| text.and_then(count));
+    let experts = experts.filter(|n| *n > 1)?;
+    Some(no_model(
+        path,
+        format!("a model of {experts} experts"),
+        DENSE,
+    ))
+}
+
+/// A directory without `config.json`.
+pub(super) fn directory(path: &Path) -> SourceError {
+    if let Ok(bytes) = read_small(&path.join("adapter_config.json"), MAX_CONFIG) {
+        let config: Option<Value> = serde_json::from_slice(&bytes).ok();
+        let base = config
+            .as_ref()
+            .and_then(|c| c.get("base_model_name_or_path"));
+        let base = base.and_then(Value::as_str).unwrap_or("another model");
+        let base: String = base.chars().take(120).collect();
+        return no_model(path, format!("a LoRA adapter, which changes {base}"), MERGE);
+    }
+    let what = "a directory without config.json";
+    let found = names(path, |p| p.extension().is_some_and(|e| e == "gguf"));
+    let remedy = match &found[..] {
+        [] => match names(&path.join("snapshots"), |p| p.join("config.json").exists()).first() {
+            // What the hub's own tools download to.
+            Some(snapshot) => format!("give {}", path.join("snapshots").join(snapshot).display()),
+            None => "expected a Hugging Face directory or a .gguf file".into(),
+        },
+        [one] => format!("give the file in it: {}", path.join(one).display()),
+        [one, ..] => format!(
+            "give one of the {} .gguf files in it, like {}",
+            found.len(),
+            path.join(one).display()
+        ),
+    };
+    no_model(path, what, remedy)
+}
+
+/// Names in a directory, sorted.
+fn names(directory: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = entries.take(MAX_ENTRIES).map(|e| e.path());
+    let found = paths.filter(|p| wanted(p));
+    let mut found: Vec<PathBuf> = found.filter_map(|p| Some(p.file_name()?.into())).collect();
+    found.sort();
+    found
+}
+
+/// Bytes of a file's start that tell what it is.
+pub(super) const START: u64 = 256;
+
+/// A file that is no GGUF, by its name and the first [`START`] bytes.
+pub(super) fn file(path: &Path, start: &[u8]) -> Option<SourceError> {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    let extension = extension.as_deref().unwrap_or_default();
+    if start.is_empty() {
+        let what = "an empty file, not a GGUF file";
+        return Some(no_model(path, what, "fetch it again"));
+    }
+    if start.starts_with(b"version https://git-lfs") {
+        let what = "a pointer of Git LFS in the place of the file";
+        return Some(no_model(path, what, "fetch the file itself: git lfs pull"));
+    }
+    match extension {
+        "safetensors" => {
+            let directory = path.parent().filter(|p| !p.as_os_str().is_empty());
+            return Some(SourceError::BareSafetensors {
+                path: path.into(),
+                directory: directory.unwrap_or(Path::new(".")).into(),
+            });
+        }
+        "bin" | "pt" | "pth" | "pkl" => return Some(SourceError::Pickle { path: path.into() }),
+        _ => {}
+    }
+    // The matrices of llama.cpp before GGUF: a count, and the first tensor's name with its length.
+    if start.get(8..).is_some_and(|s| s.starts_with(b"blk.")) {
+        return Some(no_model(path, IMATRIX, MADE_FOR));
+    }
+    let text = String::from_utf8_lossy(start);
+    let begin = text.trim_start().to_lowercase();
+    if begin.starts_with("<!doctype") || begin.starts_with("<html") {
+        let what = "a web page in the place of the file";
+        let remedy =
+            "download the file itself (on huggingface.co the link with /resolve/, not /blob/)";
+        return Some(no_model(path, what, remedy));
+    }
+    // A character may be cut at the end.
+    let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+    let odd = |c: char| c.is_control() && !c.is_whitespace() || c == char::REPLACEMENT_CHARACTER;
+    if !whole.contains(odd) && start.len() > 4 {
+        let what = "a text file, not a GGUF file or a Hugging Face directory";
+        return Some(no_model(path, what, "is the path right?"));
+    }
+    None
+}

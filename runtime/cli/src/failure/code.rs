@@ -1,0 +1,165 @@
+//! What kind of failure it is, in one word that scripts may rely on.
+
+use super::{Interrupted, Usage};
+use carat::GenerateError;
+use carat_converter::convert::ConvertError;
+use carat_converter::source::SourceError;
+use std::error::Error;
+use std::io;
+
+/// The command line is wrong.
+pub const USAGE: &str = "usage";
+const INTERRUPTED: &str = "interrupted";
+/// Nothing is at a path.
+const NOT_FOUND: &str = "not_found";
+/// The system refuses a file for another reason.
+const IO: &str = "io";
+/// What is given for a model is none.
+const NO_MODEL: &str = "no_model";
+/// A model that Carat does not run.
+const UNSUPPORTED: &str = "unsupported";
+/// A file that is cut, damaged or contradicts itself.
+const INVALID: &str = "invalid_file";
+/// Bytes that do not have their hash.
+const DAMAGED: &str = "damaged";
+const MEMORY: &str = "memory";
+const CONTEXT: &str = "context_full";
+const DEVICE: &str = "device";
+/// A file is in the way.
+const EXISTS: &str = "exists";
+/// A conversion's result would be no model any more.
+const USELESS: &str = "useless";
+/// A chat template fails or refuses.
+const TEMPLATE: &str = "template";
+/// All else.
+const FAILED: &str = "failed";
+
+/// The code of a failure.
+pub fn of(error: &anyhow::Error) -> &'static str {
+    if error.is::<Usage>() {
+        return USAGE;
+    }
+    if error.is::<Interrupted>() {
+        return INTERRUPTED;
+    }
+    error.chain().find_map(known).unwrap_or(FAILED)
+}
+
+fn known(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    if let Some(e) = cause.downcast_ref::<carat::Error>() {
+        return Some(engine(e));
+    }
+    if let Some(e) = cause.downcast_ref::<GenerateError>() {
+        return match e {
+            GenerateError::Engine(e) => Some(engine(e)),
+            GenerateError::Params(_) | GenerateError::Stop(_) => Some(USAGE),
+            _ => None,
+        };
+    }
+    if let Some(e) = cause.downcast_ref::<ConvertError>() {
+        return convert(e);
+    }
+    if let Some(e) = cause.downcast_ref::<SourceError>() {
+        return Some(source(e));
+    }
+    if let Some(e) = cause.downcast_ref::<io::Error>() {
+        return Some(system(e));
+    }
+    let is_template =
+        cause.is::<carat::template::ChatError>() || cause.is::<carat::template::TemplateError>();
+    let is_invalid = cause.is::<carat_gguf::Error>()
+        || cause.is::<carat_gguf::KeyError>()
+        || cause.is::<carat_format::FormatError>();
+    match (is_template, is_invalid) {
+        (true, _) => Some(TEMPLATE),
+        (_, true) => Some(INVALID),
+        _ => None,
+    }
+}
+
+fn system(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => NOT_FOUND,
+        io::ErrorKind::AlreadyExists => EXISTS,
+        _ => IO,
+    }
+}
+
+fn engine(error: &carat::Error) -> &'static str {
+    use carat::Error as E;
+    match error {
+        E::Io { source, .. } => system(source),
+        E::Hash { .. } | E::Segment { .. } => DAMAGED,
+        E::Container(_)
+        | E::Format(_)
+        | E::Tokenizer(_)
+        | E::MissingTensor(_)
+        | E::Alignment { .. } => INVALID,
+        E::Context { .. } | E::MemoryLimit { .. } | E::Memory { .. } => MEMORY,
+        E::ContextFull { .. } => CONTEXT,
+        E::NoDevice { .. } | E::Device { .. } | E::DeviceLost { .. } => DEVICE,
+        E::Cancelled => INTERRUPTED,
+        E::NoHead => UNSUPPORTED,
+        E::Token { .. } | E::NoTokens | E::Threads { .. } => FAILED,
+    }
+}
+
+fn source(error: &SourceError) -> &'static str {
+    use SourceError as E;
+    match error {
+        E::Io { error, .. } => system(error),
+        E::NotFound { .. } => NOT_FOUND,
+        E::NoModel { .. }
+        | E::UnknownKind { .. }
+        | E::BareSafetensors { .. }
+        | E::Pickle { .. } => NO_MODEL,
+        E::Architecture { .. }
+        | E::Unsupported { .. }
+        | E::UnknownField { .. }
+        | E::UnknownTensor { .. }
+        | E::Type { .. } => UNSUPPORTED,
+        _ => INVALID,
+    }
+}
+
+fn convert(error: &ConvertError) -> Option<&'static str> {
+    use ConvertError as E;
+    Some(match error {
+        E::Source(e) => source(e),
+        E::Engine(e) => engine(e),
+        E::Useless { .. } => USELESS,
+        E::TargetExists { .. } => EXISTS,
+        E::TargetDirectory { error, .. } | E::Write { error, .. } => system(error),
+        E::DiskFull { .. } | E::Busy { .. } => IO,
+        E::Cancelled | E::Paused { .. } => INTERRUPTED,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::{Context, anyhow};
+
+    #[test]
+    fn the_kind_is_found_behind_contexts() {
+        let io = |kind| {
+            Err::<(), _>(io::Error::from(kind))
+                .context("a.gguf")
+                .unwrap_err()
+        };
+        assert_eq!(of(&io(io::ErrorKind::NotFound)), "not_found");
+        assert_eq!(of(&io(io::ErrorKind::PermissionDenied)), "io");
+        let full = carat::Error::ContextFull {
+            asked: 2,
+            used: 0,
+            context: 1,
+        };
+        assert_eq!(of(&GenerateError::Engine(full).into()), "context_full");
+        let gone = SourceError::NotFound { path: "x".into() };
+        let gone = anyhow::Error::from(ConvertError::Source(gone)).context("while converting");
+        assert_eq!(of(&gone), "not_found");
+        assert_eq!(of(&Usage("no".into()).into()), "usage");
+        assert_eq!(of(&anyhow!("no")), "failed");
+    }
+}

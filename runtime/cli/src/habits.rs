@@ -1,0 +1,388 @@
+//! The command line as it is typed, also by people who know llama.cpp or Ollama: their spellings of what there is are
+//! understood, and what there is not is answered with what to do instead.
+
+use crate::args::Cli;
+use crate::term;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
+use std::ffi::{OsStr, OsString};
+
+/// The command line.
+///
+/// Errors: it is wrong, with what to do about it; or asks for help.
+pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = match matches(args) {
+        Ok(matches) => matches,
+        Err(error) => match respelt(args).filter(|_| error.use_stderr()) {
+            Some(again) => matches(&again).map_err(|error| advised(error, &again))?,
+            None => return Err(advised(error, args)),
+        },
+    };
+    note_layers(&matches);
+    Cli::from_arg_matches(&matches)
+}
+
+fn matches(args: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    command().try_get_matches_from(args)
+}
+
+/// The definition, in which of an option that is given twice the last one counts, and `_` may stand for `-` in names.
+pub fn command() -> Command {
+    liberal(Cli::command())
+}
+
+fn liberal(command: Command) -> Command {
+    command.mut_args(one_or_last).mut_subcommands(liberal)
+}
+
+fn one_or_last(arg: Arg) -> Arg {
+    let id = arg.get_id().clone();
+    let names = arg.get_long().into_iter().map(str::to_owned);
+    let names = names.chain(
+        arg.get_all_aliases()
+            .into_iter()
+            .flatten()
+            .map(str::to_owned),
+    );
+    let names = names
+        .filter(|n| n.contains('-'))
+        .map(|n| n.replace('-', "_"));
+    let names: Vec<String> = names.collect();
+    let arg = arg.aliases(names);
+    let replaces = matches!(arg.get_action(), ArgAction::Set | ArgAction::SetTrue);
+    match replaces && !arg.is_positional() {
+        true => arg.overrides_with(id),
+        false => arg,
+    }
+}
+
+/// Options of several letters behind one hyphen.
+const SHORT: [(&str, &str); 2] = [("-ngl", "--n-gpu-layers"), ("-sys", "--system")];
+/// Options that name the model, which stands alone here.
+const MODEL: [&str; 2] = ["-m", "--model"];
+
+/// A command line that is wrong as it stands, with others' spellings replaced; `None` if it has none.
+fn respelt(args: &[OsString]) -> Option<Vec<OsString>> {
+    let mut out = Vec::with_capacity(args.len());
+    let (mut model, mut changed) = (None, false);
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        if arg == "--" {
+            out.push(arg.clone());
+            out.extend(rest.by_ref().cloned());
+        } else if MODEL.iter().any(|m| arg == m) {
+            model = Some(rest.next()?.clone());
+        } else if let Some((_, long)) = SHORT.iter().find(|s| arg == s.0) {
+            out.push(long.into());
+            changed = true;
+        } else {
+            out.push(arg.clone());
+        }
+    }
+    if let Some(model) = model {
+        // Behind the command's name.
+        out.insert(out.len().min(2), model);
+        changed = true;
+    }
+    changed.then_some(out)
+}
+
+/// Options of other programs that are not here, and what to do.
+const OPTIONS: [(&[&str], &str); 9] = [
+    (
+        &[
+            "-v",
+            "--verbose",
+            "--log-verbose",
+            "-lv",
+            "--verbosity",
+            "--debug",
+        ],
+        "CARAT_LOG=debug in the environment logs to stderr",
+    ),
+    (
+        &["-hf", "-hfr", "--hf-repo", "-mu", "--model-url"],
+        "Carat downloads nothing: give a file or directory that is here",
+    ),
+    (
+        &[
+            "-i",
+            "--interactive",
+            "-cnv",
+            "--conversation",
+            "-if",
+            "--interactive-first",
+        ],
+        "carat chat MODEL talks with a model",
+    ),
+    (
+        &["-q", "--quiet", "--silent"],
+        "leave it out, or send stderr elsewhere: 2>/dev/null",
+    ),
+    (
+        &["-o", "--output"],
+        "the text goes to standard output: add > FILE",
+    ),
+    (
+        &["--mmproj", "-mm", "--image"],
+        "images are not read: leave it out",
+    ),
+    (
+        &["--lora", "--lora-scaled"],
+        "adapters are not read: merge it into the model, and convert the result",
+    ),
+    (
+        &["-r", "--reverse-prompt"],
+        "--stop TEXT ends a text before TEXT",
+    ),
+    (
+        &[
+            "-no-cnv",
+            "--no-conversation",
+            "--no-display-prompt",
+            "--simple-io",
+            "--mlock",
+            "-fa",
+            "--flash-attn",
+            "-b",
+            "--batch-size",
+            "-ub",
+            "--ubatch-size",
+            "-e",
+            "--escape",
+            "--jinja",
+            "--color",
+            "-co",
+            "-sm",
+            "--split-mode",
+            "-mg",
+            "--main-gpu",
+            "-ctk",
+            "--cache-type-k",
+            "-ctv",
+            "--cache-type-v",
+            "--keep",
+        ],
+        "there is nothing of this kind to set: leave it out",
+    ),
+];
+
+/// Commands of other programs, and the one to give.
+const COMMANDS: [(&[&str], &str); 9] = [
+    (
+        &["quantize", "quantise", "create"],
+        "carat convert SOURCE -o OUT.gguf",
+    ),
+    (
+        &["generate", "complete", "completion", "cli", "prompt"],
+        "carat run MODEL PROMPT",
+    ),
+    (&["talk", "converse"], "carat chat MODEL"),
+    (&["show", "info", "dump"], "carat inspect MODEL"),
+    (
+        &["list", "ls", "ps"],
+        "carat cache list, which lists converted checkpoints",
+    ),
+    (
+        &["rm", "remove", "delete"],
+        "carat cache clear, which removes converted checkpoints",
+    ),
+    (&["perplexity", "ppl"], "carat eval MODEL --text FILE"),
+    (
+        &["embedding", "embeddings"],
+        "carat embed MODEL --text FILE",
+    ),
+    (
+        &["pull", "push", "download", "serve", "server", "stop"],
+        "Carat downloads and serves nothing: carat run MODEL PROMPT, MODEL a file or directory that is here",
+    ),
+];
+
+/// The error with what to do about it.
+fn advised(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+    // Of `-fa` the parser takes `a` for the value of `-f`, and `-hf` asks it for help.
+    let texts = args.iter().skip(1).filter_map(|a| a.to_str());
+    let mut letters = texts.filter(|a| a.len() > 2 && !a.starts_with("--"));
+    if let Some((name, tip)) = letters.find_map(|a| Some((a, tip_for(a)?)))
+        && (error.use_stderr() || name.starts_with("-h"))
+    {
+        let text = format!("unexpected argument '{name}' found\n\n  tip: {tip}");
+        return command().error(ErrorKind::UnknownArgument, text);
+    }
+    let of = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let on = args.get(1).and_then(|c| c.to_str()).unwrap_or_default();
+    let tip: Option<String> = match error.kind() {
+        ErrorKind::UnknownArgument => of(ContextKind::InvalidArg).and_then(|found| {
+            if !found.starts_with('-') && on == "run" {
+                return Some("a prompt of several words goes into quotes: carat run MODEL 'It was a dark night'".into());
+            }
+            tip_for(&found).map(Into::into)
+        }),
+        ErrorKind::InvalidSubcommand => of(ContextKind::InvalidSubcommand).and_then(|found| {
+            let known = COMMANDS.iter().find(|c| c.0.contains(&&*found));
+            match known {
+                Some((_, give)) => Some((*give).to_owned()),
+                None if std::path::Path::new(&found).exists() => {
+                    Some(format!("name the command first: carat chat {found}, or carat run {found} PROMPT"))
+                }
+                None => None,
+            }
+        }),
+        ErrorKind::MissingRequiredArgument if on == "run" && args.len() > 2 => {
+            Some("carat chat MODEL talks with a model; carat run MODEL PROMPT continues a prompt".into())
+        }
+        _ => None,
+    };
+    // How to give the option as a value is seldom what is wanted.
+    error.remove(ContextKind::Suggested);
+    if let Some(tip) = tip {
+        // Nor a name that only looks alike.
+        error.remove(ContextKind::SuggestedArg);
+        error.remove(ContextKind::SuggestedSubcommand);
+        let tips = vec![StyledStr::from(tip)];
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    error
+}
+
+/// What to do instead of another program's option.
+fn tip_for(option: &str) -> Option<&'static str> {
+    let name = option.split('=').next().unwrap_or(option);
+    let known = OPTIONS.iter().find(|o| o.0.contains(&name))?;
+    Some(known.1)
+}
+
+/// Layers on a GPU are counted in llama.cpp alone.
+fn note_layers(matches: &ArgMatches) {
+    let Some((_, of)) = matches.subcommand() else {
+        return;
+    };
+    if !matches!(of.try_get_one::<String>("n_gpu_layers"), Ok(Some(_))) {
+        return;
+    }
+    term::note(
+        "note: -ngl changes nothing: a model runs whole on one device, which --device auto, cpu or gpu decides",
+    );
+}
+
+/// Whether a command line asks for JSON, also one that cannot be parsed.
+pub fn asks_for_json(args: &[OsString]) -> Option<crate::failure::Form> {
+    use crate::failure::Form;
+    let options = || args.iter().take_while(|a| *a != "--");
+    let has = |name: &str| options().any(|a| a == OsStr::new(name));
+    let chat = args.get(1).is_some_and(|a| a == "chat");
+    match (has("--json"), has("--stream-json") || has("--stream_json")) {
+        (_, true) => Some(Form::Events),
+        (true, _) if chat => Some(Form::Events),
+        (true, _) => Some(Form::Object),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{self, RunArgs};
+    use crate::values::{Length, Seed};
+
+    fn line(text: &str) -> Vec<OsString> {
+        std::iter::once("carat")
+            .chain(text.split(' '))
+            .map(OsString::from)
+            .collect()
+    }
+
+    fn run(text: &str) -> RunArgs {
+        match parse(&line(text)).unwrap().command {
+            args::Command::Run(run) => *run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn definitions_are_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn others_spellings_are_understood() {
+        let args =
+            run("run m.gguf hi -c 100 -t 2 -n 3 --temperature 0.5 --top_k 7 -s -1 --n_predict 9");
+        assert_eq!(
+            (args.text.as_deref(), args.ctx, args.place.threads),
+            (Some("hi"), Some(100), Some(2))
+        );
+        assert_eq!(
+            (args.sampling.temp, args.sampling.top_k),
+            (Some(0.5), Some(7))
+        );
+        assert_eq!(
+            (args.sampling.seed, args.length),
+            (Seed::Random, Length::Tokens(9)),
+            "the last one counts"
+        );
+        let args = run("run -m m.gguf -p hi -ngl 99 --ctx-size 5 --ctx 6 --json --json");
+        assert_eq!(
+            (args.model.to_str(), args.prompt.as_deref()),
+            (Some("m.gguf"), Some("hi"))
+        );
+        assert_eq!((args.ctx, args.json), (Some(6), true));
+        let args = run("run m --stop a --stop b x");
+        assert_eq!(
+            args.sampling.stop,
+            ["a", "b"],
+            "what may be given several times adds up"
+        );
+        // What is right as it stands is not respelt.
+        assert_eq!(run("run m -p -ngl").prompt.as_deref(), Some("-ngl"));
+        assert_eq!(run("run m -p --top_k").prompt.as_deref(), Some("--top_k"));
+        assert_eq!(run("run m -- -ngl").text.as_deref(), Some("-ngl"));
+        assert_eq!(run("run m -").text.as_deref(), Some("-"));
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        for (text, named, tip) in [
+            ("run m --verbose", "'--verbose'", "CARAT_LOG"),
+            ("run m -p a -v", "'-v'", "CARAT_LOG"),
+            (
+                "run m -p a --max-token 3",
+                "'--max-token'",
+                "'--max-tokens'",
+            ),
+            ("run m -p a -fa", "'-fa'", "leave it out"),
+            ("run -hf a/b -p a", "'-hf'", "downloads nothing"),
+            ("run m -p a --lora=x", "'--lora'", "merge it"),
+            ("run m It was dark", "'was'", "quotes"),
+            ("run m", "PROMPT", "carat chat MODEL"),
+            ("quantize m", "'quantize'", "carat convert"),
+            ("pull m", "'pull'", "downloads"),
+            ("inspct m", "'inspct'", "'inspect'"),
+        ] {
+            let error = parse(&line(text)).unwrap_err();
+            let shown = error.to_string();
+            assert!(error.use_stderr(), "{text}");
+            assert!(
+                shown.contains(named) && shown.contains(tip),
+                "{text}: {shown}"
+            );
+        }
+        let help = parse(&line("run --help")).unwrap_err();
+        assert!(!help.use_stderr());
+    }
+
+    #[test]
+    fn json_is_asked_for_by_lines_that_are_wrong_too() {
+        use crate::failure::Form;
+        let form = |text| asks_for_json(&line(text));
+        assert_eq!(form("run m --json --foo"), Some(Form::Object));
+        assert_eq!(form("run m --stream-json x"), Some(Form::Events));
+        assert_eq!(form("chat m --json"), Some(Form::Events));
+        assert_eq!(form("run m -- --json"), None);
+        assert_eq!(form("run m x"), None);
+    }
+}

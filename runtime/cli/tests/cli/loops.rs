@@ -1,0 +1,57 @@
+//! Texts that turn in a circle: what is done against them without being asked, and how to leave it out.
+
+use crate::support::{carat, json, model};
+use serde_json::Value;
+
+fn run(flags: &[&str]) -> Value {
+    let mut c = carat();
+    c.arg("run").arg(model());
+    json(
+        c.args(["The old house", "--temp", "0", "--json", "--device", "cpu"])
+            .args(flags),
+    )
+}
+
+/// A token that every other one loses to.
+fn stuck(flags: &[&str]) -> Vec<u64> {
+    let stuck = ["-n", "90", "--logit-bias", "300=40"];
+    let v = run(&[&stuck[..], flags].concat());
+    v["ids"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| id.as_u64().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_loop_ends() {
+    let others = |ids: &[u64]| ids.iter().filter(|id| **id != 300).count();
+    assert!(others(&stuck(&[])) >= 2);
+    // However it is left out.
+    for flags in [&["--dry-multiplier", "0"], &["--repeat-penalty", "1"]] {
+        assert_eq!(others(&stuck(flags)), 0, "{flags:?}");
+    }
+    let both = stuck(&[
+        "--repeat-penalty",
+        "1",
+        "--dry-multiplier",
+        "1",
+        "--dry-allowed-length",
+        "3",
+    ]);
+    let first = both.iter().position(|id| *id != 300).unwrap();
+    assert!(first < 20, "{first}");
+}
+
+#[test]
+fn what_does_not_repeat_itself_stays() {
+    let short = ["-n", "24"];
+    let (with, without) = (
+        run(&short),
+        run(&[&short[..], &["--dry-multiplier", "0"]].concat()),
+    );
+    for key in ["ids", "text", "logits_hash"] {
+        assert_eq!(with[key], without[key], "{key}");
+    }
+}
