@@ -326,10 +326,10 @@ fn tokens_past_the_embedding_are_left_out() {
     }
     // Merges of what is left out are none.
     let hf = load(&changed(|[tokenizer, _, config, _]| {
-        tokenizer["model"]["vocab"]["zzz"] = json!(4096);
-        tokenizer["model"]["vocab"]["zz"] = json!(4097);
+        tokenizer["model"]["vocab"]["#q"] = json!(4096);
+        tokenizer["model"]["vocab"]["#q#q"] = json!(4097);
         let merges = tokenizer["model"]["merges"].as_array_mut().unwrap();
-        merges.extend([json!(["z", "z"]), json!(["zz", "z"])]);
+        merges.extend([json!(["#", "q"]), json!(["#q", "#q"])]);
         config["vocab_size"] = json!(4096);
     }));
     assert_eq!(hf.data.merges.len(), 3836);
@@ -347,8 +347,9 @@ fn ids_that_nothing_needs_may_be_anything() {
         generation["pad_token_id"] = json!(-1);
     }));
     assert_eq!((hf.data.pad, hf.data.unk), (None, None));
-    let hf = load(&changed(|[_, settings, config, _]| {
+    let hf = load(&changed(|[_, settings, config, generation]| {
         settings["bos_token"] = Value::Null;
+        generation["bos_token_id"] = Value::Null;
         settings["add_bos_token"] = json!(false);
         config["bos_token_id"] = json!(1 << 30);
     }));
@@ -556,7 +557,7 @@ fn hostile_files_are_refused_with_their_name() {
     let cases: [(usize, &str, Value, &str); 34] = [
         (0, "/model", json!([]), "model"),
         (0, "/model/vocab", json!([]), "model.vocab"),
-        (0, "/model/vocab", json!({}), "is not a token"),
+        (0, "/model/vocab", json!({}), "tokens of the vocabulary"),
         (
             0,
             "/model/vocab/the",
@@ -580,7 +581,7 @@ fn hostile_files_are_refused_with_their_name() {
         ),
         (0, "/model/merges/0", json!(["a", 1]), "model.merges[0][1]"),
         (0, "/model/merges/0", json!(["a", "zzzzzz"]), "zzzzzz"),
-        (0, "/model/merges/0", json!(["a b", "c"]), "merge 0"),
+        (0, "/model/merges/0", json!(["a b", "c"]), "model.merges[0]"),
         (0, "/model/byte_fallback", json!("yes"), "byte_fallback"),
         (0, "/added_tokens", json!({}), "added_tokens"),
         (

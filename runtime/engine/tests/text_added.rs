@@ -111,6 +111,12 @@ fn merges_make_user_defined_tokens_too() {
     assert_eq!(tokenizer.encode("  ", false), [two]);
     assert_eq!(tokenizer.encode("▁h▁", false), [unmade]);
     assert!(!tokenizer.encode(" h ", false).contains(&unmade));
+    // As llama.cpp's conversion writes it.
+    data.tokens[two as usize] = "  ".into();
+    let tokenizer = Tokenizer::new(&data).unwrap();
+    for text in ["▁▁", "  ", " ▁"] {
+        assert_eq!(tokenizer.encode(text, false), [two], "{text}");
+    }
     // The same by a list of merges.
     let mut data = sentencepiece();
     data.model = Model::Gemma4;

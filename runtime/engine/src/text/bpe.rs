@@ -281,7 +281,14 @@ impl Scored {
                 bytes[usize::from(byte)] = id;
             }
             let score = data.scores.get(id as usize).copied().unwrap_or(0.0);
-            tokens.insert(token.as_str().into(), (order(score), id));
+            if token.contains(' ') {
+                // llama.cpp's conversion writes runs of marks as spaces, to be found in texts as they are. Where marks stand
+                // beside spaces these are made before all else, in their order.
+                let marked = token.replace(' ', SPACE_MARK);
+                tokens.entry(marked.into()).or_insert((u32::MAX - id, id));
+            } else {
+                tokens.insert(token.as_str().into(), (order(score), id));
+            }
         }
         let typed = || {
             (0u32..)
