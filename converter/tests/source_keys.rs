@@ -145,7 +145,6 @@ fn keys_that_do_are_refused_by_name() {
     for (key, value) in [
         ("attention.causal", OwnedValue::Bool(false)),
         ("attention.causal", OwnedValue::U32(0)),
-        ("expert_count", OwnedValue::U32(8)),
         ("use_parallel_residual", OwnedValue::Bool(true)),
         ("logit_scale", OwnedValue::F32(0.0625)),
         ("residual_scale", OwnedValue::F32(0.22)),

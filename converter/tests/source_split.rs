@@ -256,8 +256,8 @@ fn disagreements_are_named_with_their_file() {
             "{error}"
         );
     }
-    // A number of another type, and a negative one.
-    for value in [OwnedValue::F32(3.0), OwnedValue::I32(-1)] {
+    // A number that is no whole one, and a negative one.
+    for value in [OwnedValue::F32(3.5), OwnedValue::I32(-1)] {
         let mut parts = parts();
         parts[1].set("split.tensors.count", value);
         let error = fault(&parts, 1);
