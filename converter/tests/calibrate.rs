@@ -271,7 +271,7 @@ fn a_measurement_that_ended_early_goes_on_where_it_was() {
     let shares: u64 = measure.iter().map(|p| p.1).sum();
     let part = measure[0].1 * 100 / shares;
     let first = pause(part / 2);
-    assert!(first >= 7 && first < 42, "{first}");
+    assert!((7..42).contains(&first), "{first}");
     let second = pause(part * 3 / 4);
     assert!(second > first, "{second} after {first}");
 
