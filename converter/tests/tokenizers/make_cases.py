@@ -4,7 +4,8 @@
     pip install tokenizers==0.23.3
     python3 make_cases.py
 
-Each family is the published pipeline of a tokenizer.json: normalizer, pre-tokenizer, flags of the model, added tokens. The
+Each family is a pipeline after that of a model's tokenizer.json: normalizer, pre-tokenizer, flags of the model, a few added tokens.
+They were not compared with the models' files: see docs/tokenizers.md. The
 vocabularies are trained here on the mixed text without any cut, so that tokens cross what pipelines cut: one over bytes, one over
 characters with tokens for bytes. tests/families.rs makes the same 300 kB of mixed text and the same 10,000 strings from the same
 samples by the same generator; a family's ids are kept as hashes, of every BLOCK strings one, and whole for the first strings.
@@ -24,7 +25,7 @@ STRINGS = 10_000
 BLOCK = 500
 SHOWN = 12
 
-# Expressions as the models' files have them.
+# Expressions as llama.cpp quotes them from the models' files, or after those; the letters of DeepSeek LLM are shortened.
 CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA3 = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + TAIL

@@ -1,4 +1,5 @@
-//! The pre-tokenizers that have names, as llama.cpp spells them. The expressions are those of the models' own tokenizers.
+//! The pre-tokenizers that have names, as llama.cpp spells them. The expressions are those that it quotes from the models'
+//! tokenizers; those of `kimi-k2` and `afmoe` are rebuilt from its code.
 
 use super::split::{Behavior, Step};
 
