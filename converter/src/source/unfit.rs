@@ -1,6 +1,7 @@
 //! What lies beside models or is mistaken for one: what it is, and what to do.
 
 use super::SourceError;
+use super::config::EXPERTS;
 use super::io::read_small;
 use carat_gguf::Header;
 use serde_json::{Map, Value};
@@ -61,8 +62,7 @@ pub(super) fn gguf(path: &Path, header: &Header<'_>) -> Option<SourceError> {
 /// A configuration of a model of experts.
 pub(super) fn config(path: &Path, config: &Map<String, Value>) -> Option<SourceError> {
     let text = config.get("text_config").and_then(Value::as_object);
-    let keys = ["num_local_experts", "num_experts", "n_routed_experts"];
-    let count = |map: &Map<String, Value>| keys.iter().find_map(|k| map.get(*k)?.as_u64());
+    let count = |map: &Map<String, Value>| EXPERTS.iter().find_map(|k| map.get(*k)?.as_u64());
     let experts = count(config).or_else(|| text.and_then(count));
     let experts = experts.filter(|n| *n > 1)?;
     Some(no_model(

@@ -10,7 +10,7 @@ use crate::logits::interrupted;
 use crate::metrics::Entry;
 use crate::prompt;
 use crate::relay::Relay;
-use crate::stream::{self, Start, Timings};
+use crate::stream::{self, Timings};
 use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
 use crate::wrap::Wrap;
@@ -148,13 +148,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
     };
     let seed = options.sampling.seed;
     if args.json {
-        let start = Start {
-            model: &shown(),
-            device: relay.device(),
-            context,
-            seed,
-        };
-        term::print_event("start", &start)?;
+        stream::start(&shown(), &relay, context, seed)?;
     }
     if !prompter.has_template() {
         note(

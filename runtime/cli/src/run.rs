@@ -6,7 +6,7 @@ use crate::failure::{Interrupted, Usage};
 use crate::logits::interrupted;
 use crate::metrics::{DEFAULT_TOP, Entry, Lines};
 use crate::relay::{Relay, Share};
-use crate::stream::{self, Start, Timings};
+use crate::stream::{self, Timings};
 use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
 use crate::{cache, follow, input, interrupt, memory, prompt, sampling, term};
@@ -113,13 +113,7 @@ pub fn run(args: RunArgs) -> Result<()> {
     let tokenizer = model.tokenizer().with_context(shown)?;
     let seed = options.sampling.seed;
     if args.stream_json {
-        let start = Start {
-            model: &shown(),
-            device: relay.device(),
-            context,
-            seed,
-        };
-        term::print_event("start", &start)?;
+        stream::start(&shown(), &relay, context, seed)?;
     }
     let mut entries = Vec::new();
     let mut watch = |event: Event<'_>| {

@@ -128,14 +128,22 @@ pub fn print_event(event: &Event<'_>, metrics: impl FnOnce(&TokenMetrics) -> Ent
     }
 }
 
-/// The first event: what answers.
-#[derive(Serialize)]
-pub struct Start<'a> {
-    pub model: &'a str,
-    pub device: String,
-    /// Positions.
-    pub context: u32,
-    pub seed: u64,
+/// The first event: what answers, in a context of so many positions.
+pub fn start(model: &str, relay: &Relay, context: u32, seed: u64) -> Result<()> {
+    #[derive(Serialize)]
+    struct Start<'a> {
+        model: &'a str,
+        device: String,
+        context: u32,
+        seed: u64,
+    }
+    let start = Start {
+        model,
+        device: relay.device(),
+        context,
+        seed,
+    };
+    term::print_event("start", &start)
 }
 
 /// A line or two about what happened, on stderr. `seed` if the user does not know it.

@@ -289,7 +289,7 @@ const OF_EXPERTS: &[&str] = &[
     "topk_method",
 ];
 /// The number of experts, by the names that it has.
-const EXPERTS: &[&str] = &["num_experts", "num_local_experts", "n_routed_experts"];
+pub const EXPERTS: &[&str] = &["num_experts", "num_local_experts", "n_routed_experts"];
 
 /// Keys that change the arithmetic unless they have one of these values, or are null or absent.
 fn is_neutral(key: &str, value: &Value) -> Option<bool> {

@@ -8,6 +8,7 @@ mod rope;
 #[cfg(test)]
 mod tests;
 
+pub(super) use keys::EXPERTS;
 pub(super) use quantization::{Packed, Quantization};
 
 use super::architecture::{self, Architecture, Defaults, Presence, Windows};

@@ -3,6 +3,7 @@
 use crate::support::{carat, checkpoint, failure, json, model, text};
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
 
 fn ids(value: &Value) -> Vec<u64> {
     value
@@ -76,6 +77,71 @@ fn run_reports() {
         same(&greedy, &run(&["--temp", "0", "--seed", "9"])),
         "greedy needs no seed"
     );
+}
+
+/// `--stop` names a control token, which no text of an answer spells: a token of the answer is made one in a copy of the
+/// model.
+#[test]
+fn a_control_token_stops_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let run = |model: &Path, extra: &[&str]| {
+        let line = [
+            "-p",
+            "The old house",
+            "--temp",
+            "0",
+            "-n",
+            "12",
+            "--device",
+            "cpu",
+            "--json",
+        ];
+        json(carat().arg("run").arg(model).args(line).args(extra))
+    };
+    let free = run(model(), &[]);
+    let found = ids(&free["ids"]);
+    let tokenizer = fs::read(checkpoint().join("tokenizer.json")).unwrap();
+    let tokenizer: Value = serde_json::from_slice(&tokenizer).unwrap();
+    let vocabulary = tokenizer["model"]["vocab"].as_object().unwrap();
+    let name = |id: u64| {
+        vocabulary
+            .iter()
+            .find(|t| t.1.as_u64() == Some(id))
+            .unwrap()
+            .0
+    };
+    // A long one: no merge of the prompt goes through it.
+    let at = (3..found.len())
+        .max_by_key(|i| name(found[*i]).len())
+        .unwrap();
+    let at = found.iter().position(|id| *id == found[at]).unwrap();
+    let name = name(found[at]);
+
+    let mut bytes = fs::read(model()).unwrap();
+    let key = b"tokenizer.ggml.token_type";
+    let place = bytes.windows(key.len()).position(|w| w == key).unwrap();
+    // Behind the key: the type of the value, of its elements, and their number.
+    let entry = place + key.len() + 16 + 4 * usize::try_from(found[at]).unwrap();
+    assert_eq!(bytes[entry..entry + 4], 1i32.to_le_bytes());
+    bytes[entry..entry + 4].copy_from_slice(&3i32.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+
+    let silent = run(&path, &[]);
+    assert_eq!(
+        (ids(&silent["ids"]), &silent["stop_reason"]),
+        (found.clone(), &free["stop_reason"])
+    );
+    assert!(silent["text"].as_str().unwrap().len() < free["text"].as_str().unwrap().len());
+    let stopped = run(&path, &["--stop", name]);
+    assert_eq!(stopped["stop_reason"], "stop");
+    assert!(
+        free["text"]
+            .as_str()
+            .unwrap()
+            .starts_with(stopped["text"].as_str().unwrap())
+    );
+    assert!(ids(&stopped["ids"]).len() <= at + 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::lists;
 use super::machine::{Args, Res, deep, fail};
 use super::tree::{Arg, Comparison, Expr, Node};
 use super::value::{Form, Kind, Map, Text, Value};
-use super::{format, methods, python, strftime};
+use super::{methods, percent, python, strftime};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -216,7 +216,7 @@ impl<'t> Machine<'t> {
             }
         }
         match (op, &left.0) {
-            ('%', Kind::Text(t)) => format::percent(t, &right, m),
+            ('%', Kind::Text(t)) => percent::percent(t, &right, m),
             _ => lists::arithmetic(op, &left, &right, m),
         }
     }

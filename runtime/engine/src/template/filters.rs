@@ -5,7 +5,7 @@ use super::machine::{Args, Res, deep, fail};
 use super::methods::{self, owned, whole};
 use super::tree::{Expr, Node};
 use super::value::{Kind, Map, Value};
-use super::{format, json, lists, python};
+use super::{format, json, lists, numbers, percent, python, strings};
 
 const NAMES: [&str; 48] = [
     "abs",
@@ -128,7 +128,7 @@ impl<'t> Machine<'t> {
                     text: text.into(),
                     safe,
                 };
-                return format::percent(&text, &all, &self.meter);
+                return percent::percent(&text, &all, &self.meter);
             }
             "attr" => {
                 let [name] = args.bind(name, ["name"])?;
@@ -317,14 +317,14 @@ impl<'t> Machine<'t> {
                 self.meter.pay_text(value.as_str().map_or(0, str::len))?;
                 let parsed = match (&value.0, value.as_int()) {
                     (_, Some(n)) => Some(n),
-                    (Kind::Text(t), _) => match integer(&t.text, base)? {
+                    (Kind::Text(t), _) => match numbers::integer(&t.text, base)? {
                         Some(n) => Some(n),
-                        None => real(&t.text).map_or(Ok(None), truncated)?,
+                        None => numbers::real(&t.text).map_or(Ok(None), numbers::truncated)?,
                     },
                     (Kind::Float(x), _) if x.is_infinite() => {
                         return fail("cannot convert float infinity to integer");
                     }
-                    (Kind::Float(x), _) => truncated(*x)?,
+                    (Kind::Float(x), _) => numbers::truncated(*x)?,
                     _ => None,
                 };
                 Ok(
@@ -342,7 +342,7 @@ impl<'t> Machine<'t> {
                 if text.chars().any(|c| c.is_numeric() && !c.is_ascii()) {
                     return fail("float of digits beyond 0 to 9, which is not supported");
                 }
-                let parsed = value.as_float().or_else(|| real(value.as_str()?));
+                let parsed = value.as_float().or_else(|| numbers::real(value.as_str()?));
                 Ok(parsed.map_or_else(|| default.unwrap_or(0.0.into()), Value::from))
             }
             _ => {
@@ -356,7 +356,7 @@ impl<'t> Machine<'t> {
                 };
                 self.meter.pay(16)?;
                 if let (Some(n), "common") = (value.as_int(), method) {
-                    return rounded(n, digits);
+                    return numbers::rounded(n, digits);
                 }
                 let Some(x) = value.as_float() else {
                     return fail(format!("round of '{}'", value.kind()));
@@ -407,7 +407,7 @@ impl<'t> Machine<'t> {
                 let [chars] = args.bind(name, ["chars"])?;
                 let set = chars.as_ref().and_then(Value::as_str);
                 m.pay(s.len().saturating_mul(set.map_or(0, str::len) / 16) / 16)?;
-                return back(methods::strip(&s, set, true, true));
+                return back(strings::strip(&s, set, true, true));
             }
             "replace" => {
                 let [old, new, count] = args.bind(name, ["old", "new", "count"])?;
@@ -416,7 +416,7 @@ impl<'t> Machine<'t> {
                 };
                 let (old, new) = (python::str(&old, m)?, python::str(&new, m)?);
                 let count = whole(&count, -1, name)?;
-                return m.text(&methods::replace(&s, &old, &new, count, m)?);
+                return m.text(&strings::replace(&s, &old, &new, count, m)?);
             }
             "indent" => {
                 let [width, first, blank] = args.bind(name, ["width", "first", "blank"])?;
@@ -469,8 +469,8 @@ impl<'t> Machine<'t> {
             "string" => back(&s),
             "lower" => back(&s.to_lowercase()),
             "upper" => back(&s.to_uppercase()),
-            "capitalize" => back(&methods::capitalize(&s)),
-            "title" => back(&methods::title(&s, |c| {
+            "capitalize" => back(&strings::capitalize(&s)),
+            "title" => back(&strings::title(&s, |c| {
                 c.is_whitespace() || "-({[<".contains(c)
             })),
             "safe" => Ok(Value::safe(&s)),
@@ -566,7 +566,7 @@ fn indent(
 ) -> Res<String> {
     let text = s.to_owned() + "\n";
     m.pay_text(2 * text.len())?;
-    let lines = methods::lines(&text);
+    let lines = strings::lines(&text);
     m.pay(lines.len())?;
     m.pay_text(
         width
@@ -585,93 +585,4 @@ fn indent(
         out.push_str(line);
     }
     Ok(out)
-}
-
-/// `round(n, digits)` of an int: half to even.
-fn rounded(n: i128, digits: i32) -> Res<Value> {
-    if digits >= 0 {
-        return Ok(Value(Kind::Int(n)));
-    }
-    let unit = u32::try_from(-digits)
-        .ok()
-        .and_then(|d| 10i128.checked_pow(d));
-    let Some(unit) = unit else {
-        return Ok(0usize.into());
-    };
-    let (floor, rest) = (n.div_euclid(unit), n.rem_euclid(unit));
-    let up = match (unit - rest).cmp(&rest) {
-        std::cmp::Ordering::Less => true,
-        std::cmp::Ordering::Equal => floor % 2 != 0,
-        std::cmp::Ordering::Greater => false,
-    };
-    match (floor + i128::from(up)).checked_mul(unit) {
-        Some(n) => Ok(Value(Kind::Int(n))),
-        None => fail("an integer of more than 127 bits"),
-    }
-}
-
-/// A float without its fraction, nothing where it is not a number.
-fn truncated(x: f64) -> Res<Option<i128>> {
-    if x.is_nan() || x.is_infinite() {
-        return Ok(None);
-    }
-    match x.abs() < libm::ldexp(1.0, 127) {
-        true => Ok(Some(x as i128)),
-        false => fail("an integer of more than 127 bits"),
-    }
-}
-
-/// `_` between digits is no part of a number.
-fn plain(text: &str) -> Option<String> {
-    let text = text.trim_matches(super::lexer::space);
-    let bytes = text.as_bytes();
-    for (i, b) in bytes.iter().enumerate() {
-        let digit = |at: Option<usize>| {
-            at.and_then(|at| bytes.get(at))
-                .is_some_and(u8::is_ascii_alphanumeric)
-        };
-        if *b == b'_' && !(digit(i.checked_sub(1)) && digit(Some(i + 1))) {
-            return None;
-        }
-    }
-    Some(text.replace('_', ""))
-}
-
-/// Python's `int(text, base)`.
-fn integer(text: &str, base: i128) -> Res<Option<i128>> {
-    let Some(text) = plain(text) else {
-        return Ok(None);
-    };
-    if text.chars().any(|c| c.is_numeric() && !c.is_ascii()) {
-        return fail("int of digits beyond 0 to 9, which is not supported");
-    }
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text.strip_prefix('+').unwrap_or(&text)),
-    };
-    let lower = digits.to_ascii_lowercase();
-    let prefixed = [("0x", 16), ("0o", 8), ("0b", 2)]
-        .into_iter()
-        .find_map(|(prefix, of)| Some((lower.strip_prefix(prefix)?, of)));
-    let (digits, radix) = match (base, prefixed) {
-        (0, Some((digits, of))) => (digits, of),
-        (0, None) if lower.starts_with('0') && lower.bytes().any(|b| b != b'0') => return Ok(None),
-        (0, None) => (lower.as_str(), 10),
-        (base, Some((digits, of))) if base == i128::from(of) => (digits, of),
-        (2..=36, _) => (lower.as_str(), u32::try_from(base).unwrap_or(10)),
-        _ => return Ok(None),
-    };
-    let good = |b: u8| char::from(b).is_digit(radix);
-    if digits.is_empty() || !digits.bytes().all(good) {
-        return Ok(None);
-    }
-    match i128::from_str_radix(digits, radix) {
-        Ok(n) => Ok(Some(if negative { -n } else { n })),
-        Err(_) => fail("an integer of more than 127 bits"),
-    }
-}
-
-/// Python's `float(text)`.
-fn real(text: &str) -> Option<f64> {
-    plain(text)?.parse().ok()
 }

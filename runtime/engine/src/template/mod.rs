@@ -29,10 +29,13 @@ mod lexer;
 mod lists;
 mod machine;
 mod methods;
+mod numbers;
 mod parser;
+mod percent;
 mod python;
 mod sequences;
 mod strftime;
+mod strings;
 mod tree;
 mod value;
 
