@@ -116,7 +116,7 @@ pub const PRESETS: [Preset; 4] = [
     Preset {
         name: "best-4",
         bits: 4.25,
-        about: "4.25 bits a weight (SmolLM2 135M: perplexity 11 % higher)",
+        about: "4.25 bits a weight (SmolLM2 135M: perplexity 10 % higher)",
     },
     Preset {
         name: "best-3",
@@ -126,7 +126,7 @@ pub const PRESETS: [Preset; 4] = [
     Preset {
         name: "best-2",
         bits: 2.25,
-        about: "2.25 bits: ruins small models (SmolLM2 135M: perplexity 4.5 times as high)",
+        about: "2.25 bits: ruins small models (SmolLM2 135M: perplexity 4.3 times as high)",
     },
     Preset {
         name: "tiny",

@@ -153,6 +153,7 @@ export default async function kept() {
     await page.keyboard.press('Escape');
     await page.click('[data-action=again]');
     await page.waitForFunction(() => globalThis.seen.calls.length === 2);
+    await idle(page);
     const second = await page.evaluate(() => globalThis.seen.calls[1].options);
     const numbers = Object.fromEntries(Object.entries(second).filter(([key]) => key !== 'seed' && key in wanted));
     equal(JSON.stringify(numbers), '{"topK":1,"topP":0.2,"minP":0.3,"repeatPenalty":1.4,"dryMultiplier":0.5,"dryBase":2,"dryAllowedLength":9}');
