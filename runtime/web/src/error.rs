@@ -25,7 +25,8 @@ mod engine {
             | Error::Format(_)
             | Error::Tokenizer(_)
             | Error::MissingTensor(_)
-            | Error::Alignment { .. } => "format",
+            | Error::Alignment { .. }
+            | Error::NoHead => "format",
             Error::Hash { .. } | Error::Segment { .. } => "hash",
             Error::ContextFull { .. } => "context",
             Error::Memory { .. } | Error::MemoryLimit { .. } => "memory",

@@ -8,6 +8,9 @@ import { idle, opened, send } from './states.mjs';
 const CODE = 'See:\n\n```js\nconst a = 1;\n\nb(a);\n```\n\nand\n\n```\nlast\n```';
 const LONG = 'one two three four five six seven eight nine ten eleven twelve';
 
+/** A document of the page's origin that runs nothing. */
+const BLANK = '/blank';
+
 const bodies = (page) => page.$$eval('.passage .body', (all) => all.map((e) => e.textContent.trim()));
 const ready = (page) => page.waitForSelector('#device:not([hidden])');
 const file = (name, text) => ({ name, mimeType: 'application/json', buffer: Buffer.from(text) });
@@ -30,6 +33,10 @@ export default async function kept() {
   const server = await site({
     double: true,
     before: (request, response) => {
+      if (request.url === BLANK) {
+        response.writeHead(200, { 'Content-Type': 'text/html' }).end('<!doctype html><link rel="icon" href="data:,">');
+        return true;
+      }
       if (!listed || new URL(request.url, 'http://x').pathname !== '/models.json') return false;
       response.writeHead(200, { 'Content-Type': 'application/json' }).end(listed);
       return true;
@@ -44,7 +51,17 @@ export default async function kept() {
         const problems = b.problems.splice(0).filter((p) => !expect.some((e) => e.test(p)));
         equal(problems.join('\n'), '', 'errors of the page');
       } finally {
-        await page.evaluate(() => (localStorage.clear(), indexedDB.deleteDatabase('carat')));
+        // The page leaves first: what it still writes as it goes is deleted too, and nothing holds the database open.
+        await page.goto(new URL(BLANK, server.url).href);
+        await page.evaluate(
+          () =>
+            new Promise((resolve, reject) => {
+              localStorage.clear();
+              const gone = indexedDB.deleteDatabase('carat');
+              gone.onsuccess = resolve;
+              gone.onerror = () => reject(gone.error);
+            }),
+        );
         await page.close();
       }
     });
@@ -134,7 +151,7 @@ export default async function kept() {
   });
   await checked('each setting is the package’s where it is empty, and shown', { pieceDelay: 0 }, async (page) => {
     await page.click('#open-settings');
-    const wanted = { temperature: 0.7, topK: 33, topP: 0.9, minP: 0.01, repeatPenalty: 1.1, dryMultiplier: 0, dryBase: 1.5, dryAllowedLength: 20, seed: '3' };
+    const wanted = { temperature: 0.7, topK: 33, topP: 0.9, minP: 0.01, repeatPenalty: 1.1, repeatLastN: 64, dryMultiplier: 0, dryBase: 1.5, dryAllowedLength: 20, seed: '3' };
     for (const [key, value] of Object.entries(wanted)) equal(await page.getAttribute(`#set-${key}`, 'placeholder'), String(value), key);
     equal(await page.getAttribute('#set-context', 'placeholder'), '1024', 'context');
     await page.keyboard.press('Escape');
@@ -143,9 +160,9 @@ export default async function kept() {
     const { options } = await page.evaluate(() => globalThis.seen.calls[0]);
     equal(Object.keys(options).filter((key) => key !== 'seed' && key in wanted).join(), '', 'what is set');
     const command = await page.textContent('#command');
-    for (const flag of ['--temp 0.7', '--top-k 33', '--top-p 0.9', '--min-p 0.01', '--repeat-penalty 1.1', '--dry-multiplier 0', '--dry-base 1.5', '--dry-allowed-length 20', '--seed 3']) ok(command.includes(` ${flag}`), `${flag} is missing: ${command}`);
+    for (const flag of ['--temp 0.7', '--top-k 33', '--top-p 0.9', '--min-p 0.01', '--repeat-penalty 1.1', '--repeat-last-n 64', '--dry-multiplier 0', '--dry-base 1.5', '--dry-allowed-length 20', '--seed 3']) ok(command.includes(` ${flag}`), `${flag} is missing: ${command}`);
     await page.click('#open-settings');
-    for (const [key, value] of Object.entries({ temperature: 0.1, topK: 1, topP: 0.2, minP: 0.3, repeatPenalty: 1.4, dryMultiplier: 0.5, dryBase: 2, dryAllowedLength: 9 })) {
+    for (const [key, value] of Object.entries({ temperature: 0.1, topK: 1, topP: 0.2, minP: 0.3, repeatPenalty: 1.4, repeatLastN: 12, dryMultiplier: 0.5, dryBase: 2, dryAllowedLength: 9 })) {
       await page.fill(`#set-${key}`, String(value));
       await page.press(`#set-${key}`, 'Tab');
     }
@@ -156,7 +173,7 @@ export default async function kept() {
     await idle(page);
     const second = await page.evaluate(() => globalThis.seen.calls[1].options);
     const numbers = Object.fromEntries(Object.entries(second).filter(([key]) => key !== 'seed' && key in wanted));
-    equal(JSON.stringify(numbers), '{"topK":1,"topP":0.2,"minP":0.3,"repeatPenalty":1.4,"dryMultiplier":0.5,"dryBase":2,"dryAllowedLength":9}');
+    equal(JSON.stringify(numbers), '{"topK":1,"topP":0.2,"minP":0.3,"repeatPenalty":1.4,"repeatLastN":12,"dryMultiplier":0.5,"dryBase":2,"dryAllowedLength":9}');
     ok((await page.textContent('#command')).includes('--temp 0.7 --top-k 1 '), await page.textContent('#command'));
   });
   await checked('conversations are listed, opened, exported, deleted and imported; an import twice adds nothing', { answer: LONG, pieceDelay: 0 }, async (page) => {

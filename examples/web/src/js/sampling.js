@@ -13,6 +13,7 @@ export const FIELDS = [
   { key: 'topP', flag: '--top-p', label: 'Top-p', min: 0, max: 1, step: 0.01, slider: true, help: 'Chooses among the likeliest tokens that together reach this share; 1 is all.' },
   { key: 'minP', flag: '--min-p', label: 'Min-p', min: 0, max: 1, step: 0.01, slider: true, help: 'Leaves out tokens less likely than this share of the likeliest; 0 is none.' },
   { key: 'repeatPenalty', flag: '--repeat-penalty', label: 'Repetition penalty', min: 0.5, max: 2, step: 0.05, slider: true, help: 'Above 1 what was said lately becomes less likely; 1 is off.' },
+  { key: 'repeatLastN', flag: '--repeat-last-n', label: 'Repetition penalty', unit: 'tokens', min: 0, max: 131072, step: 1, help: 'So many of the last tokens are what was said lately.' },
   { key: 'dryMultiplier', flag: '--dry-multiplier', label: 'DRY', unit: 'strength', min: 0, max: 5, step: 0.05, slider: true, help: 'Against loops: what came twice in a row becomes less likely; 0 is off, as it is where a repetition penalty is set.' },
   { key: 'dryBase', flag: '--dry-base', label: 'DRY', unit: 'growth', min: 1, max: 4, step: 0.05, help: 'The factor for each token by which a loop goes on.' },
   { key: 'dryAllowedLength', flag: '--dry-allowed-length', label: 'DRY', unit: 'tokens allowed', min: 1, max: 1000, step: 1, help: 'Tokens that a loop may repeat without an effect.' },

@@ -334,6 +334,8 @@ impl Iterator for Matches<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn all<'a>(pattern: &str, text: &'a str) -> Vec<&'a str> {
         let pattern = Pattern::new(pattern).unwrap();
@@ -435,6 +437,68 @@ mod tests {
         ] {
             let found = Pattern::new(pattern).unwrap().matches(&text).count();
             assert!(found <= 1, "{pattern}");
+        }
+    }
+
+    /// What expressions are made of, and what makes them wrong.
+    const PARTS: [&str; 34] = [
+        "a",
+        "b",
+        " ",
+        "é",
+        ".",
+        r"\s",
+        r"\S",
+        r"\d",
+        r"\w",
+        r"\b",
+        r"\p{L}",
+        r"\P{N}",
+        "[^a-c]",
+        r"[\s&&[^\n]]",
+        "^",
+        "$",
+        "*",
+        "+",
+        "?",
+        "*?",
+        "++",
+        "{2}",
+        "{1,3}",
+        "{0,2}+",
+        "|",
+        "(",
+        ")",
+        "(?:",
+        "(?=",
+        "(?!",
+        "(?>",
+        "(?i:",
+        "(?<=a)",
+        "\u{301}",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn any_expression_is_refused_or_cuts_in_order_between_characters(
+            parts in vec(0..PARTS.len(), 1..12),
+            text in "[ab1 é\n\u{301}漢]{0,40}",
+        ) {
+            let mut expression: String = parts.iter().map(|i| PARTS[*i]).collect();
+            // Most need an end of what they began.
+            let open = expression.matches('(').count().saturating_sub(expression.matches(')').count());
+            expression.extend(std::iter::repeat_n(')', open));
+            let Some(pattern) = Pattern::new(&expression) else {
+                return Ok(());
+            };
+            let mut end = 0;
+            for (from, to) in pattern.matches(&text) {
+                prop_assert!(end <= from && from <= to, "{expression}: {from} to {to} behind {end}");
+                prop_assert!(text.get(from..to).is_some(), "{expression}: {from} to {to}");
+                end = to;
+            }
         }
     }
 }
