@@ -123,7 +123,8 @@ async function open(choice, { restore = true } = {}) {
 function drawModel() {
   const choice = engine.choice ?? engine.opening;
   $('model-name').textContent = choice ? choice.name : 'no model';
-  $('model-size').textContent = choice ? bytes(engine.info?.bytes ?? choice.bytes ?? 0) : '';
+  const size = choice && (engine.info?.bytes ?? choice.bytes);
+  $('model-size').textContent = size ? bytes(size) : '';
   if (!engine.choice) $('device').hidden = true;
 }
 
