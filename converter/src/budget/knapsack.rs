@@ -1,7 +1,11 @@
 //! One option of each item, of least total cost within a number of bytes.
 
+use rayon::prelude::*;
+
 /// Buckets of bytes for each item: rounding up to a bucket loses at most 1/256 of the whole.
 const BUCKETS: usize = 256;
+/// Buckets of a parallel task: its costs stay in the cache for all options.
+const PART: usize = 1 << 11;
 
 /// An option of an item.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,16 +56,26 @@ pub fn divide(items: &[Vec<Choice>], budget: u64) -> Option<Vec<usize>> {
             least = least.min(item[*i].cost);
             lower
         });
-        for i in order {
-            let taken = extra(item, &item[i]);
-            for at in taken..=steps {
-                let cost = best[at - taken] + item[i].cost;
-                if cost < next[at] {
-                    next[at] = cost;
-                    choices[at] = i as u8;
+        let options: Vec<(u8, usize, f64)> = order
+            .into_iter()
+            .map(|i| (i as u8, extra(item, &item[i]), item[i].cost))
+            .collect();
+        let parts = next.par_chunks_mut(PART).zip(choices.par_chunks_mut(PART));
+        parts.enumerate().for_each(|(part, (next, choices))| {
+            let first = part * PART;
+            for (i, taken, cost) in &options {
+                let from = taken.saturating_sub(first);
+                let before = &best[(first + from).saturating_sub(*taken)..];
+                let open = next.iter_mut().zip(choices.iter_mut()).skip(from);
+                // Selections rather than branches, which a processor does several at a time.
+                for ((next, choice), before) in open.zip(before) {
+                    let cost = before + cost;
+                    let lower = cost < *next;
+                    *next = if lower { cost } else { *next };
+                    *choice = if lower { *i } else { *choice };
                 }
             }
-        }
+        });
         best = next;
         chosen.push(choices);
     }

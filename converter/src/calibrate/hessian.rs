@@ -299,16 +299,19 @@ impl Block {
             if cholesky(&mut l, n) {
                 let diagonal: Vec<f32> = (0..n).map(|i| l[i * n + i]).collect();
                 self.pivots = diagonal.iter().rev().map(|d| d * d).collect();
-                for row in l.chunks_exact_mut(n) {
+                l.par_chunks_mut(n).for_each(|row| {
                     for (v, d) in row.iter_mut().zip(&diagonal) {
                         *v /= d;
                     }
-                }
-                for i in 0..n {
-                    for j in 0..=i {
-                        let (a, b) = (i * n + j, (n - 1 - j) * n + n - 1 - i);
-                        if a < b {
-                            l.swap(a, b);
+                });
+                // In squares, both of which the cache holds.
+                for (rows, columns) in squares(n) {
+                    for i in rows {
+                        for j in columns.start..columns.end.min(i + 1) {
+                            let (a, b) = (i * n + j, (n - 1 - j) * n + n - 1 - i);
+                            if a < b {
+                                l.swap(a, b);
+                            }
                         }
                     }
                 }
@@ -323,6 +326,17 @@ impl Block {
         }
         None
     }
+}
+
+/// Rows and columns of the squares of [`STEP`] that make up a matrix of `n` rows, from its diagonal down.
+fn squares(n: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let part = move |start: usize| start..n.min(start + STEP);
+    let columns = move |row: usize| {
+        (0..=row)
+            .step_by(STEP)
+            .map(move |column| (part(row), part(column)))
+    };
+    (0..n).step_by(STEP).flat_map(columns)
 }
 
 /// The lower Cholesky factor in place, block column by block column; whether it exists.

@@ -161,10 +161,14 @@ impl<'c> Weights<'c> {
         if m == 0 {
             return Ok(());
         }
-        let step = W_ROWS.min(TASK / m.max(k)).max(16);
+        let most = W_ROWS.min(TASK / m.max(k)).max(16);
+        // As many parts of one size as keep all threads busy to the end.
+        let threads = rayon::current_num_threads();
+        let parts = n.div_ceil(most).next_multiple_of(threads);
+        let step = n.div_ceil(parts).next_multiple_of(16);
         let starts: Vec<usize> = (0..n).step_by(step).collect();
         // The parts of a wave are copied together, so that no two threads write one row of `y`.
-        for wave in starts.chunks(2 * rayon::current_num_threads()) {
+        for wave in starts.chunks(2 * threads) {
             let parts: Vec<Vec<f32>> = wave
                 .par_iter()
                 .map(|start| {
