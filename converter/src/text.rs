@@ -1,6 +1,6 @@
 //! Texts that a conversion runs, as the checkpoint's tokenizer cuts them.
 
-use crate::hf_tokenizer::{self, HfTokenizer};
+use crate::hf_tokenizer::{self, HfTokenizer, HfTokenizerError};
 use crate::source::{Checkpoint, TokenizerSource};
 use carat::template::ChatTemplate;
 use carat::text::{DEFAULT_PRE, Model, Tokenizer, TokenizerData, keys};
@@ -25,6 +25,8 @@ pub enum TextError {
     Token { found: u32, vocab_size: u32 },
     #[error("the tokenizer cannot be used: {fault}")]
     Tokenizer { fault: String },
+    #[error("the tokenizer cannot be used: {0}")]
+    Directory(Box<HfTokenizerError>),
 }
 
 /// Bytes without U+FEFF in UTF-8 in front.
@@ -106,7 +108,7 @@ fn read_tokenizer(source: &Checkpoint) -> Result<(Tokenizer, Vec<String>), TextE
     };
     let (data, notes) = match source.tokenizer() {
         TokenizerSource::Directory(directory) => {
-            let hf = HfTokenizer::load(directory).map_err(|e| fault(&e))?;
+            let hf = HfTokenizer::load(directory).map_err(|e| TextError::Directory(Box::new(e)))?;
             (hf.data, hf.notes)
         }
         TokenizerSource::Metadata => {

@@ -2,17 +2,14 @@
 //! and directories that are wrong.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
+mod hf;
+
 use carat::text::{Normalizer, SpacePrefix, TokenType, Tokenizer, TokenizerData};
 use carat_converter::hf_tokenizer::{HfTokenizer, HfTokenizerError};
+use hf::{changed, directory, fault, load, root};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::TempDir;
-
-fn root(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(path)
-}
 
 fn golden() -> Value {
     let path = root("converter/tests/data/tokenizers.json");
@@ -39,41 +36,6 @@ fn fnv1a(ids: &[u32]) -> String {
 
 fn facet() -> HfTokenizer {
     HfTokenizer::load(&root("examples/models/facet-6m")).unwrap()
-}
-
-/// A directory with these files.
-fn directory(files: &[(&str, &str)]) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        std::fs::write(dir.path().join(name), text).unwrap();
-    }
-    dir
-}
-
-/// The bundled tokenizer's files with changes to tokenizer.json, tokenizer_config.json, config.json and
-/// generation_config.json.
-fn changed(change: impl FnOnce(&mut [Value; 4])) -> TempDir {
-    let names = [
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "config.json",
-        "generation_config.json",
-    ];
-    let mut files = names.map(|name| {
-        let text = std::fs::read_to_string(root("examples/models/facet-6m").join(name)).unwrap();
-        serde_json::from_str::<Value>(&text).unwrap()
-    });
-    change(&mut files);
-    let texts = files.map(|f| f.to_string());
-    directory(&[0, 1, 2, 3].map(|i| (names[i], texts[i].as_str())))
-}
-
-fn load(dir: &TempDir) -> HfTokenizer {
-    HfTokenizer::load(dir.path()).unwrap()
-}
-
-fn fault(dir: &TempDir) -> String {
-    HfTokenizer::load(dir.path()).unwrap_err().to_string()
 }
 
 #[test]

@@ -113,10 +113,10 @@ fn shards_are_found_and_rows_come_back() {
     ));
     map.insert("model.norm.weight".into(), json!("c.safetensors"));
     fs::write(&index, json!({"weight_map": map}).to_string()).unwrap();
-    assert!(matches!(
-        open_error(sharded.path()),
-        SourceError::NotFound { .. }
-    ));
+    let error = open_error(sharded.path());
+    assert!(matches!(error, SourceError::MissingShard { .. }), "{error}");
+    let says = "is the download complete?";
+    assert!(error.to_string().contains(says), "{error}");
     for (index_json, missing) in [
         ("{}", true),
         ("{\"weight_map\": 3}", false),

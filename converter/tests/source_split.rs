@@ -195,6 +195,11 @@ fn missing_and_renamed_parts() {
     for lost in 0..3 {
         let (lost_path, aside) = (name(dir.path(), lost), dir.path().join("aside"));
         fs::rename(&lost_path, &aside).unwrap();
+        // What Git LFS leaves in its place.
+        fs::write(&lost_path, "version https://git-lfs.github.com/spec/v1\n").unwrap();
+        let error = Checkpoint::open(name(dir.path(), (lost + 1) % 3)).unwrap_err();
+        assert!(error.to_string().contains("git lfs pull"), "{error}");
+        fs::remove_file(&lost_path).unwrap();
         for no in (0..3).filter(|no| *no != lost) {
             match Checkpoint::open(name(dir.path(), no)).unwrap_err() {
                 SourceError::MissingPart { path, part, count } => {

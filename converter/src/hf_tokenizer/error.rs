@@ -18,6 +18,8 @@ pub enum HfTokenizerError {
         file.display()
     )]
     Missing { file: PathBuf },
+    #[error(transparent)]
+    Source(#[from] crate::source::SourceError),
     #[error("{} has {found} bytes; expected at most {max}", file.display())]
     TooLarge { file: PathBuf, found: u64, max: u64 },
     #[error("{} has more than {max} templates; leave those that are needed", file.display())]

@@ -95,6 +95,7 @@ pub(super) fn read(file: &Path) -> Result<Option<String>, HfTokenizerError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(too_large(bytes.len() as u64));
     }
+    crate::source::refuse_pointer(file, &bytes)?;
     carat::text::decode(bytes)
         .map(Some)
         .map_err(|_| HfTokenizerError::NotUtf8 { file: file.into() })

@@ -3,6 +3,7 @@
 //! `tokenizer.json` describes a pipeline of parts. Each is mapped to a step that the engine has; anything else
 //! is refused by name, since a pipeline that is only nearly the same gives other tokens without anyone noticing.
 
+mod added;
 mod error;
 mod json;
 mod special;
@@ -11,6 +12,7 @@ mod vocabulary;
 
 pub use error::HfTokenizerError;
 
+use added::Files;
 use carat::template::ChatTemplate;
 use carat::text::{Tokenizer, TokenizerData};
 use carat_format::keys;
@@ -55,6 +57,8 @@ impl HfTokenizer {
         let settings = Document::optional(dir, "tokenizer_config.json")?;
         let generation = Document::optional(dir, "generation_config.json")?;
         let config = Document::optional(dir, "config.json")?;
+        let map = Document::optional(dir, "special_tokens_map.json")?;
+        let texts = Document::optional(dir, "added_tokens.json")?;
 
         let root = tokenizer.root();
         let model = root.object("model")?;
@@ -65,7 +69,19 @@ impl HfTokenizer {
         data.normalizers.clone_from(&structure.normalizers);
         data.space_prefix = structure.space_prefix;
         data.ignore_merges = Some(structure.ignore_merges);
-        let notes = vocabulary::fill(&mut data, &root, &model, &structure, config.as_ref())?;
+        let files = Files {
+            settings: settings.as_ref(),
+            map: map.as_ref(),
+            texts: texts.as_ref(),
+        };
+        let notes = vocabulary::fill(
+            &mut data,
+            &root,
+            &model,
+            &structure,
+            config.as_ref(),
+            &files,
+        )?;
         special::fill(
             &mut data,
             &root,

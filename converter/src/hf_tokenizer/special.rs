@@ -30,7 +30,7 @@ pub(super) fn fill(
     };
     let (add_bos, add_eos) = (flag("add_bos_token")?, flag("add_eos_token")?);
     let around = match root.get("post_processor")? {
-        Some(node) => around(&node, 0)?,
+        Some(node) => around(&node, data, 0)?,
         None => Around::default(),
     };
     let id = |name: &str, needed: bool| -> Result<Option<u32>, HfTokenizerError> {
@@ -60,25 +60,21 @@ pub(super) fn fill(
     }
     ends.sort_unstable();
     ends.dedup();
-    let no_such = |text: &&str| HfTokenizerError::NoSuchToken {
-        file: root.file(),
-        text: (*text).into(),
-    };
-    let before = around.before.first().and_then(|text| token_id(data, text));
+    let Around { mut before, after } = around;
     data.bos = match add_bos {
-        None => bos.or(before),
+        None => bos.or(before.first().copied()),
         Some(_) => bos,
     };
-    data.add_bos = Some(add_bos.unwrap_or(before.is_some() && before == data.bos));
+    match add_bos {
+        Some(add) => data.add_bos = Some(add),
+        None => {
+            let leads = data.bos.is_some() && before.first() == data.bos.as_ref();
+            data.add_bos = Some(leads);
+            data.prefix = before.split_off(usize::from(leads));
+        }
+    }
     data.add_eos = add_eos;
     if add_eos.is_none() {
-        let found = |text| token_id(data, text).ok_or_else(|| no_such(&text));
-        let after: Vec<u32> = around
-            .after
-            .iter()
-            .copied()
-            .map(found)
-            .collect::<Result<_, _>>()?;
         match (after.as_slice(), eos) {
             ([one], Some(eos)) if *one == eos => data.add_eos = Some(true),
             _ => data.suffix = after,
@@ -152,43 +148,58 @@ const MAX_DEPTH: u32 = 8;
 
 /// The special tokens that a post-processor puts around a single text.
 #[derive(Default)]
-struct Around<'a> {
-    before: Vec<&'a str>,
-    after: Vec<&'a str>,
+struct Around {
+    before: Vec<u32>,
+    after: Vec<u32>,
 }
 
-fn around<'a>(node: &Node<'a>, depth: u32) -> Result<Around<'a>, HfTokenizerError> {
+fn around(node: &Node<'_>, data: &TokenizerData, depth: u32) -> Result<Around, HfTokenizerError> {
+    let last = data.tokens.len().saturating_sub(1);
     let mut all = Around::default();
     match node.kind()? {
         "TemplateProcessing" => {
+            let names = node.get("special_tokens")?;
             let mut behind = false;
             let parts = node.get("single")?;
             for part in parts.map_or(Ok(Vec::new()), |parts| parts.elements())? {
-                match part.get("SpecialToken")? {
-                    Some(special) => {
-                        let text = special.required("id")?.str()?;
-                        if behind {
-                            &mut all.after
-                        } else {
-                            &mut all.before
+                let Some(special) = part.get("SpecialToken")? else {
+                    behind = true;
+                    continue;
+                };
+                let name = special.required("id")?;
+                let token = match &names {
+                    Some(names) => names.get(name.str()?)?,
+                    None => None,
+                };
+                let list = match behind {
+                    true => &mut all.after,
+                    false => &mut all.before,
+                };
+                // A name stands for tokens; without its definition it is the text of one.
+                match token {
+                    Some(token) => {
+                        for id in token.required("ids")?.elements()? {
+                            list.push(id.number(last)?);
                         }
-                        .push(text);
                     }
-                    None => behind = true,
+                    None => match token_id(data, name.str()?) {
+                        Some(id) => list.push(id),
+                        None => return Err(name.wrong("a name of special_tokens, or a token")),
+                    },
                 }
             }
         }
         "BertProcessing" | "RobertaProcessing" => {
             for (name, list) in [("cls", &mut all.before), ("sep", &mut all.after)] {
                 // A text and its id.
-                if let Some(text) = node.required(name)?.elements()?.first() {
-                    list.push(text.str()?);
+                if let Some(id) = node.required(name)?.elements()?.get(1) {
+                    list.push(id.number(last)?);
                 }
             }
         }
         "Sequence" if depth < MAX_DEPTH => {
             for part in node.required("processors")?.elements()? {
-                let inner = around(&part, depth + 1)?;
+                let inner = around(&part, data, depth + 1)?;
                 all.before.splice(0..0, inner.before);
                 all.after.extend(inner.after);
             }

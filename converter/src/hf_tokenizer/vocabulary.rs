@@ -1,5 +1,6 @@
 //! Tokens, merges, added tokens.
 
+use super::added::{self, Added, Files};
 use super::error::HfTokenizerError;
 use super::json::{Document, Node};
 use super::structure::Structure;
@@ -18,23 +19,38 @@ pub(super) fn fill(
     model: &Node<'_>,
     structure: &Structure,
     config: Option<&Document>,
+    files: &Files<'_>,
 ) -> Result<Vec<String>, HfTokenizerError> {
     let mut tokens = Tokens::default();
+    let mut vocabulary = HashMap::new();
     for (text, id) in model.object("vocab")?.entries()? {
-        tokens.put(root, id.number(MAX_TOKENS - 1)?, text)?;
+        let id = id.number(MAX_TOKENS - 1)?;
+        tokens.put(root, id, text)?;
+        vocabulary.insert(text, id);
     }
-    let mut types = HashMap::new();
-    for token in added(root)? {
-        let id = token.required("id")?.number(MAX_TOKENS - 1)?;
-        tokens.put(root, id, token.required("content")?.str()?)?;
-        let kind = match token.flag("special", false)? {
-            true => TokenType::Control,
-            false => TokenType::UserDefined,
-        };
-        types.insert(id, kind);
+    let mut added = added::all(root, &vocabulary, files)?;
+    for id in added.iter().filter_map(|a| Some((a.id?, a.text))) {
+        tokens.put(root, id.0, id.1)?;
     }
+    let rows = rows(config, tokens.texts.len())?;
+    // Without rows to go by, what has no id has no row.
+    added.retain(|a| a.id.is_some() || rows.is_some());
+    for added in added.iter_mut().filter(|a| a.id.is_none()) {
+        let next = u32::try_from(tokens.texts.len()).ok();
+        let next = next.filter(|n| (*n as usize) < MAX_TOKENS);
+        let next = next.ok_or_else(|| added.node.wrong("fewer tokens"))?;
+        tokens.put(root, next, added.text)?;
+        added.id = Some(next);
+    }
+    let kind = |a: &Added<'_>| match a.special {
+        true => TokenType::Control,
+        false => TokenType::UserDefined,
+    };
+    let types: HashMap<u32, TokenType> = added
+        .iter()
+        .filter_map(|a| Some((a.id?, kind(a))))
+        .collect();
     let count = tokens.texts.len();
-    let rows = rows(config, count)?;
     let (rows, notes) = match rows {
         Some((rows, node)) if rows < count => {
             let note = tokens.cut(rows, &node, structure)?;
@@ -50,7 +66,7 @@ pub(super) fn fill(
         .filter(|m| m.parts().iter().all(|t| !tokens.dropped.contains(*t)))
         .map(|m| format!("{} {}", m.left, m.right))
         .collect();
-    found(data, root, structure, rows)?;
+    found(data, &added, structure, rows)?;
     tokens.texts.resize(rows, None);
     for (id, text) in (0u32..).zip(tokens.texts) {
         let Some(text) = text else {
@@ -72,25 +88,17 @@ pub(super) fn fill(
     Ok(notes)
 }
 
-fn added<'a>(root: &Node<'a>) -> Result<Vec<Node<'a>>, HfTokenizerError> {
-    match root.get("added_tokens")? {
-        Some(added) => added.elements(),
-        None => Ok(Vec::new()),
-    }
-}
-
 /// How the added tokens with a row are found.
 fn found(
     data: &mut TokenizerData,
-    root: &Node<'_>,
+    added: &[Added<'_>],
     structure: &Structure,
     rows: usize,
 ) -> Result<(), HfTokenizerError> {
-    for token in added(root)? {
-        let id = token.required("id")?.number(MAX_TOKENS - 1)?;
-        if id as usize >= rows {
+    for token in added {
+        let Some(id) = token.id.filter(|id| (*id as usize) < rows) else {
             continue;
-        }
+        };
         let flags = [
             ("lstrip", &mut data.strip_left),
             ("rstrip", &mut data.strip_right),
@@ -98,13 +106,13 @@ fn found(
             ("normalized", &mut data.normalized),
         ];
         for (flag, list) in flags {
-            if token.flag(flag, false)? && !list.contains(&id) {
+            if token.flag(flag)? && !list.contains(&id) {
                 list.push(id);
             }
         }
-        let text = token.required("content")?.str()?;
-        if structure.marks_late && text.contains([' ', MARK]) && data.normalized.contains(&id) {
-            return Err(token.wrong(
+        if structure.marks_late && token.text.contains([' ', MARK]) && data.normalized.contains(&id)
+        {
+            return Err(token.node.wrong(
                 "a token without spaces, or one with \"normalized\": false, beside Metaspace",
             ));
         }

@@ -3,8 +3,8 @@
 //! Part `i` of `n`, counted from 1, is named `NAME-0000i-of-0000n.gguf` and holds whole tensors. The keys
 //! `split.no` (counted from 0) and `split.count` are in every part, the model's keys in the first alone.
 
-use super::SourceError;
 use super::io::SourceFile;
+use super::{SourceError, unfit};
 use carat_gguf::{Header, KeyError, Parse, TensorType, parse};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -128,6 +128,7 @@ fn suffix(no: u32, count: u32) -> String {
 /// The bytes of a file before its tensor data.
 fn header_bytes(file: &SourceFile) -> Result<Vec<u8>, SourceError> {
     let mut bytes = file.prefix(FIRST)?;
+    unfit::refuse_pointer(&file.path, &bytes)?;
     loop {
         let length = match read(file, &bytes)? {
             Parse::NeedMore(n) if n > MAX_HEADER => {

@@ -35,7 +35,7 @@ pub enum SourceError {
         limit: u64,
     },
 
-    #[error("{}: not valid JSON: {error}", path.display())]
+    #[error("{}: not valid JSON: {error}; fetch the file again, or mend it", path.display())]
     Json {
         path: PathBuf,
         error: serde_json::Error,
@@ -59,6 +59,8 @@ pub enum SourceError {
         found: String,
         known: String,
     },
+    #[error("{}: a multimodal checkpoint ('{found}'), whose text model is in text_config; give a checkpoint of that model alone, with a config.json of its own", path.display())]
+    Multimodal { path: PathBuf, found: String },
     #[error("{}: {field} is {found}, which changes the model's arithmetic and is not supported{hint}", path.display())]
     Unsupported {
         path: PathBuf,
@@ -79,6 +81,8 @@ pub enum SourceError {
         field: String,
         found: String,
     },
+    #[error("{}: the index names this file, which is missing; is the download complete?", path.display())]
+    MissingShard { path: PathBuf },
     #[error("{}: the index places tensor {tensor:?} in this file, which does not have it", path.display())]
     ShardTensor { path: PathBuf, tensor: String },
     #[error("{}: the safetensors header: {fault}", path.display())]
@@ -177,4 +181,14 @@ pub enum SourceError {
         end: u64,
         rows: u64,
     },
+}
+
+impl SourceError {
+    /// What to do, where it is said apart from what is wrong.
+    pub fn remedy(&self) -> Option<&str> {
+        match self {
+            Self::NoModel { remedy, .. } => Some(remedy),
+            _ => None,
+        }
+    }
 }

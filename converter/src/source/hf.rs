@@ -137,15 +137,20 @@ fn weights(directory: &Path) -> Result<(Vec<SourceFile>, Entries), SourceError> 
                 path: directory.join("pytorch_model.bin"),
             });
         }
-        return Err(SourceError::NoWeights {
-            path: directory.into(),
-        });
+        return Err(
+            unfit::adapter(directory).unwrap_or_else(|| SourceError::NoWeights {
+                path: directory.into(),
+            }),
+        );
     }
     let map = weight_map(&index)?;
     let shards: BTreeSet<&str> = map.values().map(String::as_str).collect();
     let (mut files, mut entries) = (Vec::new(), Entries::new());
     for shard in shards {
-        let file = SourceFile::open(&directory.join(shard))?;
+        let file = SourceFile::open(&directory.join(shard)).map_err(|error| match error {
+            SourceError::NotFound { path } => SourceError::MissingShard { path },
+            other => other,
+        })?;
         let mut there = BTreeMap::new();
         for (name, offset, info) in read_header(&file)? {
             there.insert(name, (offset, info));
@@ -226,6 +231,7 @@ fn read_header(file: &SourceFile) -> Result<Vec<(String, u64, TensorInfo)>, Sour
         path: file.path.clone(),
         fault,
     };
+    unfit::refuse_pointer(&file.path, &file.prefix(unfit::START)?)?;
     let mut length = [0; 8];
     file.read_exact_at(&mut length, 0)?;
     let length = u64::from_le_bytes(length);

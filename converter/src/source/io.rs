@@ -1,6 +1,6 @@
 //! Files read at an offset, from several threads at once, without a map of them in memory.
 
-use super::SourceError;
+use super::{SourceError, unfit};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ fn read_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
     file.read(buffer)
 }
 
-/// A whole file of at most `limit` bytes.
+/// A whole file of at most `limit` bytes, which is no pointer to another.
 pub(super) fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError> {
     let file = SourceFile::open(path)?;
     if file.len > limit {
@@ -107,5 +107,7 @@ pub(super) fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError
             limit,
         });
     }
-    file.prefix(limit)
+    let bytes = file.prefix(limit)?;
+    unfit::refuse_pointer(path, &bytes)?;
+    Ok(bytes)
 }

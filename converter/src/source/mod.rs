@@ -27,6 +27,7 @@ pub use error::SourceError;
 pub use generation::Generation;
 pub use hyper::{BlockHyper, Hyper};
 pub use transform::{Rotation, Step, Transform};
+pub(crate) use unfit::refuse_pointer;
 
 use carat_format::{Encoding, Tensor};
 use carat_gguf::{Header, Parse};

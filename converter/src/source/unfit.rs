@@ -72,16 +72,23 @@ pub(super) fn config(path: &Path, config: &Map<String, Value>) -> Option<SourceE
     ))
 }
 
+/// A directory of an adapter.
+pub(super) fn adapter(path: &Path) -> Option<SourceError> {
+    let bytes = read_small(&path.join("adapter_config.json"), MAX_CONFIG).ok()?;
+    let config: Option<Value> = serde_json::from_slice(&bytes).ok();
+    let base = config
+        .as_ref()
+        .and_then(|c| c.get("base_model_name_or_path"));
+    let base = base.and_then(Value::as_str).unwrap_or("another model");
+    let base: String = base.chars().take(120).collect();
+    let what = format!("a LoRA adapter, which changes {base}");
+    Some(no_model(path, what, MERGE))
+}
+
 /// A directory without `config.json`.
 pub(super) fn directory(path: &Path) -> SourceError {
-    if let Ok(bytes) = read_small(&path.join("adapter_config.json"), MAX_CONFIG) {
-        let config: Option<Value> = serde_json::from_slice(&bytes).ok();
-        let base = config
-            .as_ref()
-            .and_then(|c| c.get("base_model_name_or_path"));
-        let base = base.and_then(Value::as_str).unwrap_or("another model");
-        let base: String = base.chars().take(120).collect();
-        return no_model(path, format!("a LoRA adapter, which changes {base}"), MERGE);
+    if let Some(error) = adapter(path) {
+        return error;
     }
     let what = "a directory without config.json";
     let found = names(path, |p| p.extension().is_some_and(|e| e == "gguf"));
@@ -111,48 +118,85 @@ fn names(directory: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     found
 }
 
+/// How names on the Hugging Face Hub begin, where they say so.
+const HUB: [&str; 5] = [
+    "hf.co/",
+    "huggingface.co/",
+    "hf://",
+    "https://hf.co/",
+    "https://huggingface.co/",
+];
+
+/// A part of a name on a hub.
+fn is_plain(part: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    part.chars().all(known) && !part.is_empty()
+}
+
+/// The command that downloads what is on the Hugging Face Hub: `owner/model`, where the name begins as in [`HUB`] also a
+/// file of it, and behind a colon a part of the names of files, as llama.cpp and Ollama have it.
+fn hub(name: &str) -> Option<String> {
+    let stated = HUB.iter().find_map(|begin| name.strip_prefix(begin));
+    let (place, tag) = match stated.unwrap_or(name).split_once(':') {
+        Some((place, tag)) => (place, Some(tag)),
+        None => (stated.unwrap_or(name), None),
+    };
+    let mut parts = place.trim_end_matches('/').split('/');
+    let (owner, model) = (parts.next()?, parts.next()?);
+    let file: Vec<&str> = parts.collect();
+    let is_file = [".gguf", ".safetensors"].iter().any(|e| model.ends_with(e));
+    let is_path = owner.starts_with('.') || is_file || !file.is_empty();
+    // A page of the hub, or an address of a file.
+    let is_address = ["blob", "resolve", "tree"]
+        .iter()
+        .any(|p| file.first() == Some(p));
+    let names = [owner, model]
+        .into_iter()
+        .chain(tag)
+        .chain(file.iter().copied());
+    if !names.into_iter().all(is_plain) || is_address || (is_path && stated.is_none()) {
+        return None;
+    }
+    let mut command = format!("hf download {owner}/{model}");
+    if !file.is_empty() {
+        command += &format!(" {}", file.join("/"));
+    } else if let Some(tag) = tag.filter(|t| *t != "latest") {
+        command += &format!(" --include '*{tag}*'");
+    }
+    Some(format!("{command} --local-dir {model}"))
+}
+
 /// A name of what is elsewhere: an address, or a model of a hub.
 pub(super) fn elsewhere(path: &Path) -> Option<SourceError> {
     let name = path.to_str()?;
     let what = "not on this machine, and nothing is downloaded";
-    if name.starts_with("https://") || name.starts_with("http://") {
-        return Some(no_model(
-            path,
-            what,
-            "download it, and give the path of the file",
-        ));
+    if let Some(command) = hub(name) {
+        // Below a folder that is here the path is only wrong.
+        let first = name.split('/').next().unwrap_or_default();
+        let remedy = format!("download it first: {command}");
+        return (!Path::new(first).exists()).then(|| no_model(path, what, remedy));
     }
-    let plain = |part: &str| {
-        part.chars()
-            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-            && !part.is_empty()
-    };
-    let is_file = path
-        .extension()
-        .is_some_and(|e| e == "gguf" || e == "safetensors");
-    match name.split_once('/') {
-        // On the Hugging Face Hub; an owner is no directory here.
-        Some((owner, model))
-            if plain(owner) && plain(model) && !is_file && !owner.starts_with('.') =>
-        {
-            if Path::new(owner).exists() {
-                return None;
-            }
-            let remedy = format!("download it first: hf download {name} --local-dir {model}");
-            Some(no_model(path, what, remedy))
-        }
-        // In Ollama's library.
-        None if name
-            .split_once(':')
-            .is_some_and(|(model, tag)| model.len() > 1 && plain(model) && plain(tag)) =>
-        {
-            Some(no_model(
-                path,
-                what,
-                "download a GGUF file or a Hugging Face directory, and give its path",
-            ))
-        }
-        _ => None,
+    if name.starts_with("https://") || name.starts_with("http://") {
+        let remedy = "download it, and give the path of the file";
+        return Some(no_model(path, what, remedy));
+    }
+    // In Ollama's library.
+    let (model, tag) = name.split_once(':')?;
+    (model.len() > 1 && is_plain(model) && is_plain(tag)).then(|| {
+        let remedy = "download a GGUF file or a Hugging Face directory, and give its path";
+        no_model(path, what, remedy)
+    })
+}
+
+/// Refuses what Git leaves in the place of a large file that was not fetched; `start` are the file's first bytes.
+pub(crate) fn refuse_pointer(path: &Path, start: &[u8]) -> Result<(), SourceError> {
+    match start.starts_with(b"version https://git-lfs") {
+        true => Err(no_model(
+            path,
+            "a pointer of Git LFS in the place of the file",
+            "fetch the file itself: git lfs pull",
+        )),
+        false => Ok(()),
     }
 }
 
@@ -167,9 +211,8 @@ pub(super) fn file(path: &Path, start: &[u8]) -> Option<SourceError> {
         let what = "an empty file, not a GGUF file";
         return Some(no_model(path, what, "fetch it again"));
     }
-    if start.starts_with(b"version https://git-lfs") {
-        let what = "a pointer of Git LFS in the place of the file";
-        return Some(no_model(path, what, "fetch the file itself: git lfs pull"));
+    if let Err(error) = refuse_pointer(path, start) {
+        return Some(error);
     }
     match extension {
         "safetensors" => {

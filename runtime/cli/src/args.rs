@@ -8,7 +8,7 @@ pub use measure::{CompareArgs, EvalArgs, LogitsArgs};
 pub use run::{FollowArgs, RunArgs, SamplingArgs};
 pub use talk::{ChatArgs, TemplateArgs, TokenizeArgs};
 
-use crate::values;
+use crate::values::{self, Chosen};
 use carat::DeviceChoice;
 use carat_converter::budget::Target;
 use carat_converter::convert::{CardText, Rule};
@@ -190,9 +190,9 @@ pub struct DeviceArgs {
     /// auto (a hardware GPU, else the CPU), cpu, gpu, or gpu:NAME for an adapter by a part of its name
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = values::device)]
     pub device: DeviceChoice,
-    /// CPU threads [default: all cores]
-    #[arg(short, long, value_name = "N", value_parser = values::threads)]
-    pub threads: Option<usize>,
+    /// CPU threads; -1 is the default [default: all cores]
+    #[arg(short, long, value_name = "N", default_value = "-1", hide_default_value = true, allow_hyphen_values = true, value_parser = values::threads)]
+    pub threads: Chosen<usize>,
     // Taken for those who are used to it; crate::habits says what decides instead.
     #[arg(long, aliases = ["gpu-layers", "num-gpu"], value_name = "N", allow_hyphen_values = true, hide = true)]
     pub n_gpu_layers: Option<String>,
@@ -295,9 +295,9 @@ pub struct ConvertArgs {
     /// Take them from this text (UTF-8) instead of a short one of Carat's own
     #[arg(long, value_name = "FILE")]
     pub card_text: Option<PathBuf>,
-    /// CPU threads [default: all cores]
-    #[arg(short, long, value_name = "N", value_parser = values::threads)]
-    pub threads: Option<usize>,
+    /// CPU threads; -1 is the default [default: all cores]
+    #[arg(short, long, value_name = "N", default_value = "-1", hide_default_value = true, allow_hyphen_values = true, value_parser = values::threads)]
+    pub threads: Chosen<usize>,
     /// Write what was done to every tensor into this directory, as a page with drawings and as JSON; a name that
     /// ends in .json takes the JSON alone
     #[arg(long, value_name = "DIR")]

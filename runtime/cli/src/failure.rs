@@ -2,6 +2,8 @@
 
 mod code;
 
+use carat_converter::convert::ConvertError;
+use carat_converter::source::SourceError;
 use serde::Serialize;
 use serde_json::json;
 use std::process::ExitCode;
@@ -63,7 +65,7 @@ impl Failure {
         Self {
             code: code::of(error),
             cause: cause.filter(|c| !message.starts_with(c.as_str())),
-            hint: message.rsplit_once("; ").map(|(_, hint)| hint.into()),
+            hint: hint(error, &message),
             message,
         }
     }
@@ -122,6 +124,19 @@ pub fn of_command_line(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// What to try: the remedy that an error states, else what is behind the message's last semicolon.
+fn hint(error: &anyhow::Error, message: &str) -> Option<String> {
+    let source = |cause: &'_ (dyn std::error::Error + 'static)| {
+        let source = match cause.downcast_ref::<ConvertError>() {
+            Some(ConvertError::Source(e)) => Some(e),
+            _ => cause.downcast_ref::<SourceError>(),
+        };
+        source?.remedy().map(|r| r.replace(['\n', '\r'], " "))
+    };
+    let behind = || message.rsplit_once("; ").map(|(_, hint)| hint.to_owned());
+    error.chain().find_map(source).or_else(behind)
+}
+
 /// The chain of causes in one line, without causes that a message has already quoted.
 pub fn describe(error: &anyhow::Error) -> String {
     let mut text = String::new();
@@ -172,5 +187,22 @@ mod tests {
             .context("while\nopening");
         assert_eq!(describe(&error), "while opening: a.gguf: not found");
         assert_eq!(describe(&anyhow!("x").context("y")), "y: x");
+    }
+
+    #[test]
+    fn a_hint_is_the_whole_remedy() {
+        let hint = |error: &anyhow::Error| Failure::new(error).hint;
+        let source = || SourceError::NoModel {
+            path: "a; b".into(),
+            what: "an adapter".into(),
+            remedy: "merge it (one; other); then give it".into(),
+        };
+        let remedy = "merge it (one; other); then give it";
+        let converting = anyhow::Error::from(ConvertError::Source(source()));
+        for error in [source().into(), converting.context("while converting")] {
+            assert_eq!(hint(&error).as_deref(), Some(remedy));
+        }
+        assert_eq!(hint(&anyhow!("a; b")).as_deref(), Some("b"));
+        assert_eq!(hint(&anyhow!("a")), None);
     }
 }

@@ -1,11 +1,14 @@
 //! The command line as it is typed, also by people who know llama.cpp or Ollama: their spellings of what there is are
 //! understood, and what there is not is answered with what to do instead.
 
+mod known;
+
 use crate::args::Cli;
 use crate::term;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
+use known::{COMMANDS, tip_for};
 use std::ffi::{OsStr, OsString};
 
 /// The command line.
@@ -15,7 +18,9 @@ pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = match matches(args) {
         Ok(matches) => matches,
         Err(error) => match respelt(args).filter(|_| error.use_stderr()) {
-            Some(again) => matches(&again).map_err(|error| advised(error, &again))?,
+            Some(again) => {
+                matches(&again).map_err(|error| as_typed(advised(error, &again), args))?
+            }
             None => return Err(advised(error, args)),
         },
     };
@@ -57,10 +62,33 @@ fn one_or_last(arg: Arg) -> Arg {
     }
 }
 
-/// Options of several letters behind one hyphen.
+/// Options of several letters behind one hyphen, their value behind it or behind `=`.
 const SHORT: [(&str, &str); 2] = [("-ngl", "--n-gpu-layers"), ("-sys", "--system")];
 /// Options that name the model, which stands alone here.
 const MODEL: [&str; 2] = ["-m", "--model"];
+
+/// The name of an option, and the value that is with it.
+fn parts(arg: &OsStr) -> (&OsStr, Option<&str>) {
+    match arg.to_str().and_then(|a| a.split_once('=')) {
+        Some((name, value)) => (OsStr::new(name), Some(value)),
+        None => (arg, None),
+    }
+}
+
+/// The error, in which an option is called as it was typed.
+fn as_typed(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(found)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let typed = |short: &str| args.iter().any(|a| parts(a).0 == short);
+    let same =
+        |(short, long): &&(&str, &str)| found.split(' ').next() == Some(long) && typed(short);
+    if let Some((short, _)) = SHORT.iter().find(same) {
+        let name = ContextValue::String((*short).into());
+        error.insert(ContextKind::InvalidArg, name);
+    }
+    error
+}
 
 /// A command line that is wrong as it stands, with others' spellings replaced; `None` if it has none.
 fn respelt(args: &[OsString]) -> Option<Vec<OsString>> {
@@ -71,10 +99,15 @@ fn respelt(args: &[OsString]) -> Option<Vec<OsString>> {
         if arg == "--" {
             out.push(arg.clone());
             out.extend(rest.by_ref().cloned());
-        } else if MODEL.iter().any(|m| arg == m) {
-            model = Some(rest.next()?.clone());
-        } else if let Some((_, long)) = SHORT.iter().find(|s| arg == s.0) {
-            out.push(long.into());
+            break;
+        }
+        let (name, value) = parts(arg);
+        if MODEL.iter().any(|m| name == *m) {
+            let value = value.map(OsString::from);
+            model = Some(value.or_else(|| rest.next().cloned())?);
+        } else if let Some((_, long)) = SHORT.iter().find(|s| name == s.0) {
+            let value = value.map(|v| format!("={v}")).unwrap_or_default();
+            out.push(format!("{long}{value}").into());
             changed = true;
         } else {
             out.push(arg.clone());
@@ -87,139 +120,6 @@ fn respelt(args: &[OsString]) -> Option<Vec<OsString>> {
     }
     changed.then_some(out)
 }
-
-/// Options of other programs that are not here, and what to do.
-const OPTIONS: &[(&[&str], &str)] = &[
-    (
-        &[
-            "-v",
-            "--verbose",
-            "--log-verbose",
-            "-lv",
-            "--verbosity",
-            "--debug",
-        ],
-        "CARAT_LOG=debug in the environment logs to stderr; in a chat /stats shows speeds; -V is the version",
-    ),
-    (
-        &["-hf", "-hfr", "--hf-repo", "-mu", "--model-url"],
-        "Carat downloads nothing: give a file or directory that is here",
-    ),
-    (
-        &["-p", "--prompt"],
-        "carat run MODEL PROMPT continues a prompt; carat chat MODEL --system TEXT sets a system message",
-    ),
-    (
-        &[
-            "-i",
-            "--interactive",
-            "-cnv",
-            "--conversation",
-            "-if",
-            "--interactive-first",
-        ],
-        "carat chat MODEL talks with a model",
-    ),
-    (
-        &["-q", "--quiet", "--silent"],
-        "leave it out, or send stderr elsewhere: 2>/dev/null",
-    ),
-    (
-        &["-o", "--output"],
-        "results go to standard output: add > FILE",
-    ),
-    (
-        &["--mmproj", "-mm", "--image"],
-        "images are not read: leave it out",
-    ),
-    (
-        &["--lora", "--lora-scaled"],
-        "adapters are not read: merge it into the model, and convert the result",
-    ),
-    (
-        &["-r", "--reverse-prompt"],
-        "--stop TEXT ends a text before TEXT",
-    ),
-    (
-        &[
-            "--presence-penalty",
-            "--frequency-penalty",
-            "--mirostat",
-            "--typical",
-            "--tfs",
-            "--samplers",
-            "--sampler-seq",
-            "--xtc-probability",
-            "--xtc-threshold",
-            "--top-nsigma",
-            "--dynatemp-range",
-            "--dry-penalty-last-n",
-            "--dry-sequence-breaker",
-        ],
-        "there is --temp, --top-k, --top-p, --min-p, --repeat-penalty and --dry-multiplier",
-    ),
-    (
-        &[
-            "-no-cnv",
-            "--no-conversation",
-            "--no-display-prompt",
-            "--simple-io",
-            "--mlock",
-            "-fa",
-            "--flash-attn",
-            "-b",
-            "--batch-size",
-            "-ub",
-            "--ubatch-size",
-            "-e",
-            "--escape",
-            "--jinja",
-            "--color",
-            "-co",
-            "-sm",
-            "--split-mode",
-            "-mg",
-            "--main-gpu",
-            "-ctk",
-            "--cache-type-k",
-            "-ctv",
-            "--cache-type-v",
-            "--keep",
-        ],
-        "there is nothing of this kind to set: leave it out",
-    ),
-];
-
-/// Commands of other programs, and the one to give.
-const COMMANDS: &[(&[&str], &str)] = &[
-    (
-        &["quantize", "quantise", "create"],
-        "carat convert SOURCE -o OUT.gguf",
-    ),
-    (
-        &["generate", "complete", "completion", "cli", "prompt"],
-        "carat run MODEL PROMPT",
-    ),
-    (&["talk", "converse"], "carat chat MODEL"),
-    (&["show", "info", "dump"], "carat inspect MODEL"),
-    (
-        &["list", "ls", "ps"],
-        "carat cache list, which lists converted checkpoints",
-    ),
-    (
-        &["rm", "remove", "delete"],
-        "carat cache clear, which removes converted checkpoints",
-    ),
-    (&["perplexity", "ppl"], "carat eval MODEL --text FILE"),
-    (
-        &["embedding", "embeddings"],
-        "carat embed MODEL --text FILE",
-    ),
-    (
-        &["pull", "push", "download", "serve", "server", "stop"],
-        "Carat downloads and serves nothing: carat run MODEL PROMPT, MODEL a file or directory that is here",
-    ),
-];
 
 /// The error with what to do about it.
 fn advised(mut error: clap::Error, args: &[OsString]) -> clap::Error {
@@ -273,13 +173,6 @@ fn advised(mut error: clap::Error, args: &[OsString]) -> clap::Error {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
     }
     error
-}
-
-/// What to do instead of another program's option.
-fn tip_for(option: &str) -> Option<&'static str> {
-    let name = option.split('=').next().unwrap_or(option);
-    let known = OPTIONS.iter().find(|o| o.0.contains(&name))?;
-    Some(known.1)
 }
 
 /// Layers on a GPU are counted in llama.cpp alone.
@@ -357,6 +250,22 @@ mod tests {
             (Some("m.gguf"), Some("hi"))
         );
         assert_eq!((args.ctx, args.json), (Some(6), true));
+        for text in [
+            "run --model=m.gguf -p hi -ngl=99",
+            "run -m=m.gguf -ngl=99 hi",
+        ] {
+            let args = run(text);
+            assert_eq!(args.model.to_str(), Some("m.gguf"), "{text}");
+            assert_eq!(args.place.n_gpu_layers.as_deref(), Some("99"), "{text}");
+        }
+        // llama.cpp's own defaults.
+        let args = run("run m x -t -1 -c 0 --top-k -1 --repeat-last-n -1");
+        assert_eq!((args.place.threads, args.ctx), (None, None));
+        let sampling = args.sampling;
+        assert_eq!(
+            (sampling.top_k, sampling.repeat_last_n),
+            (Some(0), u32::MAX)
+        );
         let args = run("run m --stop a --stop b x");
         assert_eq!(
             args.sampling.stop,
@@ -391,6 +300,40 @@ mod tests {
             ("quantize m", "'quantize'", "carat convert"),
             ("pull m", "'pull'", "downloads"),
             ("inspct m", "'inspct'", "'inspect'"),
+            ("run m x --batch_size 4", "'--batch_size'", "leave it out"),
+            (
+                "run m x --frequency_penalty=1",
+                "'--frequency_penalty'",
+                "--repeat-penalty",
+            ),
+            ("run m x -np 1", "'-np'", "leave it out"),
+            ("run m x -tb 2", "'-tb'", "-t N"),
+            ("run m x -st", "'-st'", "--messages"),
+            ("run m x --single-turn", "'--single-turn'", "--messages"),
+            ("run m x -sys hi", "'-sys'", "carat chat MODEL --system"),
+            ("run m -p x -sys=hi", "'-sys'", "carat chat MODEL --system"),
+            ("run m x --no-warmup", "'--no-warmup'", "leave it out"),
+            ("run m x --log-disable", "'--log-disable'", "leave it out"),
+            (
+                "run m x --chat-template a",
+                "'--chat-template'",
+                "--template",
+            ),
+            ("run m x --rope-freq-base 1", "'--rope-freq-base'", "holds"),
+            ("run m x --override-kv a", "'--override-kv'", "holds"),
+            ("run m x -j {}", "'-j'", "--json-schema"),
+            ("run m x --format json", "'--format'", "--json-schema"),
+            ("run m x --think", "'--think'", "enable_thinking"),
+            ("convert m --outfile o", "'--outfile'", "-o OUT.gguf"),
+            ("convert m --outtype q4_0", "'--outtype'", "--bits"),
+            ("run m x -t -2", "--threads", "-1 for all cores"),
+            ("run m x -c -1", "--ctx", "0 for the default"),
+            ("run m x --top-k -2", "--top-k", "-1 for all"),
+            (
+                "run m x --repeat-last-n -2",
+                "--repeat-last-n",
+                "-1 for the whole context",
+            ),
         ] {
             let error = parse(&line(text)).unwrap_err();
             let shown = error.to_string();

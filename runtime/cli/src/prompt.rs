@@ -1,7 +1,8 @@
 //! Chat templates and conversations as the command line names them.
 
 use crate::input::{self, Input, Start};
-use anyhow::{Context, Result, anyhow, bail};
+use crate::term;
+use anyhow::{Context, Result, anyhow};
 use carat::template::{
     ChatError, ChatTemplate, Clock, Conversation, TemplateError, Value, wide_int,
 };
@@ -64,8 +65,26 @@ pub fn advised(error: ChatError) -> anyhow::Error {
         TemplateError::Syntax { .. } => "; mend the template",
         _ => return error.into(),
     };
-    anyhow!("{error}{advice}")
+    let text = format!("{error}{advice}");
+    anyhow::Error::from(error).context(text)
 }
+
+/// Notes what of a conversation the template does not read.
+///
+/// Errors: those of the template.
+pub fn note_unread(template: &ChatTemplate, talk: &Conversation) -> Result<()> {
+    if let Some(what) = template.unread(talk).map_err(advised)? {
+        term::note(&format!(
+            "note: the chat template does not read {what}: the model is not told of it"
+        ));
+    }
+    Ok(())
+}
+
+/// What is given for a conversation is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoConversation(String);
 
 /// A conversation of a JSON file, `-` for standard input: an object with `messages`, or a list of them.
 ///
@@ -88,14 +107,17 @@ pub fn shown(path: &Path) -> String {
 
 fn parse(text: &str) -> Result<Conversation> {
     let root: Value = serde_json::from_str(text).map_err(|e| {
-        anyhow!(
+        NoConversation(format!(
             "not JSON: {e}; expected {}",
             r#"{"messages": [{"role": "user", "content": "Hello"}]}"#
-        )
+        ))
     })?;
     if let Some(number) = wide_int(text) {
         let number: String = number.chars().take(30).collect();
-        bail!("the number {number} has more than 64 bits, and would be rounded; give it as a text");
+        return Err(NoConversation(format!(
+            "the number {number} has more than 64 bits, and would be rounded; give it as a text"
+        ))
+        .into());
     }
     Ok(Conversation::new(root)?)
 }

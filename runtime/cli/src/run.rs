@@ -74,10 +74,12 @@ pub fn run(args: RunArgs) -> Result<()> {
             .tokenizer()
             .with_context(shown)?
             .encode_prompt(text, false),
-        Prompt::Talk(talk) => Prompter::of_model(&model)
-            .with_context(shown)?
-            .ids(talk)
-            .with_context(shown)?,
+        Prompt::Talk(talk) => {
+            let prompter = Prompter::of_model(&model).with_context(shown)?;
+            let ids = prompter.ids(talk).with_context(shown)?;
+            prompter.note_unread(talk).with_context(shown)?;
+            ids
+        }
     };
     let plain = matches!(prompt, Prompt::Text(_));
     let template = plain && matches!(ChatTemplate::of_header(&model.header()?), Ok(Some(_)));

@@ -19,18 +19,19 @@ struct Report<'a> {
 pub fn run(args: TemplateArgs) -> Result<()> {
     let template = prompt::template(&args.model)?;
     let talk = prompt::conversation(&args.messages)?;
-    let prompt = template
+    let text = template
         .render(&talk, prompt::now(), &str::to_owned)
         .map_err(prompt::advised)
         .with_context(|| args.model.display().to_string())?;
+    prompt::note_unread(&template, &talk)?;
     if args.json {
         return term::print_json(&Report {
-            prompt: &prompt,
+            prompt: &text,
             bos_token: token(&template, &talk, "bos_token"),
             eos_token: token(&template, &talk, "eos_token"),
         });
     }
-    term::print(&prompt)
+    term::print(&text)
 }
 
 /// The text of a token as the template saw it; empty where there was none.

@@ -6,6 +6,10 @@ use carat_converter::convert::{Rule, RuleError};
 use carat_format::{Encoding, Pooling, ScaleGroup};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
+/// A value that is given, or `None` for what the program chooses by itself, which has a value of its own on the command
+/// line. An alias: the parser takes `Option` itself for an option that may be absent.
+pub type Chosen<T> = Option<T>;
+
 /// Token ids separated by commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens(pub Vec<u32>);
@@ -205,12 +209,43 @@ pub fn rule(text: &str) -> Result<Rule, String> {
     text.parse().map_err(|e: RuleError| e.to_string())
 }
 
-/// Threads to work with.
-pub fn threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n) if (1..=1024).contains(&n) => Ok(n),
-        _ => Err("expected a number of threads from 1 to 1024".into()),
+/// Threads to work with; -1 are all cores.
+pub fn threads(text: &str) -> Result<Chosen<usize>, String> {
+    match (text, text.parse()) {
+        ("-1", _) => Ok(None),
+        (_, Ok(n)) if (1..=1024).contains(&n) => Ok(Some(n)),
+        _ => Err("expected a number of threads from 1 to 1024, or -1 for all cores".into()),
     }
+}
+
+/// Positions of a context; 0 are as many as without the option.
+pub fn context(text: &str) -> Result<Chosen<u32>, String> {
+    let n: Option<u32> = text.parse().ok();
+    n.map(|n| Some(n).filter(|n| *n > 0)).ok_or_else(|| {
+        let most = u32::MAX;
+        format!("expected a whole number from 1 to {most}, or 0 for the default")
+    })
+}
+
+/// A count of which -1 has a meaning too: that of `all`, in words `meaning`.
+fn count_or_all(text: &str, all: u32, meaning: &str) -> Result<u32, String> {
+    match text {
+        "-1" => Ok(all),
+        n => n.parse().map_err(|_| {
+            let most = u32::MAX;
+            format!("expected a whole number from 0 to {most}, or -1 for {meaning}")
+        }),
+    }
+}
+
+/// Candidates for a token.
+pub fn top_k(text: &str) -> Result<u32, String> {
+    count_or_all(text, 0, "all tokens, like 0")
+}
+
+/// Tokens to look back at.
+pub fn look_back(text: &str) -> Result<u32, String> {
+    count_or_all(text, u32::MAX, "the whole context")
 }
 
 /// A count above 0.
@@ -237,6 +272,10 @@ mod tests {
             Ok(DeviceChoice::GpuNamed("llvm".into()))
         );
         assert_eq!(temperature("0"), Ok(0.0));
+        assert_eq!((threads("7"), threads("-1")), (Ok(Some(7)), Ok(None)));
+        assert_eq!((context("7"), context("0")), (Ok(Some(7)), Ok(None)));
+        assert_eq!((top_k("7"), top_k("0"), top_k("-1")), (Ok(7), Ok(0), Ok(0)));
+        assert_eq!((look_back("0"), look_back("-1")), (Ok(0), Ok(u32::MAX)));
         assert_eq!(share("1"), Ok(1.0));
     }
 
@@ -259,6 +298,10 @@ mod tests {
                 temperature(bad).is_err() && share(bad).is_err() && penalty(bad).is_err(),
                 "{bad:?}"
             );
+        }
+        for bad in ["", "-2", "x", "1.5", "4294967296"] {
+            assert!(threads(bad).is_err() && context(bad).is_err(), "{bad:?}");
+            assert!(top_k(bad).is_err() && look_back(bad).is_err(), "{bad:?}");
         }
         assert!(share("1.1").is_err() && penalty("0").is_err() && stop("").is_err());
         assert!(threads("0").is_err() && threads("9999999").is_err() && positive("0").is_err());

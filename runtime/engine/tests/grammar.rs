@@ -308,6 +308,18 @@ fn schemas_are_exact_or_refused() {
         refused(schema, "2^53");
     }
     refused(r#"{"const": 18446744073709551616}"#, "more than 64 bits");
+    for (wrapped, inner) in [
+        (
+            r#"{"name": "x", "strict": true, "schema": {"type": "object"}}"#,
+            "within 'schema'",
+        ),
+        (
+            r#"{"json_schema": {"name": "x", "schema": {}}}"#,
+            "within 'json_schema'",
+        ),
+    ] {
+        refused(wrapped, inner);
+    }
     let big = r#"{"type": "integer", "minimum": 9007199254740990, "maximum": 9007199254740992}"#;
     let big = guide(Kind::JsonSchema, big);
     assert_eq!(takes(&big, "9007199254740991"), whole);

@@ -298,6 +298,7 @@ fn metadata_comes_back() {
     full.add_bos = Some(true);
     full.add_eos = Some(false);
     full.normalizers = vec![Normalizer::Nfkc, Normalizer::Lowercase];
+    full.prefix = vec![2, 4];
     full.suffix = vec![4, 1];
     full.normalized = vec![2];
     full.single_word = vec![1, 2];

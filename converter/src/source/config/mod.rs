@@ -41,11 +41,18 @@ pub(super) fn read(path: &Path, config: &Map<String, Value>) -> Result<Described
         map: config,
     };
     let expected = "the name of an architecture";
+    quantization::refuse_mlx(&whole)?;
     let kind = whole.need("model_type", whole.text("model_type")?, expected)?;
     let text = match COMPOSITE.contains(&kind) {
         true => whole.object("text_config")?,
         false => None,
     };
+    if text.is_none() && is_multimodal(config, kind) {
+        return Err(SourceError::Multimodal {
+            path: path.into(),
+            found: kind.into(),
+        });
+    }
     let f = text.unwrap_or(whole);
     let kind = f.need("model_type", f.text("model_type")?, expected)?;
     let Some(architecture) = architecture::hugging_face(kind) else {
@@ -57,6 +64,16 @@ pub(super) fn read(path: &Path, config: &Map<String, Value>) -> Result<Described
     };
     keys::refuse_unknown(&f, architecture)?;
     describe(&f, kind, architecture)
+}
+
+/// A configuration around that of a text model, one of which could be read alone.
+fn is_multimodal(config: &Map<String, Value>, kind: &str) -> bool {
+    let Some(text) = config.get("text_config").and_then(Value::as_object) else {
+        return false;
+    };
+    let inner = text.get("model_type").and_then(Value::as_str);
+    let known = |kind: &str| architecture::hugging_face(kind).is_some();
+    !text.is_empty() && (known(kind) || inner.is_some_and(known))
 }
 
 fn describe(

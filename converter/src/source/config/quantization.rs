@@ -52,6 +52,24 @@ pub fn read(f: &Fields<'_>) -> Result<Option<Quantization>, SourceError> {
     }
 }
 
+/// Refuses weights that MLX packed, whose key is not [`KEY`] alone.
+pub fn refuse_mlx(f: &Fields<'_>) -> Result<(), SourceError> {
+    const MLX: &str = "quantization";
+    let Some(value) = f.get(MLX) else {
+        return Ok(());
+    };
+    let is_mlx = ["group_size", "bits"]
+        .iter()
+        .all(|k| value.get(k).is_some());
+    match is_mlx {
+        true => {
+            let hint = "; MLX packed these weights, give the unquantized checkpoint";
+            Err(f.unsupported(MLX, show(value), hint))
+        }
+        false => Ok(()),
+    }
+}
+
 fn bitnet(q: &Fields<'_>) -> Result<Quantization, SourceError> {
     match q.text("quantization_mode")?.unwrap_or("offline") {
         "offline" => {}

@@ -2,7 +2,7 @@
 
 use super::{CacheArgs, DeviceArgs, MemoryArgs};
 use crate::sampling;
-use crate::values::{self, Length, Seed};
+use crate::values::{self, Chosen, Length, Seed};
 use carat::sample::Params;
 use clap::Args;
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ pub struct SamplingArgs {
     /// Temperature; 0 takes the likeliest token [default: the model's, else 0.8]
     #[arg(long, visible_alias = "temperature", value_name = "T", allow_hyphen_values = true, value_parser = values::temperature)]
     pub temp: Option<f32>,
-    /// Choose among the K likeliest tokens; 0 is all [default: the model's, else 40]
-    #[arg(long, value_name = "K")]
+    /// Choose among the K likeliest tokens; 0 or -1 is all [default: the model's, else 40]
+    #[arg(long, value_name = "K", allow_hyphen_values = true, value_parser = values::top_k)]
     pub top_k: Option<u32>,
     /// Choose among the likeliest tokens that reach this share; 1 is all [default: the model's, else 0.95]
     #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share)]
@@ -25,8 +25,8 @@ pub struct SamplingArgs {
     /// Factor against the last tokens, the prompt's too, in the place of DRY; 1 is none [default: the model's]
     #[arg(long, alias = "repetition-penalty", value_name = "R", allow_hyphen_values = true, value_parser = values::penalty)]
     pub repeat_penalty: Option<f32>,
-    /// Tokens that --repeat-penalty looks back at
-    #[arg(long, value_name = "N", default_value_t = Params::default().repeat_last_n as u32)]
+    /// Tokens that --repeat-penalty looks back at; -1 is the whole context
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = values::look_back, default_value_t = Params::default().repeat_last_n as u32)]
     pub repeat_last_n: u32,
     /// DRY against loops: nats taken from a token that goes on with what the text said twice in a row; 0 is none
     /// [default: 0.8; none where the model or you give a --repeat-penalty]
@@ -36,7 +36,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "B", allow_hyphen_values = true, value_parser = values::base, default_value_t = Params::default().dry_base)]
     pub dry_base: f32,
     /// DRY: tokens that a loop may repeat without an effect
-    #[arg(long, value_name = "N", value_parser = values::positive, default_value_t = Params::default().dry_allowed_length)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = values::positive, default_value_t = Params::default().dry_allowed_length)]
     pub dry_allowed_length: u32,
     /// Seed of the draws: one seed, one text; -1 takes a random one and shows it
     #[arg(short, long, value_name = "S", default_value = "0", allow_hyphen_values = true, value_parser = values::seed)]
@@ -83,9 +83,9 @@ pub struct RunArgs {
     /// Most tokens to generate; -1 or 'unlimited' until the context is full
     #[arg(short = 'n', long = "max-tokens", visible_alias = "n-predict", aliases = ["predict", "num-predict"], value_name = "N", default_value = "128", allow_hyphen_values = true, value_parser = values::length)]
     pub length: Length,
-    /// Positions of the context [default: 4096 or the model's, and what prompt and -n need]
-    #[arg(short, long, visible_alias = "ctx-size", alias = "num-ctx", value_name = "N", value_parser = values::positive)]
-    pub ctx: Option<u32>,
+    /// Positions of the context; 0 is the default [default: 4096 or the model's, and what prompt and -n need]
+    #[arg(short, long, visible_alias = "ctx-size", alias = "num-ctx", value_name = "N", default_value = "0", hide_default_value = true, allow_hyphen_values = true, value_parser = values::context)]
+    pub ctx: Chosen<u32>,
     #[command(flatten)]
     pub sampling: SamplingArgs,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! Commands about conversations.
 
 use super::{CacheArgs, DeviceArgs, MemoryArgs, SamplingArgs};
-use crate::values::{self, Length};
+use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -24,9 +24,9 @@ pub struct ChatArgs {
     /// Most tokens of an answer [default: to the end of the turn; 128 for a model without a chat template]
     #[arg(short = 'n', long = "max-tokens", visible_alias = "n-predict", aliases = ["predict", "num-predict"], value_name = "N", allow_hyphen_values = true, value_parser = values::length)]
     pub length: Option<Length>,
-    /// Positions of the context [default: 4096, or the model's if those are fewer]
-    #[arg(short, long, visible_alias = "ctx-size", alias = "num-ctx", value_name = "N", value_parser = values::positive)]
-    pub ctx: Option<u32>,
+    /// Positions of the context; 0 is the default [default: 4096, or the model's if those are fewer]
+    #[arg(short, long, visible_alias = "ctx-size", alias = "num-ctx", value_name = "N", default_value = "0", hide_default_value = true, allow_hyphen_values = true, value_parser = values::context)]
+    pub ctx: Chosen<u32>,
     #[command(flatten)]
     pub sampling: SamplingArgs,
     #[command(flatten)]

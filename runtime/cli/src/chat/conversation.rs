@@ -189,6 +189,12 @@ impl<'a> Prompter<'a> {
         let template = self.template.as_ref();
         template::chat_ids(self.tokenizer, template, talk, self.clock.clone()).map_err(advised)
     }
+
+    /// Notes what of a conversation the template does not read. Errors: those of the template.
+    pub fn note_unread(&self, talk: &Conversation) -> Result<()> {
+        let template = self.template.as_ref();
+        template.map_or(Ok(()), |template| prompt::note_unread(template, talk))
+    }
 }
 
 #[cfg(test)]

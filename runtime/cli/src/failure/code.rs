@@ -2,8 +2,11 @@
 
 use super::{Interrupted, Usage};
 use carat::GenerateError;
+use carat_converter::calibrate::CalibrationError;
 use carat_converter::convert::ConvertError;
+use carat_converter::hf_tokenizer::HfTokenizerError;
 use carat_converter::source::SourceError;
+use carat_converter::text::TextError;
 use std::error::Error;
 use std::io;
 
@@ -62,12 +65,20 @@ fn known(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     if let Some(e) = cause.downcast_ref::<SourceError>() {
         return Some(source(e));
     }
+    if let Some(e) = cause.downcast_ref::<HfTokenizerError>() {
+        return Some(tokenizer(e));
+    }
+    if let Some(e) = cause.downcast_ref::<TextError>() {
+        return text(e);
+    }
     if let Some(e) = cause.downcast_ref::<io::Error>() {
         return Some(system(e));
     }
-    let is_template =
-        cause.is::<carat::template::ChatError>() || cause.is::<carat::template::TemplateError>();
+    let is_template = cause.is::<carat::template::ChatError>()
+        || cause.is::<carat::template::TemplateError>()
+        || cause.is::<crate::prompt::NoConversation>();
     let is_invalid = cause.is::<carat_gguf::Error>()
+        || cause.is::<carat::text::TokenizerError>()
         || cause.is::<carat_gguf::KeyError>()
         || cause.is::<carat_format::FormatError>();
     match (is_template, is_invalid) {
@@ -108,13 +119,14 @@ fn source(error: &SourceError) -> &'static str {
     use SourceError as E;
     match error {
         E::Io { error, .. } => system(error),
-        E::NotFound { .. } => NOT_FOUND,
+        E::NotFound { .. } | E::MissingShard { .. } => NOT_FOUND,
         E::NoModel { .. }
         | E::UnknownKind { .. }
         | E::BareSafetensors { .. }
         | E::Pickle { .. } => NO_MODEL,
         E::Architecture { .. }
         | E::Unsupported { .. }
+        | E::Multimodal { .. }
         | E::UnknownField { .. }
         | E::UnknownTensor { .. }
         | E::Type { .. } => UNSUPPORTED,
@@ -122,10 +134,34 @@ fn source(error: &SourceError) -> &'static str {
     }
 }
 
+fn tokenizer(error: &HfTokenizerError) -> &'static str {
+    use HfTokenizerError as E;
+    match error {
+        E::Read { error, .. } => system(error),
+        E::Missing { .. } => NOT_FOUND,
+        E::Source(e) => source(e),
+        E::Structure { .. } => UNSUPPORTED,
+        _ => INVALID,
+    }
+}
+
+/// A text's fault may be its model's.
+fn text(error: &TextError) -> Option<&'static str> {
+    use TextError as E;
+    Some(match error {
+        E::Read { error, .. } => system(error),
+        E::Directory(e) => tokenizer(e),
+        E::Tokenizer { .. } | E::Token { .. } => INVALID,
+        _ => return None,
+    })
+}
+
 fn convert(error: &ConvertError) -> Option<&'static str> {
     use ConvertError as E;
     Some(match error {
         E::Source(e) => source(e),
+        E::Tokenizer(e) => tokenizer(e),
+        E::Text(e) | E::CardText(e) | E::Calibration(CalibrationError::Text(e)) => return text(e),
         E::Engine(e) => engine(e),
         E::Useless { .. } => USELESS,
         E::TargetExists { .. } => EXISTS,
@@ -159,6 +195,15 @@ mod tests {
         let gone = SourceError::NotFound { path: "x".into() };
         let gone = anyhow::Error::from(ConvertError::Source(gone)).context("while converting");
         assert_eq!(of(&gone), "not_found");
+        let absent = || HfTokenizerError::Missing { file: "x".into() };
+        assert_eq!(of(&ConvertError::Tokenizer(absent()).into()), "not_found");
+        let text = ConvertError::Text(TextError::Directory(absent().into()));
+        assert_eq!(of(&text.into()), "not_found");
+        let json = HfTokenizerError::Json {
+            file: "x".into(),
+            error: "no".into(),
+        };
+        assert_eq!(of(&ConvertError::Tokenizer(json).into()), "invalid_file");
         assert_eq!(of(&Usage("no".into()).into()), "usage");
         assert_eq!(of(&anyhow!("no")), "failed");
     }

@@ -337,6 +337,21 @@ fn faults_are_named() {
             "{source}: {error}"
         );
     }
+    // As in transformers no fault, but not silent.
+    fs::write(&file, "{{ messages[0].content }}").unwrap();
+    let unread = r#"[{"role": "user", "content": "Hi", "name": "x"}]"#;
+    let output = template(&file, unread).output().unwrap();
+    assert_eq!(output.stdout, b"Hi");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("does not read 'name' of message 1"), "{told}");
+    let refuses = "{{ raise_exception('no tools') }}";
+    let wide = "{\"messages\": [], \"n\": 99999999999999999999}";
+    for (source, messages) in [(refuses, hello), (CHAT, ""), (CHAT, wide)] {
+        fs::write(&file, source).unwrap();
+        let output = template(&file, messages).arg("--json").output().unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["error"]["code"], "template", "{told}");
+    }
     for (messages, says) in [
         ("", "not JSON"),
         ("{\"messages\":\n[}", "line 2"),

@@ -2,6 +2,7 @@
 
 use crate::support::{carat, checkpoint, failure, text};
 use carat_gguf::{TensorType, Writer};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 
@@ -44,7 +45,19 @@ fn errors(path: &Path) -> Vec<String> {
     errors.to_vec()
 }
 
+/// The failure of `carat run` as JSON.
+fn told(path: &Path) -> Value {
+    let mut c = carat();
+    let output = c.arg("run").arg(path).args(["hi", "--json"]).output();
+    let told: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    told["error"].clone()
+}
+
 fn check(path: &Path, what: &str, remedy: &str) {
+    // The whole remedy, which stands behind what it is.
+    let told = told(path);
+    let message = told["message"].as_str().unwrap();
+    assert_eq!(message.split_once("; ").unwrap().1, told["hint"], "{told}");
     for error in errors(path) {
         assert!(error.contains(&path.display().to_string()), "{error}");
         assert!(error.contains(what) && error.contains(remedy), "{error}");
@@ -76,6 +89,9 @@ fn files_beside_models() {
         "blk.0.attn_q.weight.in_sum2",
     );
     check(&at("imatrix.gguf"), "importance matrix", "give the model");
+    let steers = [("general.architecture", "controlvector")];
+    gguf(&at("steers.gguf"), &steers, &[], "direction.1");
+    check(&at("steers.gguf"), "control vector", "the model itself");
     let old = [
         &2u32.to_le_bytes()[..],
         &18u32.to_le_bytes(),
@@ -101,10 +117,9 @@ fn files_beside_models() {
 fn files_that_were_fetched_wrongly() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
     for (name, bytes, what, remedy) in [
         ("empty.gguf", "", "an empty file", "fetch it again"),
-        ("pointer.gguf", pointer, "Git LFS", "git lfs pull"),
+        ("pointer.gguf", POINTER, "Git LFS", "git lfs pull"),
         (
             "page.gguf",
             "<!DOCTYPE html><html>",
@@ -186,22 +201,93 @@ fn directories_that_are_no_checkpoints() {
         "without config.json",
         "snapshots/abc",
     );
-    // Experts by a configuration.
-    let moe = at("moe");
+    let adapter = at("trained");
+    copy(&adapter);
+    fs::remove_file(adapter.join("model.safetensors")).unwrap();
+    fs::write(adapter.join("adapter_config.json"), config).unwrap();
+    let what = "a LoRA adapter, which changes org/Base-1B";
+    check(&adapter, what, "merge_and_unload");
+    // By a configuration.
+    let bits = json!({"group_size": 64, "bits": 4});
+    let mut experts = configuration();
+    experts["num_local_experts"] = 8.into();
+    let mut packed = configuration();
+    packed["quantization"] = bits.clone();
+    packed["quantization_config"] = bits;
+    let images = json!({"model_type": "llama", "text_config": configuration()});
+    for (name, config, what, remedy) in [
+        ("moe", experts, "8 experts", "dense model"),
+        ("mlx", packed, "MLX", "give the unquantized checkpoint"),
+        ("images", images, "multimodal", "of that model alone"),
+    ] {
+        let place = at(name);
+        copy(&place);
+        replace(&place.join("config.json"), config.to_string());
+        check(&place, what, remedy);
+    }
+}
+
+/// The bundled checkpoint's configuration.
+fn configuration() -> Value {
+    serde_json::from_slice(&fs::read(checkpoint().join("config.json")).unwrap()).unwrap()
+}
+
+/// Copies the bundled checkpoint.
+fn copy(to: &Path) {
     for entry in fs::read_dir(checkpoint()).unwrap().flatten() {
-        fs::copy(entry.path(), moe.join(entry.file_name())).unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
-    let place = moe.join("config.json");
-    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&place).unwrap()).unwrap();
-    config["num_local_experts"] = 8.into();
-    fs::remove_file(&place).unwrap();
-    fs::write(&place, config.to_string()).unwrap();
-    for error in errors(&moe) {
+}
+
+/// Writes a file anew: a copy may be read-only, as what it was copied from.
+fn replace(path: &Path, contents: impl AsRef<[u8]>) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, contents).unwrap();
+}
+
+const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+
+#[test]
+fn pointers_in_a_directory() {
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        let folder = tempfile::tempdir().unwrap();
+        copy(folder.path());
+        replace(&folder.path().join(name), POINTER);
+        let told = told(folder.path());
+        let message = told["message"].as_str().unwrap();
         assert!(
-            error.contains("8 experts") && error.contains("dense model"),
-            "{error}"
+            message.contains(name) && message.contains("Git LFS"),
+            "{told}"
         );
+        assert_eq!(
+            told["hint"], "fetch the file itself: git lfs pull",
+            "{told}"
+        );
+        assert_eq!(told["code"], "no_model", "{told}");
     }
+}
+
+#[test]
+fn codes_of_faults_in_a_directory() {
+    let is = |name: &str, contents: Option<&str>, code: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        copy(folder.path());
+        let place = folder.path().join(name);
+        match contents {
+            Some(contents) => replace(&place, contents),
+            None => fs::remove_file(&place).unwrap(),
+        }
+        let told = told(folder.path());
+        assert!(told["message"].as_str().unwrap().contains(name), "{told}");
+        assert_eq!(told["code"], code, "{told}");
+        told
+    };
+    is("tokenizer.json", None, "not_found");
+    is("tokenizer.json", Some("{"), "invalid_file");
+    let ends = r#"{"eos_token_id": [1, 128009]}"#;
+    is("generation_config.json", Some(ends), "invalid_file");
+    let told = is("config.json", Some("{"), "invalid_file");
+    assert_eq!(told["hint"], "fetch the file again, or mend it");
 }
 
 #[test]
@@ -210,6 +296,27 @@ fn names_of_what_is_elsewhere() {
         ("Qwen/Qwen3-0.6B", "hf download Qwen/Qwen3-0.6B"),
         ("llama3.2:1b", "download a GGUF"),
         ("https://example.org/a.gguf", "give the path"),
+        (
+            "hf.co/org/X-GGUF",
+            "hf download org/X-GGUF --local-dir X-GGUF",
+        ),
+        (
+            "hf.co/org/X-GGUF:Q4_K_M",
+            "hf download org/X-GGUF --include '*Q4_K_M*' --local-dir X-GGUF",
+        ),
+        ("hf://org/x", "hf download org/x --local-dir x"),
+        (
+            "hf://org/x/a.gguf",
+            "hf download org/x a.gguf --local-dir x",
+        ),
+        (
+            "https://huggingface.co/org/x",
+            "hf download org/x --local-dir x",
+        ),
+        (
+            "https://huggingface.co/org/x/resolve/main/a.gguf",
+            "give the path",
+        ),
     ] {
         check(Path::new(name), "nothing is downloaded", remedy);
     }

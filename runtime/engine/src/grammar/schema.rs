@@ -46,7 +46,26 @@ pub(super) fn read(text: &str) -> Result<Value, GrammarError> {
             "give numbers of at most 64 bits",
         ));
     }
+    wrapped(&value)?;
     Ok(value)
+}
+
+/// Refuses the wrapping that APIs put around a schema: it has no keyword, so that it would constrain nothing.
+fn wrapped(root: &Value) -> Result<(), GrammarError> {
+    const OUTER: [&str; 5] = ["name", "strict", "schema", "description", "json_schema"];
+    let Value::Object(root) = root else {
+        return Ok(());
+    };
+    let inner = ["schema", "json_schema"]
+        .into_iter()
+        .find(|k| root.get(*k).is_some_and(Value::is_object));
+    match inner {
+        Some(inner) if root.keys().all(|k| OUTER.contains(&k.as_str())) => Err(refused(
+            format!("the schema is within '{inner}' of an object that is none itself"),
+            "give the inner object",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The schema in words that llguidance reads exactly.

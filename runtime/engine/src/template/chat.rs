@@ -133,8 +133,9 @@ impl ChatTemplate {
         shield: &dyn Fn(&str) -> String,
     ) -> Result<String, ChatError> {
         let source = self.source(talk)?;
+        let template = parser::Mentions::of(source)?;
         for (name, _) in &talk.variables {
-            if !TOKEN_VARIABLES.contains(&name.as_str()) && !parser::mentions(source, name)? {
+            if !TOKEN_VARIABLES.contains(&name.as_str()) && !template.has(name) {
                 return Err(ChatError::Unread { name: name.clone() });
             }
         }
@@ -143,6 +144,30 @@ impl ChatTemplate {
             &self.input(talk, clock, shield)?,
             &Limits::default(),
         )?)
+    }
+
+    /// What of a conversation the template does not read, if it is neither null nor empty: its `tools`, or the first such field of
+    /// a message. As in `transformers` that is no error.
+    ///
+    /// Errors: those of the template's choice, and of its words.
+    pub fn unread(&self, talk: &Conversation) -> Result<Option<String>, ChatError> {
+        let template = parser::Mentions::of(self.source(talk)?)?;
+        let filled = |v: &Value| !v.is_none() && v.items().is_none_or(|list| !list.is_empty());
+        if talk.tools.as_ref().is_some_and(filled) && !template.has("tools") {
+            return Ok(Some("'tools'".into()));
+        }
+        if template.wholes() {
+            return Ok(None);
+        }
+        for (i, message) in talk.messages.iter().enumerate() {
+            for (key, value) in message.entries().unwrap_or_default() {
+                let key = key.as_str().unwrap_or_default();
+                if !matches!(key, "role" | "content") && filled(value) && !template.has(key) {
+                    return Ok(Some(format!("'{key}' of message {}", i + 1)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// What the template sees.
@@ -467,94 +492,4 @@ pub fn chat_ids(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn talk(json: &str) -> Result<Conversation, ChatError> {
-        Conversation::new(serde_json::from_str(json).unwrap())
-    }
-
-    fn prompt(template: &ChatTemplate, json: &str) -> Result<String, ChatError> {
-        template.render(&talk(json)?, Clock::Unix(0), &str::to_owned)
-    }
-
-    fn one(source: &str) -> ChatTemplate {
-        ChatTemplate::of_source(source.into(), vec![("eos_token".into(), "</s>".into())])
-    }
-
-    #[test]
-    fn without_a_template_a_text_goes_on() {
-        let messages = [
-            ("system", "Be brief."),
-            ("user", "Hi"),
-            ("assistant", "Hello"),
-            ("user", "Bye"),
-        ];
-        let plain = Conversation::of_texts(messages).plain().unwrap();
-        assert_eq!(plain, "Be brief.\n\nHiHello\nBye");
-        for (json, what) in [
-            (r#"{"messages": [], "tools": []}"#, "'tools'"),
-            (r#"{"messages": [], "date": "x"}"#, "'date'"),
-            (r#"{"messages": [], "depth": 1}"#, "'depth'"),
-            (
-                r#"[{"role": "user", "content": "a", "name": "b"}]"#,
-                "'name' of message 1",
-            ),
-            (r#"[{"role": "user", "content": ["a"]}]"#, "is no text"),
-            (r#"[{"role": "user"}]"#, "is no text"),
-        ] {
-            let error = talk(json).unwrap().plain().unwrap_err().to_string();
-            assert!(error.contains(what), "{json}: {error}");
-        }
-    }
-
-    #[test]
-    fn all_of_a_conversation_reaches_the_template() {
-        let template = one(
-            "{% for m in messages %}{{ m.role }}:{{ m.content }}{{ m.name }}{{ m.calls }};{% endfor %}\
-             {{ tools }}{{ add_generation_prompt }}{{ strftime_now('%Y') }}{{ depth }}{{ eos_token }}{{ bos_token }}",
-        );
-        let json = r#"{"messages": [{"role": "a", "content": null}, {"role": "b", "content": [{"t": 1}], "name": "n"},
-                       {"role": "c", "calls": {"x": []}}],
-                       "tools": [1], "add_generation_prompt": false, "date": "noon", "depth": 3, "bos_token": "<s>"}"#;
-        let expected = "a:None;b:[{'t': 1}]n;c:{'x': []};[1]Falsenoon3</s><s>";
-        assert_eq!(prompt(&template, json).unwrap(), expected);
-        // What is written is read back.
-        let again = Conversation::new(talk(json).unwrap().to_value()).unwrap();
-        let found = template.render(&again, Clock::Unix(0), &str::to_owned);
-        assert_eq!(found.unwrap(), expected);
-        let without = prompt(&template, r#"{"messages": [], "eos_token": null}"#);
-        assert_eq!(without.unwrap(), "NoneTrue1970");
-        let unread = prompt(&template, r#"{"messages": [], "deptb": 3}"#);
-        assert!(matches!(unread, Err(ChatError::Unread { name }) if name == "deptb"));
-    }
-
-    #[test]
-    fn templates_have_names() {
-        let mut template = ChatTemplate {
-            sources: [("tool_use", "T"), ("default", "D"), ("rag", "R")]
-                .map(|(n, s)| (n.to_owned(), s.to_owned()))
-                .into(),
-            tokens: Vec::new(),
-        };
-        for (json, expected) in [
-            (r#"{"messages": []}"#, "D"),
-            (r#"{"messages": [], "tools": null}"#, "D"),
-            (r#"{"messages": [], "tools": []}"#, "T"),
-            (
-                r#"{"messages": [], "tools": [], "chat_template": "rag"}"#,
-                "R",
-            ),
-        ] {
-            assert_eq!(prompt(&template, json).unwrap(), expected, "{json}");
-        }
-        let none = prompt(&template, r#"{"messages": [], "chat_template": "x"}"#).unwrap_err();
-        assert!(
-            none.to_string().contains("default, rag, tool_use"),
-            "{none}"
-        );
-        template.sources.remove(1);
-        let none = prompt(&template, "[]").unwrap_err().to_string();
-        assert!(none.contains("rag, tool_use"), "{none}");
-    }
-}
+mod tests;

@@ -470,9 +470,7 @@ impl<'t> Machine<'t> {
             "lower" => back(&s.to_lowercase()),
             "upper" => back(&s.to_uppercase()),
             "capitalize" => back(&strings::capitalize(&s)),
-            "title" => back(&strings::title(&s, |c| {
-                c.is_whitespace() || "-({[<".contains(c)
-            })),
+            "title" => back(&strings::title_words(&s)),
             "safe" => Ok(Value::safe(&s)),
             "e" | "escape" if value.is_safe() => Ok(value.clone()),
             "e" | "escape" | "forceescape" => Ok(Value::safe(&lists::escape(&s, m)?)),

@@ -5,6 +5,7 @@ mod expression;
 use super::error::TemplateError;
 use super::lexer::{self, Token, TokenKind};
 use super::tree::{Body, Expr, For, Macro, Node, Reads, Stmt, StmtNode, Target};
+use std::collections::HashSet;
 
 /// Deepest nesting of tags, brackets and conditions.
 const MAX_DEPTH: usize = 150;
@@ -37,11 +38,32 @@ pub(super) fn parse(source: &str) -> Res<Body<'_>> {
     parser.body(&[])
 }
 
-/// Whether a template has a name anywhere.
-pub(super) fn mentions(source: &str, name: &str) -> Res<bool> {
-    let source = lexer::normalized(source)?;
-    let tokens = lexer::tokens(&source)?;
-    Ok(tokens.iter().any(|t| t.kind == TokenKind::Name(name)))
+/// Names and texts of a template: all that it can ask of what it is given.
+pub(super) struct Mentions(HashSet<String>);
+
+impl Mentions {
+    pub(super) fn of(source: &str) -> Res<Self> {
+        let source = lexer::normalized(source)?;
+        let words = lexer::tokens(&source)?
+            .into_iter()
+            .filter_map(|t| match t.kind {
+                TokenKind::Name(name) => Some(name.to_owned()),
+                TokenKind::Text(text) => Some(text),
+                _ => None,
+            });
+        Ok(Self(words.collect()))
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
+    /// Whether it may read whatever a dict has.
+    pub(super) fn wholes(&self) -> bool {
+        ["items", "values", "dictsort", "tojson", "pprint"]
+            .iter()
+            .any(|n| self.has(n))
+    }
 }
 
 fn expr(line: usize, node: Node<'_>) -> Expr<'_> {

@@ -268,8 +268,16 @@ pub(super) fn of_str(t: &Text, name: &'static str, args: Args, m: &Meter) -> Res
         }
         "casefold" => return back(&s.to_lowercase().replace('ß', "ss").replace('µ', "μ")),
         "upper" => return back(&s.to_uppercase()),
+        "capitalize" | "title" | "istitle" if s.chars().any(own_title) => {
+            return fail(
+                "the title case of letters that have one of their own, which is not supported",
+            );
+        }
+        "swapcase" if s.contains('Σ') => {
+            return fail("swapcase() of 'Σ', which is not supported");
+        }
         "capitalize" => return back(&capitalize(s)),
-        "title" => return back(&title(s, apart)),
+        "title" => return back(&title(s, apart, titled)),
         "swapcase" => {
             let swapped: String = s
                 .chars()
@@ -299,34 +307,55 @@ pub(super) fn of_str(t: &Text, name: &'static str, args: Args, m: &Meter) -> Res
         "isupper" => s.chars().any(char::is_uppercase) && !s.chars().any(char::is_lowercase),
         "istitle" => {
             let cased = |c: char| c.is_uppercase() || c.is_lowercase();
-            s.chars().any(cased) && title(s, apart) == s
+            s.chars().any(cased) && title(s, apart, titled) == s
         }
         _ => return fail(format!("there is no method '{name}'")),
     }
     .into())
 }
 
+/// The first letter in title case.
 pub(super) fn capitalize(s: &str) -> String {
     let mut chars = s.chars();
     match chars.next() {
-        Some(first) => first.to_uppercase().collect::<String>() + &chars.as_str().to_lowercase(),
+        Some(first) => titled(first) + &chars.as_str().to_lowercase(),
         None => String::new(),
     }
 }
 
-/// The first letter of each word in upper case; what `starts` says begins a word.
-pub(super) fn title(s: &str, starts: fn(char) -> bool) -> String {
+/// A letter in title case: of several letters the first alone is upper case.
+fn titled(c: char) -> String {
+    let mut upper = c.to_uppercase();
+    let first: String = upper.next().into_iter().collect();
+    first + &upper.flat_map(char::to_lowercase).collect::<String>()
+}
+
+/// Whether a letter has a title case of its own, which is not known here.
+fn own_title(c: char) -> bool {
+    let letter = |c: char| matches!(c, '\u{1c4}'..='\u{1cc}' | '\u{1f1}'..='\u{1f3}' | '\u{149}' | '\u{1f50}'..='\u{1ffc}');
+    // A mark that follows its letter stays as it is.
+    letter(c) || c.to_uppercase().nth(1).is_some() && !matches!(c, 'ß' | '\u{fb00}'..='\u{fb06}')
+}
+
+/// The first letter of each word as `first` writes it; what `starts` says begins a word.
+fn title(s: &str, starts: fn(char) -> bool, first: fn(char) -> String) -> String {
     let mut out = String::with_capacity(s.len());
     let mut inside = false;
     for c in s.chars() {
         if inside {
             out.extend(c.to_lowercase());
         } else {
-            out.extend(c.to_uppercase());
+            out.push_str(&first(c));
         }
         inside = !starts(c);
     }
     out
+}
+
+/// As the filter `title` writes words: the first letter in upper case.
+pub(super) fn title_words(s: &str) -> String {
+    let starts = |c: char| c.is_whitespace() || "-({[<".contains(c);
+    title(s, starts, |c| c.to_uppercase().collect())
 }
 
 /// What separates the words of `str.title`.

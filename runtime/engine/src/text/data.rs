@@ -207,6 +207,8 @@ pub struct TokenizerData {
     pub add_bos: Option<bool>,
     /// Whether a whole text ends with [`TokenizerData::eos`]; prompts, which go on, never get one.
     pub add_eos: Option<bool>,
+    /// What prompts begin with behind BOS, or in its place where that is not added.
+    pub prefix: Vec<u32>,
     /// What a whole text ends with where that is not EOS alone.
     pub suffix: Vec<u32>,
     /// Spaces that a SentencePiece model wants in front.
@@ -244,6 +246,7 @@ impl TokenizerData {
             eos_ids: Vec::new(),
             add_bos: None,
             add_eos: None,
+            prefix: Vec::new(),
             suffix: Vec::new(),
             space_prefix: SpacePrefix::default(),
             normalizers: Vec::new(),

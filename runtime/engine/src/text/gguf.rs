@@ -71,6 +71,7 @@ impl TokenizerData {
         data.pad = optional(keys::PADDING)?;
         data.eos_ids = ids(header, keys::EOS_IDS)?;
         data.eos_ids.extend(optional(keys::EOM)?);
+        data.prefix = ids(header, keys::PREFIX)?;
         data.suffix = ids(header, keys::SUFFIX)?;
         data.space_prefix = match header.str_opt(keys::SPACE_PREFIX)? {
             Some(name) => SpacePrefix::from_name(name).ok_or_else(|| TokenizerError::Value {
@@ -151,6 +152,7 @@ impl TokenizerData {
         }
         let lists = [
             (keys::EOS_IDS, &self.eos_ids),
+            (keys::PREFIX, &self.prefix),
             (keys::SUFFIX, &self.suffix),
             (keys::NORMALIZED, &self.normalized),
             (keys::SINGLE_WORD, &self.single_word),

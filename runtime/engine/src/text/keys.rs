@@ -39,5 +39,7 @@ pub const STRIP_RIGHT: &str = "carat.tokenizer.strip_right";
 pub const SINGLE_WORD: &str = "carat.tokenizer.single_word";
 /// Ids of special tokens that are found in the normalized text, array of u32.
 pub const NORMALIZED: &str = "carat.tokenizer.normalized";
+/// What prompts begin with behind BOS, or in its place, array of u32.
+pub const PREFIX: &str = "carat.tokenizer.prefix";
 /// What a whole text ends with where that is not EOS alone, array of u32.
 pub const SUFFIX: &str = "carat.tokenizer.suffix";

@@ -56,7 +56,7 @@ impl Tokenizer {
     /// Tokens of a rendered template whose users' texts are masked. BOS is put in front as for a prompt.
     pub fn encode_masked(&self, text: &str, mark: char) -> Vec<u32> {
         let ids = self.encode_with(text, &self.masked, Some(mark));
-        self.with_bos(ids)
+        self.with_front(ids)
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Tokenizer {
     bos: Option<u32>,
     eos: Option<u32>,
     add_bos: bool,
+    /// What prompts begin with, BOS among it.
+    front: Vec<u32>,
     suffix: Vec<u32>,
     ends: BTreeSet<u32>,
 }
@@ -68,6 +70,8 @@ impl Tokenizer {
             Model::Gpt2 => adds_bos(&data.pre),
             Model::Llama | Model::Bert | Model::Gemma4 => true,
         };
+        let add_bos = data.bos.is_some() && data.add_bos.unwrap_or(implied);
+        let bos = data.bos.filter(|_| add_bos);
         Ok(Self {
             algorithm: Algorithm::new(data, &special)?,
             model: data.model,
@@ -104,7 +108,8 @@ impl Tokenizer {
             },
             bos: data.bos,
             eos: data.eos,
-            add_bos: data.bos.is_some() && data.add_bos.unwrap_or(implied),
+            add_bos,
+            front: bos.into_iter().chain(data.prefix.iter().copied()).collect(),
             suffix: match data.suffix.is_empty() && data.add_eos == Some(true) {
                 true => data.eos.into_iter().collect(),
                 false => data.suffix.clone(),
@@ -137,10 +142,10 @@ impl Tokenizer {
         out
     }
 
-    /// Tokens of a prompt: [`Tokenizer::encode`] with BOS in front if the model wants one and the text
-    /// does not already begin with it.
+    /// Tokens of a prompt: [`Tokenizer::encode`] with BOS, or whatever else the model wants in front, if the text does not
+    /// already begin with it.
     pub fn encode_prompt(&self, text: &str, special: bool) -> Vec<u32> {
-        self.with_bos(self.encode(text, special))
+        self.with_front(self.encode(text, special))
     }
 
     /// Tokens of a text that is whole, as a model of embeddings reads it: as a prompt, with EOS or whatever else the file
@@ -151,13 +156,10 @@ impl Tokenizer {
         ids
     }
 
-    /// BOS in front if the model wants one and the tokens do not begin with it.
-    pub(super) fn with_bos(&self, mut ids: Vec<u32>) -> Vec<u32> {
-        if let Some(bos) = self.bos
-            && self.add_bos
-            && ids.first() != Some(&bos)
-        {
-            ids.insert(0, bos);
+    /// What the model wants in front, if the tokens do not begin as it does.
+    pub(super) fn with_front(&self, mut ids: Vec<u32>) -> Vec<u32> {
+        if !self.front.is_empty() && ids.first() != self.front.first() {
+            ids.splice(0..0, self.front.iter().copied());
         }
         ids
     }

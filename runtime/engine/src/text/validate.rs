@@ -108,6 +108,7 @@ fn special_ids(data: &TokenizerData) -> Result<(), TokenizerError> {
     ];
     let lists = [
         (keys::EOS_IDS, &data.eos_ids),
+        (keys::PREFIX, &data.prefix),
         (keys::SUFFIX, &data.suffix),
         (keys::NORMALIZED, &data.normalized),
         (keys::SINGLE_WORD, &data.single_word),
