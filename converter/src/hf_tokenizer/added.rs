@@ -3,19 +3,10 @@
 
 use super::error::HfTokenizerError;
 use super::json::{Document, Node};
+use carat::template::TOKEN_VARIABLES;
 use carat::text::MAX_TOKENS;
 use std::collections::{HashMap, HashSet};
 
-/// Special tokens that a field names, one each.
-const NAMED: [&str; 7] = [
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-];
 /// Special tokens that a field lists.
 const LISTED: [&str; 2] = ["additional_special_tokens", "extra_special_tokens"];
 
@@ -66,10 +57,8 @@ pub(super) fn all<'a>(
         });
     }
     let mut known: HashSet<&str> = all.iter().map(|a| a.text).collect();
-    let own: HashMap<&str, u32> = all.iter().filter_map(|a| Some((a.text, a.id?))).collect();
-    let id = |text: &str| vocabulary.get(text).or_else(|| own.get(text)).copied();
     for (text, special, listed, node) in declared(files)? {
-        let id = id(text);
+        let id = vocabulary.get(text).copied();
         // A single character is one of any text's, whatever stands for padding; and what is only named need not exist.
         if text.chars().nth(1).is_some() && (id.is_some() || listed) && known.insert(text) {
             all.push(Added {
@@ -109,7 +98,7 @@ fn declared<'a>(files: &Files<'a>) -> Result<Vec<Declared<'a>>, HfTokenizerError
     }
     let map = files.map.filter(|_| decoder.is_none()).map(Document::root);
     for root in settings.iter().chain(&map) {
-        for name in NAMED {
+        for name in TOKEN_VARIABLES {
             if let Some(node) = root.get(name)? {
                 out.push((text_of(&node)?, true, false, node));
             }

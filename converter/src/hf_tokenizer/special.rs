@@ -1,5 +1,6 @@
 //! Special ids, whether BOS is added, the chat template.
 
+use super::added::text_of;
 use super::error::HfTokenizerError;
 use super::json::{self, Document, Node};
 use carat::template::{ChatTemplate, DEFAULT, TOKEN_VARIABLES};
@@ -104,11 +105,7 @@ fn named_token(
     let Some(node) = settings.get(field)? else {
         return Ok(None);
     };
-    let text = if node.is_object() {
-        node.required("content")?.str()?
-    } else {
-        node.str()?
-    };
+    let text = text_of(&node)?;
     match token_id(data, text) {
         Some(id) => Ok(Some(id)),
         None if text.is_empty() || !needed => Ok(None),
@@ -315,13 +312,6 @@ fn token_texts(
     dir: &Path,
     settings: Option<&Document>,
 ) -> Result<Vec<(String, String)>, HfTokenizerError> {
-    let text = |node: &Node<'_>| -> Result<String, HfTokenizerError> {
-        Ok(if node.is_object() {
-            node.required("content")?.str()?.to_owned()
-        } else {
-            node.str()?.to_owned()
-        })
-    };
     let older = match settings {
         Some(s) if s.root().has("added_tokens_decoder")? => None,
         _ => Document::optional(dir, "special_tokens_map.json")?,
@@ -338,7 +328,7 @@ fn token_texts(
             }
         }
         if let Some(node) = found {
-            tokens.push((name.to_owned(), text(&node)?));
+            tokens.push((name.to_owned(), text_of(&node)?.to_owned()));
         }
     }
     if let Some(settings) = settings
@@ -347,7 +337,7 @@ fn token_texts(
     {
         for (name, node) in more.entries()? {
             tokens.retain(|t: &(String, String)| t.0 != name);
-            tokens.push((name.to_owned(), text(&node)?));
+            tokens.push((name.to_owned(), text_of(&node)?.to_owned()));
         }
     }
     tokens.retain(|t| !t.1.is_empty());

@@ -469,7 +469,7 @@ impl<'t> Machine<'t> {
             "string" => back(&s),
             "lower" => back(&s.to_lowercase()),
             "upper" => back(&s.to_uppercase()),
-            "capitalize" => back(&strings::capitalize(&s)),
+            "capitalize" => back(&strings::capitalize(&s)?),
             "title" => back(&strings::title_words(&s)),
             "safe" => Ok(Value::safe(&s)),
             "e" | "escape" if value.is_safe() => Ok(value.clone()),

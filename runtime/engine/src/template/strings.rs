@@ -268,15 +268,11 @@ pub(super) fn of_str(t: &Text, name: &'static str, args: Args, m: &Meter) -> Res
         }
         "casefold" => return back(&s.to_lowercase().replace('ß', "ss").replace('µ', "μ")),
         "upper" => return back(&s.to_uppercase()),
-        "capitalize" | "title" | "istitle" if s.chars().any(own_title) => {
-            return fail(
-                "the title case of letters that have one of their own, which is not supported",
-            );
-        }
+        "title" | "istitle" if s.chars().any(own_title) => return fail(OWN_TITLE),
         "swapcase" if s.contains('Σ') => {
             return fail("swapcase() of 'Σ', which is not supported");
         }
-        "capitalize" => return back(&capitalize(s)),
+        "capitalize" => return back(&capitalize(s)?),
         "title" => return back(&title(s, apart, titled)),
         "swapcase" => {
             let swapped: String = s
@@ -314,12 +310,16 @@ pub(super) fn of_str(t: &Text, name: &'static str, args: Args, m: &Meter) -> Res
     .into())
 }
 
-/// The first letter in title case.
-pub(super) fn capitalize(s: &str) -> String {
+const OWN_TITLE: &str =
+    "the title case of letters that have one of their own, which is not supported";
+
+/// The first letter in title case. Errors: it has one of its own.
+pub(super) fn capitalize(s: &str) -> Res<String> {
     let mut chars = s.chars();
     match chars.next() {
-        Some(first) => titled(first) + &chars.as_str().to_lowercase(),
-        None => String::new(),
+        Some(first) if own_title(first) => fail(OWN_TITLE),
+        Some(first) => Ok(titled(first) + &chars.as_str().to_lowercase()),
+        None => Ok(String::new()),
     }
 }
 
@@ -333,7 +333,7 @@ fn titled(c: char) -> String {
 /// Whether a letter has a title case of its own, which is not known here.
 fn own_title(c: char) -> bool {
     let letter = |c: char| matches!(c, '\u{1c4}'..='\u{1cc}' | '\u{1f1}'..='\u{1f3}' | '\u{149}' | '\u{1f50}'..='\u{1ffc}');
-    // A mark that follows its letter stays as it is.
+    // Of ß and the ligatures the first letter alone becomes large.
     letter(c) || c.to_uppercase().nth(1).is_some() && !matches!(c, 'ß' | '\u{fb00}'..='\u{fb06}')
 }
 

@@ -318,6 +318,8 @@ CASES = [
     "{{ 'abc'.upper() }} {{ 'ABC'.lower() }} {{ 'aBC dEF'.title() }} {{ \"it's\".title() }} {{ 'aBC'.capitalize() }} {{ 'aBc'.swapcase() }} {{ 'STRASSE'.casefold() }} {{ 'ß'.casefold() }}",
     "{{ 'ßx'.title() }} {{ 'ﬁn'.capitalize() }} {{ 'ﬁn'|capitalize }} {{ 'ßx ßy'|title }}",
     "{{ 'ǆ'.title() }}", R("title case"),
+    "{{ 'ǆ'|capitalize }}", R("title case"),
+    "{{ 'aǆ'.capitalize() }}",
     "{{ 'ΣΑΣ'.swapcase() }}", R("swapcase() of 'Σ'"),
     "{{ 'ab'.center(5, '*') }} {{ 'abc'.center(6, '*') }} {{ 'ab'.ljust(4) }}| {{ 'ab'.rjust(4, '.') }} {{ '-5'.zfill(4) }} {{ 'ab'.zfill(1) }}",
     "{{ 'ab'.center(5, '**') }}",
