@@ -2,6 +2,7 @@
 
 use super::{Buffer, BufferId, Content, Extent, Fusions, Op, PAGE, Plan, Rows, Step};
 use crate::error::Error;
+use carat_format::model::Block;
 use carat_format::{Directory, Fixed, ModelSpec, PartLayout, Tensor, TensorEntry, Vector};
 use carat_shaders::cpu::softcap::Cap;
 use carat_shaders::params::{self, RESULT_WORDS, ROW_WORDS, STATS_WORDS};
@@ -49,7 +50,26 @@ pub(super) enum Out {
     Branch(BufferId),
 }
 
-/// Words of one row in each buffer.
+/// Words and groups of a head.
+#[derive(Clone, Copy)]
+pub(super) struct HeadWords {
+    /// ceil(head_dim / 4).
+    pub(super) words: u32,
+    /// ceil(head_dim / 32).
+    pub(super) groups: u32,
+}
+
+impl HeadWords {
+    pub(super) fn new(head_dim: u32) -> Self {
+        Self {
+            words: head_dim.div_ceil(4),
+            groups: groups_of(head_dim),
+        }
+    }
+}
+
+/// Words of one row in each buffer that blocks share: what the widest of them takes.
+#[derive(Default)]
 pub(super) struct Widths {
     pub(super) d: u64,
     pub(super) q: u64,
@@ -58,37 +78,39 @@ pub(super) struct Widths {
     pub(super) act: u64,
     pub(super) query: u64,
     pub(super) partial: u64,
-    pub(super) head_words: u32,
-    pub(super) groups: u32,
-    pub(super) blocks: u32,
+    /// Whether a norm takes what a branch adds.
+    pub(super) branch: bool,
 }
 
 impl Widths {
     pub(super) fn new(spec: &ModelSpec, context: u32) -> Self {
-        let (d, f) = (spec.embedding_length, spec.feed_forward_length);
-        let q = spec.head_count * spec.head_dim;
-        let head_words = spec.head_dim.div_ceil(4);
-        let groups = groups_of(spec.head_dim);
-        let blocks = context.div_ceil(PAGE);
-        let act = [d, f, q]
-            .map(|c| u64::from(act_stride(groups_of(c))))
-            .into_iter()
-            .max()
-            .unwrap_or(0);
-        Self {
+        let d = spec.embedding_length;
+        let act = |cols: u32| u64::from(act_stride(groups_of(cols)));
+        let mut w = Self {
             d: d.into(),
-            q: q.into(),
-            kv: u64::from(spec.head_count_kv) * u64::from(spec.head_dim),
-            f: f.into(),
-            act,
-            query: u64::from(spec.head_count) * u64::from(query_stride(head_words)),
-            partial: u64::from(spec.head_count)
-                * u64::from(blocks)
-                * u64::from(partial_stride(head_words, groups)),
-            head_words,
-            groups,
-            blocks,
+            act: act(d),
+            ..Self::default()
+        };
+        for block in &spec.blocks {
+            if let Some(a) = block.attention() {
+                let h = HeadWords::new(a.head_dim);
+                let heads = u64::from(a.heads);
+                let blocks = u64::from(context.div_ceil(PAGE));
+                w.q = w.q.max(a.width().into());
+                w.kv = w.kv.max(a.kv_width().into());
+                w.act = w.act.max(act(a.width()));
+                w.query = w.query.max(heads * u64::from(query_stride(h.words)));
+                let partial = u64::from(partial_stride(h.words, h.groups));
+                w.partial = w.partial.max(heads * blocks * partial);
+                w.branch |= a.post_norm;
+            }
+            if let Some(g) = block.gated() {
+                w.f = w.f.max(g.width.into());
+                w.act = w.act.max(act(g.width));
+                w.branch |= g.post_norm;
+            }
         }
+        w
     }
 
     pub(super) fn largest(&self) -> u64 {
@@ -110,10 +132,12 @@ impl Widths {
 /// Positions whose cache and partial results of one row fit buffers of `binding` bytes, whose blocks attention can have as
 /// workgroups along one dimension, and whose shares its sums can hold.
 pub(super) fn most_context(spec: &ModelSpec, binding: u64) -> u32 {
-    let (head_words, groups) = (spec.head_dim.div_ceil(4), groups_of(spec.head_dim));
-    let page = u64::from(kv_page_words(spec.head_count_kv, head_words, groups));
-    let partial = u64::from(spec.head_count) * u64::from(partial_stride(head_words, groups));
-    let pages = binding / 4 / page.max(partial);
+    let largest = spec.blocks.iter().filter_map(Block::attention).map(|a| {
+        let h = HeadWords::new(a.head_dim);
+        let page = u64::from(kv_page_words(a.kv_heads, h.words, h.groups));
+        page.max(u64::from(a.heads) * u64::from(partial_stride(h.words, h.groups)))
+    });
+    let pages = binding / 4 / largest.max().unwrap_or(1);
     pages.min(grid::MAX_GROUPS.into()) as u32 * PAGE
 }
 
@@ -154,16 +178,19 @@ impl Builder<'_> {
     pub(super) fn build(mut self) -> Result<Plan, Error> {
         let (spec, extent) = (self.spec, self.extent);
         let w = Widths::new(spec, extent.context);
-        let pairs = u64::from(spec.head_dim / 2);
-        let tables = 0..spec.rope_tables.len();
+        let tables = spec.rope_tables.iter().enumerate();
         let work = Work {
             row_table: {
                 let words = u64::from(extent.batch * ROW_WORDS);
                 self.buffer("rows", words, Content::RowTable)
             },
-            page_table: self.buffer("pages", w.blocks.into(), Content::PageTable),
+            page_table: self.buffer(
+                "pages",
+                extent.context.div_ceil(PAGE).into(),
+                Content::PageTable,
+            ),
             angles: tables
-                .map(|i| self.work(&format!("rope.{i}.angles"), pairs * 2))
+                .map(|(i, t)| self.work(&format!("rope.{i}.angles"), t.len() as u64 * 2))
                 .collect(),
             stats: self.buffer("stats", STATS_WORDS.into(), Content::Work),
             h: self.work("h", w.d),
@@ -177,13 +204,12 @@ impl Builder<'_> {
             gate: self.work("gate", w.f),
             up: self.work("up", w.f),
             mid: self.work("mid", w.f),
-            branch: spec.extras.post_norm.then(|| self.work("branch", w.d)),
+            branch: w.branch.then(|| self.work("branch", w.d)),
         };
         self.embed(&work)?;
         self.angles(&work);
-        for block in 0..spec.block_count {
-            self.attention(&work, &w, block)?;
-            self.feed_forward(&work, block)?;
+        for block in 0..spec.block_count() {
+            self.block(&work, block)?;
         }
         self.head(work)
     }
@@ -244,10 +270,10 @@ impl Builder<'_> {
     /// The phases of every table at the rows' positions.
     fn angles(&mut self, work: &Work) {
         let spec = self.spec;
-        let pairs = spec.head_dim / 2;
         for (i, (table, angles)) in spec.rope_tables.iter().zip(&work.angles).enumerate() {
             let words = table.iter().flat_map(|v| [*v as u32, (*v >> 32) as u32]);
             let words: Vec<u32> = words.collect();
+            let pairs = table.len() as u32;
             let increments = self.buffer(
                 &format!("rope.{i}.increments"),
                 words.len() as u64,
@@ -403,7 +429,8 @@ impl Builder<'_> {
         label: String,
         rows: Rows,
     ) {
-        let found = entry.tensor.bias().and_then(|b| self.directory.vector(b));
+        let found = self.spec.bias(entry.tensor);
+        let found = found.and_then(|b| self.directory.vector(b));
         let Some(bias) = found.cloned() else {
             return;
         };
@@ -430,11 +457,7 @@ impl Builder<'_> {
             "output_norm".into(),
             Rows::Outputs,
         )?;
-        let tensor = if self.directory.tied() {
-            Tensor::TokenEmbedding
-        } else {
-            Tensor::Output
-        };
+        let tensor = self.spec.head();
         let to = Out::Buffer(logits);
         let exponent = self.linear(&work, tensor, "logits".into(), to, Rows::Outputs)?;
         if self.spec.logits_softcap.is_some() {

@@ -3,9 +3,9 @@
 //! A plan is a function of the model, the batch size and the context alone. Whatever changes from one
 //! forward pass to the next (tokens, positions) is in the row table, and how many rows give logits is given with it.
 
-mod block;
 mod build;
 mod cost;
+mod lower;
 mod memory;
 
 pub use cost::Cost;
