@@ -57,18 +57,19 @@ impl Builder<'_> {
             table_stride: w.blocks,
             ..Default::default()
         });
-        let bindings = [
-            work.row_table,
-            work.page_table,
-            angles,
-            work.q,
-            work.k,
-            work.v,
-            work.query,
-            cache,
+        let buffers = [
+            ("row_table", work.row_table),
+            ("page_table", work.page_table),
+            ("angles", angles),
+            ("q", work.q),
+            ("k", work.k),
+            ("v", work.v),
+            ("query", work.query),
+            ("cache", cache),
         ];
         // Of the last block's queries those beyond `rows` are nobody's.
-        self.step(name("kv"), op, &bindings, 7, 0, Rows::Batch);
+        let results = [("query", w.query)];
+        self.step(name("kv"), op, Rows::Batch, &buffers, &results)?;
         let op = Op::AttnBlock(params::AttnBlock {
             heads: spec.head_count,
             heads_per_kv: spec.heads_per_kv(),
@@ -83,14 +84,14 @@ impl Builder<'_> {
             rate_shift: cap.rate_shift,
             ..Default::default()
         });
-        let bindings = [
-            work.row_table,
-            work.page_table,
-            work.query,
-            cache,
-            work.partial,
+        let buffers = [
+            ("row_table", work.row_table),
+            ("page_table", work.page_table),
+            ("query", work.query),
+            ("cache", cache),
+            ("partial", work.partial),
         ];
-        self.step(name("attn_block"), op, &bindings, 4, 0, rows);
+        self.step(name("attn_block"), op, rows, &buffers, &[])?;
         let mut merge = params::AttnMerge {
             heads: spec.head_count,
             head_dim: spec.head_dim,
@@ -101,16 +102,22 @@ impl Builder<'_> {
             window,
             act_stride: 0,
         };
-        let bindings = [work.row_table, work.partial, work.attn, work.act];
+        let buffers = [
+            ("row_table", work.row_table),
+            ("partial", work.partial),
+            ("out", work.attn),
+            ("act", work.act),
+        ];
         if spec.extras.sub_norm {
             let op = Op::AttnMerge(merge);
-            self.step(name("attn"), op, &bindings[..3], 2, w.q, rows);
+            self.step(name("attn"), op, rows, &buffers[..3], &[("out", w.q)])?;
             let norm = Tensor::AttnSubNorm(block);
             self.norm_of(work, (work.attn, v), norm, name("attn_act"), rows)?;
         } else {
             merge.act_stride = act_stride(groups_of(w.q as u32));
-            let (op, stride) = (Op::AttnMergeRow(merge), merge.act_stride.into());
-            self.step(name("attn_act"), op, &bindings, 3, stride, rows);
+            let op = Op::AttnMergeRow(merge);
+            let results = [("out", w.q), ("act", merge.act_stride.into())];
+            self.step(name("attn_act"), op, rows, &buffers, &results)?;
         }
         let (matrix, norm) = (Tensor::AttnOutput(block), Tensor::AttnPostNorm(block));
         self.add_branch(work, matrix, norm, name("attn_output"), rows)
@@ -159,22 +166,25 @@ impl Builder<'_> {
             scale_shift: entries[0].layout.group.shift(),
             ..Default::default()
         };
-        let mut bindings = vec![work.act];
+        let weights = ["q_weights", "k_weights", "v_weights"];
+        let names = ["q", "k", "v"];
+        let mut buffers = vec![("act", work.act)];
+        let mut results = [("", 0); 3];
         for (m, entry) in entries.iter().enumerate() {
             let part = &entry.layout.parts[0];
             p.rows[m] = part.rows as u32;
             p.scales[m] = ((part.scales - part.codes) / 4) as u32;
             p.row_scales[m] = ((part.row_scales - part.codes) / 4) as u32;
             p.exponents[m] = entry.exponent;
-            bindings.push(self.part(entry, part));
+            buffers.push((weights[m], self.part(entry, part)));
+            buffers.push((names[m], outputs[m]));
+            results[m] = (names[m], part.rows);
         }
-        bindings.extend(outputs);
         let op = Op::LinearQkv(p, entries[0].layout.encoding);
-        let width = p.rows[0].into();
-        self.step(name("attn_qkv"), op, &bindings, 4, width, rows);
+        self.step(name("attn_qkv"), op, rows, &buffers, &results)?;
         for (m, label) in labels.into_iter().enumerate() {
             let product = (outputs[m], entries[m].exponent);
-            self.bias(work, &entries[m], product, params::STORE, label, rows);
+            self.bias(work, &entries[m], product, params::STORE, label, rows)?;
         }
         Ok(entries.map(|e| e.exponent))
     }
@@ -190,7 +200,9 @@ impl Builder<'_> {
             Activation::ReluSquared => params::RELU_SQUARED,
         };
         let (gate, up) = match self.gated_matrices(block)? {
-            Some(matrices) => self.linear_gated(work, matrices, activation, name("ffn_mid"), rows),
+            Some(matrices) => {
+                self.linear_gated(work, matrices, activation, name("ffn_mid"), rows)?
+            }
             None => self.linear_then_gated(work, block, activation, rows)?,
         };
         let exponent = gated_unit_row_i32::exponent(activation, gate, up);
@@ -223,7 +235,7 @@ impl Builder<'_> {
         activation: u32,
         label: String,
         rows: Rows,
-    ) -> (i32, i32) {
+    ) -> Result<(i32, i32), Error> {
         let part = gate.layout.parts[0];
         let (rows_of_part, groups) = (part.rows as u32, gate.layout.groups as u32);
         let op = Op::LinearGated(
@@ -243,10 +255,14 @@ impl Builder<'_> {
             },
             gate.layout.encoding,
         );
-        let words = [self.part(&gate, &part), self.part(&up, &part)];
-        let bindings = [work.act, words[0], words[1], work.mid];
-        self.step(label, op, &bindings, 3, part.rows, rows);
-        (gate.exponent, up.exponent)
+        let buffers = [
+            ("act", work.act),
+            ("gate", self.part(&gate, &part)),
+            ("up", self.part(&up, &part)),
+            ("out", work.mid),
+        ];
+        self.step(label, op, rows, &buffers, &[("out", part.rows)])?;
+        Ok((gate.exponent, up.exponent))
     }
 
     /// A step for each product and one for their unit; returns the products' exponents.
@@ -274,8 +290,9 @@ impl Builder<'_> {
             activation,
             ..Default::default()
         });
-        let bindings = [work.gate, work.up, work.mid];
-        self.step(name("ffn_mid"), op, &bindings, 2, cols.into(), rows);
+        let buffers = [("gate", work.gate), ("up", work.up), ("out", work.mid)];
+        let results = [("out", cols.into())];
+        self.step(name("ffn_mid"), op, rows, &buffers, &results)?;
         Ok((gate, up))
     }
 
@@ -308,9 +325,15 @@ impl Builder<'_> {
             shift: 30 + self.spec.residual_exponent - gains.exponent,
             ..Default::default()
         });
-        let bindings = [work.act, branch, buffer, work.h, work.stats];
-        self.step(format!("{label}.norm"), op, &bindings, 3, cols.into(), rows);
-        Ok(())
+        let buffers = [
+            ("act", work.act),
+            ("x", branch),
+            ("gains", buffer),
+            ("h", work.h),
+            ("stats", work.stats),
+        ];
+        let results = [("h", cols.into())];
+        self.step(format!("{label}.norm"), op, rows, &buffers, &results)
     }
 
     /// The norm of each head in place, where a model has one; returns the exponent of the result.
@@ -336,7 +359,8 @@ impl Builder<'_> {
             eps_exponent: epsilon.exponent - 2 * exponent,
         });
         let stride = u64::from(heads) * u64::from(head_dim);
-        self.step(label, op, &[buffer, x], 1, stride, rows);
+        let buffers = [("gains", buffer), ("x", x)];
+        self.step(label, op, rows, &buffers, &[("x", stride)])?;
         Ok(gains.exponent)
     }
 
@@ -352,8 +376,7 @@ impl Builder<'_> {
         if self.spec.extras.sub_norm {
             return self.norm_of(work, (x, exponent), norm, label, rows);
         }
-        self.quantize(work, label, x, cols, exponent, rows);
-        Ok(())
+        self.quantize(work, label, x, cols, exponent, rows)
     }
 
     /// Rows of a block's queries and of what follows them: nobody reads more of the last block than the rows that
