@@ -1,12 +1,15 @@
 //! From a model to the buffers and steps of its forward pass.
 
-use super::{Buffer, BufferId, Content, Extent, Fusions, Op, PAGE, Plan, Rows, Step};
+use super::{Bound, Buffer, BufferId, Content, Extent, Fusions, Op, PAGE, Plan, Rows, Step};
 use crate::error::Error;
 use carat_format::model::Block;
 use carat_format::{Directory, Fixed, ModelSpec, PartLayout, Tensor, TensorEntry, Vector};
 use carat_shaders::cpu::softcap::Cap;
 use carat_shaders::params::{self, RESULT_WORDS, ROW_WORDS, STATS_WORDS};
-use carat_shaders::{act_stride, grid, groups_of, kv_page_words, partial_stride, query_stride};
+use carat_shaders::{
+    Access, Binding, act_stride, grid, groups_of, kernel, kv_page_words, partial_stride,
+    query_stride,
+};
 
 pub(super) struct Builder<'a> {
     pub(super) spec: &'a ModelSpec,
@@ -156,23 +159,32 @@ impl Builder<'_> {
         self.buffer(name, words, Content::Work)
     }
 
+    /// Adds a step. `buffers` are those of the kernel's bindings by name, in any order; `results` have the words of a row,
+    /// of what is written by rows.
+    ///
+    /// Errors: other names than the kernel's, or a result that it does not write.
     pub(super) fn step(
         &mut self,
         label: String,
         op: Op,
-        bindings: &[BufferId],
-        result: usize,
-        stride: u64,
         rows: Rows,
-    ) {
+        buffers: &[(&str, BufferId)],
+        results: &[(&str, u64)],
+    ) -> Result<(), Error> {
+        let Some(bindings) = bind(op.kernel(), buffers, results) else {
+            let kernel = op.kernel();
+            return Err(Error::Bindings {
+                step: label,
+                kernel,
+            });
+        };
         self.steps.push(Step {
             label,
             op,
-            bindings: bindings.to_vec(),
-            result,
-            result_stride: stride,
+            bindings,
             rows,
         });
+        Ok(())
     }
 
     pub(super) fn build(mut self) -> Result<Plan, Error> {
@@ -207,7 +219,7 @@ impl Builder<'_> {
             branch: w.branch.then(|| self.work("branch", w.d)),
         };
         self.embed(&work)?;
-        self.angles(&work);
+        self.angles(&work)?;
         for block in 0..spec.block_count() {
             self.block(&work, block)?;
         }
@@ -255,20 +267,19 @@ impl Builder<'_> {
             } else {
                 format!("embed.{i}")
             };
-            self.step(
-                label,
-                op,
-                &[work.row_table, weights, work.h],
-                2,
-                entry.layout.cols,
-                Rows::Batch,
-            );
+            let buffers = [
+                ("row_table", work.row_table),
+                ("weights", weights),
+                ("h", work.h),
+            ];
+            let results = [("h", entry.layout.cols)];
+            self.step(label, op, Rows::Batch, &buffers, &results)?;
         }
         Ok(())
     }
 
     /// The phases of every table at the rows' positions.
-    fn angles(&mut self, work: &Work) {
+    fn angles(&mut self, work: &Work) -> Result<(), Error> {
         let spec = self.spec;
         for (i, (table, angles)) in spec.rope_tables.iter().zip(&work.angles).enumerate() {
             let words = table.iter().flat_map(|v| [*v as u32, (*v >> 32) as u32]);
@@ -283,15 +294,16 @@ impl Builder<'_> {
                 pairs,
                 ..Default::default()
             });
-            self.step(
-                format!("rope.{i}.angles"),
-                op,
-                &[work.row_table, increments, *angles],
-                2,
-                u64::from(pairs) * 2,
-                Rows::Batch,
-            );
+            let buffers = [
+                ("row_table", work.row_table),
+                ("increments", increments),
+                ("angles", *angles),
+            ];
+            let results = [("angles", u64::from(pairs) * 2)];
+            let label = format!("rope.{i}.angles");
+            self.step(label, op, Rows::Batch, &buffers, &results)?;
         }
+        Ok(())
     }
 
     pub(super) fn vector(&self, tensor: Tensor) -> Result<Vector, Error> {
@@ -344,8 +356,8 @@ impl Builder<'_> {
             gain_exponent: gains.exponent,
             ..Default::default()
         });
-        self.step(label, op, &[x, buffer, work.act], 2, stride.into(), rows);
-        Ok(())
+        let buffers = [("h", x), ("gains", buffer), ("act", work.act)];
+        self.step(label, op, rows, &buffers, &[("act", stride.into())])
     }
 
     pub(super) fn quantize(
@@ -356,7 +368,7 @@ impl Builder<'_> {
         cols: u32,
         exponent: i32,
         rows: Rows,
-    ) {
+    ) -> Result<(), Error> {
         let stride = act_stride(groups_of(cols));
         let op = Op::QuantizeRow(params::QuantizeRow {
             cols,
@@ -364,7 +376,8 @@ impl Builder<'_> {
             exponent,
             ..Default::default()
         });
-        self.step(label, op, &[x, work.act], 1, stride.into(), rows);
+        let buffers = [("x", x), ("act", work.act)];
+        self.step(label, op, rows, &buffers, &[("act", stride.into())])
     }
 
     /// `out (+)= W · act (+ bias)`; returns the exponent of the result.
@@ -406,16 +419,15 @@ impl Builder<'_> {
             } else {
                 format!("{label}.{i}")
             };
-            self.step(
-                label,
-                op,
-                &[work.act, weights, out, work.stats],
-                2,
-                entry.layout.rows,
-                rows,
-            );
+            let buffers = [
+                ("act", work.act),
+                ("weights", weights),
+                ("h", out),
+                ("stats", work.stats),
+            ];
+            self.step(label, op, rows, &buffers, &[("h", entry.layout.rows)])?;
         }
-        self.bias(work, &entry, (out, exponent), mode, label, rows);
+        self.bias(work, &entry, (out, exponent), mode, label, rows)?;
         Ok(exponent)
     }
 
@@ -428,11 +440,11 @@ impl Builder<'_> {
         mode: u32,
         label: String,
         rows: Rows,
-    ) {
+    ) -> Result<(), Error> {
         let found = self.spec.bias(entry.tensor);
         let found = found.and_then(|b| self.directory.vector(b));
         let Some(bias) = found.cloned() else {
-            return;
+            return Ok(());
         };
         let buffer = self.mantissas(&bias);
         let op = Op::Bias(params::Bias {
@@ -441,9 +453,9 @@ impl Builder<'_> {
             residual: u32::from(mode == params::ACCUMULATE),
             ..Default::default()
         });
-        let bindings = [buffer, out, work.stats];
-        let stride = entry.layout.rows;
-        self.step(format!("{label}.bias"), op, &bindings, 1, stride, rows);
+        let buffers = [("bias", buffer), ("h", out), ("stats", work.stats)];
+        let results = [("h", entry.layout.rows)];
+        self.step(format!("{label}.bias"), op, rows, &buffers, &results)
     }
 
     fn head(mut self, work: Work) -> Result<Plan, Error> {
@@ -470,20 +482,16 @@ impl Builder<'_> {
                 rate_shift: cap.rate_shift,
                 ..Default::default()
             });
-            self.step("logits.cap".into(), op, &[logits], 0, vocab, Rows::Outputs);
+            let (buffers, results) = ([("logits", logits)], [("logits", vocab)]);
+            self.step("logits.cap".into(), op, Rows::Outputs, &buffers, &results)?;
         }
         let op = Op::LogitsStats(params::LogitsStats {
             cols: self.spec.vocab_size,
             ..Default::default()
         });
-        self.step(
-            "results".into(),
-            op,
-            &[logits, results],
-            1,
-            RESULT_WORDS.into(),
-            Rows::Outputs,
-        );
+        let buffers = [("logits", logits), ("results", results)];
+        let strides = [("results", RESULT_WORDS.into())];
+        self.step("results".into(), op, Rows::Outputs, &buffers, &strides)?;
         Ok(Plan {
             buffers: self.buffers,
             steps: self.steps,
@@ -497,9 +505,70 @@ impl Builder<'_> {
     }
 }
 
+/// The buffers in the order of a kernel's bindings; `None` where names are others than the kernel's.
+fn bind(name: &str, buffers: &[(&str, BufferId)], results: &[(&str, u64)]) -> Option<Vec<Bound>> {
+    let storage = |b: &&Binding| b.access != Access::Uniform;
+    let of = |b: &Binding| {
+        let (_, buffer) = buffers.iter().find(|(name, _)| *name == b.name)?;
+        let result = results.iter().find(|(name, _)| *name == b.name);
+        Some(Bound {
+            name: b.name,
+            written: b.access == Access::ReadWrite,
+            buffer: *buffer,
+            stride: result.map_or(0, |r| r.1),
+        })
+    };
+    let bindings = kernel(name)?.bindings.iter().filter(storage);
+    let bound = bindings.map(of).collect::<Option<Vec<Bound>>>()?;
+    let is_written = |(name, _): &(&str, u64)| bound.iter().any(|b| b.written && b.name == *name);
+    let all = bound.len() == buffers.len() && results.iter().all(is_written);
+    all.then_some(bound)
+}
+
 /// A cap in units of `2^exponent`; mantissa 0 is none.
 pub(super) fn capped(cap: Option<Fixed>, exponent: i32) -> Cap {
     cap.map_or(Cap::default(), |c| {
         Cap::new(c.mantissa, c.exponent - exponent)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_bound_by_name() {
+        let (h, gains, act) = (
+            ("h", BufferId(3)),
+            ("gains", BufferId(5)),
+            ("act", BufferId(4)),
+        );
+        let bind = |buffers: &[_], results: &[_]| bind("rmsnorm_row_q8", buffers, results);
+        let bound = bind(&[act, gains, h], &[("act", 20)]).unwrap();
+        let order: Vec<_> = bound
+            .iter()
+            .map(|b| (b.name, b.buffer, b.written))
+            .collect();
+        assert_eq!(
+            order,
+            [
+                (h.0, h.1, false),
+                (gains.0, gains.1, false),
+                (act.0, act.1, true)
+            ]
+        );
+        assert_eq!(
+            bound.iter().map(|b| b.stride).collect::<Vec<_>>(),
+            [0, 0, 20]
+        );
+        // One too few, one too many, one of another name; a result that is only read.
+        for wrong in [
+            &[act, h][..],
+            &[act, gains, h, ("x", h.1)],
+            &[act, h, ("x", gains.1)],
+        ] {
+            assert_eq!(bind(wrong, &[]), None);
+        }
+        assert_eq!(bind(&[act, gains, h], &[("h", 20)]), None);
+    }
 }

@@ -6,7 +6,7 @@ use crate::plan::{BufferId, Content, Op, Rows};
 use carat_format::model::Attention;
 use carat_format::{Part, Tensor, TensorEntry};
 use carat_shaders::params::{self, SCORE_BITS};
-use carat_shaders::{act_stride, groups_of, kv_page_words};
+use carat_shaders::{act_stride, groups_of, kv_page_words, query_stride};
 
 impl Builder<'_> {
     pub(super) fn attention(
@@ -49,18 +49,20 @@ impl Builder<'_> {
             table_stride: blocks,
             ..Default::default()
         });
-        let bindings = [
-            work.row_table,
-            work.page_table,
-            angles,
-            work.q,
-            work.k,
-            work.v,
-            work.query,
-            cache,
+        let buffers = [
+            ("row_table", work.row_table),
+            ("page_table", work.page_table),
+            ("angles", angles),
+            ("q", work.q),
+            ("k", work.k),
+            ("v", work.v),
+            ("query", work.query),
+            ("cache", cache),
         ];
         // Of the last block's queries those beyond `rows` are nobody's.
-        self.step(name("kv"), op, &bindings, 7, 0, Rows::Batch);
+        let words = u64::from(a.heads) * u64::from(query_stride(w.words));
+        let results = [("query", words)];
+        self.step(name("kv"), op, Rows::Batch, &buffers, &results)?;
         let op = Op::AttnBlock(params::AttnBlock {
             heads: a.heads,
             heads_per_kv: a.heads_per_kv(),
@@ -75,14 +77,14 @@ impl Builder<'_> {
             rate_shift: cap.rate_shift,
             ..Default::default()
         });
-        let bindings = [
-            work.row_table,
-            work.page_table,
-            work.query,
-            cache,
-            work.partial,
+        let buffers = [
+            ("row_table", work.row_table),
+            ("page_table", work.page_table),
+            ("query", work.query),
+            ("cache", cache),
+            ("partial", work.partial),
         ];
-        self.step(name("attn_block"), op, &bindings, 4, 0, rows);
+        self.step(name("attn_block"), op, rows, &buffers, &[])?;
         let mut merge = params::AttnMerge {
             heads: a.heads,
             head_dim: a.head_dim,
@@ -93,16 +95,23 @@ impl Builder<'_> {
             window,
             act_stride: 0,
         };
-        let bindings = [work.row_table, work.partial, work.attn, work.act];
+        let buffers = [
+            ("row_table", work.row_table),
+            ("partial", work.partial),
+            ("out", work.attn),
+            ("act", work.act),
+        ];
+        let out = ("out", u64::from(a.width()));
         if a.sub_norm {
             let op = Op::AttnMerge(merge);
-            self.step(name("attn"), op, &bindings[..3], 2, a.width().into(), rows);
+            self.step(name("attn"), op, rows, &buffers[..3], &[out])?;
             let norm = of(Part::AttnSubNorm);
             self.norm_of(work, (work.attn, v), norm, name("attn_act"), rows)?;
         } else {
             merge.act_stride = act_stride(groups_of(a.width()));
-            let (op, stride) = (Op::AttnMergeRow(merge), merge.act_stride.into());
-            self.step(name("attn_act"), op, &bindings, 3, stride, rows);
+            let op = Op::AttnMergeRow(merge);
+            let results = [out, ("act", merge.act_stride.into())];
+            self.step(name("attn_act"), op, rows, &buffers, &results)?;
         }
         let norm = a.post_norm.then_some(of(Part::AttnPostNorm));
         self.add_branch(work, of(Part::AttnOutput), norm, name("attn_output"), rows)
@@ -147,22 +156,25 @@ impl Builder<'_> {
             scale_shift: entries[0].layout.group.shift(),
             ..Default::default()
         };
-        let mut bindings = vec![work.act];
+        let weights = ["q_weights", "k_weights", "v_weights"];
+        let names = ["q", "k", "v"];
+        let mut buffers = vec![("act", work.act)];
+        let mut results = [("", 0); 3];
         for (m, entry) in entries.iter().enumerate() {
             let part = &entry.layout.parts[0];
             p.rows[m] = part.rows as u32;
             p.scales[m] = ((part.scales - part.codes) / 4) as u32;
             p.row_scales[m] = ((part.row_scales - part.codes) / 4) as u32;
             p.exponents[m] = entry.exponent;
-            bindings.push(self.part(entry, part));
+            buffers.push((weights[m], self.part(entry, part)));
+            buffers.push((names[m], outputs[m]));
+            results[m] = (names[m], part.rows);
         }
-        bindings.extend(outputs);
         let op = Op::LinearQkv(p, entries[0].layout.encoding);
-        let width = p.rows[0].into();
-        self.step(name("attn_qkv"), op, &bindings, 4, width, rows);
+        self.step(name("attn_qkv"), op, rows, &buffers, &results)?;
         for (m, label) in labels.into_iter().enumerate() {
             let product = (outputs[m], entries[m].exponent);
-            self.bias(work, &entries[m], product, params::STORE, label, rows);
+            self.bias(work, &entries[m], product, params::STORE, label, rows)?;
         }
         Ok(entries.map(|e| e.exponent))
     }
@@ -185,7 +197,8 @@ impl Builder<'_> {
             eps_exponent: epsilon.exponent - 2 * exponent,
         });
         let stride = u64::from(heads) * u64::from(head_dim);
-        self.step(label, op, &[buffer, x], 1, stride, rows);
+        let buffers = [("gains", buffer), ("x", x)];
+        self.step(label, op, rows, &buffers, &[("x", stride)])?;
         Ok(gains.exponent)
     }
 }

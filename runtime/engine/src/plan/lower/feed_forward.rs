@@ -22,7 +22,9 @@ impl Builder<'_> {
             Activation::ReluSquared => params::RELU_SQUARED,
         };
         let (gate, up) = match self.gated_matrices(block, g)? {
-            Some(matrices) => self.linear_gated(work, matrices, activation, name("ffn_mid"), rows),
+            Some(matrices) => {
+                self.linear_gated(work, matrices, activation, name("ffn_mid"), rows)?
+            }
             None => self.linear_then_gated(work, block, activation, rows)?,
         };
         let of = |part: Part| part.of(block);
@@ -55,7 +57,7 @@ impl Builder<'_> {
         activation: u32,
         label: String,
         rows: Rows,
-    ) -> (i32, i32) {
+    ) -> Result<(i32, i32), Error> {
         let part = gate.layout.parts[0];
         let (rows_of_part, groups) = (part.rows as u32, gate.layout.groups as u32);
         let op = Op::LinearGated(
@@ -75,10 +77,14 @@ impl Builder<'_> {
             },
             gate.layout.encoding,
         );
-        let words = [self.part(&gate, &part), self.part(&up, &part)];
-        let bindings = [work.act, words[0], words[1], work.mid];
-        self.step(label, op, &bindings, 3, part.rows, rows);
-        (gate.exponent, up.exponent)
+        let buffers = [
+            ("act", work.act),
+            ("gate", self.part(&gate, &part)),
+            ("up", self.part(&up, &part)),
+            ("out", work.mid),
+        ];
+        self.step(label, op, rows, &buffers, &[("out", part.rows)])?;
+        Ok((gate.exponent, up.exponent))
     }
 
     /// A step for each product and one for their unit; returns the products' exponents.
@@ -101,8 +107,9 @@ impl Builder<'_> {
             activation,
             ..Default::default()
         });
-        let bindings = [work.gate, work.up, work.mid];
-        self.step(name("ffn_mid"), op, &bindings, 2, cols.into(), rows);
+        let buffers = [("gate", work.gate), ("up", work.up), ("out", work.mid)];
+        let results = [("out", cols.into())];
+        self.step(name("ffn_mid"), op, rows, &buffers, &results)?;
         Ok((gate, up))
     }
 }

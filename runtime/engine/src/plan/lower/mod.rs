@@ -57,9 +57,15 @@ impl Builder<'_> {
             shift: 30 + self.spec.residual_exponent - gains.exponent,
             ..Default::default()
         });
-        let bindings = [work.act, branch, buffer, work.h, work.stats];
-        self.step(format!("{label}.norm"), op, &bindings, 3, cols.into(), rows);
-        Ok(())
+        let buffers = [
+            ("act", work.act),
+            ("x", branch),
+            ("gains", buffer),
+            ("h", work.h),
+            ("stats", work.stats),
+        ];
+        let results = [("h", cols.into())];
+        self.step(format!("{label}.norm"), op, rows, &buffers, &results)
     }
 
     /// Rows `(x, exponent, columns)` as activations, through a norm where a model has one there.
@@ -74,8 +80,7 @@ impl Builder<'_> {
         if let Some(norm) = norm {
             return self.norm_of(work, (x, exponent), norm, label, rows);
         }
-        self.quantize(work, label, x, cols, exponent, rows);
-        Ok(())
+        self.quantize(work, label, x, cols, exponent, rows)
     }
 
     /// Rows of a block's queries and of what follows them: where no later block mixes positions, nobody reads more of them
