@@ -1,7 +1,7 @@
 //! What can go wrong in the engine.
 
-use crate::text::TokenizerError;
 use carat_format::FormatError;
+use carat_text::tokenizer::TokenizerError;
 use std::path::PathBuf;
 
 /// A failure of the engine, naming the file, tensor or field and what to try.

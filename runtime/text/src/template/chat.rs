@@ -1,7 +1,7 @@
 //! A conversation as the tokens that a model is sent: one construction for whoever has one.
 
 use super::{Clock, Input, Limits, MAX_NESTING, TemplateError, Value, parser, render};
-use crate::text::{Tokenizer, free_mark, keys as text};
+use crate::tokenizer::{Tokenizer, free_mark, keys as text};
 use carat_format::{FormatError, keys};
 use carat_gguf::{Header, OwnedValue};
 

@@ -1,7 +1,8 @@
 //! Streamed text: UTF-8 that is never split, stop strings.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::text::{StopError, StopStrings, Utf8Stream};
+use carat_text::stop::{StopError, StopStrings};
+use carat_text::utf8::Utf8Stream;
 use proptest::prelude::*;
 
 /// Bytes rich in starts, middles and ends of characters.

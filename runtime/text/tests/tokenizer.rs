@@ -1,13 +1,13 @@
 //! Tokenizers against llama.cpp's test vectors, and what the vectors do not say.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-mod text_data;
+mod vocabularies;
 
-use carat::text::{Normalizer, SpacePrefix, Step, Tokenizer, TokenizerData};
 use carat_gguf::{Parse, Writer};
+use carat_text::tokenizer::{Normalizer, SpacePrefix, Step, Tokenizer, TokenizerData};
 use proptest::prelude::*;
 use std::path::PathBuf;
-use text_data::{byte_level, id, sentencepiece};
+use vocabularies::{byte_level, id, sentencepiece};
 
 fn shared(path: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -1,11 +1,11 @@
 //! A user's text inside of a template's never becomes a control token.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-mod text_data;
+mod vocabularies;
 
-use carat::text::{Tokenizer, TokenizerData, free_mark};
+use carat_text::tokenizer::{Tokenizer, TokenizerData, free_mark};
 use proptest::prelude::*;
-use text_data::{byte_level, sentencepiece};
+use vocabularies::{byte_level, sentencepiece};
 
 const MARK: char = '\u{e000}';
 

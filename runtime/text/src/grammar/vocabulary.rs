@@ -1,7 +1,7 @@
 //! A tokenizer's tokens as a trie.
 
 use super::error::{GrammarError, reason};
-use crate::text::{MAX_WORD, NAME_MARK, Tokenizer, Words};
+use crate::tokenizer::{MAX_WORD, NAME_MARK, Tokenizer, Words};
 use llguidance::ParserFactory;
 use llguidance::api::ParserLimits;
 use llguidance::earley::SlicedBiasComputer;

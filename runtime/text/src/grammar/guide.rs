@@ -3,7 +3,7 @@
 use super::compile::compile;
 use super::error::{GrammarError, reason};
 use super::vocabulary::Vocabulary;
-use crate::sample::{Constraint, ConstraintError, Mask};
+use crate::constraint::{Constraint, ConstraintError, Mask};
 use llguidance::Matcher;
 use llguidance::api::StopReason;
 

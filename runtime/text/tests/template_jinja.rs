@@ -2,7 +2,7 @@
 //! rendered the same here, or refused: none is silently another. `jinja/make_cases.py` makes the file.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::template::{Clock, Input, Limits, Value, render};
+use carat_text::template::{Clock, Input, Limits, Value, render};
 use serde::Deserialize;
 use std::path::Path;
 

@@ -1,33 +1,29 @@
-//! Text in and out of a model: tokenizer, streamed UTF-8, stop strings, why a generation ended.
+//! Text to tokens and back, by the definition in a model's file.
 
 mod bpe;
+mod codec;
 mod data;
 mod ends;
 mod error;
 mod finder;
 mod gguf;
 pub mod keys;
-mod mask;
 mod matcher;
 mod names;
 mod normal;
 mod pattern;
 mod pieces;
 mod split;
-mod stop;
-mod tokenizer;
-mod utf8;
+mod user_text;
 mod validate;
 mod wordpiece;
 mod words;
 
+pub use codec::Tokenizer;
 pub use data::{Model, NEVER_MADE, Normalizer, SpacePrefix, TokenType, TokenizerData};
 pub use error::TokenizerError;
-pub use mask::free_mark;
-pub use names::{DEFAULT as DEFAULT_PRE, OWN as OWN_PRE, is_known_pre, known_pre, pre_of_steps};
+pub use names::{DEFAULT_PRE, OWN_PRE, is_known_pre, known_pre, pre_of_steps};
 pub use split::{Behavior, Cut, Step, is_understood};
-pub use stop::{StopError, StopReason, StopStrings};
-pub use tokenizer::Tokenizer;
-pub use utf8::{Utf8Stream, decode};
+pub use user_text::free_mark;
 pub use validate::{MAX_TOKEN_BYTES, MAX_TOKENS};
 pub use words::{MAX_WORD, NAME_MARK, Words};

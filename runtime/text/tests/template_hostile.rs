@@ -4,7 +4,7 @@
 #[path = "../../../tests/tests/counting/mod.rs"]
 mod counting;
 
-use carat::template::{Input, Limits, MAX_SOURCE, TemplateError, Value, render};
+use carat_text::template::{Input, Limits, MAX_SOURCE, TemplateError, Value, render};
 use std::time::{Duration, Instant};
 
 /// Most memory of a rendering with the default limits: two million steps of 32 bytes, of which some values

@@ -7,7 +7,7 @@ use super::data::{Model, NEVER_MADE, SpacePrefix, TokenType, TokenizerData};
 use super::error::TokenizerError;
 use super::finder::{Finder, Part, Rules};
 use super::matcher::Matcher;
-use super::names::{OWN, adds_bos, ignores_merges};
+use super::names::{OWN_PRE, adds_bos, ignores_merges};
 use super::normal::Normal;
 use super::pieces::Pieces;
 use super::split::Split;
@@ -179,7 +179,7 @@ impl Tokenizer {
             });
     }
 
-    /// The bytes a token stands for; not always whole characters, see [`super::Utf8Stream`]. Empty for
+    /// The bytes a token stands for; not always whole characters, see [`crate::utf8::Utf8Stream`]. Empty for
     /// ids past the vocabulary, and for control, unknown and unused tokens unless `special`.
     pub fn decode_bytes(&self, id: u32, special: bool) -> &[u8] {
         self.pieces.get(id, special)
@@ -305,8 +305,8 @@ impl Algorithm {
             Model::Llama => Self::Scored(Scored::new(data, &hidden)),
             Model::Gemma4 => {
                 // Any other name is llama.cpp's, whose cuts at line breaks no merge crosses.
-                let split = (data.pre == OWN)
-                    .then(|| Split::new(OWN, &data.steps))
+                let split = (data.pre == OWN_PRE)
+                    .then(|| Split::new(OWN_PRE, &data.steps))
                     .transpose()?;
                 let whole = data.ignore_merges.unwrap_or(false);
                 Self::Ranked(Box::new(Ranked::new(data, &hidden, split, whole)))

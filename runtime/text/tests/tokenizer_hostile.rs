@@ -1,14 +1,14 @@
 //! Tokenizer definitions that are wrong: an error that names the fault, never a panic.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-mod text_data;
+mod vocabularies;
 
-use carat::text::{
+use carat_gguf::{OwnedValue, Parse, Writer};
+use carat_text::tokenizer::{
     MAX_TOKEN_BYTES, MAX_TOKENS, Model, SpacePrefix, Tokenizer, TokenizerData, TokenizerError as E,
 };
-use carat_gguf::{OwnedValue, Parse, Writer};
 use proptest::prelude::*;
-use text_data::{byte_level, sentencepiece};
+use vocabularies::{byte_level, sentencepiece};
 
 /// What building says about a definition after a change.
 fn error(mut data: TokenizerData, change: impl FnOnce(&mut TokenizerData)) -> E {
@@ -202,7 +202,7 @@ fn header_error(keys: &[(&str, OwnedValue)]) -> String {
 
 #[test]
 fn metadata_of_other_types_is_refused_by_name() {
-    use carat::text::keys;
+    use carat_text::tokenizer::keys;
     let model = (keys::MODEL, OwnedValue::from("gpt2"));
     let tokens = (keys::TOKENS, OwnedValue::from(vec!["a"]));
     let pre = (keys::PRE, OwnedValue::from("gpt-2"));
@@ -253,7 +253,7 @@ fn definition() -> impl Strategy<Value = TokenizerData> {
         4 => "[abĠ▁<># é]{0,4}",
         1 => any::<String>(),
         1 => any::<u8>().prop_map(|b| format!("<0x{b:02X}>")),
-        1 => any::<u8>().prop_map(|b| text_data::byte_char(b).to_string()),
+        1 => any::<u8>().prop_map(|b| vocabularies::byte_char(b).to_string()),
     ];
     (
         prop::sample::select(Model::ALL.to_vec()),
@@ -289,7 +289,7 @@ fn definition() -> impl Strategy<Value = TokenizerData> {
                 if bytes {
                     tokens.extend((0..=255).map(|b| match model {
                         Model::Llama | Model::Gemma4 => format!("<0x{b:02X}>"),
-                        _ => text_data::byte_char(b).to_string(),
+                        _ => vocabularies::byte_char(b).to_string(),
                     }));
                 }
                 let mut merges = Vec::new();

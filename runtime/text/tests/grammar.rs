@@ -3,9 +3,9 @@
 #![cfg(feature = "grammar")]
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::grammar::{Guide, Kind, MAX_GRAMMAR, MAX_SCHEMA, MAX_SECONDS, Vocabulary};
-use carat::sample::{Constraint, ConstraintError};
-use carat::text::{Model, TokenType, Tokenizer, TokenizerData};
+use carat_text::constraint::{Constraint, ConstraintError};
+use carat_text::grammar::{Guide, Kind, MAX_GRAMMAR, MAX_SCHEMA, MAX_SECONDS, Vocabulary};
+use carat_text::tokenizer::{Model, TokenType, Tokenizer, TokenizerData};
 use std::time::{Duration, Instant};
 
 const END: u32 = 256;

@@ -132,7 +132,7 @@ impl Split {
         let named = names::steps(pre);
         let steps = match &named {
             Some(steps) => steps,
-            None if pre == names::OWN => own,
+            None if pre == names::OWN_PRE => own,
             None => return Err(TokenizerError::UnknownPre { found: pre.into() }),
         };
         let pass = |step: &Step| match step {
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     fn words(steps: &[Step], text: &str) -> Vec<String> {
-        let split = Split::new(names::OWN, steps).unwrap();
+        let split = Split::new(names::OWN_PRE, steps).unwrap();
         split.words(text).into_iter().map(Cow::into_owned).collect()
     }
 
@@ -279,7 +279,7 @@ mod tests {
             assert!(name.is_none_or(|n| names::steps(n) == Some(steps)), "{pre}");
         }
         assert!(Split::new("no such", &[]).is_err());
-        assert!(Split::new(names::OWN, &[Step::isolate("(")]).is_err());
+        assert!(Split::new(names::OWN_PRE, &[Step::isolate("(")]).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Small tokenizers made by hand.
 
-use carat::text::{Model, TokenizerData};
+use carat_text::tokenizer::{Model, TokenizerData};
 
 /// GPT-2's character for a byte.
 pub fn byte_char(byte: u8) -> char {

@@ -1,7 +1,7 @@
 //! Real templates against what Python's jinja2 renders.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::template::{Clock, Input, Limits, Value, render};
+use carat_text::template::{Clock, Input, Limits, Value, render};
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -76,11 +76,11 @@ struct Table {
     cases: Vec<(String, String)>,
 }
 
-/// `text_data/jinja2.json`: what jinja2 3.1.6 renders (sandboxed, trim_blocks, lstrip_blocks, loop controls,
+/// `jinja/language.json`: what jinja2 3.1.6 renders (sandboxed, trim_blocks, lstrip_blocks, loop controls,
 /// transformers' `tojson`) of small templates that use each operator, filter, test and method.
 #[test]
 fn the_language_is_jinja2s() {
-    let table: Table = serde_json::from_str(include_str!("text_data/jinja2.json")).unwrap();
+    let table: Table = serde_json::from_str(include_str!("jinja/language.json")).unwrap();
     let input = Input {
         messages: table.variables["messages"].clone(),
         tools: Some(table.variables["tools"].clone()),

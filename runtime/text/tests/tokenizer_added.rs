@@ -1,13 +1,13 @@
 //! Added tokens, ends, and what files leave out or write oddly.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-mod text_data;
+mod vocabularies;
 
-use carat::text::{
+use carat_gguf::{OwnedValue, Parse, Writer};
+use carat_text::tokenizer::{
     Model, NEVER_MADE, Normalizer, OWN_PRE, SpacePrefix, Step, Tokenizer, TokenizerData, keys,
 };
-use carat_gguf::{OwnedValue, Parse, Writer};
-use text_data::{byte_level, id, sentencepiece};
+use vocabularies::{byte_level, id, sentencepiece};
 
 fn pieces(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
     let piece = |id: &u32| String::from_utf8_lossy(tokenizer.decode_bytes(*id, true)).into_owned();

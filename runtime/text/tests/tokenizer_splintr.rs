@@ -1,15 +1,15 @@
 //! The tokenizer against another implementation of the same algorithms, splintr.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-mod text_data;
+mod vocabularies;
 
-use carat::text::{Model, SpacePrefix, TokenType, Tokenizer, TokenizerData};
 use carat_gguf::Parse;
+use carat_text::tokenizer::{Model, SpacePrefix, TokenType, Tokenizer, TokenizerData};
 use proptest::prelude::*;
 use splintr::{AnyTokenizer, Backend, GgufVocab, Tokenize};
 use std::collections::HashSet;
 use std::path::PathBuf;
-use text_data::{byte_level, sentencepiece};
+use vocabularies::{byte_level, sentencepiece};
 
 /// A vocabulary as both see it, with every token that no text may become spelled so that none can for splintr.
 struct Pair {

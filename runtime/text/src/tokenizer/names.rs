@@ -34,9 +34,9 @@ const DEEPSEEK_CJK: &str = "[\u{4E00}-\u{9FA5}\u{800}-\u{4E00}\u{AC00}-\u{D7FF}]
 const DEEPSEEK_LETTERS: &str = "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\u{1F7D}ᾀ-ᾴᾶ-ᾼ\u{1FBE}ῂ-ῄῆ-ῌῐ-\u{1FD3}ῖ-\u{1FDB}ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u{2126}ℨ\u{212A}-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
 
 /// The name that stands for a source whose rule was not known.
-pub const DEFAULT: &str = "default";
+pub const DEFAULT_PRE: &str = "default";
 /// The name of steps that a file spells out.
-pub const OWN: &str = "carat";
+pub const OWN_PRE: &str = "carat";
 
 /// A pre-tokenizer with its names.
 struct Pre {
@@ -219,7 +219,7 @@ const KNOWN: &[Pre] = &[
         &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"],
     ),
     plain(
-        &[DEFAULT],
+        &[DEFAULT_PRE],
         &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, DIGITS, "[0-9][0-9][0-9]"],
     ),
 ];
@@ -263,7 +263,7 @@ pub fn pre_of_steps(found: &[Step]) -> Option<&'static str> {
         }
         Step::Bytes | Step::Prefix => false,
     };
-    let known = KNOWN.iter().filter(|pre| pre.names != [DEFAULT]);
+    let known = KNOWN.iter().filter(|pre| pre.names != [DEFAULT_PRE]);
     let mut equal = known.filter(|pre| {
         pre.cuts.len() == cuts.len() && cuts.iter().zip(pre.cuts).all(|(step, p)| same(step, p))
     });

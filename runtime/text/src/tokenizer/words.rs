@@ -1,6 +1,6 @@
 //! The tokens of a model as what restricts a text sees them.
 
-use super::tokenizer::Tokenizer;
+use super::codec::Tokenizer;
 
 /// Begins a word that is a control token's name and no text. No UTF-8 text has this byte.
 pub const NAME_MARK: u8 = 0xFF;

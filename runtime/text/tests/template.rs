@@ -1,7 +1,7 @@
 //! Templates: what a prompt holds, and what hostile ones end with.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::template::{Clock, Input, Limits, MAX_SOURCE, TemplateError, Value, render};
+use carat_text::template::{Clock, Input, Limits, MAX_SOURCE, TemplateError, Value, render};
 use proptest::prelude::*;
 
 fn value(json: &str) -> Value {

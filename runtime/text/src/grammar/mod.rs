@@ -1,7 +1,7 @@
 //! Text that follows a JSON schema or a Lark grammar: the tokens allowed next, by llguidance.
 //!
 //! [`Vocabulary`] holds a model's tokens as a trie, once; [`Guide`] is one text under one grammar, a
-//! [`crate::sample::Constraint`] for [`crate::generate_constrained`]. Masks depend on the grammar, the
+//! [`Constraint`](crate::constraint::Constraint). Masks depend on the grammar, the
 //! vocabulary and the tokens accepted, on no device and no clock.
 //!
 //! Grammars are hostile: sizes and nesting are checked before, llguidance's limits bound the lexer, the

@@ -5,7 +5,7 @@
 //! at its ends where a control token could begin or end there. A marked text is cut at control tokens
 //! first, and the marks are taken out of the parts between, which no longer become control tokens.
 
-use super::tokenizer::Tokenizer;
+use super::codec::Tokenizer;
 
 /// Characters that a mark is chosen from: the first private-use area, which ordinary text does not use.
 const MARKS: std::ops::RangeInclusive<char> = '\u{e000}'..='\u{f8ff}';

@@ -24,7 +24,7 @@ impl TokenizerData {
         data.pre = match (pre, model) {
             (Some(pre), _) => pre.to_owned(),
             // Files of before May 2024 do not say.
-            (None, Model::Gpt2) => names::DEFAULT.to_owned(),
+            (None, Model::Gpt2) => names::DEFAULT_PRE.to_owned(),
             (None, _) => String::new(),
         };
         for text in header.str_array_opt(keys::STEPS)?.into_iter().flatten() {
