@@ -1,15 +1,13 @@
 //! From a grammar's text to a matcher, with limits on what that may take.
 
 use super::error::{GrammarError, hint, reason};
-use super::guide::Kind;
+use super::schema::MAX_SCHEMA;
 use llguidance::api::TopLevelGrammar;
 use llguidance::{JsonCompileOptions, Matcher, ParserFactory};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most bytes of a JSON schema.
-pub const MAX_SCHEMA: usize = 1 << 20;
 /// Most bytes of a Lark grammar.
 pub const MAX_GRAMMAR: usize = 128 << 10;
 /// Most brackets open at once in a Lark grammar. serde_json allows 128 levels of JSON.
@@ -24,6 +22,27 @@ const STACK: usize = 512 << 20;
 /// White space between the parts of a JSON text: none, one space, or line breaks and indentation, so that
 /// a model cannot go on with white space for ever. llama.cpp's grammars have the same.
 const WHITE_SPACE: &str = r" |\n{1,2}[ \t]{0,20}";
+
+/// What a text follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A JSON schema (draft 4 to 2020-12). Keywords that are not understood are refused, not ignored.
+    /// White space between the parts is one space, or one or two line breaks with up to 20 blanks;
+    /// `"x-guidance": {"whitespace_pattern": …}` in the schema sets another.
+    JsonSchema,
+    /// A grammar in llguidance's variant of Lark's syntax, from the rule `start`.
+    Lark,
+}
+
+impl Kind {
+    /// The kind in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::JsonSchema => "JSON schema",
+            Self::Lark => "grammar",
+        }
+    }
+}
 
 /// The compiled grammar.
 pub(super) fn compile(

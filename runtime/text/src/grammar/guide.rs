@@ -1,32 +1,11 @@
 //! One text under one grammar.
 
-use super::compile::compile;
+use super::compile::{Kind, compile};
 use super::error::{GrammarError, reason};
 use super::vocabulary::Vocabulary;
 use crate::constraint::{Constraint, ConstraintError, Mask};
 use llguidance::Matcher;
 use llguidance::api::StopReason;
-
-/// What a text follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A JSON schema (draft 4 to 2020-12). Keywords that are not understood are refused, not ignored.
-    /// White space between the parts is one space, or one or two line breaks with up to 20 blanks;
-    /// `"x-guidance": {"whitespace_pattern": …}` in the schema sets another.
-    JsonSchema,
-    /// A grammar in llguidance's variant of Lark's syntax, from the rule `start`.
-    Lark,
-}
-
-impl Kind {
-    /// The kind in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::JsonSchema => "JSON schema",
-            Self::Lark => "grammar",
-        }
-    }
-}
 
 /// The state of a text that follows a grammar.
 pub struct Guide {

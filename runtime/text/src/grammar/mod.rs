@@ -17,7 +17,8 @@ mod guide;
 mod schema;
 mod vocabulary;
 
-pub use compile::{MAX_DEPTH, MAX_GRAMMAR, MAX_SCHEMA, MAX_SECONDS};
+pub use compile::{Kind, MAX_DEPTH, MAX_GRAMMAR, MAX_SECONDS};
 pub use error::GrammarError;
-pub use guide::{Guide, Kind};
+pub use guide::Guide;
+pub use schema::MAX_SCHEMA;
 pub use vocabulary::Vocabulary;

@@ -9,6 +9,8 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
+/// Most bytes of a JSON schema.
+pub const MAX_SCHEMA: usize = 1 << 20;
 /// Ints up to this size are floats without loss, as llguidance holds bounds.
 const EXACT: i128 = 1 << 53;
 /// Most names that a pattern of names is taken apart into.
@@ -387,7 +389,7 @@ fn aliases(root: &mut Value, pointers: BTreeMap<String, String>) -> Result<(), G
         let path = percent_decoded(&pointer[1..]).ok_or_else(missing)?;
         let target = root.pointer(&path).ok_or_else(missing)?;
         size += target.to_string().len();
-        if size > super::MAX_SCHEMA {
+        if size > MAX_SCHEMA {
             return Err(refused(
                 "its references with '~' or '%' lead to too much".into(),
                 "give what they lead to names without '/' and '~'",

@@ -1,6 +1,11 @@
 //! A conversation as the tokens that a model is sent: one construction for whoever has one.
 
-use super::{Clock, Input, Limits, MAX_NESTING, TemplateError, Value, parser, render};
+use super::error::TemplateError;
+use super::input::{Clock, Input};
+use super::limits::{Limits, MAX_NESTING};
+use super::parser;
+use super::render::render;
+use super::value::Value;
 use crate::tokenizer::{Tokenizer, free_mark, keys as text};
 use carat_format::{FormatError, keys};
 use carat_gguf::{Header, OwnedValue};

@@ -1,6 +1,6 @@
 //! Why a template gives no prompt.
 
-use super::{MAX_NESTING, MAX_SOURCE, MAX_TOKENS};
+use super::limits::{MAX_NESTING, MAX_SOURCE, MAX_TOKENS};
 
 /// A fault of a chat template or of what it was given.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,12 @@
 //! Statements: from the parsed tree to the prompt.
 
+use super::error::TemplateError;
+use super::input::{Clock, Input};
+use super::limits::{Limits, MAX_NESTING, STEP_BYTES};
 use super::machine::{Args, Fault, Meter, Res, deep, fail};
 use super::tree::{For, Macro, Node, Stmt, StmtNode, Target};
 use super::value::{Kind, Loop, Map, Value};
-use super::{Clock, Input, Limits, MAX_NESTING, TemplateError, lexer, parser, python};
+use super::{lexer, parser, python};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -563,7 +566,7 @@ impl<'t> Machine<'t> {
                 let Some(Value(Kind::Namespace(index))) = self.name(of)? else {
                     return fail("cannot assign attribute on non-namespace object");
                 };
-                self.meter.pay_text(4 * super::STEP_BYTES + name.len())?;
+                self.meter.pay_text(4 * STEP_BYTES + name.len())?;
                 self.namespaces[index].insert((*name).into(), value);
                 Ok(())
             }

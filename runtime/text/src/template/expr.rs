@@ -1,6 +1,7 @@
 //! Expressions.
 
 use super::eval::Machine;
+use super::input::Clock;
 use super::lists;
 use super::machine::{Args, Res, deep, fail};
 use super::tree::{Arg, Comparison, Expr, Node};
@@ -448,8 +449,8 @@ impl<'t> Machine<'t> {
                     return fail("strftime_now() takes a format, which is a text");
                 };
                 let text = match self.clock {
-                    super::Clock::Text(text) => text.clone(),
-                    super::Clock::Unix(seconds) => {
+                    Clock::Text(text) => text.clone(),
+                    Clock::Unix(seconds) => {
                         // A field of two letters makes at most 24.
                         self.meter.pay_text(12 * format.len())?;
                         strftime::strftime(*seconds, format)?

@@ -1,8 +1,8 @@
 //! Filters: `value|name(args)`.
 
 use super::eval::Machine;
-use super::machine::{Args, Res, deep, fail};
-use super::methods::{self, owned, whole};
+use super::machine::{self, Args, Res, deep, fail, whole};
+use super::methods::{self, owned};
 use super::tree::{Expr, Node};
 use super::value::{Kind, Map, Value};
 use super::{format, json, lists, numbers, percent, python, strings};
@@ -132,7 +132,7 @@ impl<'t> Machine<'t> {
             }
             "attr" => {
                 let [name] = args.bind(name, ["name"])?;
-                let name = methods::text(&name, "attr")?.to_owned();
+                let name = machine::text(&name, "attr")?.to_owned();
                 if value.is_undefined() {
                     return fail("an attribute of what is undefined");
                 }

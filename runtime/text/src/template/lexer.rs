@@ -1,7 +1,7 @@
 //! From a source to its tokens, by the rules of jinja2's lexer with `trim_blocks` and `lstrip_blocks`.
 
 use super::error::TemplateError;
-use super::{MAX_SOURCE, MAX_TOKENS};
+use super::limits::{MAX_SOURCE, MAX_TOKENS};
 
 /// A token and its line.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! What every part of the evaluation shares: fuel, faults, arguments.
 
+use super::limits::{MAX_NESTING, STEP_BYTES};
 use super::value::Value;
-use super::{MAX_NESTING, STEP_BYTES};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -137,5 +137,28 @@ impl Args {
             }
         }
         Ok(bound)
+    }
+}
+
+/// A text argument.
+pub(super) fn text<'a>(value: &'a Option<Value>, of: &str) -> Res<&'a str> {
+    match value {
+        Some(v) => match v.as_str() {
+            Some(text) => Ok(text),
+            None => fail(format!("{of} takes a str, found '{}'", v.kind())),
+        },
+        None => fail(format!("{of} needs an argument")),
+    }
+}
+
+/// A number of the arguments that has a default.
+pub(super) fn whole(value: &Option<Value>, default: i128, of: &str) -> Res<i128> {
+    match value {
+        None => Ok(default),
+        Some(v) => match v.as_int() {
+            Some(n) => Ok(n),
+            None if v.is_none() => Ok(default),
+            None => fail(format!("{of} takes an int, found '{}'", v.kind())),
+        },
     }
 }

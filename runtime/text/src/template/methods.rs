@@ -95,29 +95,6 @@ pub(super) fn of_loop(l: &Loop, name: &str) -> Value {
     }
 }
 
-/// A text argument.
-pub(super) fn text<'a>(value: &'a Option<Value>, of: &str) -> Res<&'a str> {
-    match value {
-        Some(v) => match v.as_str() {
-            Some(text) => Ok(text),
-            None => fail(format!("{of} takes a str, found '{}'", v.kind())),
-        },
-        None => fail(format!("{of} needs an argument")),
-    }
-}
-
-/// A number of the arguments that has a default.
-pub(super) fn whole(value: &Option<Value>, default: i128, of: &str) -> Res<i128> {
-    match value {
-        None => Ok(default),
-        Some(v) => match v.as_int() {
-            Some(n) => Ok(n),
-            None if v.is_none() => Ok(default),
-            None => fail(format!("{of} takes an int, found '{}'", v.kind())),
-        },
-    }
-}
-
 impl Machine<'_> {
     /// Calls a method of a value that has it.
     pub(super) fn method(&mut self, value: &Value, name: &'static str, args: Args) -> Res<Value> {

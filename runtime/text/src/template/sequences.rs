@@ -2,7 +2,7 @@
 
 use super::eval::Machine;
 use super::lists;
-use super::machine::{Args, Res, deep, fail};
+use super::machine::{Args, Res, deep, fail, text};
 use super::methods::{self, owned};
 use super::value::{Form, Map, Value};
 
@@ -89,7 +89,7 @@ impl Machine<'_> {
             if args.positional.is_empty() {
                 return fail("map requires a filter argument");
             }
-            let name = methods::text(&Some(args.positional.remove(0)), "map")?.to_owned();
+            let name = text(&Some(args.positional.remove(0)), "map")?.to_owned();
             for item in items {
                 let args = self.copy(&args)?;
                 out.push(self.filter(&name, item, args)?);
@@ -125,7 +125,7 @@ impl Machine<'_> {
         let test = if args.positional.is_empty() {
             None
         } else {
-            Some(methods::text(&Some(args.positional.remove(0)), name)?.to_owned())
+            Some(text(&Some(args.positional.remove(0)), name)?.to_owned())
         };
         let mut out = Vec::new();
         for item in items {

@@ -1,8 +1,7 @@
 //! Methods of Python's str.
 
 use super::lexer::space;
-use super::machine::{Args, Meter, Res, fail};
-use super::methods::{text, whole};
+use super::machine::{Args, Meter, Res, fail, text, whole};
 use super::value::{Kind, Text, Value};
 use super::{format, lists};
 use unicode_general_category::{GeneralCategory as Category, get_general_category};

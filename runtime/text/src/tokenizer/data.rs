@@ -1,7 +1,11 @@
 //! What a tokenizer is made from, as plain data.
 
-use super::error::TokenizerError;
-use super::split::Step;
+use super::step::Step;
+
+/// Most tokens of a vocabulary.
+pub const MAX_TOKENS: usize = 1 << 20;
+/// Longest token in bytes.
+pub const MAX_TOKEN_BYTES: usize = 4096;
 
 /// The algorithm, named as in `tokenizer.ggml.model`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +42,6 @@ impl Model {
     /// Whether its tokens spell a space as U+2581.
     pub fn marks_spaces(self) -> bool {
         matches!(self, Self::Llama | Self::Gemma4)
-    }
-
-    /// The model of a name.
-    ///
-    /// # Errors
-    /// A name that is not one of [`Model::ALL`].
-    pub fn from_name(name: &str) -> Result<Self, TokenizerError> {
-        Self::ALL
-            .into_iter()
-            .find(|m| m.name() == name)
-            .ok_or_else(|| TokenizerError::UnknownModel { found: name.into() })
     }
 }
 

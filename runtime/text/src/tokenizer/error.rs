@@ -1,8 +1,7 @@
 //! Why a tokenizer cannot be built.
 
-use super::data::Model;
+use super::data::{MAX_TOKEN_BYTES, MAX_TOKENS, Model};
 use super::names::known_pre;
-use super::validate::{MAX_TOKEN_BYTES, MAX_TOKENS};
 
 /// A fault in a tokenizer's definition.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

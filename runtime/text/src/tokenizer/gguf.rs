@@ -4,8 +4,21 @@ use super::data::{Model, Normalizer, SpacePrefix, TokenizerData};
 use super::error::TokenizerError;
 use super::keys;
 use super::names;
-use super::split::Step;
+use super::step::Step;
 use carat_gguf::{Header, OwnedValue};
+
+impl Model {
+    /// The model of a name.
+    ///
+    /// # Errors
+    /// A name that is not one of [`Model::ALL`].
+    pub fn from_name(name: &str) -> Result<Self, TokenizerError> {
+        Self::ALL
+            .into_iter()
+            .find(|m| m.name() == name)
+            .ok_or_else(|| TokenizerError::UnknownModel { found: name.into() })
+    }
+}
 
 impl TokenizerData {
     /// Reads the tokenizer of a GGUF or Carat file. Only types are checked here, the rest by

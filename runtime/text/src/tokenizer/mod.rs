@@ -14,16 +14,20 @@ mod normal;
 mod pattern;
 mod pieces;
 mod split;
+mod step;
 mod user_text;
 mod validate;
 mod wordpiece;
 mod words;
 
 pub use codec::Tokenizer;
-pub use data::{Model, NEVER_MADE, Normalizer, SpacePrefix, TokenType, TokenizerData};
+pub use data::{
+    MAX_TOKEN_BYTES, MAX_TOKENS, Model, NEVER_MADE, Normalizer, SpacePrefix, TokenType,
+    TokenizerData,
+};
 pub use error::TokenizerError;
 pub use names::{DEFAULT_PRE, OWN_PRE, is_known_pre, known_pre, pre_of_steps};
-pub use split::{Behavior, Cut, Step, is_understood};
+pub use split::is_understood;
+pub use step::{Behavior, Cut, Step};
 pub use user_text::free_mark;
-pub use validate::{MAX_TOKEN_BYTES, MAX_TOKENS};
 pub use words::{MAX_WORD, NAME_MARK, Words};

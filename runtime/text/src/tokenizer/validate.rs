@@ -1,15 +1,11 @@
 //! Checks of a tokenizer's definition before anything is built from it.
 
-use super::data::{Model, TokenType, TokenizerData};
+use super::data::{MAX_TOKEN_BYTES, MAX_TOKENS, Model, TokenType, TokenizerData};
 use super::error::TokenizerError;
 use super::keys;
 use super::pieces::byte_of_spelling;
 use std::collections::HashMap;
 
-/// Most tokens of a vocabulary.
-pub const MAX_TOKENS: usize = 1 << 20;
-/// Longest token.
-pub const MAX_TOKEN_BYTES: usize = 4096;
 /// Bound on the sum of squared lengths of tokens: each may be compared with every token that it begins with. Real vocabularies
 /// stay below 2^25.
 const MAX_WORK: u64 = 1 << 30;
