@@ -105,6 +105,7 @@ fn engine(error: &carat::Error) -> &'static str {
         | E::Format(_)
         | E::Tokenizer(_)
         | E::MissingTensor(_)
+        | E::Bindings { .. }
         | E::Alignment { .. } => INVALID,
         E::Context { .. } | E::MemoryLimit { .. } | E::Memory { .. } => MEMORY,
         E::ContextFull { .. } => CONTEXT,
