@@ -376,7 +376,7 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::select;
 
-    /// What random pages reach only by chance.
+    /// What random pages reach only by chance, of one row and of a band of rows.
     #[test]
     fn extremes_are_exact() {
         let p = AttnBlock {
@@ -387,37 +387,34 @@ mod tests {
             max_blocks: 1,
             ..Default::default()
         };
-        let row_table = [0, PAGE - 1, 0];
+        let table = [0, PAGE - 1, 0].repeat(BAND);
+        let signs = [(127i8, 127i8), (-127, 127), (127, -127), (-127, -127)];
         // A query of ±2047: 32 times the first part, plus the second.
-        for (high, low) in [(63u8, 31u8), (-63i8 as u8, -31i8 as u8)] {
+        for (high, low) in [(63i8, 31i8), (-63, -31)] {
             let mut query = vec![0; query_stride(8) as usize];
-            query[..8].fill(u32::from_ne_bytes([high; 4]));
-            query[8..16].fill(u32::from_ne_bytes([low; 4]));
-            for (k, v) in [(127i8, 127i8), (-127, 127), (127, -127), (-127, -127)] {
-                for exponent in [-128i8, -20, 0, 100, 127] {
-                    let mut cells = vec![0; kv_page_words(1, 8, 1) as usize];
-                    let (codes, scales) = cells.split_at_mut(2 * PAGE as usize * 8);
-                    let (keys, values) = codes.split_at_mut(PAGE as usize * 8);
-                    keys.fill(u32::from_ne_bytes([k as u8; 4]));
-                    values.fill(u32::from_ne_bytes([v as u8; 4]));
-                    scales.fill(u32::from_le_bytes([255, exponent as u8, 255, 0]));
-                    let mut expected = vec![0; partial_stride(8, 1) as usize];
-                    let (row, page) = (&row_table, &[0]);
-                    reference::attn_block_q8::run(
-                        &p,
-                        1,
-                        1,
-                        row,
-                        page,
-                        &query,
-                        &cells,
-                        &mut expected,
-                    );
+            query[..8].fill(u32::from_ne_bytes([high as u8; 4]));
+            query[8..16].fill(u32::from_ne_bytes([low as u8; 4]));
+            let query = query.repeat(BAND);
+            // Shifts of the scores to the left, none, by 1 to 31 and beyond.
+            let exponents = [-128i8, -46, -45, -20, -16, -15, -14, 0, 100, 127];
+            for ((k, v), exponent) in signs.into_iter().flat_map(|s| exponents.map(|e| (s, e))) {
+                let mut cells = vec![0; kv_page_words(1, 8, 1) as usize];
+                let (codes, scales) = cells.split_at_mut(2 * PAGE as usize * 8);
+                let (keys, values) = codes.split_at_mut(PAGE as usize * 8);
+                keys.fill(u32::from_ne_bytes([k as u8; 4]));
+                values.fill(u32::from_ne_bytes([v as u8; 4]));
+                scales.fill(u32::from_le_bytes([255, exponent as u8, 255, 0]));
+                for rows in [1, BAND] {
+                    let n = rows as u32;
+                    let mut expected = vec![0; rows * partial_stride(8, 1) as usize];
+                    let mut found = expected.clone();
+                    let out = &mut expected[..];
+                    reference::attn_block_q8::run(&p, n, 1, &table, &[0], &query, &cells, out);
                     let largest = 256 * i64::from(v) * ((255 << 15) >> VALUE_SHIFT);
                     assert_eq!(i64::from(expected[0] as i32), largest);
                     with_each(|isa| {
-                        let mut found = vec![0; expected.len()];
-                        run(&p, 1, 1, row, page, &query, &cells, &mut found);
+                        found.fill(7);
+                        run(&p, n, 1, &table, &[0], &query, &cells, &mut found);
                         assert_eq!(found, expected, "{isa:?}");
                     });
                 }
