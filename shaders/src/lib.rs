@@ -9,6 +9,7 @@
 pub mod cpu;
 pub mod grid;
 pub mod params;
+pub mod reference;
 
 use carat_format::GROUP;
 

@@ -2,11 +2,12 @@
 //! or sixteen dimensions of four values, in a vector, and no sum goes across lanes.
 
 use super::{Line, V, load, splat, store, zero};
-use crate::cpu::attn_block_q8::{Pass, Query, score_base, share, softmax, top_exponent, weight};
+use crate::cpu::attn_block_q8::{Pass, Query, share, softmax, top_exponent, weight};
 use crate::cpu::scratch::resize;
 use crate::cpu::simd::kernel::unrolled;
 use crate::params::{AttnBlock, PAGE, SCORE_GROUP_MAX};
 use crate::partial_stride;
+use crate::reference::attn_block_q8::score_base;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -186,7 +187,7 @@ pub fn band(pass: &Pass<'_>, first: usize, out: &mut [u32]) {
     KEPT.set(kept);
 }
 
-/// The page's part for each of at most [`SIDE`] queries of one row, as [`crate::cpu::attn_block_q8`] defines it.
+/// The page's part for each of at most [`SIDE`] queries of one row, as [`crate::reference::attn_block_q8`] defines it.
 ///
 /// `visible` is not empty and ends within what is filled; `out` has a partial result for each query.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
