@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 /// Folders whose code and texts decide them; those outside this package are there in the workspace only, elsewhere
 /// the package's version stands for the versions that it depends on.
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 8] = [
     "src",
     "../runtime/gguf/src",
     "../runtime/format/src",
+    "../runtime/text/src",
     "../runtime/engine/src",
     "../shaders/src",
     "../shaders/wgsl",

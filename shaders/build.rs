@@ -52,9 +52,25 @@ fn build() -> Result<()> {
     }
     names.sort();
     let mut table = String::from("/// Every kernel, by name.\npub const KERNELS: &[Kernel] = &[\n");
+    let mut places = String::from(
+        "/// Places of each kernel's storage buffers: those of its bindings, the uniform left out.\n\
+         #[allow(missing_docs)]\npub mod places {\n",
+    );
     for name in &names {
         let source = compose(&root, name)?;
         let bindings = reflect(name, &source)?;
+        let storage = bindings.iter().filter(|b| b.1 != "Uniform");
+        writeln!(places, "    pub mod {name} {{").map_err(|e| e.to_string())?;
+        for (i, (binding, _)) in storage.enumerate() {
+            let constant = binding.to_uppercase();
+            writeln!(places, "        pub const {constant}: usize = {i};")
+                .map_err(|e| e.to_string())?;
+        }
+        places.push_str("    }\n");
+        let listed = |(name, access): &(String, &str)| {
+            format!("Binding {{ name: {name:?}, access: Access::{access} }}")
+        };
+        let bindings = bindings.iter().map(listed).collect::<Vec<_>>().join(", ");
         let has_codes = source.contains("override CODES");
         let file = out.join(format!("{name}.wgsl"));
         fs::write(&file, &source).map_err(|e| e.to_string())?;
@@ -66,6 +82,8 @@ fn build() -> Result<()> {
         .map_err(|e| e.to_string())?;
     }
     table.push_str("];\n");
+    places.push_str("}\n");
+    table.push_str(&places);
     fs::write(out.join("kernels.rs"), table).map_err(|e| e.to_string())
 }
 
@@ -138,8 +156,8 @@ fn check_limits(name: &str, module: &naga::Module) -> Result<()> {
     Ok(())
 }
 
-/// Validates the module and lists its bindings in order as Rust source.
-fn reflect(name: &str, source: &str) -> Result<String> {
+/// Validates the module and lists its bindings in order: names and accesses.
+fn reflect(name: &str, source: &str) -> Result<Vec<(String, &'static str)>> {
     let module = naga::front::wgsl::parse_str(source)
         .map_err(|e| e.emit_to_string_with_path(source, name))?;
     // No optional capability: only what every WebGPU device has.
@@ -153,7 +171,7 @@ fn reflect(name: &str, source: &str) -> Result<String> {
         return Err(format!("{name}: no entry point 'main'"));
     }
     check_limits(name, &module)?;
-    let mut found: Vec<(u32, String)> = Vec::new();
+    let mut found: Vec<(u32, String, &str)> = Vec::new();
     for (_, variable) in module.global_variables.iter() {
         let Some(binding) = &variable.binding else {
             continue;
@@ -169,16 +187,13 @@ fn reflect(name: &str, source: &str) -> Result<String> {
             other => return Err(format!("{name}: binding in {other:?}")),
         };
         let variable = variable.name.clone().unwrap_or_default();
-        found.push((
-            binding.binding,
-            format!("Binding {{ name: {variable:?}, access: Access::{access} }}"),
-        ));
+        found.push((binding.binding, variable, access));
     }
     found.sort();
-    if found.iter().enumerate().any(|(i, (b, _))| i as u32 != *b) {
+    if found.iter().enumerate().any(|(i, b)| i as u32 != b.0) {
         return Err(format!("{name}: bindings are not numbered 0, 1, 2, …"));
     }
-    let storage = found.iter().filter(|(_, b)| !b.contains("Uniform")).count();
+    let storage = found.iter().filter(|b| b.2 != "Uniform").count();
     if storage > 8 {
         return Err(format!(
             "{name}: {storage} storage buffers; WebGPU's default limit is 8"
@@ -186,7 +201,6 @@ fn reflect(name: &str, source: &str) -> Result<String> {
     }
     Ok(found
         .into_iter()
-        .map(|(_, b)| b)
-        .collect::<Vec<_>>()
-        .join(", "))
+        .map(|(_, name, access)| (name, access))
+        .collect())
 }

@@ -143,7 +143,7 @@ impl Report {
             .sum();
         Self {
             name: source.name().map(String::from),
-            architecture: hyper.architecture.clone(),
+            architecture: hyper.source_architecture.clone(),
             bits: coding.encoding.bits(),
             group: coding.group.weights() as u32,
             weights: hyper.weights(),

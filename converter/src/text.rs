@@ -2,9 +2,9 @@
 
 use crate::hf_tokenizer::{self, HfTokenizer, HfTokenizerError};
 use crate::source::{Checkpoint, TokenizerSource};
-use carat::template::ChatTemplate;
-use carat::text::{DEFAULT_PRE, Model, Tokenizer, TokenizerData, keys};
 use carat_gguf::Header;
+use carat_text::template::ChatTemplate;
+use carat_text::tokenizer::{DEFAULT_PRE, Model, Tokenizer, TokenizerData, keys};
 use std::path::{Path, PathBuf};
 
 /// Why a text cannot be used.
@@ -40,7 +40,7 @@ pub(crate) fn read(path: &Path) -> Result<String, TextError> {
         path: path.into(),
         error,
     })?;
-    carat::text::decode(bytes).map_err(|e| TextError::NotUtf8 {
+    carat_text::utf8::decode(bytes).map_err(|e| TextError::NotUtf8 {
         path: path.into(),
         at: e.utf8_error().valid_up_to(),
     })

@@ -40,7 +40,7 @@ fn options(output: &Path, text: Option<PathBuf>) -> Options {
 fn divergence(file: &Path) -> f64 {
     let text = fs::read_to_string(demo()).unwrap();
     let data = HfTokenizer::load(&common::facet()).unwrap().data;
-    let tokens = carat::text::Tokenizer::new(&data)
+    let tokens = carat_text::tokenizer::Tokenizer::new(&data)
         .unwrap()
         .encode_prompt(&text, false);
     let (model, original) = (

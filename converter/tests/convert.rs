@@ -7,7 +7,7 @@ mod common;
 use carat_converter::convert::{ConvertError, Options, Summary, convert};
 use carat_converter::progress::{Progress, Silent};
 use carat_converter::source::{Checkpoint, Kind};
-use carat_format::{Directory, Encoding, ModelSpec, Tensor, keys};
+use carat_format::{Directory, Encoding, ModelSpec, Part, Tensor, keys};
 use carat_gguf::{Header, Parse, parse};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -101,7 +101,7 @@ fn the_bundled_model_becomes_a_carat_file() {
         let spec = ModelSpec::from_header(&header).unwrap();
         assert_eq!(spec, original.hyper().spec(spec.residual_exponent));
         let directory = Directory::from_header(&header, &spec).unwrap();
-        assert!(directory.tied());
+        assert!(spec.tied);
         assert_eq!(header.str(keys::NAME).unwrap(), "facet-6m");
         let eos: Vec<u32> = header
             .array_of_opt::<u32>(keys::EOS_TOKEN_IDS)
@@ -181,8 +181,8 @@ fn the_bundled_model_becomes_a_carat_file() {
             );
             assert!(found < relative, "{bits} bits, {:?}: {found}", e.tensor);
             let norm = match e.tensor {
-                Tensor::AttnQ(b) | Tensor::AttnK(b) | Tensor::AttnV(b) => Tensor::AttnNorm(b),
-                Tensor::FfnGate(b) | Tensor::FfnUp(b) => Tensor::FfnNorm(b),
+                Tensor::Block(b, Part::AttnQ | Part::AttnK | Part::AttnV) => Part::AttnNorm.of(b),
+                Tensor::Block(b, Part::FfnGate | Part::FfnUp) => Part::FfnNorm.of(b),
                 Tensor::TokenEmbedding => Tensor::OutputNorm,
                 _ => {
                     assert_eq!(e.exponent, 0);

@@ -22,7 +22,7 @@ fn quality(bits: u32, most_ppl: f64, most_kl: f64) {
     };
     let text = std::fs::read_to_string(text).unwrap();
     let data = HfTokenizer::load(&common::facet()).unwrap().data;
-    let tokens = carat::text::Tokenizer::new(&data)
+    let tokens = carat_text::tokenizer::Tokenizer::new(&data)
         .unwrap()
         .encode_prompt(&text, false);
 

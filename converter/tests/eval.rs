@@ -306,7 +306,7 @@ fn perplexity_of_the_bundled_model() {
     let data = carat_converter::hf_tokenizer::HfTokenizer::load(&common::facet())
         .unwrap()
         .data;
-    let tokenizer = carat::text::Tokenizer::new(&data).unwrap();
+    let tokenizer = carat_text::tokenizer::Tokenizer::new(&data).unwrap();
     let tokens = tokenizer.encode_prompt(&text, false);
     let c = carat_converter::source::Checkpoint::open(common::facet()).unwrap();
     let r = carat_converter::reference::Reference::open(&c, 1 << 30).unwrap();

@@ -2,8 +2,8 @@
 //! strings, which are made here as they are there.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::text::Tokenizer;
 use carat_converter::hf_tokenizer::HfTokenizer;
+use carat_text::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 

@@ -8,7 +8,7 @@ use carat_converter::convert::{ConvertError, Options, convert};
 use carat_converter::progress::Silent;
 use carat_converter::reference::{Reference, Run};
 use carat_converter::source::{Checkpoint, Transform};
-use carat_format::Tensor;
+use carat_format::{Part, Tensor};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -59,7 +59,7 @@ fn untied() -> tempfile::TempDir {
 
 #[test]
 fn rotations_change_weights_and_no_logit() {
-    use Tensor::*;
+    use Part::*;
     let folder = untied();
     for path in [folder.path(), &common::facet()] {
         let plain = Checkpoint::open(path).unwrap();
@@ -75,11 +75,11 @@ fn rotations_change_weights_and_no_logit() {
         for tensor in plain.hyper().tensors() {
             plain.read_rows(tensor, 0..1, &mut a).unwrap();
             rotated.read_rows(tensor, 0..1, &mut b).unwrap();
-            let heads = matches!(tensor, AttnV(_) | AttnOutput(_) | AttnVBias(_));
+            let heads = matches!(tensor, Tensor::Block(_, AttnV | AttnOutput | AttnVBias));
             // With the stream rotated nothing is left but biases that neither read it nor write to it.
             let inner = matches!(
                 tensor,
-                AttnQBias(_) | AttnKBias(_) | FfnGateBias(_) | FfnUpBias(_)
+                Tensor::Block(_, AttnQBias | AttnKBias | FfnGateBias | FfnUpBias)
             );
             let expected = heads || (!plain.hyper().tied && !inner);
             assert_eq!(a != b, expected, "{}", tensor.name());

@@ -4,7 +4,7 @@
 
 mod hf;
 
-use carat::text::{TokenType, Tokenizer};
+use carat_text::tokenizer::{TokenType, Tokenizer};
 use hf::{changed, fault, load};
 use serde_json::{Value, json};
 use tempfile::TempDir;

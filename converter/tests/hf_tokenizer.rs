@@ -4,8 +4,8 @@
 
 mod hf;
 
-use carat::text::{Normalizer, SpacePrefix, TokenType, Tokenizer, TokenizerData};
 use carat_converter::hf_tokenizer::{HfTokenizer, HfTokenizerError};
+use carat_text::tokenizer::{Normalizer, SpacePrefix, TokenType, Tokenizer, TokenizerData};
 use hf::{changed, directory, fault, load, root};
 use serde_json::{Value, json};
 use std::path::Path;

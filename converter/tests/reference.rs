@@ -7,7 +7,7 @@ use carat_converter::eval::Dump;
 use carat_converter::progress::Progress;
 use carat_converter::reference::{Arithmetic, Reference, ReferenceError, Run};
 use carat_converter::source::Checkpoint;
-use carat_format::Tensor;
+use carat_format::{Part, Tensor};
 use carat_gguf::{TensorType, Writer};
 use common::{checkpoint, config, facet, shared, tensors};
 use std::collections::BTreeMap;
@@ -93,25 +93,27 @@ fn stories260k_of_both_versions() {
 /// that turn `base^(-2i/head_dim)` into these frequencies.
 fn as_gguf(c: &Checkpoint, base: f64, frequencies: &[f64], path: &Path) {
     let h = c.hyper();
-    let architecture = match h.architecture.as_str() {
+    let architecture = match h.source_architecture.as_str() {
         "mistral" => "llama",
         own => own,
     };
     let mut w = Writer::new();
     w.kv("general.architecture", architecture.to_string())
         .unwrap();
-    if let Some(window) = h.blocks[0].window {
+    let a = h.blocks[0].attention().unwrap();
+    let width = h.blocks[0].gated().unwrap().width;
+    if let Some(window) = a.window {
         w.kv("llama.attention.sliding_window", window).unwrap();
     }
     for (key, value) in [
         ("context_length", h.context_length),
         ("embedding_length", h.embedding_length),
-        ("block_count", h.block_count),
-        ("feed_forward_length", h.feed_forward_length),
-        ("attention.head_count", h.head_count),
-        ("attention.head_count_kv", h.head_count_kv),
-        ("attention.key_length", h.head_dim),
-        ("rope.dimension_count", h.head_dim),
+        ("block_count", h.block_count()),
+        ("feed_forward_length", width),
+        ("attention.head_count", a.heads),
+        ("attention.head_count_kv", a.kv_heads),
+        ("attention.key_length", a.head_dim),
+        ("rope.dimension_count", a.head_dim),
     ] {
         w.kv(format!("{architecture}.{key}"), value).unwrap();
     }
@@ -121,7 +123,7 @@ fn as_gguf(c: &Checkpoint, base: f64, frequencies: &[f64], path: &Path) {
     ] {
         w.kv(format!("{architecture}.{key}"), value as f32).unwrap();
     }
-    let dim = f64::from(h.head_dim);
+    let dim = f64::from(a.head_dim);
     let plain = |i: usize| base.powf(-2.0 * i as f64 / dim);
     let factors = frequencies
         .iter()
@@ -136,8 +138,8 @@ fn as_gguf(c: &Checkpoint, base: f64, frequencies: &[f64], path: &Path) {
         let (rows, cols) = h.shape(t);
         let mut all = Vec::new();
         c.read_rows(t, 0..rows, &mut all).unwrap();
-        if architecture == "llama" && matches!(t, Tensor::AttnQ(_) | Tensor::AttnK(_)) {
-            let (half, wide) = (h.head_dim as usize / 2, cols as usize);
+        if architecture == "llama" && matches!(t, Tensor::Block(_, Part::AttnQ | Part::AttnK)) {
+            let (half, wide) = (a.head_dim as usize / 2, cols as usize);
             let mut ggml = Vec::new();
             for head in all.chunks_exact(2 * half * wide) {
                 for i in 0..half {

@@ -4,7 +4,7 @@
 mod common;
 
 use carat_converter::source::{Checkpoint, Kind, SourceError};
-use carat_format::Tensor;
+use carat_format::{Part, Tensor};
 use common::{checkpoint, config, safetensors, tensors};
 use serde_json::json;
 use std::fs;
@@ -27,18 +27,15 @@ fn with_key(key: &str, value: serde_json::Value) -> Result<(), SourceError> {
 fn the_bundled_checkpoint() {
     let c = Checkpoint::open(common::facet()).unwrap();
     let h = c.hyper();
+    let a = h.blocks[0].attention().unwrap();
+    let width = h.blocks[0].gated().unwrap().width;
     assert_eq!((c.kind(), c.name()), (Kind::HuggingFace, Some("facet-6m")));
     assert_eq!(
-        (
-            h.embedding_length,
-            h.block_count,
-            h.head_count,
-            h.head_count_kv
-        ),
+        (h.embedding_length, h.block_count(), a.heads, a.kv_heads),
         (256, 6, 8, 4)
     );
     assert_eq!(
-        (h.head_dim, h.feed_forward_length, h.vocab_size, h.tied),
+        (a.head_dim, width, h.vocab_size, h.tied),
         (32, 768, 4096, true)
     );
     assert_eq!(h.rope_tables[0].len(), 16);
@@ -238,7 +235,8 @@ fn windows_and_biases_follow_the_configuration() {
     let mut c = config();
     let windows = |c: &serde_json::Value| -> Vec<Option<u32>> {
         let checkpoint = Checkpoint::open(checkpoint(c, &tensors()).path()).unwrap();
-        checkpoint.hyper().blocks.iter().map(|b| b.window).collect()
+        let blocks = checkpoint.hyper().blocks.iter();
+        blocks.map(|b| b.attention().unwrap().window).collect()
     };
     c["model_type"] = json!("mistral");
     c["sliding_window"] = json!(null);
@@ -306,7 +304,7 @@ fn packed_ternary_weights_are_unpacked() {
             (24, [1.0, -1.0]),
         ] {
             checkpoint
-                .read_rows(Tensor::AttnQ(1), row..row + 1, &mut out)
+                .read_rows(Part::AttnQ.of(1), row..row + 1, &mut out)
                 .unwrap();
             assert_eq!(out[..2], codes.map(|x: f32| x * scale), "row {row}");
         }
@@ -387,7 +385,7 @@ fn a_weight_that_is_not_finite_is_named() {
         Err(SourceError::Rows { .. })
     ));
     assert!(matches!(
-        c.read_rows(Tensor::AttnQ(2), 0..1, &mut out),
+        c.read_rows(Part::AttnQ.of(2), 0..1, &mut out),
         Err(SourceError::NoTensor { .. })
     ));
 }

@@ -26,7 +26,7 @@ fn gguf_files_of_every_type() {
     };
     let truth = Checkpoint::open(f32_file).unwrap();
     assert_eq!(truth.kind(), Kind::Gguf);
-    assert_eq!(truth.hyper().head_dim, 64);
+    assert_eq!(truth.hyper().blocks[0].attention().unwrap().head_dim, 64);
     assert_eq!(
         truth.header().unwrap().str("general.name").unwrap(),
         truth.name().unwrap()
@@ -100,7 +100,7 @@ fn carat_file(c: &Checkpoint, path: &std::path::Path) -> Vec<(Tensor, Vec<f32>)>
     let (mut directory, mut payloads, mut expected) =
         (Directory::default(), Vec::new(), Vec::new());
     for (i, tensor) in c.hyper().tensors().into_iter().enumerate() {
-        let (rows, cols) = tensor.shape(&spec);
+        let (rows, cols) = spec.shape(tensor);
         if tensor.is_vector() {
             let gains: Vec<i32> = (0..cols).map(|_| i32::from(byte()) << 8).collect();
             let unit = 2f64.powi(-12) / 4.0; // the square root of 16 is folded in

@@ -5,7 +5,7 @@
 mod common;
 
 use carat_converter::source::{Checkpoint, SourceError};
-use carat_format::Tensor;
+use carat_format::{Part, Tensor};
 use common::fnv;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::path::Path;
 const GOLDEN: &str = include_str!("data/packed.json");
 /// The matrix that is quantized, of shape `[hidden, intermediate]`.
 const STEM: &str = "model.layers.0.mlp.down_proj";
-const MATRIX: Tensor = Tensor::FfnDown(0);
+const MATRIX: Tensor = Tensor::Block(0, Part::FfnDown);
 
 #[derive(Clone, serde::Deserialize)]
 struct Stored {
@@ -225,9 +225,9 @@ fn fused_matrices_are_ranges_of_rows() {
         let c = open(&config, &tensors).unwrap_or_else(|e| panic!("{}: {e}", case.name));
         let mut out = Vec::new();
         for (tensor, first, n) in [
-            (Tensor::AttnQ(0), 0, 20),
-            (Tensor::AttnK(0), 20, 10),
-            (Tensor::AttnV(0), 30, 10),
+            (Part::AttnQ.of(0), 0, 20),
+            (Part::AttnK.of(0), 20, 10),
+            (Part::AttnV.of(0), 30, 10),
         ] {
             for r in 0..n {
                 c.read_rows(tensor, r as u64..r as u64 + 1, &mut out)
@@ -424,7 +424,7 @@ fn matrices_that_are_not_quantized_lie_beside() {
             .unwrap();
         data[..4].copy_from_slice(&ones);
         let (c, mut out) = (open(&case.model_config(), &tensors).unwrap(), Vec::new());
-        c.read_rows(Tensor::AttnOutput(0), 0..1, &mut out).unwrap();
+        c.read_rows(Part::AttnOutput.of(0), 0..1, &mut out).unwrap();
         assert_eq!(out[..2], [1.0, 0.0]);
     }
 }

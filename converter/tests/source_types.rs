@@ -5,7 +5,7 @@
 mod common;
 
 use carat_converter::source::{Checkpoint, SourceError};
-use carat_format::Tensor;
+use carat_format::{Part, Tensor};
 use carat_gguf::TensorType;
 use common::fnv;
 use common::gguf::{COLS, GgufTensor, Q_ROWS, llama, write_llama};
@@ -126,7 +126,7 @@ fn many_rows_at_once_are_the_same_and_queries_are_unpermuted() {
         let (mut plain, mut queries, mut one) = (Vec::new(), Vec::new(), Vec::new());
         c.read_rows(Tensor::TokenEmbedding, 0..Q_ROWS, &mut plain)
             .unwrap();
-        c.read_rows(Tensor::AttnQ(0), 0..Q_ROWS, &mut queries)
+        c.read_rows(Part::AttnQ.of(0), 0..Q_ROWS, &mut queries)
             .unwrap();
         let row = |r: usize| &plain[r * 256..][..256];
         for r in 0..Q_ROWS as usize {
@@ -136,7 +136,7 @@ fn many_rows_at_once_are_the_same_and_queries_are_unpermuted() {
             let at = 16 * head + if i < 8 { 2 * i } else { 2 * (i - 8) + 1 };
             assert_eq!(bits(&queries[r * 256..][..256]), bits(row(at)), "{name}");
             let r = r as u64;
-            c.read_rows(Tensor::AttnQ(0), r..r + 1, &mut one).unwrap();
+            c.read_rows(Part::AttnQ.of(0), r..r + 1, &mut one).unwrap();
             assert_eq!(bits(&one), bits(row(at)), "{name}");
         }
     }
@@ -250,7 +250,7 @@ fn factors_beside_a_matrix() {
     let read = |tensors: &[GgufTensor]| {
         write_llama(&path, tensors);
         let (c, mut out) = (Checkpoint::open(&path)?, Vec::new());
-        c.read_rows(Tensor::FfnUp(0), 0..Q_ROWS, &mut out)?;
+        c.read_rows(Part::FfnUp.of(0), 0..Q_ROWS, &mut out)?;
         Ok::<_, SourceError>(out)
     };
     let plain = read(&tensors).unwrap();

@@ -1,11 +1,11 @@
 //! Damaged checkpoints: what opens, reads and converts one, and seeded damage.
 
 use crate::rng::Rng;
-use carat::text::{Tokenizer, TokenizerData};
 use carat_converter::convert::{Options, convert};
 use carat_converter::hf_tokenizer::HfTokenizer;
 use carat_converter::progress::Silent;
 use carat_converter::source::{Checkpoint, TokenizerSource};
+use carat_text::tokenizer::{Tokenizer, TokenizerData};
 use serde_json::{Value, json};
 use std::path::Path;
 

@@ -352,7 +352,12 @@ fn gemma3_without_a_window_has_one_kind_of_block() {
     assert_eq!(hyper.rope_tables.len(), 1);
     // The second pair turns by base^(-2/32).
     assert!((hyper.rope_tables[0][1] - 1e6f64.powf(-1.0 / 16.0)).abs() < 1e-9);
-    assert!(hyper.blocks.iter().all(|b| b.window.is_none()));
+    assert!(
+        hyper
+            .blocks
+            .iter()
+            .all(|b| b.attention().is_some_and(|a| a.window.is_none()))
+    );
 }
 
 #[test]

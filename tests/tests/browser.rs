@@ -1,10 +1,8 @@
 //! The npm package in headless Chromium, against the native engine: see `browser/suite.mjs`.
 #![allow(clippy::unwrap_used)]
 
-use carat::grammar::{Guide, Kind, Vocabulary};
-use carat::sample::{Constraint, Params};
+use carat::sample::Params;
 use carat::selftest::{Flavour, Shape};
-use carat::template::{ChatTemplate, Clock, Conversation, chat_ids};
 use carat::{
     DeviceChoice, Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify,
     generate, generate_constrained,
@@ -12,6 +10,9 @@ use carat::{
 use carat_format::{Encoding, ScaleGroup};
 use carat_tests::drivers;
 use carat_tests::facet;
+use carat_text::constraint::Constraint;
+use carat_text::grammar::{Guide, Kind, Vocabulary};
+use carat_text::template::{ChatTemplate, Clock, Conversation, chat_ids};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,13 @@
 //! Text under a schema, with a bias, greedy and seeded: the same tokens on every driver as on the CPU.
 #![allow(clippy::unwrap_used)]
 
-use carat::grammar::{Guide, Kind, Vocabulary};
 use carat::sample::{LogitBias, Params};
 use carat::{
     DeviceChoice, Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify,
     generate_constrained,
 };
 use carat_tests::drivers::{self, Driver};
+use carat_text::grammar::{Guide, Kind, Vocabulary};
 use pollster::block_on;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -57,7 +57,7 @@ fn texts(model: &Path, device: DeviceChoice) -> (String, Vec<(Generation, Vec<f6
             }
             ControlFlow::Continue(())
         };
-        let follow = Some(&mut guide as &mut dyn carat::sample::Constraint);
+        let follow = Some(&mut guide as &mut dyn carat_text::constraint::Constraint);
         let text = generate_constrained(&mut session, &prompt, &options, follow, &mut watch);
         (block_on(text).unwrap(), reports)
     });

@@ -67,23 +67,33 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
 
 #[test]
 fn crates_depend_in_one_direction() {
-    let allowed: [(&str, &[&str]); 7] = [
+    let allowed: [(&str, &[&str]); 8] = [
         ("runtime/gguf/Cargo.toml", &[]),
         ("runtime/format/Cargo.toml", &["carat-gguf"]),
+        ("runtime/text/Cargo.toml", &["carat-format", "carat-gguf"]),
         ("shaders/Cargo.toml", &["carat-format"]),
         (
             "runtime/engine/Cargo.toml",
-            &["carat-format", "carat-gguf", "carat-shaders"],
+            &["carat-format", "carat-gguf", "carat-shaders", "carat-text"],
         ),
         (
             "converter/Cargo.toml",
-            &["carat", "carat-format", "carat-gguf"],
+            &["carat", "carat-format", "carat-gguf", "carat-text"],
         ),
         (
             "runtime/cli/Cargo.toml",
-            &["carat", "carat-converter", "carat-format", "carat-gguf"],
+            &[
+                "carat",
+                "carat-converter",
+                "carat-format",
+                "carat-gguf",
+                "carat-text",
+            ],
         ),
-        ("runtime/web/Cargo.toml", &["carat", "carat-format"]),
+        (
+            "runtime/web/Cargo.toml",
+            &["carat", "carat-format", "carat-text"],
+        ),
     ];
     for (manifest, allowed) in allowed {
         let allowed: BTreeSet<String> = allowed.iter().map(|s| s.to_string()).collect();
@@ -199,4 +209,33 @@ fn products_know_nothing_outside_the_project() {
             }
         }
     }
+}
+
+/// A block's matrices are data: whoever works on them loops over sites, and only those who read a source, compute a
+/// reference or lower a block to steps know one by name.
+#[test]
+fn matrices_of_blocks_are_named_where_they_may_be() {
+    let matrices: Vec<String> = carat_format::Part::ALL
+        .iter()
+        .filter(|p| p.kind() == carat_format::Shape::Matrix)
+        .map(|p| format!("{p:?}"))
+        .collect();
+    assert_eq!(matrices.len(), 7);
+    let (mut seen, mut named) = (0, 0);
+    for dir in ["converter/src", "runtime/engine/src", "runtime/cli/src"] {
+        for (path, text) in files(dir, "rs") {
+            let may = ["converter/src/source/", "converter/src/reference/"];
+            let may = may.iter().any(|p| path.starts_with(p))
+                || path.starts_with("runtime/engine/src/plan/lower/");
+            let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for (n, line) in code(product) {
+                let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+                let names = words.any(|w| matrices.iter().any(|m| m == w));
+                assert!(may || !names, "{path}:{n}: {line}");
+                named += usize::from(names);
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 50 && named > 7, "{seen} files, {named} names");
 }

@@ -16,9 +16,10 @@ use crate::calibrate::{CalibrationError, Hessian, Methods, Ridge, Solver, Task};
 use crate::convert::ConvertError;
 use crate::progress::Progress;
 use crate::quantize::{self, Objective, Quantizer};
-use crate::reference::{BlockGradients, HeadMoments, STAGE, Stream};
+use crate::reference::{BranchGradients, HeadMoments, Stream};
 use crate::source::Checkpoint;
-use carat_format::{Coding, Encoding, Tensor};
+use carat_format::model::Branch;
+use carat_format::{Coding, Encoding, Part, Tensor};
 use rayon::prelude::*;
 
 /// Most positions of the calibration text that are run.
@@ -126,20 +127,69 @@ struct Inputs<'h> {
     judge: &'h Solver,
 }
 
+/// What a branch's matrices see and owe, of the groups so far.
+struct Seen {
+    /// Of the readers' inputs, and of the writer's.
+    fits: [Hessian; 2],
+    /// Readers, then the writer.
+    matrices: Vec<SeenMatrix>,
+}
+
+struct SeenMatrix {
+    judge: Hessian,
+    /// Σ g² of each row.
+    information: Vec<f64>,
+}
+
+impl Seen {
+    fn new(branch: &Branch) -> Self {
+        let matrices = branch.sites().map(|s| SeenMatrix {
+            judge: Hessian::new(s.cols as usize),
+            information: vec![0.0; s.rows as usize],
+        });
+        let cols = branch.readers.first().map_or(0, |s| s.cols);
+        Self {
+            fits: [cols, branch.writer.cols].map(|cols| Hessian::new(cols as usize)),
+            matrices: matrices.collect(),
+        }
+    }
+
+    /// Adds a group; `halves` gives the parts of its inputs for fitting and for judging.
+    fn add(
+        &mut self,
+        found: &BranchGradients,
+        halves: impl Fn(usize) -> (std::ops::Range<usize>, std::ops::Range<usize>),
+    ) {
+        let cols = self.fits.each_ref().map(Hessian::cols);
+        for ((fit, x), cols) in self.fits.iter_mut().zip(&found.inputs).zip(cols) {
+            fit.add(&x[halves(cols).0]);
+        }
+        let last = self.matrices.len().saturating_sub(1);
+        for (i, (matrix, d)) in self.matrices.iter_mut().zip(&found.outputs).enumerate() {
+            let stage = usize::from(i == last);
+            let rows = matrix.information.len();
+            let squares = squares(d, rows, &mut matrix.information);
+            let cols = cols[stage];
+            let range = halves(cols).1;
+            let weights = &squares[range.start / cols..range.end / cols];
+            matrix
+                .judge
+                .add_weighted(&found.inputs[stage][range], weights);
+        }
+    }
+}
+
 impl Run<'_, '_> {
     fn all(&mut self, mut keep: Option<&mut dyn Keep>) -> Result<(), ConvertError> {
-        use Tensor::*;
         let hyper = self.task.source.hyper();
-        let blocks = hyper.block_count;
+        let blocks = hyper.block_count();
         self.stream.embed()?;
         let mut starts = Vec::new();
         for b in 0..blocks {
             starts.push(self.stream.save());
             for g in 0..self.stream.groups() {
                 self.check_cancelled()?;
-                self.stream.attend(b, g)?;
-                self.stream.ffn_inputs(b, g)?;
-                self.stream.finish(b, g)?;
+                self.stream.block(b, g)?;
             }
             self.step(STEPS.0);
         }
@@ -156,19 +206,20 @@ impl Run<'_, '_> {
             judge.add(&x[second]);
             gradients.push(self.stream.head_gradient(g, SEED, &mut moments)?);
         }
-        let head = (solve(fit, Output, true)?, solve(judge, Output, false)?);
+        let head = Tensor::Output;
+        let head = (solve(fit, head, true)?, solve(judge, head, false)?);
 
         let values: usize = gradients.iter().map(Vec::len).sum();
         let positions = values / width.max(1);
         let kept = keep.as_ref().and_then(|k| k.kept(values));
-        if let Some(kept) = kept.filter(|k| self.go_on(&k.found, starts.len())) {
+        let kept = kept.and_then(|k| Some((self.go_on(&k.found, starts.len())?, k)));
+        if let Some((done, kept)) = kept {
             let mut rest = &kept.gradients[..];
             for g in &mut gradients {
                 let (own, after) = rest.split_at(g.len());
                 g.copy_from_slice(own);
                 rest = after;
             }
-            let done = self.found.len() / Tensor::matrices(0).len();
             starts.truncate(starts.len() - done);
             self.step(STEPS.1 * done as u64);
         }
@@ -199,22 +250,27 @@ impl Run<'_, '_> {
         if hyper.tied {
             let part = read.iter().sum::<f64>() / given.iter().sum::<f64>().max(f64::MIN_POSITIVE);
             stream.iter_mut().for_each(|s| *s *= part as f32);
-            self.matrix(TokenEmbedding, &given, Some(inputs), Some(&stream))
+            let tied = Tensor::TokenEmbedding;
+            self.matrix(tied, &given, Some(inputs), Some(&stream))
         } else {
-            self.matrix(Output, &given, Some(inputs), None)?;
-            self.matrix(TokenEmbedding, &read, None, Some(&stream))
+            self.matrix(Tensor::Output, &given, Some(inputs), None)?;
+            self.matrix(Tensor::TokenEmbedding, &read, None, Some(&stream))
         }
     }
 
-    /// Takes what an earlier run found of whole blocks, the last of `blocks` first; whether it fits.
-    fn go_on(&mut self, found: &[(String, f64, Vec<f64>)], blocks: usize) -> bool {
-        let whole = found.len().is_multiple_of(Tensor::matrices(0).len());
-        let tensors: Vec<Tensor> = (0..blocks as u32)
-            .rev()
-            .flat_map(Tensor::matrices)
-            .collect();
-        if !whole || found.len() > tensors.len() {
-            return false;
+    /// Takes what an earlier run found of whole blocks, the last of `blocks` first; how many they are, where it fits.
+    fn go_on(&mut self, found: &[(String, f64, Vec<f64>)], blocks: usize) -> Option<usize> {
+        let hyper = self.task.source.hyper();
+        let (mut tensors, mut done) = (Vec::new(), 0);
+        for b in (0..blocks as u32).rev() {
+            if tensors.len() == found.len() {
+                break;
+            }
+            tensors.extend(hyper.matrices(b));
+            done += 1;
+        }
+        if tensors.len() != found.len() {
+            return None;
         }
         let measured = tensors
             .iter()
@@ -235,58 +291,45 @@ impl Run<'_, '_> {
                     choices,
                 })
             });
-        match measured.collect::<Option<Vec<Measured>>>() {
-            Some(measured) => {
-                self.found = measured;
-                true
-            }
-            None => false,
-        }
+        self.found = measured.collect::<Option<Vec<Measured>>>()?;
+        Some(done)
     }
 
-    /// The seven matrices of a block before which the streams are; the gradients come to be those before it.
+    /// The matrices of a block before which the streams are; the gradients come to be those before it.
     fn block(
         &mut self,
         b: u32,
         gradients: &mut [Vec<f32>],
         positions: usize,
     ) -> Result<(), ConvertError> {
-        let tensors = Tensor::matrices(b);
-        let shape = |t: Tensor| self.task.source.hyper().shape(t);
-        let shapes = tensors.map(shape);
-        let cols = [0, 3, 4, 6].map(|i: usize| shapes[i].1 as usize);
-        let mut fits = cols.map(Hessian::new);
-        let mut judges = shapes.map(|(_, cols)| Hessian::new(cols as usize));
-        let mut information = shapes.map(|(rows, _)| vec![0f64; rows as usize]);
+        let branches = self.task.source.hyper().branches(b);
+        let mut seen: Vec<Seen> = branches.iter().map(Seen::new).collect();
         for (g, gradient) in gradients.iter_mut().enumerate() {
             self.check_cancelled()?;
-            let BlockGradients { inputs, outputs } = self.stream.block_gradient(b, g, gradient)?;
-            for ((fit, x), cols) in fits.iter_mut().zip(&inputs).zip(cols) {
-                fit.add(&x[self.halves_of(g, cols).0]);
-            }
-            for (i, d) in outputs.iter().enumerate() {
-                let rows = shapes[i].0 as usize;
-                let squares = squares(d, rows, &mut information[i]);
-                let cols = cols[STAGE[i]];
-                let range = self.halves_of(g, cols).1;
-                let weights = &squares[range.start / cols..range.end / cols];
-                judges[i].add_weighted(&inputs[STAGE[i]][range], weights);
+            let found = self.stream.block_gradient(b, g, gradient)?;
+            for (seen, found) in seen.iter_mut().zip(&found) {
+                seen.add(found, |cols| self.halves_of(g, cols));
             }
         }
-        let fits = fits.into_iter().zip([0, 3, 4, 6]);
-        let fits = fits.map(|(fit, first)| solve(fit, tensors[first], true));
-        let fits: Vec<Solver> = fits.collect::<Result<_, _>>()?;
-        for (i, (judge, information)) in judges.into_iter().zip(&mut information).enumerate() {
-            self.check_cancelled()?;
-            information
-                .iter_mut()
-                .for_each(|f| *f /= positions.max(1) as f64);
-            let judge = solve(judge, tensors[i], false)?;
-            let inputs = Inputs {
-                fit: &fits[STAGE[i]],
-                judge: &judge,
-            };
-            self.matrix(tensors[i], information, Some(inputs), None)?;
+        for (branch, seen) in branches.iter().zip(seen) {
+            let of = |part: Part| part.of(b);
+            let first = branch.readers.first().map(|s| of(s.part));
+            let fits = [first.unwrap_or(of(branch.norm)), of(branch.writer.part)];
+            let [read, written] = seen.fits;
+            let fits = [solve(read, fits[0], true)?, solve(written, fits[1], true)?];
+            let last = branch.readers.len();
+            for (i, (site, mut matrix)) in branch.sites().zip(seen.matrices).enumerate() {
+                self.check_cancelled()?;
+                let information = matrix.information.iter_mut();
+                information.for_each(|f| *f /= positions.max(1) as f64);
+                let tensor = of(site.part);
+                let judge = solve(matrix.judge, tensor, false)?;
+                let inputs = Inputs {
+                    fit: &fits[usize::from(i == last)],
+                    judge: &judge,
+                };
+                self.matrix(tensor, &matrix.information, Some(inputs), None)?;
+            }
         }
         Ok(())
     }
@@ -395,7 +438,7 @@ impl Run<'_, '_> {
 
     fn step(&mut self, steps: u64) {
         self.done += steps;
-        let blocks = u64::from(self.task.source.hyper().block_count);
+        let blocks = u64::from(self.task.source.hyper().block_count());
         let total = blocks * (STEPS.0 + STEPS.1);
         self.task.progress.step(self.done, total);
     }

@@ -5,8 +5,8 @@ use super::text::{chunk_length, splitmix};
 use super::{Calibration, CalibrationError};
 use crate::source::Checkpoint;
 use crate::text;
-use carat::template::{self, ChatTemplate, Clock, Conversation};
-use carat::text::Tokenizer;
+use carat_text::template::{self, ChatTemplate, Clock, Conversation};
+use carat_text::tokenizer::Tokenizer;
 use serde::Deserialize;
 
 /// Passages, separated by empty lines.

@@ -97,6 +97,11 @@ impl Hessian {
         }
     }
 
+    /// Elements of an input.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
     /// Adds inputs x `[rows, cols]`.
     pub fn add(&mut self, x: &[f32]) {
         for b in &mut self.blocks {

@@ -6,6 +6,7 @@
 
 use crate::source::{Checkpoint, Rotation, SourceError, Step, Transform};
 use carat_format::Tensor;
+use carat_format::model::Input;
 use std::sync::Arc;
 
 /// Seeds of the signs.
@@ -15,18 +16,21 @@ const STREAM: u64 = 1;
 /// R2: every head of the values, and with it the columns of the output projection. No model with a norm between the two.
 pub fn heads(source: &Checkpoint, transform: &mut Transform) {
     let hyper = source.hyper();
-    if hyper.extras.sub_norm {
-        return;
-    }
-    for b in 0..hyper.block_count {
-        let seed = HEADS << 32 | u64::from(b);
-        let rotation = Arc::new(Rotation::new(signs(seed, hyper.head_dim as usize)));
-        transform.push(Tensor::AttnV(b), Step::RotateRows(rotation.clone()));
-        if hyper.extras.attention_bias {
-            let bias = Step::RotateColumns(rotation.clone());
-            transform.push(Tensor::AttnVBias(b), bias);
+    for b in 0..hyper.block_count() {
+        for branch in hyper.branches(b) {
+            let (Input::Averages { of, head_dim }, None) = (branch.writer.input, branch.sub_norm)
+            else {
+                continue;
+            };
+            let seed = HEADS << 32 | u64::from(b);
+            let rotation = Arc::new(Rotation::new(signs(seed, head_dim as usize)));
+            transform.push(of.of(b), Step::RotateRows(rotation.clone()));
+            if let Some(bias) = branch.reader(of).and_then(|s| s.bias) {
+                transform.push(bias.of(b), Step::RotateColumns(rotation.clone()));
+            }
+            let writer = branch.writer.part.of(b);
+            transform.push(writer, Step::RotateColumns(rotation));
         }
-        transform.push(Tensor::AttnOutput(b), Step::RotateColumns(rotation));
     }
 }
 
@@ -34,7 +38,11 @@ pub fn heads(source: &Checkpoint, transform: &mut Transform) {
 /// move into the matrices behind them, stands between the stream and its readers and writers.
 pub fn stream_rotates(source: &Checkpoint) -> bool {
     let hyper = source.hyper();
-    !hyper.tied && !hyper.extras.post_norm
+    let branches = (0..hyper.block_count()).flat_map(|b| hyper.branches(b));
+    !hyper.tied
+        && branches
+            .into_iter()
+            .all(|branch| branch.post_norm.is_none())
 }
 
 /// R1: the residual stream, of a model that [`stream_rotates`].
@@ -42,13 +50,11 @@ pub fn stream_rotates(source: &Checkpoint) -> bool {
 /// # Errors
 /// What reading the gains meets.
 pub fn stream(source: &Checkpoint, transform: &mut Transform) -> Result<(), SourceError> {
-    use Tensor::*;
     let hyper = source.hyper();
-    let extras = hyper.extras;
     let rotation = Rotation::new(signs(STREAM << 32, hyper.embedding_length as usize));
     let rotation = Arc::new(rotation);
     let columns = || Step::RotateColumns(rotation.clone());
-    transform.push(TokenEmbedding, columns());
+    transform.push(Tensor::TokenEmbedding, columns());
     let mut readers = |norm: Tensor, matrices: &[Tensor]| -> Result<(), SourceError> {
         let gains: Arc<[f32]> = source.read_vector(norm)?.into();
         transform.push(norm, Step::Ones);
@@ -58,24 +64,20 @@ pub fn stream(source: &Checkpoint, transform: &mut Transform) -> Result<(), Sour
         }
         Ok(())
     };
-    for b in 0..hyper.block_count {
-        readers(AttnNorm(b), &[AttnQ(b), AttnK(b), AttnV(b)])?;
-        readers(FfnNorm(b), &[FfnGate(b), FfnUp(b)])?;
+    let branches = || {
+        (0..hyper.block_count())
+            .flat_map(|b| hyper.branches(b).into_iter().map(move |branch| (b, branch)))
+    };
+    for (b, branch) in branches() {
+        let matrices: Vec<Tensor> = branch.readers.iter().map(|s| s.part.of(b)).collect();
+        readers(branch.norm.of(b), &matrices)?;
     }
-    readers(OutputNorm, &[Output])?;
-    for b in 0..hyper.block_count {
-        for (writer, bias, has) in [
-            (
-                AttnOutput(b),
-                AttnOutputBias(b),
-                extras.attention_output_bias,
-            ),
-            (FfnDown(b), FfnDownBias(b), extras.feed_forward_bias),
-        ] {
-            transform.push(writer, Step::RotateRows(rotation.clone()));
-            if has {
-                transform.push(bias, columns());
-            }
+    readers(Tensor::OutputNorm, &[Tensor::Output])?;
+    for (b, branch) in branches() {
+        let writer = branch.writer;
+        transform.push(writer.part.of(b), Step::RotateRows(rotation.clone()));
+        if let Some(bias) = writer.bias {
+            transform.push(bias.of(b), columns());
         }
     }
     Ok(())

@@ -10,8 +10,9 @@ use super::resume::Resume;
 use super::{ConvertError, Job};
 use crate::calibrate::{CalibrationError, Hessian, Methods, Ridge, Solver};
 use crate::reference::{ReferenceError, Stream};
-use crate::report::{Inputs, TensorReport};
+use crate::report::{self, TensorReport};
 use carat_format::Tensor;
+use carat_format::model::Branch;
 use std::collections::BTreeMap;
 
 /// Writes every tensor, from where an earlier conversion stopped; reports in file order, and the blocks that were
@@ -33,7 +34,7 @@ pub(super) fn tensors(
         reports: BTreeMap::new(),
         methods,
         inputs: None,
-        products: Vec::new(),
+        kept: Vec::new(),
     };
     for (tensor, _) in offsets.iter().filter(|(t, _)| t.is_vector()) {
         run.write(*tensor, None)?;
@@ -46,7 +47,7 @@ pub(super) fn tensors(
     if resumed.is_none() {
         run.embedding(hyper.tied)?;
     }
-    for b in resumed.unwrap_or(0)..hyper.block_count {
+    for b in resumed.unwrap_or(0)..hyper.block_count() {
         run.block(b)?;
         if let Some(resume) = resume.as_deref_mut().filter(|r| r.due()) {
             run.save(resume, b + 1)?;
@@ -61,8 +62,8 @@ pub(super) fn tensors(
     Ok((ordered.collect(), resumed))
 }
 
-/// Most bytes of inputs of a down projection that are kept until it is written, so that they are computed once.
-const PRODUCTS: usize = 512 << 20;
+/// Most bytes of inputs of a branch's writer that are kept until it is written, so that they are computed once.
+const KEPT: usize = 512 << 20;
 
 struct Conversion<'j, 's> {
     job: &'j Job<'s>,
@@ -74,12 +75,27 @@ struct Conversion<'j, 's> {
     reports: BTreeMap<Tensor, TensorReport>,
     methods: Methods,
     /// Of the matrices that were gathered for last.
-    inputs: Option<Inputs>,
-    /// The inputs of the down projection at hand, of the first groups.
-    products: Vec<Vec<f32>>,
+    inputs: Option<report::Inputs>,
+    /// The inputs of the writer at hand, of the first groups.
+    kept: Vec<Vec<f32>>,
 }
 
-/// Inputs so far.
+/// Inputs of matrices so far.
+struct Inputs {
+    hessian: Hessian,
+    seen: Seen,
+}
+
+impl Inputs {
+    fn new(cols: usize) -> Self {
+        Self {
+            hessian: Hessian::new(cols),
+            seen: Seen::default(),
+        }
+    }
+}
+
+/// Their size.
 #[derive(Default)]
 struct Seen {
     squares: f64,
@@ -97,8 +113,8 @@ impl Seen {
         self.count += x.len();
     }
 
-    fn inputs(&self) -> Option<Inputs> {
-        (self.count > 0).then(|| Inputs {
+    fn inputs(&self) -> Option<report::Inputs> {
+        (self.count > 0).then(|| report::Inputs {
             rms: libm::sqrt(self.squares / self.count as f64) as f32,
             max: self.max,
         })
@@ -158,73 +174,111 @@ impl<'s> Conversion<'_, 's> {
         Ok(())
     }
 
-    /// H of the inputs that `stage` gives `tensor`; of one that writes to the residual stream, with what the
-    /// stream has lost.
+    /// H of the inputs that `stage` gives `tensor`.
     fn gather(
         &mut self,
         tensor: Tensor,
         ridge: Ridge,
-        mut stage: impl FnMut(&mut Stream<'s>, usize) -> Result<Vec<f32>, ReferenceError>,
+        mut stage: impl FnMut(&Stream<'s>, usize) -> Result<Vec<f32>, ReferenceError>,
     ) -> Result<Solver, ConvertError> {
-        let hyper = self.job.source.hyper();
-        let (rows, cols) = hyper.shape(tensor);
-        let writes = matches!(tensor, Tensor::AttnOutput(_) | Tensor::FfnDown(_));
-        let mut hessian = Hessian::new(cols as usize);
-        let mut seen = Seen::default();
+        let cols = self.job.source.hyper().shape(tensor).1;
+        let mut inputs = Inputs::new(cols as usize);
         for g in 0..self.stream.groups() {
             self.job.check_cancelled()?;
-            let x = stage(&mut self.stream, g)?;
-            seen.add(&x);
-            let exact = stage(&mut self.exact, g)?;
-            if self.methods.drift {
-                hessian.add_drifted(&x, &exact);
-                // What a norm scales before it is added cannot make up for the stream's loss.
-                if writes && !hyper.extras.post_norm {
-                    let streams = self.exact.residual(g).iter().zip(self.stream.residual(g));
-                    let lost: Vec<f32> = streams.map(|(e, x)| e - x).collect();
-                    hessian.lack(&x, &lost, rows as usize);
-                }
-            } else {
-                hessian.add(&x);
-            }
-            // The checkpoint's own block needs nothing of what is quantized.
-            if let Tensor::FfnDown(b) = tensor {
-                self.exact.finish_with(b, g, &exact)?;
-                let kept: usize = self.products.iter().map(Vec::len).sum();
-                if (kept + x.len()) * 4 <= PRODUCTS && self.products.len() == g {
-                    self.products.push(x);
-                }
+            let x = stage(&self.stream, g)?;
+            inputs.seen.add(&x);
+            let exact = stage(&self.exact, g)?;
+            match self.methods.drift {
+                true => inputs.hessian.add_drifted(&x, &exact),
+                false => inputs.hessian.add(&x),
             }
         }
-        self.inputs = seen.inputs();
-        let solver = hessian.solve(ridge, self.methods.gptq || self.methods.drift);
+        self.solve(
+            inputs,
+            tensor,
+            ridge,
+            self.methods.gptq || self.methods.drift,
+        )
+    }
+
+    /// H of the inputs of a branch's writer, with what the stream has lost. The checkpoint's own stream goes on after the
+    /// branch: it needs nothing of what is quantized. Keeps inputs for [`Conversion::leave`].
+    fn gather_writer(&mut self, b: u32, branch: &Branch) -> Result<Solver, ConvertError> {
+        let writer = branch.writer;
+        let mut inputs = Inputs::new(writer.cols as usize);
+        for g in 0..self.stream.groups() {
+            self.job.check_cancelled()?;
+            let x = self.stream.inner(b, branch, g)?;
+            inputs.seen.add(&x);
+            let exact = self.exact.inner(b, branch, g)?;
+            if self.methods.drift {
+                inputs.hessian.add_drifted(&x, &exact);
+                // What a norm scales before it is added cannot make up for the stream's loss.
+                if branch.post_norm.is_none() {
+                    let streams = self.exact.residual(g).iter().zip(self.stream.residual(g));
+                    let lost: Vec<f32> = streams.map(|(e, x)| e - x).collect();
+                    inputs.hessian.lack(&x, &lost, writer.rows as usize);
+                }
+            } else {
+                inputs.hessian.add(&x);
+            }
+            self.exact.leave(b, branch, g, &exact)?;
+            let kept: usize = self.kept.iter().map(Vec::len).sum();
+            if (kept + x.len()) * 4 <= KEPT && self.kept.len() == g {
+                self.kept.push(x);
+            }
+        }
+        let fitted = self.methods.gptq || self.methods.drift;
+        self.solve(inputs, writer.part.of(b), Ridge::FIT, fitted)
+    }
+
+    fn solve(
+        &mut self,
+        inputs: Inputs,
+        tensor: Tensor,
+        ridge: Ridge,
+        fitted: bool,
+    ) -> Result<Solver, ConvertError> {
+        self.inputs = inputs.seen.inputs();
+        let solver = inputs.hessian.solve(ridge, fitted);
         Ok(solver.ok_or_else(|| CalibrationError::NotFinite {
             tensor: tensor.name(),
         })?)
+    }
+
+    /// Adds a branch to the residual stream.
+    fn leave(&mut self, b: u32, branch: &Branch) -> Result<(), ConvertError> {
+        for g in 0..self.stream.groups() {
+            self.job.check_cancelled()?;
+            match self.kept.get(g) {
+                Some(inner) => self.stream.leave(b, branch, g, inner)?,
+                None => self.stream.branch(b, branch, g)?,
+            }
+        }
+        self.kept.clear();
+        Ok(())
     }
 
     /// H of the inputs that the checkpoint's own blocks give the head.
     fn head(&mut self) -> Result<Solver, ConvertError> {
         let hyper = self.job.source.hyper();
         self.exact.embed()?;
-        let mut hessian = Hessian::new(hyper.embedding_length as usize);
-        let mut seen = Seen::default();
+        let mut inputs = Inputs::new(hyper.embedding_length as usize);
         for g in 0..self.exact.groups() {
-            for b in 0..hyper.block_count {
+            for b in 0..hyper.block_count() {
                 self.job.check_cancelled()?;
-                self.exact.attend(b, g)?;
-                self.exact.ffn_inputs(b, g)?;
-                self.exact.finish(b, g)?;
+                self.exact.block(b, g)?;
             }
             let x = self.exact.outputs(g)?;
-            seen.add(&x);
-            hessian.add(&x);
+            inputs.seen.add(&x);
+            inputs.hessian.add(&x);
         }
-        self.inputs = seen.inputs();
-        let solver = hessian.solve(Ridge::TIED, self.methods.gptq);
-        Ok(solver.ok_or_else(|| CalibrationError::NotFinite {
-            tensor: Tensor::TokenEmbedding.name(),
-        })?)
+        self.solve(
+            inputs,
+            Tensor::TokenEmbedding,
+            Ridge::TIED,
+            self.methods.gptq,
+        )
     }
 
     fn embedding(&mut self, tied: bool) -> Result<(), ConvertError> {
@@ -243,26 +297,18 @@ impl<'s> Conversion<'_, 's> {
     }
 
     fn block(&mut self, b: u32) -> Result<(), ConvertError> {
-        use Tensor::*;
-        let solver = self.gather(AttnQ(b), Ridge::FIT, |s, g| s.attention_inputs(b, g))?;
-        self.replace(&[AttnQ(b), AttnK(b), AttnV(b)], &solver)?;
-        let solver = self.gather(AttnOutput(b), Ridge::FIT, |s, g| {
-            Ok(s.attend(b, g)?.to_vec())
-        })?;
-        self.replace(&[AttnOutput(b)], &solver)?;
-        let solver = self.gather(FfnGate(b), Ridge::FIT, |s, g| s.ffn_inputs(b, g))?;
-        self.replace(&[FfnGate(b), FfnUp(b)], &solver)?;
-        let solver = self.gather(FfnDown(b), Ridge::FIT, |s, g| s.ffn_products(b, g))?;
-        self.replace(&[FfnDown(b)], &solver)?;
-        for g in 0..self.stream.groups() {
-            self.job.check_cancelled()?;
-            match self.products.get(g) {
-                Some(products) => self.stream.finish_with(b, g, products)?,
-                None => self.stream.finish(b, g)?,
+        let hyper = self.job.source.hyper();
+        for branch in &hyper.branches(b) {
+            let readers: Vec<Tensor> = branch.readers.iter().map(|s| s.part.of(b)).collect();
+            if let Some(first) = readers.first() {
+                let solver = self.gather(*first, Ridge::FIT, |s, g| s.enter(b, branch, g))?;
+                self.replace(&readers, &solver)?;
             }
+            let solver = self.gather_writer(b, branch)?;
+            self.replace(&[branch.writer.part.of(b)], &solver)?;
+            self.leave(b, branch)?;
         }
-        self.products.clear();
-        for tensor in Tensor::matrices(b) {
+        for tensor in hyper.matrices(b) {
             self.stream.release(tensor);
         }
         Ok(())

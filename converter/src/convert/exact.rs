@@ -125,6 +125,7 @@ fn holds(coding: Coding, row: &[f32]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use carat_format::Part;
 
     const W128: Coding = Coding {
         encoding: Encoding::Ternary,
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn fewer_bits_are_given_where_they_are_asked_for() {
-        let (q, embedding) = (Tensor::AttnQ(0), Tensor::TokenEmbedding);
+        let (q, embedding) = (Part::AttnQ.of(0), Tensor::TokenEmbedding);
         for own in [W128, BITS] {
             let model = |all: bool| ExactMatrices {
                 found: [(q, own)].into(),
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn codes_with_a_zero_hold_those_without() {
-        let (q, k) = (Tensor::AttnQ(0), Tensor::AttnK(0));
+        let [q, k, v] = [Part::AttnQ, Part::AttnK, Part::AttnV].map(|p| p.of(0));
         let model = ExactMatrices {
             found: [(q, BITS), (k, W128)].into(),
             all: None,
@@ -195,7 +196,7 @@ mod tests {
         assert!(model.keeps(q, BITS) && model.keeps(q, W128));
         assert!(model.keeps(k, W128) && !model.keeps(k, BITS));
         assert!(model.keeps(k, Encoding::Ternary.into()));
-        assert!(!model.keeps(k, Encoding::Int8.into()) && !model.keeps(Tensor::AttnV(0), W128));
+        assert!(!model.keeps(k, Encoding::Int8.into()) && !model.keeps(v, W128));
         let narrow = ExactMatrices {
             found: [(q, Encoding::Pow1.into())].into(),
             all: None,

@@ -6,6 +6,7 @@ use crate::progress::Progress;
 use crate::quantize;
 use crate::reference::{ReferenceError, Stream};
 use crate::source::{Checkpoint, SourceError, Step, Transform};
+use carat_format::model::{Branch, Input};
 use carat_format::{Coding, Tensor};
 
 /// What of the methods is folded into the weights of a model opened as `source`.
@@ -54,35 +55,36 @@ struct Search<'a, 's> {
 
 impl<'s> Search<'_, 's> {
     fn all(&mut self) -> Result<(), ConvertError> {
-        use Tensor::*;
         let hyper = self.source.hyper();
         self.stream.embed()?;
-        for b in 0..hyper.block_count {
-            let readers = [AttnQ(b), AttnK(b), AttnV(b)];
-            let factors = self.factors(&readers, |s, g| s.attention_inputs(b, g))?;
-            self.scale(AttnNorm(b), Step::ScaleColumns, &readers, factors);
-            for g in 0..self.stream.groups() {
-                self.stream.attend(b, g)?;
+        for b in 0..hyper.block_count() {
+            for branch in &hyper.branches(b) {
+                self.branch(b, branch)?;
             }
-            let readers = [FfnGate(b), FfnUp(b)];
-            let factors = self.factors(&readers, |s, g| s.ffn_inputs(b, g))?;
-            self.scale(FfnNorm(b), Step::ScaleColumns, &readers, factors);
-            // A norm between the two would undo the scaling.
-            if !hyper.extras.sub_norm {
-                let readers = [FfnDown(b)];
-                let factors = self.factors(&readers, |s, g| s.ffn_products(b, g))?;
-                if let (true, Some(f)) = (hyper.extras.feed_forward_bias, &factors) {
-                    let less: Vec<f32> = f.iter().map(|f| 1.0 / f).collect();
-                    let step = Step::ScaleColumns(less.into());
-                    self.transform.push(FfnUpBias(b), step);
-                }
-                self.scale(FfnUp(b), Step::ScaleRows, &readers, factors);
-            }
-            for g in 0..self.stream.groups() {
-                self.stream.finish(b, g)?;
-            }
-            let blocks = u64::from(hyper.block_count);
+            let blocks = u64::from(hyper.block_count());
             self.progress.step(u64::from(b) + 1, blocks);
+        }
+        Ok(())
+    }
+
+    fn branch(&mut self, b: u32, branch: &Branch) -> Result<(), ConvertError> {
+        let readers: Vec<Tensor> = branch.readers.iter().map(|s| s.part.of(b)).collect();
+        let factors = self.factors(&readers, |s, g| s.enter(b, branch, g))?;
+        self.scale(branch.norm.of(b), Step::ScaleColumns, &readers, factors);
+        // A norm before the writer would undo the scaling.
+        if let (Input::Scaled { of }, None) = (branch.writer.input, branch.sub_norm) {
+            let writer = [branch.writer.part.of(b)];
+            let factors = self.factors(&writer, |s, g| s.inner(b, branch, g))?;
+            let bias = branch.reader(of).and_then(|s| s.bias);
+            if let (Some(bias), Some(f)) = (bias, &factors) {
+                let less: Vec<f32> = f.iter().map(|f| 1.0 / f).collect();
+                let step = Step::ScaleColumns(less.into());
+                self.transform.push(bias.of(b), step);
+            }
+            self.scale(of.of(b), Step::ScaleRows, &writer, factors);
+        }
+        for g in 0..self.stream.groups() {
+            self.stream.branch(b, branch, g)?;
         }
         Ok(())
     }
@@ -91,7 +93,7 @@ impl<'s> Search<'_, 's> {
     fn factors(
         &mut self,
         tensors: &[Tensor],
-        stage: impl Fn(&mut Stream<'s>, usize) -> Result<Vec<f32>, ReferenceError>,
+        stage: impl Fn(&Stream<'s>, usize) -> Result<Vec<f32>, ReferenceError>,
     ) -> Result<Option<Vec<f32>>, ConvertError> {
         let Some(first) = tensors.first() else {
             return Ok(None);
@@ -104,7 +106,7 @@ impl<'s> Search<'_, 's> {
             if self.progress.cancelled() {
                 return Err(ConvertError::Cancelled);
             }
-            let x = stage(&mut self.stream, g)?;
+            let x = stage(&self.stream, g)?;
             for row in x.chunks_exact(cols) {
                 for (sum, v) in sums.iter_mut().zip(row) {
                     *sum += f64::from(v.abs());

@@ -93,7 +93,7 @@ impl Plan {
         for (key, value) in &self.extra {
             writer.kv(key.as_str(), value.clone())?;
         }
-        for tensor in self.spec.tensors(self.directory.tied()) {
+        for tensor in self.spec.tensors() {
             let name = tensor.name();
             if let Some(v) = self.directory.vector(tensor) {
                 writer.tensor(name, &[v.len], TensorType::I32, v.len * 4)?;

@@ -6,8 +6,7 @@ use super::{ConvertError, Job};
 use crate::calibrate::{self, Methods, Solver, Task};
 use crate::quantize::{Objective, QuantizedRow, Quantizer, choose_power, sample_rows};
 use carat_format::{
-    PackedRow, PartLayout, TILE_ROWS, Tensor, TensorEntry, TensorLayout, bounds, decode_row_f32,
-    pack_rows,
+    PackedRow, PartLayout, TILE_ROWS, TensorEntry, TensorLayout, bounds, decode_row_f32, pack_rows,
 };
 use rayon::prelude::*;
 
@@ -64,7 +63,7 @@ impl Job<'_> {
             solver: c.solver.filter(|_| !self.keeps(e)),
             ..c
         });
-        let role = role(e.tensor, hyper.tied, hyper.extras);
+        let role = role(hyper, e.tensor);
         let gains = match role.product {
             Product::Residual => None,
             Product::Normed(norm) => Some(folded(&self.source.read_vector(norm)?)),
@@ -141,8 +140,7 @@ impl Job<'_> {
 
     /// Largest magnitude of the bias that is added to the products, 0 without one.
     fn largest_bias(&self, e: &TensorEntry) -> Result<f64, ConvertError> {
-        let has = |t: &Tensor| self.source.hyper().tensors().contains(t);
-        let Some(bias) = e.tensor.bias().filter(has) else {
+        let Some(bias) = self.source.hyper().bias(e.tensor) else {
             return Ok(0.0);
         };
         let bias = self.source.read_vector(bias)?;

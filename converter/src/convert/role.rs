@@ -1,6 +1,7 @@
 //! What a matrix does in the model, as far as its quantization depends on it.
 
-use carat_format::{Extras, Tensor};
+use carat_format::model::{Input, Output};
+use carat_format::{Hyper, Tensor};
 
 /// What a product with a matrix may become, which bounds its unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,41 +28,38 @@ pub(super) struct Role {
     pub keep_norm: bool,
 }
 
-pub(super) fn role(tensor: Tensor, tied: bool, extras: Extras) -> Role {
-    use Tensor::*;
+pub(super) fn role(hyper: &Hyper, tensor: Tensor) -> Role {
     let after = |norm| Role {
         product: Product::Normed(norm),
         keep_norm: true,
     };
-    let branch = if extras.post_norm {
-        Product::Relative
-    } else {
-        Product::Residual
-    };
     match tensor {
-        AttnQ(b) | AttnK(b) => after(AttnNorm(b)),
-        // Attention averages the values over positions, and what the positions have in common is where the
-        // errors add up: with the norms restored, values and output projection diverge more.
-        AttnV(b) => Role {
-            product: Product::Normed(AttnNorm(b)),
-            keep_norm: false,
-        },
-        AttnOutput(_) => Role {
-            product: branch,
-            keep_norm: false,
-        },
-        FfnGate(b) | FfnUp(b) => after(FfnNorm(b)),
-        FfnDown(_) => Role {
-            product: branch,
-            keep_norm: true,
-        },
-        Output => after(OutputNorm),
-        TokenEmbedding if tied => after(OutputNorm),
-        TokenEmbedding => Role {
+        Tensor::Output => after(Tensor::OutputNorm),
+        Tensor::TokenEmbedding if hyper.tied => after(Tensor::OutputNorm),
+        Tensor::TokenEmbedding => Role {
             product: Product::Residual,
             keep_norm: true,
         },
-        // Vectors are not quantized.
-        _ => Role::default(),
+        Tensor::Block(block, part) => {
+            let Some((branch, site)) = hyper.site(tensor) else {
+                // Vectors are not quantized.
+                return Role::default();
+            };
+            // Where values are averaged over positions, what the positions have in common is where the errors add up:
+            // with the norms restored, both matrices around the average diverge more.
+            let averaged = match branch.writer.input {
+                Input::Averages { of, .. } => part == of || part == branch.writer.part,
+                _ => false,
+            };
+            Role {
+                product: match site.output {
+                    Output::Function => Product::Normed(branch.norm.of(block)),
+                    Output::Stream(None) => Product::Residual,
+                    Output::Stream(Some(_)) => Product::Relative,
+                },
+                keep_norm: !averaged,
+            }
+        }
+        Tensor::OutputNorm => Role::default(),
     }
 }

@@ -3,8 +3,8 @@
 
 use super::error::HfTokenizerError;
 use super::json::{Document, Node};
-use carat::template::TOKEN_VARIABLES;
-use carat::text::MAX_TOKENS;
+use carat_text::template::TOKEN_VARIABLES;
+use carat_text::tokenizer::MAX_TOKENS;
 use std::collections::{HashMap, HashSet};
 
 /// Special tokens that a field lists.

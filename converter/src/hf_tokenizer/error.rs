@@ -1,6 +1,6 @@
 //! Why a Hugging Face tokenizer cannot be read.
 
-use carat::text::TokenizerError;
+use carat_text::tokenizer::TokenizerError;
 use std::path::PathBuf;
 
 /// A fault of a tokenizer directory.

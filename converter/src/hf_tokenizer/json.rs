@@ -96,7 +96,7 @@ pub(super) fn read(file: &Path) -> Result<Option<String>, HfTokenizerError> {
         return Err(too_large(bytes.len() as u64));
     }
     crate::source::refuse_pointer(file, &bytes)?;
-    carat::text::decode(bytes)
+    carat_text::utf8::decode(bytes)
         .map(Some)
         .map_err(|_| HfTokenizerError::NotUtf8 { file: file.into() })
 }

@@ -13,10 +13,10 @@ mod vocabulary;
 pub use error::HfTokenizerError;
 
 use added::Files;
-use carat::template::ChatTemplate;
-use carat::text::{Tokenizer, TokenizerData};
 use carat_format::keys;
 use carat_gguf::OwnedValue;
+use carat_text::template::ChatTemplate;
+use carat_text::tokenizer::{Tokenizer, TokenizerData};
 use json::Document;
 use std::path::Path;
 

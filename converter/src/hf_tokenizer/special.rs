@@ -3,8 +3,8 @@
 use super::added::text_of;
 use super::error::HfTokenizerError;
 use super::json::{self, Document, Node};
-use carat::template::{ChatTemplate, DEFAULT, TOKEN_VARIABLES};
-use carat::text::TokenizerData;
+use carat_text::template::{ChatTemplate, DEFAULT, TOKEN_VARIABLES};
+use carat_text::tokenizer::TokenizerData;
 use std::path::Path;
 
 /// Fills the ids of BOS, EOS, end of turn, unknown, padding, every id that ends a generation, and what stands around a

@@ -2,7 +2,7 @@
 
 use super::error::HfTokenizerError;
 use super::json::Node;
-use carat::text::{
+use carat_text::tokenizer::{
     Behavior, Cut, Model, Normalizer, OWN_PRE, SpacePrefix, Step, is_understood, pre_of_steps,
 };
 

@@ -4,7 +4,7 @@ use super::added::{self, Added, Files};
 use super::error::HfTokenizerError;
 use super::json::{Document, Node};
 use super::structure::Structure;
-use carat::text::{MAX_TOKENS, Model, TokenType, TokenizerData};
+use carat_text::tokenizer::{MAX_TOKENS, Model, TokenType, TokenizerData};
 use std::collections::{HashMap, HashSet};
 
 /// Most merges.

@@ -2,7 +2,7 @@
 
 use super::gemm::{self, Arithmetic, Matrix};
 use super::math::{soft_cap, softmax};
-use crate::source::{BlockHyper, Hyper};
+use carat_format::model::{Attention, Reals};
 use rayon::prelude::*;
 
 /// Queries of a task.
@@ -21,17 +21,16 @@ pub(super) struct Segment<'a> {
 /// Attention of every segment within the block's window, one after the other: `[Σ len, heads · head_dim]`, replacing `out`.
 pub(super) fn attend(
     arithmetic: Arithmetic,
-    hyper: &Hyper,
-    block: BlockHyper,
+    a: &Attention<Reals>,
     segments: &[Segment<'_>],
     out: &mut Vec<f32>,
 ) {
-    let dim = hyper.head_dim as usize;
-    let (heads, shared) = (hyper.head_count as usize, hyper.heads_per_kv() as usize);
-    let (width, kv_width) = (heads * dim, hyper.head_count_kv as usize * dim);
-    let scale = hyper.attention_scale as f32;
-    let cap = hyper.attention_softcap.map(|c| c as f32);
-    let window = block.window.map_or(usize::MAX, |w| w as usize);
+    let dim = a.head_dim as usize;
+    let (heads, shared) = (a.heads as usize, a.heads_per_kv() as usize);
+    let (width, kv_width) = (a.width() as usize, a.kv_width() as usize);
+    let scale = a.scale as f32;
+    let cap = a.softcap.map(|c| c as f32);
+    let window = a.window.map_or(usize::MAX, |w| w as usize);
     let mut jobs = Vec::new();
     let mut row = 0;
     for segment in segments {

@@ -10,12 +10,12 @@
 
 use super::ReferenceError;
 use super::gemm::{self, Arithmetic, Matrix};
-use super::layers::{add_branch, logits, norm, project};
 use super::math::{self, Rotations};
-use super::stream::{Group, Stream};
+use super::pass::{At, Batch, Pass, Projected, logits, norm};
+use super::stream::Stream;
 use super::weights::Weights;
-use crate::source::{BlockHyper, Hyper};
-use carat_format::{Activation, Tensor};
+use carat_format::model::{Attention, Function, Reals};
+use carat_format::{Activation, Part, Tensor};
 use rayon::prelude::*;
 
 /// Logits held at a time, unless one position has more.
@@ -25,16 +25,39 @@ const POSITIONS: usize = 512;
 /// Rows of a matrix that are read together for a product from the left.
 const ROWS: usize = 8192;
 
-/// What a block's matrices see and owe, of one group of sequences.
-pub(crate) struct BlockGradients {
-    /// Inputs of the queries, keys and values; of the output projection; of gate and up; of the down projection.
-    pub inputs: [Vec<f32>; 4],
-    /// Gradients of the products with [`Tensor::matrices`].
-    pub outputs: [Vec<f32>; 7],
+/// What a branch's matrices see and owe, of one group of sequences.
+pub(crate) struct BranchGradients {
+    /// Inputs of the readers, and of the writer.
+    pub inputs: [Vec<f32>; 2],
+    /// Gradients of the products with the readers in their order, then with the writer.
+    pub outputs: Vec<Vec<f32>>,
 }
 
-/// Which of the inputs each of [`Tensor::matrices`] sees.
-pub(crate) const STAGE: [usize; 7] = [0, 0, 0, 1, 2, 2, 3];
+/// What the way back through a branch needs of the way forward.
+struct Forward {
+    /// The residual stream before the branch.
+    x: Vec<f32>,
+    /// What the readers multiply.
+    normed: Vec<f32>,
+    function: Computed,
+    /// What the function gives.
+    result: Vec<f32>,
+    /// What the writer multiplies, where a norm stands before it.
+    sub_normed: Option<Vec<f32>>,
+}
+
+/// Values of a branch's function.
+enum Computed {
+    Attention(Attention<Reals>, Projected),
+    Gated(Activation, Vec<Vec<f32>>),
+}
+
+impl Forward {
+    /// What the writer multiplies.
+    fn inner(&self) -> &[f32] {
+        self.sub_normed.as_deref().unwrap_or(&self.result)
+    }
+}
 
 /// What the predictions say of the rows of the head.
 #[derive(Default)]
@@ -56,10 +79,7 @@ impl Stream<'_> {
     ) -> Result<Vec<f32>, ReferenceError> {
         let hyper = self.weights.checkpoint().hyper();
         let (width, vocab) = (hyper.embedding_length as usize, hyper.vocab_size as usize);
-        let head = match hyper.tied {
-            true => Tensor::TokenEmbedding,
-            false => Tensor::Output,
-        };
+        let head = hyper.head();
         moments.probability.resize(vocab, 0.0);
         moments.information.resize(vocab, 0.0);
         let normed = self.outputs(group)?;
@@ -103,125 +123,155 @@ impl Stream<'_> {
     }
 
     /// Turns the gradient of the residual stream after block `b` into the gradient before it, where the stream
-    /// is.
+    /// is. One result per branch, in order.
     pub fn block_gradient(
         &self,
         b: u32,
         group: usize,
         gradient: &mut [f32],
-    ) -> Result<BlockGradients, ReferenceError> {
-        use Tensor::*;
-        let weights = &self.weights;
-        let hyper = weights.checkpoint().hyper();
-        let extras = hyper.extras;
-        let g: &Group = &self.groups[group];
-        let block = hyper.blocks.get(b as usize).copied().unwrap_or_default();
-        let rotations = self.rotations.get(block.rope as usize);
-
-        // Forward, with all that the way back needs.
-        let (mut attention_in, mut scratch) = (Vec::new(), Vec::new());
-        norm(weights, AttnNorm(b), &g.x, &mut attention_in)?;
-        let mut raw = [Vec::new(), Vec::new()];
-        if extras.qk_norm {
-            weights.multiply(AttnQ(b), &attention_in, &mut raw[0])?;
-            weights.multiply(AttnK(b), &attention_in, &mut raw[1])?;
-        }
-        let (mut q, mut k, mut v) = (Vec::new(), Vec::new(), Vec::new());
-        let at = (&g.positions[..], rotations);
-        let targets = [&mut q, &mut k, &mut v];
-        project(weights, b, &attention_in, at, targets, &mut scratch)?;
-        let heads = Heads { hyper, block };
-        let attended = heads.attend(&g.lengths, &q, &k, &v);
-        let mut attention_out = Vec::new();
-        if extras.sub_norm {
-            norm(weights, AttnSubNorm(b), &attended, &mut attention_out)?;
-        } else {
-            attention_out.clone_from(&attended);
-        }
-        let mut middle = g.x.clone();
-        let mut branch = Vec::new();
-        let tensors = (AttnOutput(b), AttnPostNorm(b));
-        let mut unused = Vec::new();
-        add_branch(
-            weights,
-            tensors,
-            &attention_out,
-            &mut middle,
-            [&mut unused, &mut scratch],
-        )?;
-        let mut ffn_in = Vec::new();
-        norm(weights, FfnNorm(b), &middle, &mut ffn_in)?;
-        let (mut gate, mut up) = (Vec::new(), Vec::new());
-        weights.multiply(FfnGate(b), &ffn_in, &mut gate)?;
-        weights.multiply(FfnUp(b), &ffn_in, &mut up)?;
-        let mut product = gate.clone();
-        math::gated_product(hyper.activation, &mut product, &up);
-        let mut ffn_out = Vec::new();
-        if extras.sub_norm {
-            norm(weights, FfnSubNorm(b), &product, &mut ffn_out)?;
-        } else {
-            ffn_out.clone_from(&product);
-        }
-
-        // Back through the feed-forward part.
-        let epsilon = hyper.epsilon;
-        let through_post =
-            |tensor, gains, input: &[f32], gradient: &[f32], branch: &mut Vec<f32>| {
-                if !extras.post_norm {
-                    return Ok(gradient.to_vec());
-                }
-                weights.multiply(tensor, input, branch)?;
-                Ok::<_, ReferenceError>(rms_norm_back(
-                    branch,
-                    weights.gains(gains)?,
-                    epsilon,
-                    gradient,
-                ))
+    ) -> Result<Vec<BranchGradients>, ReferenceError> {
+        let pass = self.pass(group);
+        let lengths = self.lengths(group);
+        let branches = self.weights.checkpoint().hyper().branches(b);
+        let at = |branch| At { block: b, branch };
+        let mut x = self.residual(group).to_vec();
+        let mut passed = Vec::new();
+        for (i, branch) in branches.iter().enumerate() {
+            let Some(forward) = pass.forward(at(branch), lengths, x.clone())? else {
+                continue;
             };
-        let down = through_post(FfnDown(b), FfnPostNorm(b), &ffn_out, gradient, &mut branch)?;
-        let mut d_product = Vec::new();
-        back(weights, FfnDown(b), &down, &mut d_product)?;
-        if extras.sub_norm {
-            let gains = weights.gains(FfnSubNorm(b))?;
-            d_product = rms_norm_back(&product, gains, epsilon, &d_product);
+            // Nobody asks for the stream after the last.
+            if i + 1 < branches.len() {
+                pass.leave(at(branch), forward.inner(), &mut x)?;
+            }
+            passed.push((branch, forward));
         }
-        drop(product);
-        let (d_gate, d_up) = gated_back(hyper.activation, gate, up, d_product);
-        let (mut d_normed, mut other) = (Vec::new(), Vec::new());
-        back(weights, FfnGate(b), &d_gate, &mut d_normed)?;
-        back(weights, FfnUp(b), &d_up, &mut other)?;
-        math::add(&mut d_normed, &other);
-        let d_middle = rms_norm_back(&middle, weights.gains(FfnNorm(b))?, epsilon, &d_normed);
-        math::add(gradient, &d_middle);
+        let mut found = Vec::new();
+        for (branch, forward) in passed.into_iter().rev() {
+            found.push(pass.back(at(branch), lengths, forward, gradient)?);
+        }
+        found.reverse();
+        Ok(found)
+    }
+}
 
-        // Back through attention.
-        let input = &attention_out;
-        let output = through_post(AttnOutput(b), AttnPostNorm(b), input, gradient, &mut branch)?;
-        let mut d_attended = Vec::new();
-        back(weights, AttnOutput(b), &output, &mut d_attended)?;
-        if extras.sub_norm {
-            let gains = weights.gains(AttnSubNorm(b))?;
-            d_attended = rms_norm_back(&attended, gains, epsilon, &d_attended);
+impl Pass<'_, '_> {
+    /// A branch forward, with all that the way back needs.
+    fn forward(
+        &self,
+        at: At<'_>,
+        lengths: &[usize],
+        x: Vec<f32>,
+    ) -> Result<Option<Forward>, ReferenceError> {
+        let mut normed = Vec::new();
+        self.enter(at, &x, &mut normed)?;
+        let (mut products, mut result) = (Vec::new(), Vec::new());
+        self.products(at, &normed, &mut products)?;
+        let function = match at.branch.function {
+            Function::Attention => {
+                let Some(a) = self.attention(at) else {
+                    return Ok(None);
+                };
+                let p = self.project(at, a, &mut products, true)?;
+                self.attend(at, a, &p, &mut Batch::Sequences(lengths), &mut result);
+                Computed::Attention(*a, p)
+            }
+            Function::Gated => {
+                let blocks = &self.weights.checkpoint().hyper().blocks;
+                let Some(gated) = blocks.get(at.block as usize).and_then(|b| b.gated()) else {
+                    return Ok(None);
+                };
+                self.gate(at, products.clone(), &mut result);
+                Computed::Gated(gated.activation, products)
+            }
+        };
+        let sub_normed = match at.branch.sub_norm {
+            None => None,
+            Some(gains) => {
+                let mut normed = Vec::new();
+                norm(self.weights, gains.of(at.block), &result, &mut normed)?;
+                Some(normed)
+            }
+        };
+        Ok(Some(Forward {
+            x,
+            normed,
+            function,
+            result,
+            sub_normed,
+        }))
+    }
+
+    /// The way back: the gradient of the stream after the branch becomes the gradient before it.
+    fn back(
+        &self,
+        at: At<'_>,
+        lengths: &[usize],
+        forward: Forward,
+        gradient: &mut [f32],
+    ) -> Result<BranchGradients, ReferenceError> {
+        let weights = self.weights;
+        let epsilon = weights.checkpoint().hyper().epsilon;
+        let writer = at.branch.writer.part.of(at.block);
+        let through = |part: Part, x: &[f32], g: &[f32]| {
+            let gains = weights.gains(part.of(at.block))?;
+            Ok::<_, ReferenceError>(rms_norm_back(x, gains, epsilon, g))
+        };
+        let output = match at.branch.post_norm {
+            None => gradient.to_vec(),
+            Some(gains) => {
+                let mut added = Vec::new();
+                weights.multiply(writer, forward.inner(), &mut added)?;
+                through(gains, &added, gradient)?
+            }
+        };
+        let mut d = Vec::new();
+        back(weights, writer, &output, &mut d)?;
+        if let Some(gains) = at.branch.sub_norm {
+            d = through(gains, &forward.result, &d)?;
         }
-        let [mut d_q, mut d_k, d_v] = heads.back(&g.lengths, (&q, &k, &v), &d_attended);
-        if let Some(rotations) = rotations {
-            turn_back(rotations, &g.positions, &mut d_q);
-            turn_back(rotations, &g.positions, &mut d_k);
+        let Forward {
+            x,
+            normed,
+            function,
+            result,
+            sub_normed,
+        } = forward;
+        let inner = sub_normed.unwrap_or(result);
+        let mut outputs = match function {
+            Computed::Attention(a, p) => {
+                let heads = Heads(&a);
+                let mut found = heads.back(lengths, (&p.q, &p.k, &p.v), &d);
+                let turned = found.iter_mut().take(2);
+                if let Some(rotations) = self.rotations_of(&a) {
+                    turned.for_each(|d| turn_back(rotations, self.positions, d));
+                }
+                let gains = at.branch.gains.iter().zip(&p.raw);
+                for ((gains, raw), d) in gains.zip(&mut found) {
+                    *d = through(gains.0, raw, d)?;
+                }
+                found.into_iter().collect()
+            }
+            Computed::Gated(activation, products) => {
+                let mut products = products.into_iter();
+                let mut next = || products.next().unwrap_or_default();
+                let (gate, up) = gated_back(activation, next(), next(), d);
+                vec![gate, up]
+            }
+        };
+        let (mut d_normed, mut other) = (Vec::new(), Vec::new());
+        for (site, d) in at.branch.readers.iter().zip(&outputs) {
+            back(weights, site.part.of(at.block), d, &mut other)?;
+            match d_normed.is_empty() {
+                true => std::mem::swap(&mut d_normed, &mut other),
+                false => math::add(&mut d_normed, &other),
+            }
         }
-        if extras.qk_norm {
-            d_q = rms_norm_back(&raw[0], weights.gains(AttnQNorm(b))?, epsilon, &d_q);
-            d_k = rms_norm_back(&raw[1], weights.gains(AttnKNorm(b))?, epsilon, &d_k);
-        }
-        back(weights, AttnQ(b), &d_q, &mut d_normed)?;
-        for (tensor, d) in [(AttnK(b), &d_k), (AttnV(b), &d_v)] {
-            back(weights, tensor, d, &mut other)?;
-            math::add(&mut d_normed, &other);
-        }
-        let d_x = rms_norm_back(&g.x, weights.gains(AttnNorm(b))?, epsilon, &d_normed);
-        math::add(gradient, &d_x);
-        Ok(BlockGradients {
-            inputs: [attention_in, attention_out, ffn_in, ffn_out],
-            outputs: [d_q, d_k, d_v, output, d_gate, d_up, down],
+        math::add(gradient, &through(at.branch.norm, &x, &d_normed)?);
+        outputs.push(output);
+        Ok(BranchGradients {
+            inputs: [normed, inner],
+            outputs,
         })
     }
 }
@@ -352,11 +402,8 @@ fn turn_back(rotations: &Rotations, positions: &[usize], rows: &mut [f32]) {
     rows.for_each(|(row, p)| rotations.undo(row, *p));
 }
 
-/// Attention of a block, with the shares that its way back needs.
-struct Heads<'a> {
-    hyper: &'a Hyper,
-    block: BlockHyper,
-}
+/// Attention of a block, on its way back.
+struct Heads<'a>(&'a Attention<Reals>);
 
 /// A sequence and a head of it.
 struct Head {
@@ -368,20 +415,15 @@ struct Head {
 
 impl Heads<'_> {
     fn dims(&self) -> (usize, usize, usize) {
-        let h = self.hyper;
-        let dim = h.head_dim as usize;
-        (
-            dim,
-            h.head_count as usize * dim,
-            h.head_count_kv as usize * dim,
-        )
+        let sizes = (self.0.head_dim, self.0.width(), self.0.kv_width());
+        (sizes.0 as usize, sizes.1 as usize, sizes.2 as usize)
     }
 
     fn jobs(&self, lengths: &[usize]) -> Vec<Head> {
         let mut row = 0;
         let mut jobs = Vec::new();
         for len in lengths {
-            let heads = 0..self.hyper.head_count as usize;
+            let heads = 0..self.0.heads as usize;
             jobs.extend(heads.map(|head| Head {
                 row,
                 len: *len,
@@ -392,24 +434,6 @@ impl Heads<'_> {
         jobs
     }
 
-    /// Attention `[positions, heads · head_dim]` of sequences of these lengths.
-    fn attend(&self, lengths: &[usize], q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
-        let (_, width, kv_width) = self.dims();
-        let (mut q, mut k, mut v) = (q, k, v);
-        let segments: Vec<_> = lengths
-            .iter()
-            .map(|n| super::attention::Segment {
-                queries: super::layers::take(&mut q, n * width),
-                keys: super::layers::take(&mut k, n * kv_width),
-                values: super::layers::take(&mut v, n * kv_width),
-            })
-            .collect();
-        let mut out = Vec::new();
-        let arithmetic = Arithmetic::Fast;
-        super::attention::attend(arithmetic, self.hyper, self.block, &segments, &mut out);
-        out
-    }
-
     /// Gradients of queries, keys and values (rotated) where the attention has the gradient `g`.
     fn back(
         &self,
@@ -418,7 +442,7 @@ impl Heads<'_> {
         g: &[f32],
     ) -> [Vec<f32>; 3] {
         let (dim, width, kv_width) = self.dims();
-        let shared = self.hyper.heads_per_kv() as usize;
+        let shared = self.0.heads_per_kv() as usize;
         let jobs = self.jobs(lengths);
         let parts: Vec<[Vec<f32>; 3]> = jobs
             .par_iter()
@@ -458,10 +482,10 @@ impl Heads<'_> {
         v: Matrix<'_>,
         g: Matrix<'_>,
     ) -> [Vec<f32>; 3] {
-        let dim = self.hyper.head_dim as usize;
-        let scale = self.hyper.attention_scale as f32;
-        let cap = self.hyper.attention_softcap.map(|c| c as f32);
-        let window = self.block.window.map_or(usize::MAX, |w| w as usize);
+        let dim = self.0.head_dim as usize;
+        let scale = self.0.scale as f32;
+        let cap = self.0.softcap.map(|c| c as f32);
+        let window = self.0.window.map_or(usize::MAX, |w| w as usize);
         let fast = Arithmetic::Fast;
         let mut shares = vec![0f32; len * len];
         gemm::multiply(fast, (len, len, dim), q, k, &mut shares);

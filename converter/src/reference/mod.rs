@@ -7,19 +7,19 @@
 mod attention;
 mod backward;
 mod gemm;
-mod layers;
 mod math;
+mod pass;
 mod stream;
 mod weights;
 
-pub(crate) use backward::{BlockGradients, HeadMoments, STAGE};
+pub(crate) use backward::{BranchGradients, HeadMoments};
 pub use gemm::Arithmetic;
 pub(crate) use gemm::{Columns, cross, gram, products};
 pub(crate) use stream::Stream;
 
 use crate::progress::{Progress, Silent};
 use crate::source::{Checkpoint, Hyper, SourceError};
-use layers::{Batch, BlockCache};
+use pass::{Batch, BlockCache};
 use weights::Weights;
 
 /// Activations of sequences that run together, in bytes, unless one sequence has more.
@@ -112,12 +112,16 @@ impl<'c> Reference<'c> {
     /// Positions that run together within the bound on activations.
     pub fn positions_at_once(&self) -> usize {
         let h = self.hyper();
-        let heads = h.head_count as usize * h.head_dim as usize;
-        let kv = h.head_count_kv as usize * h.head_dim as usize;
-        let widths = 3 * h.embedding_length as usize
-            + 3 * heads
-            + 2 * kv
-            + 2 * h.feed_forward_length as usize;
+        let d = h.embedding_length as usize;
+        // Of a block's attention and its gated network, whichever the blocks have.
+        let widths = h.blocks.iter().map(|b| {
+            let attention = b
+                .attention()
+                .map_or(0, |a| 3 * a.width() + 2 * a.kv_width());
+            let gated = b.gated().map_or(0, |g| 2 * g.width);
+            3 * d + attention as usize + gated as usize
+        });
+        let widths = widths.max().unwrap_or(3 * d);
         (ACTIVATIONS / (4 * widths)).clamp(1, 8192)
     }
 
@@ -143,7 +147,7 @@ impl<'c> Reference<'c> {
             self.weights.embed(tokens.iter().copied(), &mut x)?;
         }
         let lengths: Vec<usize> = sequences.iter().map(|s| s.len()).collect();
-        layers::run(&self.weights, Batch::Sequences(&lengths), &mut x, run)?;
+        pass::run(&self.weights, Batch::Sequences(&lengths), &mut x, run)?;
         let width = self.hyper().embedding_length as usize;
         let mut rest = &x[..];
         let mut split = |n: &usize| {
@@ -178,7 +182,7 @@ impl<'c> Reference<'c> {
     /// # Errors
     /// A fault of the checkpoint.
     pub fn logits(&self, hidden: &[f32], out: &mut Vec<f32>) -> Result<(), ReferenceError> {
-        layers::logits(&self.weights, hidden, out)
+        pass::logits(&self.weights, hidden, out)
     }
 
     /// Gives `sink` the logits of every position from `first` on of each sequence, as
@@ -251,7 +255,7 @@ impl<'c> Reference<'c> {
 
     /// Starts a sequence that grows token by token.
     pub fn decoder(&self) -> Decoder<'_, 'c> {
-        let caches = vec![BlockCache::default(); self.hyper().block_count as usize];
+        let caches = vec![BlockCache::default(); self.hyper().blocks.len()];
         Decoder {
             reference: self,
             caches,
@@ -283,7 +287,7 @@ impl Decoder<'_, '_> {
             past: self.length,
             caches: &mut self.caches,
         };
-        layers::run(&r.weights, batch, &mut x, &mut Run::default())?;
+        pass::run(&r.weights, batch, &mut x, &mut Run::default())?;
         self.length += tokens.len();
         let last = x.len() - r.hyper().embedding_length as usize;
         r.logits(&x[last..], &mut self.logits)?;

@@ -1,13 +1,13 @@
 //! The forward pass over a fixed set of sequences, stage by stage, for whoever changes the weights of a
-//! block between its stages. Of all activations only the residual stream and one attention output are kept.
+//! block between its stages. Of all activations only the residual stream is kept.
 
-use super::ReferenceError;
-use super::attention::{Segment, attend};
-use super::layers::{add_branch, norm, project, take};
-use super::math::{self, Rotations};
+use super::math::Rotations;
+use super::pass::{At, Batch, Pass, norm, rotations, take};
 use super::weights::Weights;
+use super::{ReferenceError, Run};
 use crate::source::Checkpoint;
 use carat_format::Tensor;
+use carat_format::model::Branch;
 
 /// Positions that run together, unless one sequence is longer.
 const POSITIONS: usize = 2048;
@@ -20,14 +20,13 @@ pub(crate) struct Stream<'c> {
 }
 
 /// Sequences that run together.
+#[derive(Default)]
 pub(super) struct Group {
     pub tokens: Vec<u32>,
     pub lengths: Vec<usize>,
     pub positions: Vec<usize>,
     /// The residual stream.
     pub x: Vec<f32>,
-    /// The attention's output in the block at hand.
-    attention: Vec<f32>,
 }
 
 impl<'c> Stream<'c> {
@@ -38,19 +37,11 @@ impl<'c> Stream<'c> {
     ) -> Result<Self, ReferenceError> {
         let weights = Weights::open(checkpoint, 0)?;
         let longest = sequences.iter().map(Vec::len).max().unwrap_or(0);
-        let tables = checkpoint.hyper().rope_tables.iter();
-        let rotations = tables.map(|t| Rotations::new(t, longest)).collect();
         let mut groups: Vec<Group> = Vec::new();
         for s in sequences {
             let full = |g: &Group| g.tokens.len() + s.len() > POSITIONS;
             if groups.last().is_none_or(full) {
-                groups.push(Group {
-                    tokens: Vec::new(),
-                    lengths: Vec::new(),
-                    positions: Vec::new(),
-                    x: Vec::new(),
-                    attention: Vec::new(),
-                });
+                groups.push(Group::default());
             }
             if let Some(g) = groups.last_mut() {
                 g.tokens.extend(s);
@@ -59,8 +50,8 @@ impl<'c> Stream<'c> {
             }
         }
         Ok(Self {
+            rotations: rotations(&weights, longest),
             weights,
-            rotations,
             groups,
         })
     }
@@ -115,103 +106,75 @@ impl<'c> Stream<'c> {
         values
     }
 
-    /// The inputs of the queries, keys and values of block `b`, `[positions, D]`.
-    pub fn attention_inputs(&self, b: u32, group: usize) -> Result<Vec<f32>, ReferenceError> {
-        self.normed(Tensor::AttnNorm(b), group)
-    }
-
-    /// Attends; gives the inputs of the output projection.
-    pub fn attend(&mut self, b: u32, group: usize) -> Result<&[f32], ReferenceError> {
-        let (weights, hyper) = (&self.weights, self.weights.checkpoint().hyper());
-        let width = hyper.head_count as usize * hyper.head_dim as usize;
-        let kv_width = hyper.head_count_kv as usize * hyper.head_dim as usize;
-        let block = hyper.blocks.get(b as usize).copied().unwrap_or_default();
-        let rotations = self.rotations.get(block.rope as usize);
-        let (mut normed, mut scratch) = (Vec::new(), Vec::new());
-        let (mut q, mut k, mut v) = (Vec::new(), Vec::new(), Vec::new());
-        let g = &mut self.groups[group];
-        norm(weights, Tensor::AttnNorm(b), &g.x, &mut normed)?;
-        let at = (&g.positions[..], rotations);
-        project(
-            weights,
-            b,
-            &normed,
-            at,
-            [&mut q, &mut k, &mut v],
-            &mut scratch,
-        )?;
-        let (mut q, mut k, mut v) = (&q[..], &k[..], &v[..]);
-        let segments: Vec<Segment<'_>> = g
-            .lengths
-            .iter()
-            .map(|n| Segment {
-                queries: take(&mut q, n * width),
-                keys: take(&mut k, n * kv_width),
-                values: take(&mut v, n * kv_width),
-            })
-            .collect();
-        attend(
-            weights.arithmetic,
-            hyper,
-            block,
-            &segments,
-            &mut g.attention,
-        );
-        if hyper.extras.sub_norm {
-            norm(weights, Tensor::AttnSubNorm(b), &g.attention, &mut normed)?;
-            std::mem::swap(&mut g.attention, &mut normed);
+    pub(super) fn pass(&self, group: usize) -> Pass<'_, 'c> {
+        Pass {
+            weights: &self.weights,
+            rotations: &self.rotations,
+            positions: &self.groups[group].positions,
         }
-        Ok(&g.attention)
     }
 
-    /// Adds the attention to the residual stream; gives the inputs of gate and up.
-    pub fn ffn_inputs(&mut self, b: u32, group: usize) -> Result<Vec<f32>, ReferenceError> {
-        let (mut out, mut scratch) = (Vec::new(), Vec::new());
-        let branch = (Tensor::AttnOutput(b), Tensor::AttnPostNorm(b));
-        let g = &mut self.groups[group];
-        let attention = std::mem::take(&mut g.attention);
-        let scratches = [&mut out, &mut scratch];
-        add_branch(&self.weights, branch, &attention, &mut g.x, scratches)?;
-        self.normed(Tensor::FfnNorm(b), group)
-    }
-
-    /// The inputs of the down projection.
-    pub fn ffn_products(&self, b: u32, group: usize) -> Result<Vec<f32>, ReferenceError> {
-        self.gated(b, &self.groups[group].x)
-    }
-
-    /// Adds the feed-forward network to the residual stream.
-    pub fn finish(&mut self, b: u32, group: usize) -> Result<(), ReferenceError> {
-        let products = self.ffn_products(b, group)?;
-        self.finish_with(b, group, &products)
-    }
-
-    /// The same where [`ffn_products`](Self::ffn_products) are at hand.
-    pub fn finish_with(
-        &mut self,
-        b: u32,
+    /// The inputs of the readers of a branch of block `block`, `[positions, D]`.
+    pub fn enter(
+        &self,
+        block: u32,
+        branch: &Branch,
         group: usize,
-        products: &[f32],
-    ) -> Result<(), ReferenceError> {
-        let (mut out, mut scratch) = (Vec::new(), Vec::new());
-        let branch = (Tensor::FfnDown(b), Tensor::FfnPostNorm(b));
-        let x = &mut self.groups[group].x;
-        add_branch(&self.weights, branch, products, x, [&mut out, &mut scratch])
+    ) -> Result<Vec<f32>, ReferenceError> {
+        let mut normed = Vec::new();
+        let x = &self.groups[group].x;
+        self.pass(group)
+            .enter(At { block, branch }, x, &mut normed)?;
+        Ok(normed)
     }
 
-    fn gated(&self, b: u32, x: &[f32]) -> Result<Vec<f32>, ReferenceError> {
-        let hyper = self.weights.checkpoint().hyper();
-        let (mut normed, mut gate, mut up) = (Vec::new(), Vec::new(), Vec::new());
-        norm(&self.weights, Tensor::FfnNorm(b), x, &mut normed)?;
-        self.weights
-            .multiply(Tensor::FfnGate(b), &normed, &mut gate)?;
-        self.weights.multiply(Tensor::FfnUp(b), &normed, &mut up)?;
-        math::gated_product(hyper.activation, &mut gate, &up);
-        if hyper.extras.sub_norm {
-            norm(&self.weights, Tensor::FfnSubNorm(b), &gate, &mut normed)?;
-            std::mem::swap(&mut gate, &mut normed);
+    /// The inputs of its writer.
+    pub fn inner(
+        &self,
+        block: u32,
+        branch: &Branch,
+        group: usize,
+    ) -> Result<Vec<f32>, ReferenceError> {
+        let normed = self.enter(block, branch, group)?;
+        let mut batch = Batch::Sequences(&self.groups[group].lengths);
+        let (mut run, mut inner) = (Run::default(), Vec::new());
+        let at = At { block, branch };
+        self.pass(group)
+            .inner(at, &normed, &mut batch, &mut run, &mut inner)?;
+        Ok(inner)
+    }
+
+    /// Adds the branch, whose writer multiplies `inner`, to the residual stream.
+    pub fn leave(
+        &mut self,
+        block: u32,
+        branch: &Branch,
+        group: usize,
+        inner: &[f32],
+    ) -> Result<(), ReferenceError> {
+        let mut x = std::mem::take(&mut self.groups[group].x);
+        let left = self.pass(group).leave(At { block, branch }, inner, &mut x);
+        self.groups[group].x = x;
+        left
+    }
+
+    /// All stages of a branch.
+    pub fn branch(
+        &mut self,
+        block: u32,
+        branch: &Branch,
+        group: usize,
+    ) -> Result<(), ReferenceError> {
+        let inner = self.inner(block, branch, group)?;
+        self.leave(block, branch, group, &inner)
+    }
+
+    /// All branches of a block.
+    pub fn block(&mut self, block: u32, group: usize) -> Result<(), ReferenceError> {
+        for branch in &self.weights.checkpoint().hyper().branches(block) {
+            self.branch(block, branch, group)?;
         }
-        Ok(gate)
+        Ok(())
     }
 
     /// The residual streams of all groups, to go back to.
@@ -228,12 +191,9 @@ impl<'c> Stream<'c> {
 
     /// The inputs of the head.
     pub fn outputs(&self, group: usize) -> Result<Vec<f32>, ReferenceError> {
-        self.normed(Tensor::OutputNorm, group)
-    }
-
-    fn normed(&self, gains: Tensor, group: usize) -> Result<Vec<f32>, ReferenceError> {
         let mut normed = Vec::new();
-        norm(&self.weights, gains, &self.groups[group].x, &mut normed)?;
+        let x = &self.groups[group].x;
+        norm(&self.weights, Tensor::OutputNorm, x, &mut normed)?;
         Ok(normed)
     }
 }

@@ -112,7 +112,8 @@ impl<'c> Weights<'c> {
     /// `y[m, rows] = x[m, cols] · W[rows, cols]ᵀ`, plus the matrix's bias where there is one, replacing `y`.
     pub fn multiply(&self, tensor: Tensor, x: &[f32], y: &mut Vec<f32>) -> Result<(), SourceError> {
         self.product(tensor, x, y)?;
-        if let Some(bias) = tensor.bias().and_then(|b| self.held.get(&b)) {
+        let bias = self.checkpoint.hyper().bias(tensor);
+        if let Some(bias) = bias.and_then(|b| self.held.get(&b)) {
             for row in y.chunks_exact_mut(bias.len()) {
                 math::add(row, bias);
             }

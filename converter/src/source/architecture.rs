@@ -4,7 +4,7 @@
 //! Sources: the configurations and models of Hugging Face transformers 5, llama.cpp's `llama-model.cpp`.
 
 use super::Hyper;
-use carat_format::{Activation, Tensor};
+use carat_format::{Activation, Part, Tensor};
 
 /// A row of the table.
 pub(super) struct Architecture {
@@ -21,7 +21,7 @@ pub(super) struct Architecture {
     pub attention_bias: Presence,
     pub attention_output_bias: Presence,
     pub feed_forward_bias: Presence,
-    pub qk_norm: bool,
+    pub head_norm: bool,
     pub post_norm: bool,
     pub sub_norm: bool,
     /// Hugging Face stores gains less one.
@@ -32,7 +32,7 @@ pub(super) struct Architecture {
     pub fused: bool,
     /// Only the first dimensions of a head may be rotated.
     pub partial_rotation: bool,
-    pub windows: Windows,
+    pub windows: Windowing,
     /// The number under the root in the attention's scale has a key of its own; GGUF files lack it, and
     /// only the model of this many blocks has other than the head dimension: the embedding length over
     /// the heads.
@@ -68,7 +68,7 @@ pub(super) enum Presence {
 
 /// Which blocks see a window of the positions only.
 #[derive(Clone, Copy)]
-pub(super) enum Windows {
+pub(super) enum Windowing {
     Never,
     /// All, where there is a window; its length where the key is absent.
     All {
@@ -88,14 +88,14 @@ pub(super) enum Windows {
     },
 }
 
-impl Windows {
+impl Windowing {
     /// Whether block `b` has a window by the rule alone.
     pub fn has(self, b: u32) -> bool {
         match self {
-            Windows::Never => false,
-            Windows::All { .. } => true,
-            Windows::From { layer, .. } => b >= layer,
-            Windows::Pattern { period, .. } => !(b + 1).is_multiple_of(period.max(1)),
+            Windowing::Never => false,
+            Windowing::All { .. } => true,
+            Windowing::From { layer, .. } => b >= layer,
+            Windowing::Pattern { period, .. } => !(b + 1).is_multiple_of(period.max(1)),
         }
     }
 }
@@ -121,14 +121,14 @@ const LLAMA: Architecture = Architecture {
     attention_bias: Presence::Key("attention_bias"),
     attention_output_bias: Presence::Key("attention_bias"),
     feed_forward_bias: Presence::Key("mlp_bias"),
-    qk_norm: false,
+    head_norm: false,
     post_norm: false,
     sub_norm: false,
     gains_about_zero: false,
     scaled_embedding: false,
     fused: false,
     partial_rotation: false,
-    windows: Windows::Never,
+    windows: Windowing::Never,
     query_scale: None,
     softcaps: None,
 };
@@ -141,7 +141,7 @@ const NEOX: Architecture = Architecture {
     ..LLAMA
 };
 
-const QWEN_WINDOWS: Windows = Windows::From {
+const QWEN_WINDOWS: Windowing = Windowing::From {
     layer: 28,
     default: 4096,
 };
@@ -157,7 +157,7 @@ pub(super) const TABLE: &[Architecture] = &[
             kv_heads: Some(8),
             ..PLAIN
         },
-        windows: Windows::All {
+        windows: Windowing::All {
             default: Some(4096),
         },
         ..NEOX
@@ -178,7 +178,7 @@ pub(super) const TABLE: &[Architecture] = &[
         gguf: &["qwen3"],
         attention_bias: Presence::Key("attention_bias"),
         attention_output_bias: Presence::Key("attention_bias"),
-        qk_norm: true,
+        head_norm: true,
         defaults: Defaults {
             kv_heads: Some(32),
             head_dim: Some(128),
@@ -196,13 +196,13 @@ pub(super) const TABLE: &[Architecture] = &[
             epsilon: 1e-5,
             ..PLAIN
         },
-        windows: Windows::All { default: None },
+        windows: Windowing::All { default: None },
         ..NEOX
     },
     Architecture {
         hugging_face: &["gemma2"],
         gguf: &["gemma2"],
-        windows: Windows::Pattern {
+        windows: Windowing::Pattern {
             period: 2,
             default: 4096,
             unstated: Some(4096),
@@ -214,7 +214,7 @@ pub(super) const TABLE: &[Architecture] = &[
     Architecture {
         hugging_face: &["gemma3_text"],
         gguf: &["gemma3"],
-        qk_norm: true,
+        head_norm: true,
         defaults: Defaults {
             vocab: Some(262_208),
             context: Some(131_072),
@@ -222,7 +222,7 @@ pub(super) const TABLE: &[Architecture] = &[
             local_rope_base: Some(10_000.0),
             ..GEMMA.defaults
         },
-        windows: Windows::Pattern {
+        windows: Windowing::Pattern {
             period: 6,
             default: 4096,
             unstated: None,
@@ -315,20 +315,20 @@ impl Architecture {
     /// Where a tensor lies.
     pub fn place(&self, names: &Names, hyper: &Hyper, tensor: Tensor) -> Place {
         let rows = |t| hyper.shape(t).0;
-        if self.fused {
-            let whole = |b| rows(Tensor::AttnQ(b)) + 2 * rows(Tensor::AttnK(b));
-            let (name, first, rows) = match tensor {
-                Tensor::AttnQ(b) => ((names.qkv)(b), 0, whole(b)),
-                Tensor::AttnK(b) => ((names.qkv)(b), rows(Tensor::AttnQ(b)), whole(b)),
-                Tensor::AttnV(b) => {
-                    let first = rows(Tensor::AttnQ(b)) + rows(Tensor::AttnK(b));
-                    ((names.qkv)(b), first, whole(b))
-                }
-                Tensor::FfnGate(b) => ((names.gate_up)(b), 0, 2 * rows(tensor)),
-                Tensor::FfnUp(b) => ((names.gate_up)(b), rows(tensor), 2 * rows(tensor)),
-                _ => ((names.own)(self, tensor), 0, rows(tensor)),
+        if let (true, Tensor::Block(b, part)) = (self.fused, tensor) {
+            let (q, k) = (rows(Part::AttnQ.of(b)), rows(Part::AttnK.of(b)));
+            let own = rows(tensor);
+            let fused = match part {
+                Part::AttnQ => Some(((names.qkv)(b), 0, q + 2 * k)),
+                Part::AttnK => Some(((names.qkv)(b), q, q + 2 * k)),
+                Part::AttnV => Some(((names.qkv)(b), q + k, q + 2 * k)),
+                Part::FfnGate => Some(((names.gate_up)(b), 0, 2 * own)),
+                Part::FfnUp => Some(((names.gate_up)(b), own, 2 * own)),
+                _ => None,
             };
-            return Place { name, first, rows };
+            if let Some((name, first, rows)) = fused {
+                return Place { name, first, rows };
+            }
         }
         Place {
             name: (names.own)(self, tensor),

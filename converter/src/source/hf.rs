@@ -42,7 +42,7 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
     described.notes.extend(note);
     let gains = architecture.gains_about_zero;
     let normal = Normal::new(architecture, hyper, &described.ropes, false, gains);
-    hyper.check_tables(&config_path)?;
+    super::hyper::check_tables(hyper, &config_path)?;
     let generation_path = directory.join("generation_config.json");
     let generation = match object(&generation_path) {
         Err(SourceError::NotFound { .. }) => Map::new(),
@@ -63,7 +63,7 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
         return Err(SourceError::UnknownTensor {
             path: files[entry.file].path.clone(),
             tensor: name.clone(),
-            architecture: hyper.architecture,
+            architecture: hyper.source_architecture,
         });
     }
     let name = directory.canonicalize().ok();
@@ -303,7 +303,7 @@ impl Placing<'_> {
                 place.name = names::HEAD.into();
             }
             let (rows, cols) = hyper.shape(tensor);
-            let mut form = self.normal.form(hyper, tensor);
+            let mut form = self.normal.form(tensor);
             if let (Some(Quantization::Packed(layout)), false) = (quantization, tensor.is_vector())
             {
                 let shape = (rows, cols);

@@ -23,16 +23,15 @@ mod stored;
 mod transform;
 mod unfit;
 
+pub use carat_format::Hyper;
 pub use error::SourceError;
 pub use generation::Generation;
-pub use hyper::{BlockHyper, Hyper};
 pub use transform::{Rotation, Step, Transform};
 pub(crate) use unfit::refuse_pointer;
 
 use carat_format::{Encoding, Tensor};
 use carat_gguf::{Header, Parse};
 use io::SourceFile;
-use rope::Rope;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -249,28 +248,4 @@ fn shorter_context(found: u32, stated: u32) -> String {
     format!(
         "the context is limited to {found} of {stated} positions: beyond, the model rotates all positions by other factors"
     )
-}
-
-/// The rotary tables that a model needs and what its blocks are. `windowed` are the blocks of the kind
-/// that has a window and rotates by `local`; `window` is the length, if there is one.
-fn tables(
-    full: Rope,
-    local: Rope,
-    windowed: &[bool],
-    window: Option<u32>,
-    hyper: &Hyper,
-) -> (Vec<Rope>, Vec<BlockHyper>) {
-    let window = window.filter(|w| *w < hyper.context_length);
-    let two = full != local && windowed.contains(&true) && windowed.contains(&false);
-    let blocks = windowed.iter().map(|w| BlockHyper {
-        rope: u32::from(two && *w),
-        window: window.filter(|_| *w),
-    });
-    let blocks = blocks.collect();
-    let tables = match two {
-        true => vec![full, local],
-        false if windowed.first() == Some(&true) => vec![local],
-        false => vec![full],
-    };
-    (tables, blocks)
 }

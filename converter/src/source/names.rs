@@ -1,7 +1,7 @@
 //! Names of a model's tensors in checkpoints.
 
 use super::architecture::{Architecture, Names};
-use carat_format::Tensor;
+use carat_format::{Part, Tensor};
 
 /// The head in a Hugging Face checkpoint.
 pub(super) const HEAD: &str = "lm_head.weight";
@@ -52,37 +52,40 @@ pub(super) fn is_not_text(name: &str) -> bool {
 }
 
 fn hugging_face(architecture: &Architecture, tensor: Tensor) -> String {
-    use Tensor::*;
+    use Part::*;
     let (block, part) = match tensor {
-        TokenEmbedding => return EMBEDDING.into(),
-        OutputNorm => return "model.norm.weight".into(),
-        Output => return HEAD.into(),
-        AttnNorm(b) => (b, "input_layernorm.weight"),
-        AttnQ(b) => (b, "self_attn.q_proj.weight"),
-        AttnQBias(b) => (b, "self_attn.q_proj.bias"),
-        AttnQNorm(b) => (b, "self_attn.q_norm.weight"),
-        AttnK(b) => (b, "self_attn.k_proj.weight"),
-        AttnKBias(b) => (b, "self_attn.k_proj.bias"),
-        AttnKNorm(b) => (b, "self_attn.k_norm.weight"),
-        AttnV(b) => (b, "self_attn.v_proj.weight"),
-        AttnVBias(b) => (b, "self_attn.v_proj.bias"),
-        AttnSubNorm(b) => (b, "self_attn.attn_sub_norm.weight"),
-        AttnOutput(b) => (b, "self_attn.o_proj.weight"),
-        AttnOutputBias(b) => (b, "self_attn.o_proj.bias"),
-        // Where attention's result has a norm, the name is that norm's.
-        FfnNorm(b) if architecture.post_norm => (b, "pre_feedforward_layernorm.weight"),
-        FfnNorm(b) => (b, "post_attention_layernorm.weight"),
-        FfnGate(b) => (b, "mlp.gate_proj.weight"),
-        FfnGateBias(b) => (b, "mlp.gate_proj.bias"),
-        FfnUp(b) => (b, "mlp.up_proj.weight"),
-        FfnUpBias(b) => (b, "mlp.up_proj.bias"),
-        FfnSubNorm(b) => (b, "mlp.ffn_sub_norm.weight"),
-        FfnDown(b) => (b, "mlp.down_proj.weight"),
-        FfnDownBias(b) => (b, "mlp.down_proj.bias"),
-        AttnPostNorm(b) => (b, "post_attention_layernorm.weight"),
-        FfnPostNorm(b) => (b, "post_feedforward_layernorm.weight"),
+        Tensor::TokenEmbedding => return EMBEDDING.into(),
+        Tensor::OutputNorm => return "model.norm.weight".into(),
+        Tensor::Output => return HEAD.into(),
+        Tensor::Block(block, part) => (block, part),
     };
-    format!("model.layers.{block}.{part}")
+    let name = match part {
+        AttnNorm => "input_layernorm.weight",
+        AttnQ => "self_attn.q_proj.weight",
+        AttnQBias => "self_attn.q_proj.bias",
+        AttnQNorm => "self_attn.q_norm.weight",
+        AttnK => "self_attn.k_proj.weight",
+        AttnKBias => "self_attn.k_proj.bias",
+        AttnKNorm => "self_attn.k_norm.weight",
+        AttnV => "self_attn.v_proj.weight",
+        AttnVBias => "self_attn.v_proj.bias",
+        AttnSubNorm => "self_attn.attn_sub_norm.weight",
+        AttnOutput => "self_attn.o_proj.weight",
+        AttnOutputBias => "self_attn.o_proj.bias",
+        // Where attention's result has a norm, the name is that norm's.
+        FfnNorm if architecture.post_norm => "pre_feedforward_layernorm.weight",
+        FfnNorm => "post_attention_layernorm.weight",
+        FfnGate => "mlp.gate_proj.weight",
+        FfnGateBias => "mlp.gate_proj.bias",
+        FfnUp => "mlp.up_proj.weight",
+        FfnUpBias => "mlp.up_proj.bias",
+        FfnSubNorm => "mlp.ffn_sub_norm.weight",
+        FfnDown => "mlp.down_proj.weight",
+        FfnDownBias => "mlp.down_proj.bias",
+        AttnPostNorm => "post_attention_layernorm.weight",
+        FfnPostNorm => "post_feedforward_layernorm.weight",
+    };
+    format!("model.layers.{block}.{name}")
 }
 
 /// Tensors that some checkpoints store although every program derives them from the configuration.

@@ -4,7 +4,8 @@
 use super::Hyper;
 use super::architecture::Architecture;
 use super::rope::Rope;
-use carat_format::Tensor;
+use carat_format::model::Block;
+use carat_format::{Part, Tensor};
 use std::sync::Arc;
 
 /// How the stored elements of a tensor become the model's.
@@ -67,7 +68,7 @@ impl HeadRows {
 
 /// What is folded into the tensors of a model.
 pub(super) struct Normal {
-    /// Of queries and keys, one a rotary table.
+    /// Of queries and keys, block by block.
     heads: Vec<Option<HeadForms>>,
     gains: f32,
     embedding: f32,
@@ -90,37 +91,49 @@ impl Normal {
         together: bool,
         gains_about_zero: bool,
     ) -> Self {
-        let (dim, norm) = (hyper.head_dim, hyper.extras.qk_norm);
         let first = ropes.first().map_or(1.0, |r| r.amplitude);
-        let whole = ropes.iter().all(|r| r.dims == dim && r.amplitude == first);
-        if whole && first != 1.0 {
-            hyper.attention_scale *= first * first;
-        }
-        let heads = ropes.iter().map(|r| {
+        // The rotary positions of a block that has some, and its dimensions of a head.
+        let rotated = |b: &Block<_>| {
+            let a = b.attention()?;
+            Some((*a, ropes.get(a.rope as usize)?))
+        };
+        let whole = hyper.blocks.iter().filter_map(rotated);
+        let whole = whole
+            .into_iter()
+            .all(|(a, r)| r.dims == a.head_dim && r.amplitude == first);
+        let heads = hyper.blocks.iter().map(|b| {
+            let (a, r) = rotated(b)?;
             let amplitude = if whole { 1.0 } else { r.amplitude as f32 };
-            let rows = |a| Arc::new(HeadRows::new(dim, r.dims, a, together));
+            let rows = |factor| Arc::new(HeadRows::new(a.head_dim, r.dims, factor, together));
             let forms = HeadForms {
-                products: rows(if norm { 1.0 } else { amplitude }),
+                products: rows(if a.head_norm { 1.0 } else { amplitude }),
                 gains: rows(amplitude),
             };
             (!forms.gains.is_plain()).then_some(forms)
         });
+        let heads = heads.collect();
+        // Angles of a table for as many pairs as its heads have.
+        let angles = ropes.iter().enumerate().map(|(i, r)| {
+            let mut of_table = hyper.blocks.iter().filter_map(Block::attention);
+            let first = of_table.find(|a| a.rope as usize == i);
+            let mut angles = r.angles();
+            angles.resize(first.map_or(r.dims, |a| a.head_dim) as usize / 2, 0.0);
+            angles
+        });
+        let rope_tables = angles.collect();
+        if whole && first != 1.0 {
+            let attention = hyper.blocks.iter_mut().filter_map(Block::attention_mut);
+            attention.for_each(|a| a.scale *= first * first);
+        }
         let root = match architecture.scaled_embedding {
             true => libm::sqrt(f64::from(hyper.embedding_length)),
             false => 1.0,
         };
         // A tied head multiplies with the scaled embedding.
         let output = if hyper.tied { 1.0 / root } else { 1.0 };
-        hyper.rope_tables = ropes
-            .iter()
-            .map(|r| {
-                let mut angles = r.angles();
-                angles.resize(dim as usize / 2, 0.0);
-                angles
-            })
-            .collect();
+        hyper.rope_tables = rope_tables;
         Self {
-            heads: heads.collect(),
+            heads,
             gains: if gains_about_zero { 1.0 } else { 0.0 },
             embedding: root as f32,
             output_gains: output as f32,
@@ -128,18 +141,18 @@ impl Normal {
     }
 
     /// How a tensor is read.
-    pub fn form(&self, hyper: &Hyper, tensor: Tensor) -> Form {
-        use Tensor::*;
-        let heads = |b: u32| {
-            let table = hyper.blocks.get(b as usize).map_or(0, |b| b.rope);
-            self.heads.get(table as usize).and_then(Option::as_ref)
-        };
+    pub fn form(&self, tensor: Tensor) -> Form {
+        use Part::*;
         Form {
             heads: match tensor {
-                AttnQ(b) | AttnK(b) | AttnQBias(b) | AttnKBias(b) => {
-                    heads(b).map(|h| h.products.clone())
+                Tensor::Block(b, part) => {
+                    let heads = self.heads.get(b as usize).and_then(Option::as_ref);
+                    heads.and_then(|h| match part {
+                        AttnQ | AttnK | AttnQBias | AttnKBias => Some(h.products.clone()),
+                        AttnQNorm | AttnKNorm => Some(h.gains.clone()),
+                        _ => None,
+                    })
                 }
-                AttnQNorm(b) | AttnKNorm(b) => heads(b).map(|h| h.gains.clone()),
                 _ => None,
             },
             add: match tensor.kind() {
@@ -147,8 +160,8 @@ impl Normal {
                 _ => 0.0,
             },
             times: match tensor {
-                TokenEmbedding => self.embedding,
-                OutputNorm => self.output_gains,
+                Tensor::TokenEmbedding => self.embedding,
+                Tensor::OutputNorm => self.output_gains,
                 _ => 1.0,
             },
         }

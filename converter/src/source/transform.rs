@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn parts_of_rows_are_those_of_the_whole() {
         let mut t = Transform::default();
-        let (tensor, cols, count) = (Tensor::AttnV(0), 5, 24u64);
+        let (tensor, cols, count) = (carat_format::Part::AttnV.of(0), 5, 24u64);
         t.push(tensor, Step::RotateRows(Arc::new(rotation(8))));
         t.push(
             tensor,

@@ -10,7 +10,6 @@ use crate::svg::{Point, Scatter};
 use crate::table;
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
-use carat::text::Tokenizer;
 use carat::{Model, Session, SessionOptions, Verify};
 use carat_converter::eval::{
     self, Candidate, IntegerLogits, Logits, Options, Quality, ReferenceLogits,
@@ -18,6 +17,7 @@ use carat_converter::eval::{
 use carat_converter::progress::Progress;
 use carat_converter::reference::Reference;
 use carat_converter::source::Checkpoint;
+use carat_text::tokenizer::Tokenizer;
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -3,9 +3,9 @@
 use crate::args::FollowArgs;
 use crate::{input, term};
 use anyhow::{Context, Result};
-use carat::grammar::{Guide, Kind, MAX_GRAMMAR, MAX_SCHEMA, Vocabulary};
-use carat::text::StopReason;
 use carat::{Generation, Model};
+use carat_text::grammar::{Guide, Kind, MAX_GRAMMAR, MAX_SCHEMA, Vocabulary};
+use carat_text::stop::StopReason;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;

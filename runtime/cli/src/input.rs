@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use carat::sample::Params;
-use carat::text::{Tokenizer, TokenizerData};
 use carat::{Error, Model};
 use carat_converter::hf_tokenizer::HfTokenizer;
 use carat_converter::source::{self, Checkpoint, TokenizerSource};
 use carat_format::{ModelSpec, keys};
+use carat_text::tokenizer::{Tokenizer, TokenizerData};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -158,7 +158,7 @@ pub fn read_text(path: &Path) -> Result<String> {
 
 /// Text of bytes without the byte-order mark that some editors put in front. Errors: at which byte it stops being UTF-8.
 pub fn utf8(bytes: Vec<u8>) -> Result<String> {
-    carat::text::decode(bytes).map_err(|e| {
+    carat_text::utf8::decode(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let found = e.as_bytes().get(at).copied().unwrap_or_default();
         anyhow!("not UTF-8 text: byte {at} is 0x{found:02x}; save the text as UTF-8")

@@ -8,6 +8,7 @@ use crate::{chart, memory, term};
 use anyhow::{Context, Result};
 use carat::{Model, Verify};
 use carat_converter::source::{Checkpoint, Hyper};
+use carat_format::model::Block;
 use carat_format::{ModelSpec, Pooling, keys};
 use carat_gguf::TensorType;
 use serde::Serialize;
@@ -48,10 +49,8 @@ struct Hyperparameters {
     context_length: u32,
     embedding_length: u32,
     block_count: u32,
-    feed_forward_length: u32,
-    head_count: u32,
-    head_count_kv: u32,
-    head_dim: u32,
+    /// The distinct blocks.
+    kinds: Vec<Kind>,
     tied: bool,
     /// The checkpoint is a bare backbone: it turns texts into vectors and generates none.
     headless: bool,
@@ -59,6 +58,87 @@ struct Hyperparameters {
     pooling: Option<&'static str>,
     /// Unit of the residual stream is 2 to this; null for floats.
     residual_exponent: Option<i32>,
+}
+
+/// A kind of block.
+#[derive(Serialize)]
+struct Kind {
+    /// Which blocks are of it.
+    blocks: Vec<u32>,
+    /// Null where nothing mixes positions.
+    attention: Option<KindAttention>,
+    /// Null where there is none.
+    feed_forward: Option<KindFeedForward>,
+}
+
+#[derive(Serialize, PartialEq)]
+struct KindAttention {
+    head_count: u32,
+    head_count_kv: u32,
+    head_dim: u32,
+    /// Positions that a position sees; null for all.
+    window: Option<u32>,
+}
+
+#[derive(Serialize, PartialEq)]
+struct KindFeedForward {
+    length: u32,
+    activation: &'static str,
+}
+
+impl Kind {
+    fn of(block: &Block) -> Self {
+        Self {
+            blocks: Vec::new(),
+            attention: block.attention().map(|a| KindAttention {
+                head_count: a.heads,
+                head_count_kv: a.kv_heads,
+                head_dim: a.head_dim,
+                window: a.window,
+            }),
+            feed_forward: block.gated().map(|g| KindFeedForward {
+                length: g.width,
+                activation: g.activation.name(),
+            }),
+        }
+    }
+
+    /// The kinds of a model's blocks, as far as they are told.
+    fn all(blocks: &[Block]) -> Vec<Kind> {
+        let mut kinds: Vec<Kind> = Vec::new();
+        for (b, block) in (0..).zip(blocks) {
+            let own = Kind::of(block);
+            let alike =
+                |k: &&mut Kind| k.attention == own.attention && k.feed_forward == own.feed_forward;
+            match kinds.iter_mut().find(alike) {
+                Some(known) => known.blocks.push(b),
+                None => kinds.push(Kind {
+                    blocks: vec![b],
+                    ..own
+                }),
+            }
+        }
+        kinds
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.attention {
+            None => write!(f, "no attention")?,
+            Some(a) => {
+                let (heads, dim, kv) = (a.head_count, a.head_dim, a.head_count_kv);
+                write!(f, "{heads} heads of {dim}, {kv} for keys and values")?;
+                if let Some(window) = a.window {
+                    write!(f, ", window {window}")?;
+                }
+            }
+        }
+        match &self.feed_forward {
+            None => write!(f, ", no feed-forward"),
+            Some(g) => write!(f, ", feed-forward {}", g.length),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -183,7 +263,7 @@ fn carat(path: &Path, verify: bool) -> Result<Report> {
     let model = Model::open(path, verify_as).with_context(shown)?;
     let (spec, directory) = (model.spec(), model.directory());
     let mut rows = Vec::new();
-    for tensor in spec.tensors(directory.tied()) {
+    for tensor in spec.tensors() {
         if let Some(v) = directory.vector(tensor) {
             rows.push(Row {
                 name: tensor.name(),
@@ -221,11 +301,7 @@ fn carat(path: &Path, verify: bool) -> Result<Report> {
         // Everything else can be told.
         Err(e) => term::warn(&format!("{}: no quality card: {e}", shown())),
     }
-    report.model = Some(hyperparameters(
-        spec,
-        directory.tied(),
-        Some(spec.residual_exponent),
-    ));
+    report.model = Some(hyperparameters(spec, Some(spec.residual_exponent)));
     Ok(report)
 }
 
@@ -287,21 +363,18 @@ fn directory(path: &Path) -> Result<Report> {
 }
 
 fn of_hyper(hyper: &Hyper) -> Hyperparameters {
-    hyperparameters(&hyper.spec(0), hyper.tied, None)
+    hyperparameters(&hyper.spec(0), None)
 }
 
-fn hyperparameters(s: &ModelSpec, tied: bool, residual_exponent: Option<i32>) -> Hyperparameters {
+fn hyperparameters(s: &ModelSpec, residual_exponent: Option<i32>) -> Hyperparameters {
     Hyperparameters {
         architecture: s.source_architecture.clone(),
         vocab_size: s.vocab_size,
         context_length: s.context_length,
         embedding_length: s.embedding_length,
-        block_count: s.block_count,
-        feed_forward_length: s.feed_forward_length,
-        head_count: s.head_count,
-        head_count_kv: s.head_count_kv,
-        head_dim: s.head_dim,
-        tied,
+        block_count: s.block_count(),
+        kinds: Kind::all(&s.blocks),
+        tied: s.tied,
         headless: s.headless,
         pooling: s.pooling.map(Pooling::name),
         residual_exponent,
@@ -346,19 +419,17 @@ fn overview(r: &Report) -> String {
                 m.architecture, m.block_count, m.embedding_length
             ),
         );
-        line(
-            "attention",
-            format!(
-                "{} heads of {}, {} for keys and values",
-                m.head_count, m.head_dim, m.head_count_kv
-            ),
-        );
+        for kind in &m.kinds {
+            let all = kind.blocks.len() as u32 == m.block_count;
+            let blocks = match all {
+                true => String::new(),
+                false => format!("{} of them: ", kind.blocks.len()),
+            };
+            line("blocks", blocks + &kind.to_string());
+        }
         line(
             "other",
-            format!(
-                "feed-forward {}, vocabulary {}, context {}",
-                m.feed_forward_length, m.vocab_size, m.context_length
-            ),
+            format!("vocabulary {}, context {}", m.vocab_size, m.context_length),
         );
     }
     if let Some(pooling) = r.model.as_ref().and_then(|m| m.pooling) {

@@ -3,7 +3,7 @@
 use crate::failure::Usage;
 use anyhow::{Context, Result};
 use carat::sample::TokenMetrics;
-use carat::text::Tokenizer;
+use carat_text::tokenizer::Tokenizer;
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;

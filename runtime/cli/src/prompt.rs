@@ -3,10 +3,10 @@
 use crate::input::{self, Input, Start};
 use crate::term;
 use anyhow::{Context, Result, anyhow};
-use carat::template::{
+use carat_converter::hf_tokenizer;
+use carat_text::template::{
     ChatError, ChatTemplate, Clock, Conversation, TemplateError, Value, wide_int,
 };
-use carat_converter::hf_tokenizer;
 use std::io::Read;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};

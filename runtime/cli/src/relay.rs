@@ -10,11 +10,11 @@ use crate::term::{self, Bar};
 use crate::verdict::Verdict;
 use anyhow::Result;
 use carat::device::Gpu;
-use carat::sample::Constraint;
 use carat::{
     DeviceChoice, Error, Event, GenerateOptions, Generation, Generator, Model, Session,
     SessionOptions, Step,
 };
+use carat_text::constraint::Constraint;
 use opening::Opening;
 use pollster::block_on;
 use serde::Serialize;

@@ -4,7 +4,7 @@ use crate::args::TemplateArgs;
 use crate::prompt;
 use crate::term;
 use anyhow::{Context, Result};
-use carat::template::{ChatTemplate, Conversation};
+use carat_text::template::{ChatTemplate, Conversation};
 use serde::Serialize;
 
 /// The JSON object.

@@ -4,8 +4,8 @@ use crate::args::TokenizeArgs;
 use crate::input::{self, Input, Start};
 use crate::{prompt, term};
 use anyhow::{Context, Result};
-use carat::text::{Tokenizer, TokenizerData};
 use carat_converter::hf_tokenizer::HfTokenizer;
+use carat_text::tokenizer::{Tokenizer, TokenizerData};
 use serde::Serialize;
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! What can go wrong in the engine.
 
-use crate::text::TokenizerError;
 use carat_format::FormatError;
+use carat_text::tokenizer::TokenizerError;
 use std::path::PathBuf;
 
 /// A failure of the engine, naming the file, tensor or field and what to try.
@@ -27,6 +27,16 @@ pub enum Error {
     /// A tensor of the model is missing.
     #[error("tensor '{0}' is missing; convert the checkpoint again")]
     MissingTensor(String),
+    /// A plan names other buffers than its kernel binds.
+    #[error(
+        "step '{step}' names other buffers than the kernel '{kernel}' binds; report this as a bug"
+    )]
+    Bindings {
+        /// Label of the step.
+        step: String,
+        /// Name of the kernel.
+        kernel: &'static str,
+    },
     /// A tensor's bytes do not have the hash that the file states.
     #[error(
         "tensor '{tensor}' is damaged: its blake3 is {found}, the file states {expected}; fetch or convert the file again"

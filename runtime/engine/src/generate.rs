@@ -6,9 +6,10 @@ mod generator;
 pub use generator::{Generator, Step};
 
 use crate::error::Error;
-use crate::sample::{Constraint, ConstraintError, ParamError, Params, SampleError, TokenMetrics};
+use crate::sample::{ParamError, Params, SampleError, TokenMetrics};
 use crate::session::Session;
-use crate::text::{StopError, StopReason};
+use carat_text::constraint::{Constraint, ConstraintError};
+use carat_text::stop::{StopError, StopReason};
 use std::ops::ControlFlow;
 
 /// What to generate.

@@ -1,4 +1,4 @@
-//! Engine: load a Carat file, plan, execute in integers on CPU or GPU, sample, text.
+//! Engine: load a Carat file, plan, execute in integers on CPU or GPU, sample.
 //!
 //! The walk: [`Model`] (the file) → [`plan::Plan`] (a forward pass as data) → [`exec::Executor`] (CPU twins
 //! or wgpu) → [`Session`] (tokens in, integer logits out) → [`sample`] → [`text`]. No float touches a value
@@ -11,16 +11,14 @@ mod error;
 pub mod exec;
 mod generate;
 pub mod golden;
-#[cfg(feature = "grammar")]
-pub mod grammar;
 mod model;
 pub mod plan;
 pub mod sample;
 pub mod selftest;
 mod session;
-pub mod template;
-pub mod text;
 
+/// Tokenizer, chat templates, constraints: what a [`Model`] has, and what a generation takes and gives.
+pub use carat_text as text;
 pub use error::Error;
 #[cfg(feature = "gpu")]
 pub use exec::gpu::Loading;

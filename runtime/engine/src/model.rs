@@ -11,9 +11,9 @@ pub use verification::Verification;
 
 use crate::error::Error;
 use crate::golden::Golden;
-use crate::text::{Tokenizer, TokenizerData};
 use carat_format::{Card, Directory, FormatError, ModelSpec, keys};
 use carat_gguf::{Header, Parse};
+use carat_text::tokenizer::{Tokenizer, TokenizerData};
 #[cfg(feature = "mmap")]
 use std::path::Path;
 use std::sync::OnceLock;
@@ -273,7 +273,7 @@ impl Model {
             return Ok(t);
         }
         let header = self.header()?;
-        let key = crate::text::keys::TOKENS;
+        let key = carat_text::tokenizer::keys::TOKENS;
         let tokens = header
             .array_opt(key)
             .map_err(FormatError::from)?

@@ -1,6 +1,6 @@
 //! The directory: what each tensor of the container is.
 
-use crate::spec::bounds;
+use crate::model::bounds;
 use crate::{
     Coding, Encoding, FormatError, MAX_LEVEL, ModelSpec, ScaleGroup, Table, Tensor, TensorLayout,
     keys,
@@ -70,11 +70,6 @@ impl Directory {
         self.vectors.iter().find(|e| e.tensor == tensor)
     }
 
-    /// True when the file has no head of its own.
-    pub fn tied(&self) -> bool {
-        self.matrix(Tensor::Output).is_none()
-    }
-
     /// The directory's metadata for tensors in the order of [`ModelSpec::tensors`]. Every array has a fixed
     /// width for a given list of tensors, so hashes, errors and exponents can be patched in place.
     ///
@@ -84,7 +79,7 @@ impl Directory {
         spec: &ModelSpec,
     ) -> Result<Vec<(&'static str, OwnedValue)>, FormatError> {
         let mut rows = Vec::new();
-        for tensor in spec.tensors(self.tied()) {
+        for tensor in spec.tensors() {
             let missing = || FormatError::MissingTensor {
                 name: tensor.name(),
             };
@@ -172,9 +167,8 @@ impl Directory {
             .enumerate()
             .map(|(i, t)| (t.name, i))
             .collect();
-        let tied = header.tensor(&Tensor::Output.name()).is_none();
         let mut directory = Self::default();
-        let all = spec.tensors(tied);
+        let all = spec.tensors();
         if header.tensors().len() > all.len() {
             let names: HashSet<String> = all.iter().map(|t| t.name()).collect();
             if let Some(extra) = header.tensors().iter().find(|t| !names.contains(t.name)) {
@@ -217,7 +211,7 @@ impl Directory {
                 expected,
             });
         }
-        let (rows, cols) = tensor.shape(spec);
+        let (rows, cols) = spec.shape(tensor);
         if (c.rows[i], c.cols[i]) != (rows, cols) {
             return Err(FormatError::TensorShape {
                 name,

@@ -13,24 +13,39 @@ pub const VOCAB_SIZE: &str = "carat.vocab_size";
 pub const CONTEXT_LENGTH: &str = "carat.context_length";
 pub const EMBEDDING_LENGTH: &str = "carat.embedding_length";
 pub const BLOCK_COUNT: &str = "carat.block_count";
-pub const FEED_FORWARD_LENGTH: &str = "carat.feed_forward_length";
-pub const HEAD_COUNT: &str = "carat.attention.head_count";
-pub const HEAD_COUNT_KV: &str = "carat.attention.head_count_kv";
-pub const HEAD_DIM: &str = "carat.attention.key_length";
+/// Which kind each block has, an index into the lists of `carat.kinds`.
+pub const BLOCK_KINDS: &str = "carat.block_kinds";
 pub const EPSILON_MANTISSA: &str = "carat.norm.epsilon.mantissa";
 pub const EPSILON_EXPONENT: &str = "carat.norm.epsilon.exponent";
-pub const ATTENTION_SCALE_MANTISSA: &str = "carat.attention.scale.mantissa";
-pub const ATTENTION_SCALE_EXPONENT: &str = "carat.attention.scale.exponent";
+pub const ROPE_PAIRS: &str = "carat.rope.pairs";
 pub const ROPE_INCREMENTS: &str = "carat.rope.increments";
-pub const BLOCK_ROPE: &str = "carat.rope.block_tables";
-pub const BLOCK_WINDOW: &str = "carat.attention.block_windows";
-pub const ATTENTION_SOFTCAP_MANTISSA: &str = "carat.attention.softcap.mantissa";
-pub const ATTENTION_SOFTCAP_EXPONENT: &str = "carat.attention.softcap.exponent";
 pub const LOGITS_SOFTCAP_MANTISSA: &str = "carat.logits.softcap.mantissa";
 pub const LOGITS_SOFTCAP_EXPONENT: &str = "carat.logits.softcap.exponent";
 pub const RESIDUAL_EXPONENT: &str = "carat.residual.exponent";
 pub const POOLING: &str = "carat.pooling";
 pub const EOS_TOKEN_IDS: &str = "carat.eos_token_ids";
+
+pub const KIND_MIXER: &str = "carat.kinds.mixer";
+pub const KIND_HEADS: &str = "carat.kinds.attention.head_count";
+pub const KIND_KV_HEADS: &str = "carat.kinds.attention.head_count_kv";
+pub const KIND_HEAD_DIM: &str = "carat.kinds.attention.key_length";
+pub const KIND_WINDOW: &str = "carat.kinds.attention.window";
+pub const KIND_ROPE: &str = "carat.kinds.attention.rope";
+pub const KIND_SCALE_MANTISSA: &str = "carat.kinds.attention.scale.mantissa";
+pub const KIND_SCALE_EXPONENT: &str = "carat.kinds.attention.scale.exponent";
+pub const KIND_SOFTCAP_MANTISSA: &str = "carat.kinds.attention.softcap.mantissa";
+pub const KIND_SOFTCAP_EXPONENT: &str = "carat.kinds.attention.softcap.exponent";
+pub const KIND_BIAS: &str = "carat.kinds.attention.bias";
+pub const KIND_OUTPUT_BIAS: &str = "carat.kinds.attention.output_bias";
+pub const KIND_HEAD_NORM: &str = "carat.kinds.attention.head_norm";
+pub const KIND_SUB_NORM: &str = "carat.kinds.attention.sub_norm";
+pub const KIND_POST_NORM: &str = "carat.kinds.attention.post_norm";
+pub const KIND_FEED_FORWARD: &str = "carat.kinds.feed_forward";
+pub const KIND_WIDTH: &str = "carat.kinds.feed_forward.length";
+pub const KIND_ACTIVATION: &str = "carat.kinds.feed_forward.activation";
+pub const KIND_FFN_BIAS: &str = "carat.kinds.feed_forward.bias";
+pub const KIND_FFN_SUB_NORM: &str = "carat.kinds.feed_forward.sub_norm";
+pub const KIND_FFN_POST_NORM: &str = "carat.kinds.feed_forward.post_norm";
 
 pub const TENSOR_ENCODING: &str = "carat.tensors.encoding";
 pub const TENSOR_ROWS: &str = "carat.tensors.rows";
@@ -68,35 +83,9 @@ pub const TOKEN_VARIABLE_TEXTS: &str = "carat.tokenizer.variable_texts";
 
 /// Major and minor version of the format this crate reads and writes; a reader takes any minor of its
 /// major. Major 0: the byte layout may still change between minors.
-pub const FORMAT_VERSION: (u32, u32) = (0, 2);
-/// Features a file may require of its reader.
-pub const FEATURES: &[&str] = &[
-    FEATURE_ATTENTION_BIAS,
-    FEATURE_ATTENTION_OUTPUT_BIAS,
-    FEATURE_FEED_FORWARD_BIAS,
-    FEATURE_QK_NORM,
-    FEATURE_POST_NORM,
-    FEATURE_SUB_NORM,
-    FEATURE_GELU_TANH,
-    FEATURE_RELU_SQUARED,
-    FEATURE_WINDOW,
-    FEATURE_ROPE_TABLES,
-    FEATURE_ATTENTION_SOFTCAP,
-    FEATURE_LOGITS_SOFTCAP,
-    FEATURE_NO_HEAD,
-];
-pub const FEATURE_ATTENTION_BIAS: &str = "bias.attention";
-pub const FEATURE_ATTENTION_OUTPUT_BIAS: &str = "bias.attention_output";
-pub const FEATURE_FEED_FORWARD_BIAS: &str = "bias.feed_forward";
-pub const FEATURE_QK_NORM: &str = "norm.qk";
-pub const FEATURE_POST_NORM: &str = "norm.post";
-pub const FEATURE_SUB_NORM: &str = "norm.sub";
-pub const FEATURE_GELU_TANH: &str = "activation.gelu_tanh";
-pub const FEATURE_RELU_SQUARED: &str = "activation.relu_squared";
-pub const FEATURE_WINDOW: &str = "attention.window";
-pub const FEATURE_ROPE_TABLES: &str = "rope.tables";
-pub const FEATURE_ATTENTION_SOFTCAP: &str = "attention.softcap";
-pub const FEATURE_LOGITS_SOFTCAP: &str = "logits.softcap";
+pub const FORMAT_VERSION: (u32, u32) = (0, 3);
+/// Features a file may require of its reader, beyond what this version's keys say.
+pub const FEATURES: &[&str] = &[FEATURE_NO_HEAD];
 pub const FEATURE_NO_HEAD: &str = "head.none";
 /// Value of [`TENSOR_ENCODING`] for a vector of i32 mantissas.
 pub const VECTOR: &str = "i32";

@@ -2,7 +2,7 @@
 //!
 //! A Carat file is a GGUF v3 container; this crate declares, once, everything that the container
 //! leaves open: the weight encodings and their byte layout ([`Encoding`], [`TensorLayout`]), the
-//! directory of tensors ([`Directory`]) and the hyper-parameters in integers ([`ModelSpec`]).
+//! directory of tensors ([`Directory`]) and the model as data ([`model`]): widths and a list of blocks, in integers.
 //! `SPEC.md` beside this crate states the same byte by byte.
 #![forbid(unsafe_code)]
 
@@ -12,10 +12,9 @@ mod encoding;
 mod error;
 pub mod keys;
 mod layout;
+pub mod model;
 mod pack;
 mod pooling;
-mod spec;
-mod tensor;
 mod ternary;
 
 pub use card::{Card, Figures};
@@ -23,7 +22,6 @@ pub use directory::{Directory, TensorEntry, Vector};
 pub use encoding::{Coding, Encoding, GROUP, MAX_LEVEL, ScaleGroup, TILE_ROWS, Table};
 pub use error::FormatError;
 pub use layout::{MAX_PART_BYTES, PART_ALIGN, PART_ROW_STEP, PartLayout, RowScale, TensorLayout};
+pub use model::{Activation, Fixed, Hyper, ModelSpec, Part, Shape, Tensor, bounds};
 pub use pack::{PackedRow, decode_row_f32, decode_row_levels, pack_rows, unpack_group};
 pub use pooling::Pooling;
-pub use spec::{Activation, Extras, Fixed, ModelSpec, bounds};
-pub use tensor::{Shape, Tensor};

@@ -3,9 +3,10 @@
 use crate::error::{self, coded};
 use crate::now;
 use crate::options;
-use carat::sample::{Constraint, ConstraintError, Mask, Params};
-use carat::text::StopReason;
+use carat::sample::Params;
 use carat::{Error, GenerateOptions, Generator, Session, Step};
+use carat_text::constraint::{Constraint, ConstraintError, Mask};
+use carat_text::stop::StopReason;
 use js_sys::{Object, Reflect, Uint32Array};
 use wasm_bindgen::prelude::*;
 

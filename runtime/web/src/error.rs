@@ -15,8 +15,8 @@ pub fn coded(code: &str, message: impl std::fmt::Display) -> JsValue {
 #[cfg(feature = "engine")]
 mod engine {
     use super::coded;
-    use carat::template::ChatError;
     use carat::{Error, GenerateError};
+    use carat_text::template::ChatError;
     use wasm_bindgen::JsValue;
 
     fn code(error: &Error) -> &'static str {

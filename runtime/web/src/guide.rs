@@ -1,9 +1,9 @@
 //! Which tokens a JSON schema or a grammar allows next. The module of the engine has the tokens and takes the masks.
 
 use crate::error::coded;
-use carat::grammar::{self, Kind};
-use carat::sample::Constraint;
-use carat::text::Words;
+use carat_text::constraint::Constraint;
+use carat_text::grammar::{self, Kind};
+use carat_text::tokenizer::Words;
 use wasm_bindgen::prelude::*;
 
 /// The tokens of a model, ready for grammars.

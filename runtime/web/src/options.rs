@@ -3,7 +3,7 @@
 use crate::error::coded;
 use carat::GenerateOptions;
 use carat::sample::Params;
-use carat::template::Value;
+use carat_text::template::Value;
 use js_sys::{Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 

@@ -74,13 +74,11 @@ fn loss(stream: &Stream<'_>, drawn: &[usize]) -> f64 {
 
 fn forward(stream: &mut Stream<'_>) -> Vec<Vec<Vec<f32>>> {
     stream.embed().unwrap();
-    let blocks = stream.weights.checkpoint().hyper().block_count;
+    let blocks = stream.weights.checkpoint().hyper().block_count();
     let mut starts = Vec::new();
     for b in 0..blocks {
         starts.push(stream.save());
-        stream.attend(b, 0).unwrap();
-        stream.ffn_inputs(b, 0).unwrap();
-        stream.finish(b, 0).unwrap();
+        stream.block(b, 0).unwrap();
     }
     starts
 }
@@ -114,11 +112,16 @@ fn gradients_foretell(folder: &Path) {
         let b = starts.len() as u32;
         stream.restore(&start);
         let found = stream.block_gradient(b, 0, &mut gradient).unwrap();
-        for ((tensor, stage), d) in Tensor::matrices(b)
-            .into_iter()
-            .zip(STAGE)
-            .zip(&found.outputs)
-        {
+        let matrices = hyper.branches(b).into_iter().zip(&found);
+        let matrices = matrices.flat_map(|(branch, found)| {
+            let last = branch.readers.len();
+            let sites = branch.into_sites().enumerate().zip(&found.outputs);
+            sites.map(move |((i, site), d)| {
+                let input = &found.inputs[usize::from(i == last)];
+                (site.part.of(b), input, d)
+            })
+        });
+        for (tensor, input, d) in matrices {
             let (rows, cols) = hyper.shape(tensor);
             let (rows, cols) = (rows as usize, cols as usize);
             let mut weights = Vec::new();
@@ -128,10 +131,7 @@ fn gradients_foretell(folder: &Path) {
             let mut next = noise(77);
             let change: Vec<f32> = weights.iter().map(|_| next()).collect();
             let mut foretold = 0f64;
-            for (x, d) in found.inputs[stage]
-                .chunks_exact(cols)
-                .zip(d.chunks_exact(rows))
-            {
+            for (x, d) in input.chunks_exact(cols).zip(d.chunks_exact(rows)) {
                 for (row, d) in change.chunks_exact(cols).zip(d) {
                     let y: f64 = row.iter().zip(x).map(|(c, x)| f64::from(c * x)).sum();
                     foretold += y * f64::from(*d);

@@ -2,7 +2,7 @@
 
 use super::fields::{Fields, show};
 use crate::source::SourceError;
-use crate::source::architecture::{Architecture, Presence, Windows};
+use crate::source::architecture::{Architecture, Presence, Windowing};
 use serde_json::Value;
 
 /// Keys that say nothing about the arithmetic of a forward pass: why, and which.
@@ -334,8 +334,8 @@ fn is_read(architecture: &Architecture, key: &str) -> bool {
         "attn_logit_softcapping" | "final_logit_softcapping" => architecture.softcaps.is_some(),
         // Other programs' words for what the architecture is in any case.
         "attention_bias" | "qkv_bias" if architecture.attention_bias == Presence::Always => true,
-        "qk_norm" | "use_qk_norm" => architecture.qk_norm,
-        "sliding_window_pattern" => matches!(architecture.windows, Windows::Pattern { .. }),
+        "qk_norm" | "use_qk_norm" => architecture.head_norm,
+        "sliding_window_pattern" => matches!(architecture.windows, Windowing::Pattern { .. }),
         _ => [
             architecture.attention_bias,
             architecture.attention_output_bias,

@@ -11,10 +11,12 @@ mod tests;
 pub(super) use keys::EXPERTS;
 pub(super) use quantization::{Packed, Quantization};
 
-use super::architecture::{self, Architecture, Defaults, Presence, Windows};
+use super::architecture::{self, Architecture, Defaults, Presence, Windowing};
+use super::hyper::{Uniform, Windows, check, tables};
 use super::rope::Rope;
 use super::{Hyper, SourceError};
-use carat_format::{Activation, Extras};
+use carat_format::Activation;
+use carat_format::model::{Attention, Gated};
 use fields::{Fields, show};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -119,50 +121,57 @@ fn describe(
         Some(_) => f.positive(key),
         None => Ok(None),
     };
+    let uniform = Uniform {
+        attention: Attention {
+            heads,
+            kv_heads: kv,
+            head_dim,
+            window: None,
+            rope: 0,
+            scale: 1.0 / libm::sqrt(query_scale),
+            softcap: cap("attn_logit_softcapping", 0)?,
+            bias: has(architecture.attention_bias)?,
+            output_bias: has(architecture.attention_output_bias)?,
+            head_norm: architecture.head_norm,
+            sub_norm: architecture.sub_norm,
+            post_norm: architecture.post_norm,
+        },
+        gated: Gated {
+            width: f.needed_size("intermediate_size")?,
+            activation: activation(f, architecture)?,
+            bias: has(architecture.feed_forward_bias)?,
+            sub_norm: architecture.sub_norm,
+            post_norm: architecture.post_norm,
+        },
+    };
     let mut hyper = Hyper {
-        architecture: kind.into(),
+        source_architecture: kind.into(),
         vocab_size: or("vocab_size", defaults.vocab)?,
         context_length: context,
         embedding_length: hidden,
-        block_count: blocks,
-        feed_forward_length: f.needed_size("intermediate_size")?,
-        head_count: heads,
-        head_count_kv: kv,
-        head_dim,
+        blocks: uniform.blocks(path, blocks)?,
         epsilon: f.positive("rms_norm_eps")?.unwrap_or(defaults.epsilon),
-        attention_scale: 1.0 / libm::sqrt(query_scale),
         rope_tables: Vec::new(),
-        blocks: Vec::new(),
-        activation: activation(f, architecture)?,
-        extras: Extras {
-            attention_bias: has(architecture.attention_bias)?,
-            attention_output_bias: has(architecture.attention_output_bias)?,
-            feed_forward_bias: has(architecture.feed_forward_bias)?,
-            qk_norm: architecture.qk_norm,
-            post_norm: architecture.post_norm,
-            sub_norm: architecture.sub_norm,
-        },
-        attention_softcap: cap("attn_logit_softcapping", 0)?,
         logits_softcap: cap("final_logit_softcapping", 1)?,
         // What is stored may say otherwise.
         tied: f.flag("tie_word_embeddings")?.unwrap_or(defaults.tied),
         headless: false,
         pooling: None,
+        residual_exponent: 0,
     };
-    hyper.check(path)?;
+    check(&hyper, path)?;
     let ropes = shared.read()?;
     let mut notes = Vec::new();
     if ropes.context < context {
         notes.push(super::shorter_context(ropes.context, context));
         hyper.context_length = ropes.context;
     }
-    let (windowed, window) = windows(f, architecture, blocks, context)?;
-    let (tables, blocks) = super::tables(ropes.full, ropes.local, &windowed, window, &hyper);
-    hyper.blocks = blocks;
+    let windows = windows(f, architecture, blocks, context)?;
+    let ropes = tables(&mut hyper, [ropes.full, ropes.local], windows);
     Ok(Described {
         architecture,
         hyper,
-        ropes: tables,
+        ropes,
         quantization,
         notes,
     })
@@ -203,13 +212,13 @@ fn activation(f: &Fields<'_>, architecture: &Architecture) -> Result<Activation,
     Ok(architecture.activation)
 }
 
-/// Which blocks are of the kind that has a window, and the window, if there is one.
+/// Which blocks have a window.
 fn windows(
     f: &Fields<'_>,
     architecture: &Architecture,
     blocks: u32,
     context: u32,
-) -> Result<(Vec<bool>, Option<u32>), SourceError> {
+) -> Result<Windows, SourceError> {
     const KEY: &str = "sliding_window";
     let on = f.flag("use_sliding_window")?;
     let stated = |default: Option<u32>| match f.map.contains_key(KEY) {
@@ -217,23 +226,23 @@ fn windows(
         false => Ok(default),
     };
     let (rule, window) = match architecture.windows {
-        Windows::Never => (Windows::Never, f.size(KEY)?.filter(|_| on != Some(false))),
-        Windows::All { default } => (
+        Windowing::Never => (Windowing::Never, f.size(KEY)?.filter(|_| on != Some(false))),
+        Windowing::All { default } => (
             architecture.windows,
             stated(default)?.filter(|_| on != Some(false)),
         ),
-        Windows::From { layer, default } => {
+        Windowing::From { layer, default } => {
             let layer = f.count("max_window_layers")?.unwrap_or(layer);
             let window = stated(Some(default))?.filter(|_| on == Some(true));
-            (Windows::From { layer, default }, window)
+            (Windowing::From { layer, default }, window)
         }
-        Windows::Pattern {
+        Windowing::Pattern {
             period,
             default,
             unstated,
         } => {
             let period = f.size("sliding_window_pattern")?.unwrap_or(period);
-            let rule = Windows::Pattern {
+            let rule = Windowing::Pattern {
                 period,
                 default,
                 unstated,
@@ -242,14 +251,17 @@ fn windows(
         }
     };
     let window = window.filter(|w| *w < context);
-    if let (Windows::Never, Some(w)) = (rule, window) {
+    if let (Windowing::Never, Some(w)) = (rule, window) {
         let found = format!("{w} (shorter than the context of {context})");
         let hint = "; a smaller max_position_embeddings avoids it";
         return Err(f.unsupported(KEY, found, hint));
     }
     let by_rule: Vec<bool> = (0..blocks).map(|b| rule.has(b)).collect();
     let Some(types) = f.get("layer_types") else {
-        return Ok((by_rule, window));
+        return Ok(Windows {
+            blocks: by_rule,
+            length: window,
+        });
     };
     let kind = |v: &Value| match v.as_str() {
         Some("full_attention") => Some(false),
@@ -263,9 +275,12 @@ fn windows(
     if list.len() != blocks as usize {
         return Err(f.wrong("layer_types", types, &format!("a list of {blocks}")));
     }
-    let free = matches!(rule, Windows::From { .. } | Windows::Pattern { .. });
+    let free = matches!(rule, Windowing::From { .. } | Windowing::Pattern { .. });
     if !free && list != by_rule && (window.is_some() || list.contains(&true)) {
         return Err(f.unsupported("layer_types", show(types), ""));
     }
-    Ok((list, window))
+    Ok(Windows {
+        blocks: list,
+        length: window,
+    })
 }

@@ -59,14 +59,10 @@ fn published_configurations_are_read() {
         let h = open(&known(name))
             .unwrap_or_else(|e| panic!("{name}: {e}"))
             .hyper;
-        let windowed = h.blocks.iter().filter(|b| b.window.is_some()).count();
-        (
-            h.head_dim,
-            h.head_count_kv,
-            h.tied,
-            h.context_length,
-            windowed,
-        )
+        let windowed = h.blocks.iter().filter_map(|b| b.attention());
+        let windowed = windowed.filter(|a| a.window.is_some()).count();
+        let a = h.blocks[0].attention().unwrap();
+        (a.head_dim, a.kv_heads, h.tied, h.context_length, windowed)
     };
     for (name, expected) in [
         ("llama-3.2-1b-instruct", (64, 8, true, 131_072, 0)),

@@ -2,11 +2,13 @@
 
 use super::At;
 use super::known::{number, show};
-use crate::source::architecture::{Architecture, Windows};
+use crate::source::architecture::{Architecture, Windowing};
+use crate::source::hyper::{Uniform, Windows, check, tables};
 use crate::source::normal::Form;
 use crate::source::rope::Rope;
-use crate::source::{Hyper, SourceError, decode, tables};
-use carat_format::{Activation, Extras, Pooling, Tensor};
+use crate::source::{Hyper, SourceError, decode};
+use carat_format::model::{Attention, Gated};
+use carat_format::{Activation, Part, Pooling, Tensor};
 use carat_gguf::Value;
 
 /// A number: every so many blocks one has no window. Or a list: which have one.
@@ -149,50 +151,57 @@ impl At<'_, '_> {
             Some(defaults) => Ok(self.number_opt(key)?.or(defaults[which])),
             None => Ok(None),
         };
+        let uniform = Uniform {
+            attention: Attention {
+                heads,
+                kv_heads: self.size_opt("attention.head_count_kv")?.unwrap_or(heads),
+                head_dim,
+                window: None,
+                rope: 0,
+                scale: 1.0 / libm::sqrt(f64::from(query_scale)),
+                softcap: cap("attn_logit_softcapping", 0)?,
+                bias: has(Part::AttnQBias.of(0)),
+                output_bias: has(Part::AttnOutputBias.of(0)),
+                head_norm: architecture.head_norm,
+                sub_norm: architecture.sub_norm,
+                post_norm: architecture.post_norm,
+            },
+            gated: Gated {
+                width: self.size("feed_forward_length")?,
+                activation: self.activation(architecture)?,
+                bias: has(Part::FfnUpBias.of(0)),
+                sub_norm: architecture.sub_norm,
+                post_norm: architecture.post_norm,
+            },
+        };
         let mut hyper = Hyper {
-            architecture: self.prefix.into(),
+            source_architecture: self.prefix.into(),
             vocab_size: u32::try_from(rows).unwrap_or(u32::MAX),
             context_length: self.size("context_length")?,
             embedding_length: hidden,
-            block_count,
-            feed_forward_length: self.size("feed_forward_length")?,
-            head_count: heads,
-            head_count_kv: self.size_opt("attention.head_count_kv")?.unwrap_or(heads),
-            head_dim,
+            blocks: uniform.blocks(self.path, block_count)?,
             epsilon: match self.real_opt(EPSILON)? {
                 Some(epsilon) => epsilon,
                 // Missing, by name.
                 None => self.key(self.header.f64(&self.name(EPSILON)))?,
             },
-            attention_scale: 1.0 / libm::sqrt(f64::from(query_scale)),
             rope_tables: Vec::new(),
-            blocks: Vec::new(),
-            activation: self.activation(architecture)?,
-            extras: Extras {
-                attention_bias: has(Tensor::AttnQBias(0)),
-                attention_output_bias: has(Tensor::AttnOutputBias(0)),
-                feed_forward_bias: has(Tensor::FfnUpBias(0)),
-                qk_norm: architecture.qk_norm,
-                post_norm: architecture.post_norm,
-                sub_norm: architecture.sub_norm,
-            },
-            attention_softcap: cap("attn_logit_softcapping", 0)?,
             logits_softcap: cap("final_logit_softcapping", 1)?,
             tied: !has(Tensor::Output) || self.head_is_embedding()?,
             headless: false,
             pooling: self.pooling()?,
+            residual_exponent: 0,
         };
-        hyper.check(self.path)?;
-        let ropes = self.ropes(architecture, &hyper)?;
+        check(&hyper, self.path)?;
+        let ropes = self.ropes(architecture, head_dim, hyper.context_length)?;
         let mut notes = Vec::new();
         if ropes.context < hyper.context_length {
             let stated = hyper.context_length;
             notes.push(crate::source::shorter_context(ropes.context, stated));
             hyper.context_length = ropes.context;
         }
-        let (windowed, window) = self.windows(architecture, &hyper)?;
-        let (ropes, blocks) = tables(ropes.full, ropes.local, &windowed, window, &hyper);
-        hyper.blocks = blocks;
+        let windows = self.windows(architecture, &hyper)?;
+        let ropes = tables(&mut hyper, [ropes.full, ropes.local], windows);
         Ok(Described {
             hyper,
             ropes,
@@ -200,21 +209,17 @@ impl At<'_, '_> {
         })
     }
 
-    /// Which blocks are of the kind that has a window, and the window, if there is one.
-    fn windows(
-        &self,
-        architecture: &Architecture,
-        hyper: &Hyper,
-    ) -> Result<(Vec<bool>, Option<u32>), SourceError> {
+    /// Which blocks have a window.
+    fn windows(&self, architecture: &Architecture, hyper: &Hyper) -> Result<Windows, SourceError> {
         const KEY: &str = "attention.sliding_window";
         // 0 is none.
         let stated = self.size_opt(KEY)?;
         let window = stated.filter(|w| *w > 0 && *w < hyper.context_length);
         let (rule, window) = match architecture.windows {
             // llama.cpp's name of Mistral, whose blocks all have one.
-            Windows::Never => (Windows::All { default: None }, window),
-            Windows::All { .. } => (architecture.windows, window),
-            Windows::From { .. } => match window {
+            Windowing::Never => (Windowing::All { default: None }, window),
+            Windowing::All { .. } => (architecture.windows, window),
+            Windowing::From { .. } => match window {
                 Some(w) => {
                     return Err(SourceError::Unsupported {
                         path: self.path(),
@@ -223,23 +228,29 @@ impl At<'_, '_> {
                         hint: "; the file does not say which blocks have it",
                     });
                 }
-                None => (Windows::Never, None),
+                None => (Windowing::Never, None),
             },
-            Windows::Pattern {
+            Windowing::Pattern {
                 period,
                 default,
                 unstated,
             } => {
                 // Without a window Gemma 3 has no blocks of that kind.
                 if unstated.is_none() && stated.is_none_or(|w| w == 0) {
-                    return Ok((vec![false; hyper.block_count as usize], None));
+                    return Ok(Windows {
+                        blocks: vec![false; hyper.blocks.len()],
+                        length: None,
+                    });
                 }
                 let window = window.or(unstated.filter(|_| stated.is_none()));
                 if let Some(listed) = self.listed_windows(hyper)? {
-                    return Ok((listed, window));
+                    return Ok(Windows {
+                        blocks: listed,
+                        length: window,
+                    });
                 }
                 let period = self.size_opt(PATTERN)?.unwrap_or(period);
-                let rule = Windows::Pattern {
+                let rule = Windowing::Pattern {
                     period,
                     default,
                     unstated,
@@ -247,8 +258,10 @@ impl At<'_, '_> {
                 (rule, window)
             }
         };
-        let windowed = (0..hyper.block_count).map(|b| rule.has(b)).collect();
-        Ok((windowed, window))
+        Ok(Windows {
+            blocks: (0..hyper.block_count()).map(|b| rule.has(b)).collect(),
+            length: window,
+        })
     }
 
     /// Which blocks have a window, where the file lists them.
@@ -263,13 +276,13 @@ impl At<'_, '_> {
             _ => None,
         };
         let blocks: Option<Vec<bool>> = list.iter().map(flag).collect();
-        match blocks.filter(|b| b.len() == hyper.block_count as usize) {
+        match blocks.filter(|b| b.len() == hyper.blocks.len()) {
             Some(blocks) => Ok(Some(blocks)),
             None => {
                 let found = format!("a list of {}", list.len());
                 let expected = format!(
                     "a number, or true or false for each of {}",
-                    hyper.block_count
+                    hyper.blocks.len()
                 );
                 Err(self.value(&name, found, expected))
             }

@@ -74,7 +74,7 @@ impl Model {
                 // ggml's files have the gains that are multiplied with.
                 let normal = Normal::new(architecture, hyper, &described.ropes, together, false);
                 at.divide_angles(hyper)?;
-                hyper.check_tables(at.path)?;
+                super::hyper::check_tables(hyper, at.path)?;
                 let tensors = at.tensors(architecture, hyper, &normal)?;
                 (Kind::Gguf, described.hyper, tensors, described.notes)
             }
@@ -191,7 +191,7 @@ impl At<'_, '_> {
         for tensor in hyper.tensors() {
             let (rows, cols) = hyper.shape(tensor);
             let place = architecture.place(&names::GGML, hyper, tensor);
-            let mut form = normal.form(hyper, tensor);
+            let mut form = normal.form(tensor);
             if let Some((scale, factor)) = self.scale(&place.name)? {
                 form.times *= factor;
                 known.insert(scale);
@@ -219,7 +219,7 @@ impl At<'_, '_> {
                 return Err(SourceError::UnknownTensor {
                     path: self.path_of(placed),
                     tensor: name.clone(),
-                    architecture: hyper.architecture.clone(),
+                    architecture: hyper.source_architecture.clone(),
                 });
             }
         }
@@ -254,8 +254,8 @@ impl At<'_, '_> {
         };
         let spec = ModelSpec::from_header(self.header).map_err(error)?;
         let directory = Directory::from_header(self.header, &spec).map_err(error)?;
-        let hyper = Hyper::from_spec(&spec, directory.tied());
-        hyper.check(self.path)?;
+        let hyper = Hyper::from_spec(&spec);
+        super::hyper::check(&hyper, self.path)?;
         let mut tensors = BTreeMap::new();
         for e in directory.matrices {
             let (rows, cols) = (e.layout.rows, e.layout.cols);

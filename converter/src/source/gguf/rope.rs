@@ -1,7 +1,7 @@
 //! Rotary positions of a GGUF file.
 
 use super::At;
-use crate::source::architecture::{Architecture, Windows};
+use crate::source::architecture::{Architecture, Windowing};
 use crate::source::rope::{Rope, Scaling, yarn_amplitude};
 use crate::source::{Hyper, SourceError};
 
@@ -23,22 +23,26 @@ pub(super) struct Ropes {
 }
 
 impl At<'_, '_> {
-    pub fn ropes(&self, architecture: &Architecture, hyper: &Hyper) -> Result<Ropes, SourceError> {
+    pub fn ropes(
+        &self,
+        architecture: &Architecture,
+        head_dim: u32,
+        mut context: u32,
+    ) -> Result<Ropes, SourceError> {
         let defaults = &architecture.defaults;
         // llama.cpp's default, whatever the architecture.
         let base = self.number_opt("rope.freq_base")?.unwrap_or(10_000.0);
         let dims = self.size_opt("rope.dimension_count")?;
-        let dims = dims.unwrap_or(hyper.head_dim);
+        let dims = dims.unwrap_or(head_dim);
         let partial = architecture.partial_rotation;
-        let whole = dims == hyper.head_dim;
-        if dims > hyper.head_dim || dims < 2 || !dims.is_multiple_of(2) || !(whole || partial) {
+        let whole = dims == head_dim;
+        if dims > head_dim || dims < 2 || !dims.is_multiple_of(2) || !(whole || partial) {
             let expected = match partial {
-                true => format!("an even number of at most {}", hyper.head_dim),
-                false => format!("{}, the head dimension", hyper.head_dim),
+                true => format!("an even number of at most {head_dim}"),
+                false => format!("{head_dim}, the head dimension"),
             };
             return Err(self.value(&self.name("rope.dimension_count"), dims, expected));
         }
-        let mut context = hyper.context_length;
         let (scaling, amplitude) = self.scaling(dims, &mut context)?;
         let full = Rope {
             base,
@@ -48,7 +52,7 @@ impl At<'_, '_> {
         };
         let local = match defaults.local_rope_base {
             None => match (architecture.windows, self.number_opt(LOCAL)?) {
-                (Windows::Pattern { .. }, Some(base)) => Rope {
+                (Windowing::Pattern { .. }, Some(base)) => Rope {
                     base,
                     ..full.clone()
                 },
@@ -156,7 +160,9 @@ impl At<'_, '_> {
 
     /// Divides the angles by the file's factors, where it has some.
     pub fn divide_angles(&self, hyper: &mut Hyper) -> Result<(), SourceError> {
-        let pairs = u64::from(hyper.head_dim / 2);
+        let Some(pairs) = hyper.rope_tables.first().map(|t| t.len() as u64) else {
+            return Ok(());
+        };
         let Some(factors) = self.vector(FACTORS, pairs)? else {
             return Ok(());
         };

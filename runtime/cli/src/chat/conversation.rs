@@ -3,8 +3,8 @@
 use crate::prompt::{self, advised};
 use anyhow::{Result, bail};
 use carat::Model;
-use carat::template::{self, ChatTemplate, Clock, Conversation, Value};
-use carat::text::Tokenizer;
+use carat_text::template::{self, ChatTemplate, Clock, Conversation, Value};
+use carat_text::tokenizer::Tokenizer;
 
 /// What waits for an answer, and the answer.
 #[derive(Clone, Debug, Default)]

@@ -74,11 +74,11 @@ fn known(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     if let Some(e) = cause.downcast_ref::<io::Error>() {
         return Some(system(e));
     }
-    let is_template = cause.is::<carat::template::ChatError>()
-        || cause.is::<carat::template::TemplateError>()
+    let is_template = cause.is::<carat_text::template::ChatError>()
+        || cause.is::<carat_text::template::TemplateError>()
         || cause.is::<crate::prompt::NoConversation>();
     let is_invalid = cause.is::<carat_gguf::Error>()
-        || cause.is::<carat::text::TokenizerError>()
+        || cause.is::<carat_text::tokenizer::TokenizerError>()
         || cause.is::<carat_gguf::KeyError>()
         || cause.is::<carat_format::FormatError>();
     match (is_template, is_invalid) {
@@ -105,6 +105,7 @@ fn engine(error: &carat::Error) -> &'static str {
         | E::Format(_)
         | E::Tokenizer(_)
         | E::MissingTensor(_)
+        | E::Bindings { .. }
         | E::Alignment { .. } => INVALID,
         E::Context { .. } | E::MemoryLimit { .. } | E::Memory { .. } => MEMORY,
         E::ContextFull { .. } => CONTEXT,

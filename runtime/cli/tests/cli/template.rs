@@ -279,7 +279,7 @@ fn prompts_of_real_templates() {
     }
     let cases = fs::read_to_string(directory.join("expected.json")).unwrap();
     // The order of keys is part of a prompt: serde_json's own values lose it.
-    let cases: carat::template::Value = serde_json::from_str(&cases).unwrap();
+    let cases: carat_text::template::Value = serde_json::from_str(&cases).unwrap();
     for case in cases.items().unwrap() {
         let field = |name: &str| case.get(name).and_then(|v| v.as_str());
         let input = serde_json::to_string(case.get("input").unwrap()).unwrap();

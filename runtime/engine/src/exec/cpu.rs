@@ -7,8 +7,8 @@ use super::Batch;
 use crate::error::Error;
 use crate::model::Model;
 use crate::plan::{BufferId, Content, Op, Plan, Step};
-use carat_shaders::cpu;
 use carat_shaders::params::ROW_WORDS;
+use carat_shaders::{cpu, places as at};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -111,33 +111,32 @@ impl CpuExecutor {
     }
 
     fn step(&mut self, step: &Step, rows: u32, blocks: u32) {
-        let result = step.bindings[step.result];
-        let mut out = std::mem::take(&mut self.memory[result.0]);
-        // What adds to the residual stream writes a second buffer, the statistics.
-        let stats_id = step.op.statistics().map(|i| step.bindings[i]);
-        let mut stats = stats_id
-            .map(|id| std::mem::take(&mut self.memory[id.0]))
-            .unwrap_or_default();
-        let more = step.op.more_results();
-        let mut others = more.map(|m| {
-            m.map(|(i, _)| std::mem::take(&mut self.memory[step.bindings[i].0]))
-                .unwrap_or_default()
-        });
-        let [second, third] = &mut others;
-        self.dispatch(step, rows, blocks, &mut out, [second, third], &mut stats);
-        for (result, words) in more.into_iter().zip(others) {
-            if let Some((i, _)) = result {
-                self.memory[step.bindings[i].0] = words;
+        let mut taken: [Vec<u32>; BINDINGS] = Default::default();
+        for (bound, words) in step.bindings.iter().zip(&mut taken) {
+            if bound.written {
+                *words = std::mem::take(&mut self.memory[bound.buffer.0]);
             }
         }
-        self.memory[result.0] = out;
+        let mut buffers = Buffers([const { Words::None }; BINDINGS]);
+        for ((bound, words), place) in step.bindings.iter().zip(&mut taken).zip(&mut buffers.0) {
+            let len = (u64::from(rows) * bound.stride) as usize;
+            *place = match (bound.written, len) {
+                (false, _) => Words::Read(self.words(bound.buffer)),
+                (true, 0) => Words::Written(words),
+                (true, _) => Words::Written(&mut words[..len]),
+            };
+        }
+        dispatch(&step.op, rows, blocks, buffers);
+        for (bound, words) in step.bindings.iter().zip(taken) {
+            if bound.written {
+                self.memory[bound.buffer.0] = words;
+            }
+        }
         if self.release {
-            for (offset, words) in step.bindings.iter().filter_map(|b| self.file[b.0]) {
+            let files = step.bindings.iter().filter_map(|b| self.file[b.buffer.0]);
+            for (offset, words) in files {
                 self.model.release(offset, words * 4);
             }
-        }
-        if let Some(id) = stats_id {
-            self.memory[id.0] = stats;
         }
     }
 
@@ -145,129 +144,6 @@ impl CpuExecutor {
         match self.file[id.0] {
             Some((offset, words)) => self.model.words(offset, words),
             None => &self.memory[id.0],
-        }
-    }
-
-    fn ints(&self, id: BufferId) -> &[i32] {
-        bytemuck::cast_slice(self.words(id))
-    }
-
-    fn dispatch(
-        &self,
-        step: &Step,
-        rows: u32,
-        blocks: u32,
-        out: &mut [u32],
-        more: [&mut [u32]; 2],
-        stats: &mut [u32],
-    ) {
-        let b = &step.bindings;
-        let len = (u64::from(rows) * step.result_stride) as usize;
-        let out = if len > 0 { &mut out[..len] } else { out };
-        match &step.op {
-            Op::EmbedRow(p, e) => {
-                cpu::embed_row_q::run(
-                    p,
-                    *e,
-                    rows,
-                    self.words(b[0]),
-                    self.words(b[1]),
-                    bytemuck::cast_slice_mut(out),
-                );
-            }
-            Op::RmsnormRow(p) => {
-                cpu::rmsnorm_row_q8::run(p, self.ints(b[0]), self.ints(b[1]), out);
-            }
-            Op::QuantizeRow(p) => cpu::quantize_row_q8::run(p, self.ints(b[0]), out),
-            Op::LinearTile(p, e) => {
-                let (act, weights) = (self.words(b[0]), self.words(b[1]));
-                cpu::linear_tile_q::run(
-                    p,
-                    *e,
-                    rows,
-                    act,
-                    weights,
-                    bytemuck::cast_slice_mut(out),
-                    stats,
-                );
-            }
-            Op::LinearGated(p, e) => {
-                let (act, gate, up) = (self.words(b[0]), self.words(b[1]), self.words(b[2]));
-                let out = bytemuck::cast_slice_mut(out);
-                cpu::linear_gated_tile_q::run(p, *e, rows, act, gate, up, out);
-            }
-            Op::LinearQkv(p, e) => {
-                let words = [self.words(b[1]), self.words(b[2]), self.words(b[3])];
-                let [k, v] = more;
-                let out = [out, k, v].map(bytemuck::cast_slice_mut);
-                cpu::linear_qkv_tile_q::run(p, *e, rows, self.words(b[0]), words, out);
-            }
-            Op::RopeAngles(p) => {
-                cpu::rope_angles_q30::run(
-                    p,
-                    rows,
-                    self.words(b[0]),
-                    self.words(b[1]),
-                    bytemuck::cast_slice_mut(out),
-                );
-            }
-            Op::RopeStore(p) => {
-                let table = [self.words(b[0]), self.words(b[1])];
-                let heads = [self.ints(b[3]), self.ints(b[4]), self.ints(b[5])];
-                let [query, _] = more;
-                cpu::rope_store_q8::run(p, rows, table, self.ints(b[2]), heads, query, out);
-            }
-            Op::AttnBlock(p) => {
-                let (table, pages) = (self.words(b[0]), self.words(b[1]));
-                cpu::attn_block_q8::run(
-                    p,
-                    rows,
-                    blocks,
-                    table,
-                    pages,
-                    self.words(b[2]),
-                    self.words(b[3]),
-                    out,
-                );
-            }
-            Op::AttnMerge(p) => {
-                cpu::attn_merge_i32::run(
-                    p,
-                    rows,
-                    self.words(b[0]),
-                    self.words(b[1]),
-                    bytemuck::cast_slice_mut(out),
-                );
-            }
-            Op::AttnMergeRow(p) => {
-                let (table, partial) = (self.words(b[0]), self.words(b[1]));
-                let merged = bytemuck::cast_slice_mut(more[0]);
-                cpu::attn_merge_row_q8::run(p, rows, table, partial, merged, out);
-            }
-            Op::GatedUnit(p) => {
-                let (gate, up) = (self.ints(b[0]), self.ints(b[1]));
-                cpu::gated_unit_row_i32::run(p, gate, up, bytemuck::cast_slice_mut(out));
-            }
-            Op::Bias(p) => {
-                let out = bytemuck::cast_slice_mut(out);
-                cpu::bias_row_i32::run(p, self.ints(b[0]), out, stats);
-            }
-            Op::RmsnormHead(p) => {
-                let out = bytemuck::cast_slice_mut(out);
-                cpu::rmsnorm_head_i32::run(p, rows, self.ints(b[0]), out);
-            }
-            Op::RmsnormAdd(p) => {
-                cpu::rmsnorm_add_row_i32::run(
-                    p,
-                    self.words(b[0]),
-                    self.ints(b[1]),
-                    self.ints(b[2]),
-                    bytemuck::cast_slice_mut(out),
-                    stats,
-                );
-            }
-            Op::Softcap(p) => cpu::softcap_row_i32::run(p, bytemuck::cast_slice_mut(out)),
-            Op::LogitsStats(p) => cpu::logits_stats_i32::run(p, self.ints(b[0]), out),
         }
     }
 
@@ -292,5 +168,122 @@ impl CpuExecutor {
         return format!("cpu ({} threads)", self.pool.current_num_threads());
         #[cfg(not(feature = "threads"))]
         return "cpu".into();
+    }
+}
+
+/// Most storage buffers of a kernel, by WebGPU's default limits.
+const BINDINGS: usize = 8;
+
+/// A step's buffers by the places of its kernel's bindings: see [`carat_shaders::places`].
+struct Buffers<'a>([Words<'a>; BINDINGS]);
+
+enum Words<'a> {
+    None,
+    Read(&'a [u32]),
+    Written(&'a mut [u32]),
+}
+
+impl<'a> Buffers<'a> {
+    /// What the kernel reads at a place.
+    fn get<T: bytemuck::Pod>(&self, place: usize) -> &'a [T] {
+        match &self.0[place] {
+            Words::Read(words) => bytemuck::cast_slice(words),
+            _ => &[],
+        }
+    }
+
+    /// What it writes, once.
+    fn take<T: bytemuck::Pod>(&mut self, place: usize) -> &'a mut [T] {
+        match std::mem::replace(&mut self.0[place], Words::None) {
+            Words::Written(words) => bytemuck::cast_slice_mut(words),
+            _ => &mut [],
+        }
+    }
+}
+
+/// Calls the twin.
+fn dispatch(op: &Op, rows: u32, blocks: u32, mut b: Buffers<'_>) {
+    match op {
+        Op::EmbedRow(p, e) => {
+            use at::embed_row_q::*;
+            let (table, weights) = (b.get(ROW_TABLE), b.get(WEIGHTS));
+            cpu::embed_row_q::run(p, *e, rows, table, weights, b.take(H));
+        }
+        Op::RmsnormRow(p) => {
+            use at::rmsnorm_row_q8::*;
+            cpu::rmsnorm_row_q8::run(p, b.get(H), b.get(GAINS), b.take(ACT));
+        }
+        Op::QuantizeRow(p) => {
+            use at::quantize_row_q8::*;
+            cpu::quantize_row_q8::run(p, b.get(X), b.take(ACT));
+        }
+        Op::LinearTile(p, e) => {
+            use at::linear_tile_q::*;
+            let (act, weights) = (b.get(ACT), b.get(WEIGHTS));
+            cpu::linear_tile_q::run(p, *e, rows, act, weights, b.take(H), b.take(STATS));
+        }
+        Op::LinearGated(p, e) => {
+            use at::linear_gated_tile_q::*;
+            let (act, gate, up) = (b.get(ACT), b.get(GATE), b.get(UP));
+            cpu::linear_gated_tile_q::run(p, *e, rows, act, gate, up, b.take(OUT));
+        }
+        Op::LinearQkv(p, e) => {
+            use at::linear_qkv_tile_q::*;
+            let weights = [b.get(Q_WEIGHTS), b.get(K_WEIGHTS), b.get(V_WEIGHTS)];
+            let out = [b.take(Q), b.take(K), b.take(V)];
+            cpu::linear_qkv_tile_q::run(p, *e, rows, b.get(ACT), weights, out);
+        }
+        Op::RopeAngles(p) => {
+            use at::rope_angles_q30::*;
+            let (table, increments) = (b.get(ROW_TABLE), b.get(INCREMENTS));
+            cpu::rope_angles_q30::run(p, rows, table, increments, b.take(ANGLES));
+        }
+        Op::RopeStore(p) => {
+            use at::rope_store_q8::*;
+            let table = [b.get(ROW_TABLE), b.get(PAGE_TABLE)];
+            let heads = [b.get(Q), b.get(K), b.get(V)];
+            let (query, cache) = (b.take(QUERY), b.take(CACHE));
+            cpu::rope_store_q8::run(p, rows, table, b.get(ANGLES), heads, query, cache);
+        }
+        Op::AttnBlock(p) => {
+            use at::attn_block_q8::*;
+            let (table, pages) = (b.get(ROW_TABLE), b.get(PAGE_TABLE));
+            let (query, cache) = (b.get(QUERY), b.get(CACHE));
+            let partial = b.take(PARTIAL);
+            cpu::attn_block_q8::run(p, rows, blocks, table, pages, query, cache, partial);
+        }
+        Op::AttnMerge(p) => {
+            use at::attn_merge_i32::*;
+            let (table, partial) = (b.get(ROW_TABLE), b.get(PARTIAL));
+            cpu::attn_merge_i32::run(p, rows, table, partial, b.take(OUT));
+        }
+        Op::AttnMergeRow(p) => {
+            use at::attn_merge_row_q8::*;
+            let (table, partial) = (b.get(ROW_TABLE), b.get(PARTIAL));
+            let (out, act) = (b.take(OUT), b.take(ACT));
+            cpu::attn_merge_row_q8::run(p, rows, table, partial, out, act);
+        }
+        Op::GatedUnit(p) => {
+            use at::gated_unit_row_i32::*;
+            cpu::gated_unit_row_i32::run(p, b.get(GATE), b.get(UP), b.take(OUT));
+        }
+        Op::Bias(p) => {
+            use at::bias_row_i32::*;
+            cpu::bias_row_i32::run(p, b.get(BIAS), b.take(H), b.take(STATS));
+        }
+        Op::RmsnormHead(p) => {
+            use at::rmsnorm_head_i32::*;
+            cpu::rmsnorm_head_i32::run(p, rows, b.get(GAINS), b.take(X));
+        }
+        Op::RmsnormAdd(p) => {
+            use at::rmsnorm_add_row_i32::*;
+            let (act, x, gains) = (b.get(ACT), b.get(X), b.get(GAINS));
+            cpu::rmsnorm_add_row_i32::run(p, act, x, gains, b.take(H), b.take(STATS));
+        }
+        Op::Softcap(p) => cpu::softcap_row_i32::run(p, b.take(at::softcap_row_i32::LOGITS)),
+        Op::LogitsStats(p) => {
+            use at::logits_stats_i32::*;
+            cpu::logits_stats_i32::run(p, b.get(LOGITS), b.take(RESULTS));
+        }
     }
 }

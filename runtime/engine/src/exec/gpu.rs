@@ -285,7 +285,7 @@ impl GpuExecutor {
         let storage = step
             .bindings
             .iter()
-            .map(|b| self.buffers[b.0].as_entire_binding());
+            .map(|b| self.buffers[b.buffer.0].as_entire_binding());
         let entries: Vec<wgpu::BindGroupEntry<'_>> = std::iter::once(uniform)
             .chain(storage)
             .enumerate()

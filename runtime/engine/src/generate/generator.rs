@@ -2,9 +2,11 @@
 
 use super::{GenerateError, GenerateOptions, Generation};
 use crate::error::Error;
-use crate::sample::{Constraint, Sampler, TokenMetrics};
+use crate::sample::{Sampler, TokenMetrics};
 use crate::session::{LogitsHash, Output, Session, Want};
-use crate::text::{StopReason, StopStrings, Utf8Stream};
+use carat_text::constraint::Constraint;
+use carat_text::stop::{StopReason, StopStrings};
+use carat_text::utf8::Utf8Stream;
 
 /// What a step did.
 #[derive(Clone, Debug, PartialEq)]

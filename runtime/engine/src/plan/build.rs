@@ -1,11 +1,15 @@
 //! From a model to the buffers and steps of its forward pass.
 
-use super::{Buffer, BufferId, Content, Extent, Fusions, Op, PAGE, Plan, Rows, Step};
+use super::{Bound, Buffer, BufferId, Content, Extent, Fusions, Op, PAGE, Plan, Rows, Step};
 use crate::error::Error;
+use carat_format::model::Block;
 use carat_format::{Directory, Fixed, ModelSpec, PartLayout, Tensor, TensorEntry, Vector};
 use carat_shaders::cpu::softcap::Cap;
 use carat_shaders::params::{self, RESULT_WORDS, ROW_WORDS, STATS_WORDS};
-use carat_shaders::{act_stride, grid, groups_of, kv_page_words, partial_stride, query_stride};
+use carat_shaders::{
+    Access, Binding, act_stride, grid, groups_of, kernel, kv_page_words, partial_stride,
+    query_stride,
+};
 
 pub(super) struct Builder<'a> {
     pub(super) spec: &'a ModelSpec,
@@ -49,7 +53,26 @@ pub(super) enum Out {
     Branch(BufferId),
 }
 
-/// Words of one row in each buffer.
+/// Words and groups of a head.
+#[derive(Clone, Copy)]
+pub(super) struct HeadWords {
+    /// ceil(head_dim / 4).
+    pub(super) words: u32,
+    /// ceil(head_dim / 32).
+    pub(super) groups: u32,
+}
+
+impl HeadWords {
+    pub(super) fn new(head_dim: u32) -> Self {
+        Self {
+            words: head_dim.div_ceil(4),
+            groups: groups_of(head_dim),
+        }
+    }
+}
+
+/// Words of one row in each buffer that blocks share: what the widest of them takes.
+#[derive(Default)]
 pub(super) struct Widths {
     pub(super) d: u64,
     pub(super) q: u64,
@@ -58,37 +81,39 @@ pub(super) struct Widths {
     pub(super) act: u64,
     pub(super) query: u64,
     pub(super) partial: u64,
-    pub(super) head_words: u32,
-    pub(super) groups: u32,
-    pub(super) blocks: u32,
+    /// Whether a norm takes what a branch adds.
+    pub(super) branch: bool,
 }
 
 impl Widths {
     pub(super) fn new(spec: &ModelSpec, context: u32) -> Self {
-        let (d, f) = (spec.embedding_length, spec.feed_forward_length);
-        let q = spec.head_count * spec.head_dim;
-        let head_words = spec.head_dim.div_ceil(4);
-        let groups = groups_of(spec.head_dim);
-        let blocks = context.div_ceil(PAGE);
-        let act = [d, f, q]
-            .map(|c| u64::from(act_stride(groups_of(c))))
-            .into_iter()
-            .max()
-            .unwrap_or(0);
-        Self {
+        let d = spec.embedding_length;
+        let act = |cols: u32| u64::from(act_stride(groups_of(cols)));
+        let mut w = Self {
             d: d.into(),
-            q: q.into(),
-            kv: u64::from(spec.head_count_kv) * u64::from(spec.head_dim),
-            f: f.into(),
-            act,
-            query: u64::from(spec.head_count) * u64::from(query_stride(head_words)),
-            partial: u64::from(spec.head_count)
-                * u64::from(blocks)
-                * u64::from(partial_stride(head_words, groups)),
-            head_words,
-            groups,
-            blocks,
+            act: act(d),
+            ..Self::default()
+        };
+        for block in &spec.blocks {
+            if let Some(a) = block.attention() {
+                let h = HeadWords::new(a.head_dim);
+                let heads = u64::from(a.heads);
+                let blocks = u64::from(context.div_ceil(PAGE));
+                w.q = w.q.max(a.width().into());
+                w.kv = w.kv.max(a.kv_width().into());
+                w.act = w.act.max(act(a.width()));
+                w.query = w.query.max(heads * u64::from(query_stride(h.words)));
+                let partial = u64::from(partial_stride(h.words, h.groups));
+                w.partial = w.partial.max(heads * blocks * partial);
+                w.branch |= a.post_norm;
+            }
+            if let Some(g) = block.gated() {
+                w.f = w.f.max(g.width.into());
+                w.act = w.act.max(act(g.width));
+                w.branch |= g.post_norm;
+            }
         }
+        w
     }
 
     pub(super) fn largest(&self) -> u64 {
@@ -110,10 +135,12 @@ impl Widths {
 /// Positions whose cache and partial results of one row fit buffers of `binding` bytes, whose blocks attention can have as
 /// workgroups along one dimension, and whose shares its sums can hold.
 pub(super) fn most_context(spec: &ModelSpec, binding: u64) -> u32 {
-    let (head_words, groups) = (spec.head_dim.div_ceil(4), groups_of(spec.head_dim));
-    let page = u64::from(kv_page_words(spec.head_count_kv, head_words, groups));
-    let partial = u64::from(spec.head_count) * u64::from(partial_stride(head_words, groups));
-    let pages = binding / 4 / page.max(partial);
+    let largest = spec.blocks.iter().filter_map(Block::attention).map(|a| {
+        let h = HeadWords::new(a.head_dim);
+        let page = u64::from(kv_page_words(a.kv_heads, h.words, h.groups));
+        page.max(u64::from(a.heads) * u64::from(partial_stride(h.words, h.groups)))
+    });
+    let pages = binding / 4 / largest.max().unwrap_or(1);
     pages.min(grid::MAX_GROUPS.into()) as u32 * PAGE
 }
 
@@ -132,38 +159,50 @@ impl Builder<'_> {
         self.buffer(name, words, Content::Work)
     }
 
+    /// Adds a step. `buffers` are those of the kernel's bindings by name, in any order; `results` have the words of a row,
+    /// of what is written by rows.
+    ///
+    /// Errors: other names than the kernel's, or a result that it does not write.
     pub(super) fn step(
         &mut self,
         label: String,
         op: Op,
-        bindings: &[BufferId],
-        result: usize,
-        stride: u64,
         rows: Rows,
-    ) {
+        buffers: &[(&str, BufferId)],
+        results: &[(&str, u64)],
+    ) -> Result<(), Error> {
+        let Some(bindings) = bind(op.kernel(), buffers, results) else {
+            let kernel = op.kernel();
+            return Err(Error::Bindings {
+                step: label,
+                kernel,
+            });
+        };
         self.steps.push(Step {
             label,
             op,
-            bindings: bindings.to_vec(),
-            result,
-            result_stride: stride,
+            bindings,
             rows,
         });
+        Ok(())
     }
 
     pub(super) fn build(mut self) -> Result<Plan, Error> {
         let (spec, extent) = (self.spec, self.extent);
         let w = Widths::new(spec, extent.context);
-        let pairs = u64::from(spec.head_dim / 2);
-        let tables = 0..spec.rope_tables.len();
+        let tables = spec.rope_tables.iter().enumerate();
         let work = Work {
             row_table: {
                 let words = u64::from(extent.batch * ROW_WORDS);
                 self.buffer("rows", words, Content::RowTable)
             },
-            page_table: self.buffer("pages", w.blocks.into(), Content::PageTable),
+            page_table: self.buffer(
+                "pages",
+                extent.context.div_ceil(PAGE).into(),
+                Content::PageTable,
+            ),
             angles: tables
-                .map(|i| self.work(&format!("rope.{i}.angles"), pairs * 2))
+                .map(|(i, t)| self.work(&format!("rope.{i}.angles"), t.len() as u64 * 2))
                 .collect(),
             stats: self.buffer("stats", STATS_WORDS.into(), Content::Work),
             h: self.work("h", w.d),
@@ -177,13 +216,12 @@ impl Builder<'_> {
             gate: self.work("gate", w.f),
             up: self.work("up", w.f),
             mid: self.work("mid", w.f),
-            branch: spec.extras.post_norm.then(|| self.work("branch", w.d)),
+            branch: w.branch.then(|| self.work("branch", w.d)),
         };
         self.embed(&work)?;
-        self.angles(&work);
-        for block in 0..spec.block_count {
-            self.attention(&work, &w, block)?;
-            self.feed_forward(&work, block)?;
+        self.angles(&work)?;
+        for block in 0..spec.block_count() {
+            self.block(&work, block)?;
         }
         self.head(work)
     }
@@ -229,25 +267,24 @@ impl Builder<'_> {
             } else {
                 format!("embed.{i}")
             };
-            self.step(
-                label,
-                op,
-                &[work.row_table, weights, work.h],
-                2,
-                entry.layout.cols,
-                Rows::Batch,
-            );
+            let buffers = [
+                ("row_table", work.row_table),
+                ("weights", weights),
+                ("h", work.h),
+            ];
+            let results = [("h", entry.layout.cols)];
+            self.step(label, op, Rows::Batch, &buffers, &results)?;
         }
         Ok(())
     }
 
     /// The phases of every table at the rows' positions.
-    fn angles(&mut self, work: &Work) {
+    fn angles(&mut self, work: &Work) -> Result<(), Error> {
         let spec = self.spec;
-        let pairs = spec.head_dim / 2;
         for (i, (table, angles)) in spec.rope_tables.iter().zip(&work.angles).enumerate() {
             let words = table.iter().flat_map(|v| [*v as u32, (*v >> 32) as u32]);
             let words: Vec<u32> = words.collect();
+            let pairs = table.len() as u32;
             let increments = self.buffer(
                 &format!("rope.{i}.increments"),
                 words.len() as u64,
@@ -257,15 +294,16 @@ impl Builder<'_> {
                 pairs,
                 ..Default::default()
             });
-            self.step(
-                format!("rope.{i}.angles"),
-                op,
-                &[work.row_table, increments, *angles],
-                2,
-                u64::from(pairs) * 2,
-                Rows::Batch,
-            );
+            let buffers = [
+                ("row_table", work.row_table),
+                ("increments", increments),
+                ("angles", *angles),
+            ];
+            let results = [("angles", u64::from(pairs) * 2)];
+            let label = format!("rope.{i}.angles");
+            self.step(label, op, Rows::Batch, &buffers, &results)?;
         }
+        Ok(())
     }
 
     pub(super) fn vector(&self, tensor: Tensor) -> Result<Vector, Error> {
@@ -318,8 +356,8 @@ impl Builder<'_> {
             gain_exponent: gains.exponent,
             ..Default::default()
         });
-        self.step(label, op, &[x, buffer, work.act], 2, stride.into(), rows);
-        Ok(())
+        let buffers = [("h", x), ("gains", buffer), ("act", work.act)];
+        self.step(label, op, rows, &buffers, &[("act", stride.into())])
     }
 
     pub(super) fn quantize(
@@ -330,7 +368,7 @@ impl Builder<'_> {
         cols: u32,
         exponent: i32,
         rows: Rows,
-    ) {
+    ) -> Result<(), Error> {
         let stride = act_stride(groups_of(cols));
         let op = Op::QuantizeRow(params::QuantizeRow {
             cols,
@@ -338,7 +376,8 @@ impl Builder<'_> {
             exponent,
             ..Default::default()
         });
-        self.step(label, op, &[x, work.act], 1, stride.into(), rows);
+        let buffers = [("x", x), ("act", work.act)];
+        self.step(label, op, rows, &buffers, &[("act", stride.into())])
     }
 
     /// `out (+)= W · act (+ bias)`; returns the exponent of the result.
@@ -380,16 +419,15 @@ impl Builder<'_> {
             } else {
                 format!("{label}.{i}")
             };
-            self.step(
-                label,
-                op,
-                &[work.act, weights, out, work.stats],
-                2,
-                entry.layout.rows,
-                rows,
-            );
+            let buffers = [
+                ("act", work.act),
+                ("weights", weights),
+                ("h", out),
+                ("stats", work.stats),
+            ];
+            self.step(label, op, rows, &buffers, &[("h", entry.layout.rows)])?;
         }
-        self.bias(work, &entry, (out, exponent), mode, label, rows);
+        self.bias(work, &entry, (out, exponent), mode, label, rows)?;
         Ok(exponent)
     }
 
@@ -402,10 +440,11 @@ impl Builder<'_> {
         mode: u32,
         label: String,
         rows: Rows,
-    ) {
-        let found = entry.tensor.bias().and_then(|b| self.directory.vector(b));
+    ) -> Result<(), Error> {
+        let found = self.spec.bias(entry.tensor);
+        let found = found.and_then(|b| self.directory.vector(b));
         let Some(bias) = found.cloned() else {
-            return;
+            return Ok(());
         };
         let buffer = self.mantissas(&bias);
         let op = Op::Bias(params::Bias {
@@ -414,9 +453,9 @@ impl Builder<'_> {
             residual: u32::from(mode == params::ACCUMULATE),
             ..Default::default()
         });
-        let bindings = [buffer, out, work.stats];
-        let stride = entry.layout.rows;
-        self.step(format!("{label}.bias"), op, &bindings, 1, stride, rows);
+        let buffers = [("bias", buffer), ("h", out), ("stats", work.stats)];
+        let results = [("h", entry.layout.rows)];
+        self.step(format!("{label}.bias"), op, rows, &buffers, &results)
     }
 
     fn head(mut self, work: Work) -> Result<Plan, Error> {
@@ -430,11 +469,7 @@ impl Builder<'_> {
             "output_norm".into(),
             Rows::Outputs,
         )?;
-        let tensor = if self.directory.tied() {
-            Tensor::TokenEmbedding
-        } else {
-            Tensor::Output
-        };
+        let tensor = self.spec.head();
         let to = Out::Buffer(logits);
         let exponent = self.linear(&work, tensor, "logits".into(), to, Rows::Outputs)?;
         if self.spec.logits_softcap.is_some() {
@@ -447,20 +482,16 @@ impl Builder<'_> {
                 rate_shift: cap.rate_shift,
                 ..Default::default()
             });
-            self.step("logits.cap".into(), op, &[logits], 0, vocab, Rows::Outputs);
+            let (buffers, results) = ([("logits", logits)], [("logits", vocab)]);
+            self.step("logits.cap".into(), op, Rows::Outputs, &buffers, &results)?;
         }
         let op = Op::LogitsStats(params::LogitsStats {
             cols: self.spec.vocab_size,
             ..Default::default()
         });
-        self.step(
-            "results".into(),
-            op,
-            &[logits, results],
-            1,
-            RESULT_WORDS.into(),
-            Rows::Outputs,
-        );
+        let buffers = [("logits", logits), ("results", results)];
+        let strides = [("results", RESULT_WORDS.into())];
+        self.step("results".into(), op, Rows::Outputs, &buffers, &strides)?;
         Ok(Plan {
             buffers: self.buffers,
             steps: self.steps,
@@ -474,9 +505,70 @@ impl Builder<'_> {
     }
 }
 
+/// The buffers in the order of a kernel's bindings; `None` where names are others than the kernel's.
+fn bind(name: &str, buffers: &[(&str, BufferId)], results: &[(&str, u64)]) -> Option<Vec<Bound>> {
+    let storage = |b: &&Binding| b.access != Access::Uniform;
+    let of = |b: &Binding| {
+        let (_, buffer) = buffers.iter().find(|(name, _)| *name == b.name)?;
+        let result = results.iter().find(|(name, _)| *name == b.name);
+        Some(Bound {
+            name: b.name,
+            written: b.access == Access::ReadWrite,
+            buffer: *buffer,
+            stride: result.map_or(0, |r| r.1),
+        })
+    };
+    let bindings = kernel(name)?.bindings.iter().filter(storage);
+    let bound = bindings.map(of).collect::<Option<Vec<Bound>>>()?;
+    let is_written = |(name, _): &(&str, u64)| bound.iter().any(|b| b.written && b.name == *name);
+    let all = bound.len() == buffers.len() && results.iter().all(is_written);
+    all.then_some(bound)
+}
+
 /// A cap in units of `2^exponent`; mantissa 0 is none.
 pub(super) fn capped(cap: Option<Fixed>, exponent: i32) -> Cap {
     cap.map_or(Cap::default(), |c| {
         Cap::new(c.mantissa, c.exponent - exponent)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_bound_by_name() {
+        let (h, gains, act) = (
+            ("h", BufferId(3)),
+            ("gains", BufferId(5)),
+            ("act", BufferId(4)),
+        );
+        let bind = |buffers: &[_], results: &[_]| bind("rmsnorm_row_q8", buffers, results);
+        let bound = bind(&[act, gains, h], &[("act", 20)]).unwrap();
+        let order: Vec<_> = bound
+            .iter()
+            .map(|b| (b.name, b.buffer, b.written))
+            .collect();
+        assert_eq!(
+            order,
+            [
+                (h.0, h.1, false),
+                (gains.0, gains.1, false),
+                (act.0, act.1, true)
+            ]
+        );
+        assert_eq!(
+            bound.iter().map(|b| b.stride).collect::<Vec<_>>(),
+            [0, 0, 20]
+        );
+        // One too few, one too many, one of another name; a result that is only read.
+        for wrong in [
+            &[act, h][..],
+            &[act, gains, h, ("x", h.1)],
+            &[act, h, ("x", gains.1)],
+        ] {
+            assert_eq!(bind(wrong, &[]), None);
+        }
+        assert_eq!(bind(&[act, gains, h], &[("h", 20)]), None);
+    }
 }

@@ -34,8 +34,7 @@ impl Plan {
         let caches: BTreeSet<BufferId> = self
             .steps
             .iter()
-            .filter(|s| matches!(s.op, Op::RopeStore(_)))
-            .map(|s| s.bindings[s.result])
+            .filter_map(|s| s.bound("cache").map(|b| b.buffer))
             .collect();
         // A tensor that two steps read is there once.
         let mut weights = BTreeMap::new();

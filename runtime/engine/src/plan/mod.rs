@@ -3,9 +3,9 @@
 //! A plan is a function of the model, the batch size and the context alone. Whatever changes from one
 //! forward pass to the next (tokens, positions) is in the row table, and how many rows give logits is given with it.
 
-mod block;
 mod build;
 mod cost;
+mod lower;
 mod memory;
 
 pub use cost::Cost;
@@ -16,7 +16,7 @@ use build::{Builder, Widths, most_context};
 use carat_format::{Directory, Encoding, MAX_PART_BYTES, ModelSpec, TILE_ROWS};
 use carat_shaders::params;
 pub use carat_shaders::params::PAGE;
-use carat_shaders::{query_stride, scales_of};
+use carat_shaders::scales_of;
 use std::collections::BTreeSet;
 
 /// Index of a buffer in [`Plan::buffers`].
@@ -121,29 +121,6 @@ impl Op {
         }
     }
 
-    /// Index in a step's bindings of the statistics, for kernels that may write the residual stream.
-    pub fn statistics(&self) -> Option<usize> {
-        match self {
-            Op::Bias(_) => Some(2),
-            Op::LinearTile(..) => Some(3),
-            Op::RmsnormAdd(_) => Some(4),
-            _ => None,
-        }
-    }
-
-    /// Results beside a step's first: index in its bindings, and words for one row.
-    pub fn more_results(&self) -> [Option<(usize, u64)>; 2] {
-        match self {
-            Op::LinearQkv(p, _) => [Some((5, p.rows[1].into())), Some((6, p.rows[2].into()))],
-            Op::RopeStore(p) => {
-                let words = p.heads * query_stride(p.head_words);
-                [Some((6, words.into())), None]
-            }
-            Op::AttnMergeRow(p) => [Some((2, (p.heads * p.head_dim).into())), None],
-            _ => [None; 2],
-        }
-    }
-
     /// The encoding of the codes that it reads, for kernels that do.
     pub fn encoding(&self) -> Option<Encoding> {
         match self {
@@ -190,6 +167,19 @@ pub enum Rows {
     Outputs,
 }
 
+/// A buffer at a kernel's binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The binding's name.
+    pub name: &'static str,
+    /// Whether the kernel writes it.
+    pub written: bool,
+    /// The buffer.
+    pub buffer: BufferId,
+    /// Words of a row, of what is written by rows; 0 of all else.
+    pub stride: u64,
+}
+
 /// One dispatch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -197,14 +187,17 @@ pub struct Step {
     pub label: String,
     /// The kernel and its parameters.
     pub op: Op,
-    /// Storage buffers in the order of the kernel's bindings after the uniform.
-    pub bindings: Vec<BufferId>,
-    /// Index in `bindings` of the result.
-    pub result: usize,
-    /// Words of the result for one row, 0 where it is not laid out by rows.
-    pub result_stride: u64,
+    /// Storage buffers in the order of the kernel's bindings, the uniform left out: see [`carat_shaders::places`].
+    pub bindings: Vec<Bound>,
     /// Rows it works on.
     pub rows: Rows,
+}
+
+impl Step {
+    /// What is bound under the kernel's name for it.
+    pub fn bound(&self, name: &str) -> Option<&Bound> {
+        self.bindings.iter().find(|b| b.name == name)
+    }
 }
 
 /// One row of a batch: a token at a position of a sequence.
@@ -362,10 +355,9 @@ impl Plan {
                 rows * row(p.groups, p.scale_shift, e)
             }
             _ => {
-                let in_file =
-                    |b: &&BufferId| matches!(self.buffers[b.0].content, Content::File { .. });
-                let read = step.bindings.iter().filter(in_file);
-                read.map(|b| self.buffers[b.0].words * 4).sum()
+                let in_file = |b: &&Buffer| matches!(b.content, Content::File { .. });
+                let bound = step.bindings.iter().map(|b| &self.buffers[b.buffer.0]);
+                bound.filter(in_file).map(|b| b.words * 4).sum()
             }
         }
     }

@@ -10,13 +10,11 @@
 
 mod dry;
 mod filters;
-mod mask;
 mod metrics;
 mod params;
 mod sampler;
 
 pub use filters::{Candidate, Candidates, MAX_EXPONENT, WEIGHT_ONE};
-pub use mask::{Constraint, ConstraintError, Mask};
 pub use metrics::{Alternative, TokenMetrics};
 pub use params::{LogitBias, ParamError, Params};
 pub use sampler::{SampleError, Sampler, argmax};

@@ -2,8 +2,8 @@
 
 use super::dry::Loops;
 use super::filters::{Candidates, MAX_EXPONENT};
-use super::mask::Mask;
 use super::params::{LogitBias, ParamError, Params};
+use carat_text::constraint::Mask;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 

@@ -1,8 +1,8 @@
 //! One pass, step by step on two executors.
 
 use crate::error::Error;
-use crate::exec::{Batch, Executor};
-use crate::plan::{Plan, Row, Step};
+use crate::exec::Batch;
+use crate::plan::Row;
 use crate::session::Session;
 use carat_format::Encoding;
 use std::fmt;
@@ -25,7 +25,7 @@ pub struct KernelCheck {
 pub struct Difference {
     /// Label of the step, e.g. `blk.0.attn_q`.
     pub step: String,
-    /// Index of the first differing word of the step's result, or of the statistics after it.
+    /// Index of the first differing word of what the step wrote.
     pub word: u64,
     /// The twin's word; `None` where it wrote fewer.
     pub expected: Option<u32>,
@@ -83,13 +83,24 @@ pub async fn compare(
     let ((a, plan), (b, _)) = (expected.executor(), found.executor());
     let batch = Batch { rows, outputs };
     for (i, step) in plan.steps.iter().enumerate() {
-        let (twin, twin_stats) = result(a, plan, step, batch, i).await?;
-        let (words, stats) = result(b, plan, step, batch, i).await?;
-        let difference = Difference::find(&step.label, &twin, &words).or_else(|| {
-            let label = format!("{} (statistics)", step.label);
-            Difference::find(&label, &twin_stats, &stats)
-        });
-        let same = difference.is_none();
+        a.run(plan, batch, i..i + 1).await?;
+        b.run(plan, batch, i..i + 1).await?;
+        let (mut words, mut difference) = (0, None);
+        let (mut twin, mut other) = (Vec::new(), Vec::new());
+        for (n, bound) in step.bindings.iter().filter(|b| b.written).enumerate() {
+            let count = match bound.stride {
+                0 => plan.buffers[bound.buffer.0].words,
+                stride => batch.rows_of(step.rows) as u64 * stride,
+            };
+            a.read(bound.buffer, count, &mut twin).await?;
+            b.read(bound.buffer, count, &mut other).await?;
+            words += twin.len() as u64;
+            let label = match n {
+                0 => step.label.clone(),
+                _ => format!("{} ({})", step.label, bound.name),
+            };
+            difference = difference.or_else(|| Difference::find(&label, &twin, &other));
+        }
         let key = (step.op.kernel(), step.op.encoding());
         let check = match checks.iter_mut().find(|c| (c.kernel, c.encoding) == key) {
             Some(check) => check,
@@ -104,40 +115,11 @@ pub async fn compare(
                 &mut checks[last]
             }
         };
-        check.words += (twin.len() + twin_stats.len()) as u64;
-        if !same {
+        check.words += words;
+        if difference.is_some() {
             check.difference = check.difference.take().or(difference);
             return Ok(false);
         }
     }
     Ok(true)
-}
-
-/// What step `i` wrote, one result after the other, and the statistics after it where it keeps them.
-async fn result(
-    executor: &mut Executor,
-    plan: &Plan,
-    step: &Step,
-    batch: Batch<'_>,
-    i: usize,
-) -> Result<(Vec<u32>, Vec<u32>), Error> {
-    let rows = batch.rows_of(step.rows) as u64;
-    let buffer = step.bindings[step.result];
-    let words = match step.result_stride {
-        0 => plan.buffers[buffer.0].words,
-        stride => rows * stride,
-    };
-    executor.run(plan, batch, i..i + 1).await?;
-    let (mut written, mut stats, mut more) = (Vec::new(), Vec::new(), Vec::new());
-    executor.read(buffer, words, &mut written).await?;
-    for (binding, stride) in step.op.more_results().into_iter().flatten() {
-        let id = step.bindings[binding];
-        executor.read(id, rows * stride, &mut more).await?;
-        written.append(&mut more);
-    }
-    if step.bindings.contains(&plan.stats) {
-        let words = plan.buffers[plan.stats.0].words;
-        executor.read(plan.stats, words, &mut stats).await?;
-    }
-    Ok((written, stats))
 }

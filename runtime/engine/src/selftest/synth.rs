@@ -1,9 +1,10 @@
 //! Synthetic Carat files: random codes in any shape, written by the same packer as real ones.
 
 use super::Rng;
+use carat_format::model::{Attention, Block, FeedForward, Gated, Mixer};
 use carat_format::{
-    Activation, Coding, Directory, Encoding, Extras, Fixed, ModelSpec, PackedRow, RowScale,
-    ScaleGroup, Shape as Kind, Table, TensorEntry, TensorLayout, Vector, keys, pack_rows,
+    Activation, Coding, Directory, Encoding, Fixed, ModelSpec, PackedRow, RowScale, ScaleGroup,
+    Shape as Kind, Table, TensorEntry, TensorLayout, Vector, keys, pack_rows,
 };
 use carat_gguf::{Layout, OwnedValue, TensorType, Writer};
 
@@ -21,49 +22,104 @@ pub enum Flavour {
     BranchNorms,
     /// Norms before the output and down projections, squared ReLU.
     SubNorms,
+    /// Five blocks, each of another kind: other heads, another width, a window, no feed-forward part, no attention.
+    Mixed,
 }
 
 impl Flavour {
     /// Every flavour.
-    pub const ALL: [Flavour; 5] = [
+    pub const ALL: [Flavour; 6] = [
         Flavour::Plain,
         Flavour::Biases,
         Flavour::HeadNorms,
         Flavour::BranchNorms,
         Flavour::SubNorms,
+        Flavour::Mixed,
     ];
 
     /// The model's optional parts.
     fn apply(self, spec: &mut ModelSpec, second_table: Vec<u64>) {
-        let windowed = |window: u32| (0..spec.block_count).map(|b| (b % 2) * window).collect();
         let cap = |x: f64| Fixed::from_f64(x);
-        match self {
-            Flavour::Plain => {}
-            Flavour::Biases => {
-                spec.extras.attention_bias = true;
-                spec.extras.attention_output_bias = true;
-                spec.extras.feed_forward_bias = true;
-            }
-            Flavour::HeadNorms => {
-                spec.extras.qk_norm = true;
-                spec.block_window = windowed(3);
-            }
-            Flavour::BranchNorms => {
-                spec.extras.qk_norm = true;
-                spec.extras.post_norm = true;
-                spec.block_window = windowed(260);
-                spec.block_rope = windowed(1);
-                spec.rope_tables.push(second_table);
-                spec.activation = Activation::GeluTanh;
-                spec.attention_softcap = cap(12.5);
-                spec.logits_softcap = cap(30.0);
-            }
-            Flavour::SubNorms => {
-                spec.extras.sub_norm = true;
-                spec.activation = Activation::ReluSquared;
+        for (b, block) in spec.blocks.iter_mut().enumerate() {
+            let (Some(Mixer::Attention(a)), Some(FeedForward::Gated(g))) =
+                (&mut block.mixer, &mut block.feed_forward)
+            else {
+                continue;
+            };
+            // On every other block.
+            let windowed = |window: u32| (b % 2 == 1).then_some(window);
+            match self {
+                Flavour::Plain => {}
+                Flavour::Biases => {
+                    (a.bias, a.output_bias, g.bias) = (true, true, true);
+                }
+                Flavour::HeadNorms => {
+                    a.head_norm = true;
+                    a.window = windowed(3);
+                }
+                Flavour::BranchNorms => {
+                    (a.head_norm, a.post_norm, g.post_norm) = (true, true, true);
+                    a.window = windowed(260);
+                    a.rope = windowed(1).unwrap_or(0);
+                    a.softcap = cap(12.5);
+                    g.activation = Activation::GeluTanh;
+                }
+                Flavour::SubNorms => {
+                    (a.sub_norm, g.sub_norm) = (true, true);
+                    g.activation = Activation::ReluSquared;
+                }
+                Flavour::Mixed => {}
             }
         }
+        if self == Flavour::BranchNorms {
+            spec.rope_tables.push(second_table);
+            spec.logits_softcap = cap(30.0);
+        }
+        if self == Flavour::Mixed {
+            mix(spec);
+        }
     }
+}
+
+/// Five blocks of different kinds instead of a model's own, which are alike.
+fn mix(spec: &mut ModelSpec) {
+    let Some(plain) = spec.blocks.first().copied() else {
+        return;
+    };
+    let with = |change: &dyn Fn(&mut Attention, &mut Gated)| {
+        let mut block = plain;
+        if let (Some(Mixer::Attention(a)), Some(FeedForward::Gated(g))) =
+            (&mut block.mixer, &mut block.feed_forward)
+        {
+            change(a, g);
+        }
+        block
+    };
+    // A table of as many pairs as heads of half the dimensions have.
+    let half = spec.rope_tables.iter().take(1);
+    let half = half.map(|t| t.iter().copied().step_by(2).collect());
+    let half: Vec<Vec<u64>> = half.collect();
+    spec.rope_tables.extend(half);
+    spec.blocks = vec![
+        with(&|a, _| a.window = Some(3)),
+        with(&|a, g| {
+            (a.heads, a.kv_heads) = ((a.heads / 2).max(1), 1);
+            g.width += g.width / 2;
+        }),
+        Block {
+            mixer: None,
+            ..with(&|_, g| g.activation = Activation::GeluTanh)
+        },
+        with(&|a, g| {
+            // As many pairs as every second one of an odd number leaves.
+            (a.head_dim, a.rope) = (2 * (a.head_dim / 2).div_ceil(2), 1);
+            (a.head_norm, a.post_norm, g.sub_norm) = (true, true, true);
+        }),
+        Block {
+            feed_forward: None,
+            ..with(&|a, _| (a.bias, a.window) = (true, Some(300)))
+        },
+    ];
 }
 
 /// The shape of a synthetic model.
@@ -136,25 +192,39 @@ impl Shape {
                 .map(|i| (turns(i) * 18_446_744_073_709_551_616.0) as u64)
                 .collect()
         };
+        let block = Block {
+            mixer: Some(Mixer::Attention(Attention {
+                heads: self.heads,
+                kv_heads: self.kv_heads,
+                head_dim: self.head_dim,
+                window: None,
+                rope: 0,
+                scale: fixed(std::f64::consts::LOG2_E / f64::from(self.head_dim).sqrt()),
+                softcap: None,
+                bias: false,
+                output_bias: false,
+                head_norm: false,
+                sub_norm: false,
+                post_norm: false,
+            })),
+            feed_forward: Some(FeedForward::Gated(Gated {
+                width: self.ff,
+                activation: Activation::Silu,
+                bias: false,
+                sub_norm: false,
+                post_norm: false,
+            })),
+        };
         let mut spec = ModelSpec {
             source_architecture: "synthetic".into(),
             vocab_size: self.vocab,
             context_length: 2048,
             embedding_length: self.dim,
-            block_count: self.blocks,
-            feed_forward_length: self.ff,
-            head_count: self.heads,
-            head_count_kv: self.kv_heads,
-            head_dim: self.head_dim,
+            blocks: vec![block; self.blocks as usize],
             epsilon: fixed(1e-5),
-            attention_scale: fixed(std::f64::consts::LOG2_E / f64::from(self.head_dim).sqrt()),
             rope_tables: vec![rope(10_000.0)],
-            block_rope: vec![0; self.blocks as usize],
-            block_window: vec![0; self.blocks as usize],
-            activation: Activation::Silu,
-            extras: Extras::default(),
-            attention_softcap: None,
             logits_softcap: None,
+            tied: self.tied,
             headless: false,
             pooling: None,
             residual_exponent: -17,
@@ -169,8 +239,8 @@ impl Shape {
         let mut rng = Rng(self.seed);
         let mut directory = Directory::default();
         let mut payloads = Vec::new();
-        for tensor in spec.tensors(self.tied) {
-            let (rows, cols) = tensor.shape(&spec);
+        for tensor in spec.tensors() {
+            let (rows, cols) = spec.shape(tensor);
             if tensor.is_vector() {
                 // Gains of about the root of their number, biases about 1, in units of 2^-25, or of what fits 31 bits.
                 let about = match tensor.kind() {
@@ -296,7 +366,7 @@ impl Shape {
         add("tokenizer.ggml.pre", "gpt-2".to_string().into());
         add("tokenizer.ggml.tokens", tokens.into());
         add("tokenizer.ggml.merges", vec!["< 1".to_string()].into());
-        for (tensor, data) in spec.tensors(self.tied).into_iter().zip(payloads) {
+        for (tensor, data) in spec.tensors().into_iter().zip(payloads) {
             let (ty, n) = if tensor.is_vector() {
                 (TensorType::I32, data.len() / 4)
             } else {

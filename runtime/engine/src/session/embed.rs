@@ -3,7 +3,7 @@
 use super::Session;
 use crate::error::Error;
 use crate::exec::Batch;
-use crate::plan::{Op, Row, Step};
+use crate::plan::{Bound, Op, Row};
 use carat_format::{GROUP, Pooling};
 
 /// A pooled hidden state: `integers[i] · 2^exponent`, the same on every device.
@@ -63,8 +63,8 @@ impl Session {
         let norm = steps
             .position(|s| s.label == "output_norm")
             .ok_or_else(missing)?;
-        let step = self.plan.steps.get(norm).cloned().ok_or_else(missing)?;
-        let Op::RmsnormRow(p) = step.op else {
+        let step = &self.plan.steps[norm];
+        let (Op::RmsnormRow(p), Some(act)) = (step.op, step.bound("act").copied()) else {
             return Err(missing());
         };
         let exponent = p.gain_exponent.saturating_sub(FRACTION);
@@ -104,7 +104,7 @@ impl Session {
                 Pooling::None => &mut sums[start..start + part.len()],
                 _ => &mut sums[..],
             };
-            self.add(&step, outputs, exponent, into).await?;
+            self.add(act, outputs, exponent, into).await?;
             self.tokens.extend(part);
         }
         let count = match pooling {
@@ -120,28 +120,26 @@ impl Session {
         Ok(vectors.collect())
     }
 
-    /// Adds the first `rows` rows of activations that `step` wrote, in units of `2^exponent`: each to a vector of its own,
+    /// Adds the first `rows` rows of the activations `act`, in units of `2^exponent`: each to a vector of its own,
     /// or all to the only one.
     async fn add(
         &mut self,
-        step: &Step,
+        act: Bound,
         rows: usize,
         exponent: i32,
         sums: &mut [Vec<i64>],
     ) -> Result<(), Error> {
-        let Some(stride) = usize::try_from(step.result_stride).ok().filter(|s| *s > 0) else {
+        let Some(stride) = usize::try_from(act.stride).ok().filter(|s| *s > 0) else {
             return Ok(());
         };
         if rows == 0 {
             return Ok(());
         }
-        let words = rows as u64 * step.result_stride;
-        let mut act = Vec::new();
-        self.executor
-            .read(step.bindings[step.result], words, &mut act)
-            .await?;
+        let mut words = Vec::new();
+        let count = rows as u64 * act.stride;
+        self.executor.read(act.buffer, count, &mut words).await?;
         let last = sums.len().saturating_sub(1);
-        for (i, row) in act.chunks_exact(stride).enumerate() {
+        for (i, row) in words.chunks_exact(stride).enumerate() {
             if let Some(sum) = sums.get_mut(i.min(last)) {
                 add_row(row, exponent, sum);
             }

@@ -55,7 +55,7 @@ impl Probe {
         plan.steps = plan.steps[steps].to_vec();
         let mut used = vec![false; plan.buffers.len()];
         let bindings = plan.steps.iter().flat_map(|s| &s.bindings);
-        bindings.for_each(|b| used[b.0] = true);
+        bindings.for_each(|b| used[b.buffer.0] = true);
         let mut tensors = Vec::new();
         for (i, buffer) in plan.buffers.iter_mut().enumerate() {
             let Content::File { offset } = buffer.content else {
