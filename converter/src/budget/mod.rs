@@ -162,16 +162,7 @@ pub enum TargetError {
 /// least. A divergence is foretold for small errors, and no matrix is ruined for the benefit of the others.
 pub fn options(bits: f64) -> Vec<Coding> {
     let mut all = Vec::new();
-    for encoding in [
-        Encoding::Pow1,
-        Encoding::Ternary,
-        Encoding::Pow2,
-        Encoding::Pow3,
-        Encoding::Pow4,
-        Encoding::Int5,
-        Encoding::Int6,
-        Encoding::Int8,
-    ] {
+    for encoding in Encoding::ALL {
         for group in [ScaleGroup::W128, ScaleGroup::W64, ScaleGroup::W32] {
             // What finer scales cost is better spent on levels where there are many.
             let finest = match encoding {
