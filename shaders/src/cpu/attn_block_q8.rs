@@ -5,10 +5,11 @@ use super::scratch::Scratch;
 use super::simd::{Isa, attention};
 use super::softcap::Cap;
 use super::{byte, for_chunks};
+use crate::kv::KvLayout;
 use crate::params::{
     AttnBlock, PAGE, ROW_WORDS, SCORE_BITS, SCORE_GROUP_MAX, SCORE_MAX, VALUE_SHIFT,
 };
-use crate::{kv_page_words, partial_stride, query_stride};
+use crate::{partial_stride, query_stride};
 use carat_format::bounds::MAX_HEAD_DIM;
 use std::ops::Range;
 
@@ -101,7 +102,7 @@ impl Pass<'_> {
     pub fn cells(&self, page: usize, kv_head: usize) -> &[u32] {
         let p = self.p;
         let kv_heads = (p.heads / p.heads_per_kv) as usize;
-        let stride = kv_page_words(1, p.head_words, p.groups) as usize;
+        let stride = KvLayout::new(p.head_words, p.groups).page(1) as usize;
         &self.cache[(page * kv_heads + kv_head) * stride..][..stride]
     }
 
@@ -214,9 +215,8 @@ impl Block<'_> {
         out: &mut [u32],
     ) {
         let p = self.p;
-        let (words, groups, page) = (p.head_words as usize, p.groups as usize, PAGE as usize);
-        let (keys, rest) = self.cells.split_at(page * words);
-        let (values, scales) = rest.split_at(page * words);
+        let (words, groups) = (p.head_words as usize, p.groups as usize);
+        let [keys, values, scales] = KvLayout::new(p.head_words, p.groups).split(self.cells);
         let dims = 4 * words;
         let (first, len) = (self.visible.start, self.visible.len());
         let rows = |cells, g: usize| {
@@ -421,6 +421,7 @@ pub(crate) fn score_distance(max: i32, score: i32) -> u32 {
 mod tests {
     use super::*;
     use crate::cpu::fixed::requant64;
+    use crate::kv_page_words;
     use bytemuck::Zeroable;
     use proptest::prelude::*;
 
