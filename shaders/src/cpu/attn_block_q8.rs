@@ -3,12 +3,13 @@
 use super::for_chunks;
 use super::scratch::Scratch;
 use super::simd::{Isa, attention};
+use crate::kv::KvLayout;
 use crate::params::{AttnBlock, PAGE, ROW_WORDS, SCORE_GROUP_MAX, SCORE_MAX, VALUE_SHIFT};
 use crate::reference::attn_block_q8::{
     cap, key_scale, probability_q15, score_base, seen, value_scale,
 };
 use crate::reference::byte;
-use crate::{kv_page_words, partial_stride, query_stride};
+use crate::{partial_stride, query_stride};
 use carat_format::bounds::MAX_HEAD_DIM;
 use std::ops::Range;
 
@@ -96,7 +97,7 @@ impl Pass<'_> {
     pub fn cells(&self, page: usize, kv_head: usize) -> &[u32] {
         let p = self.p;
         let kv_heads = (p.heads / p.heads_per_kv) as usize;
-        let stride = kv_page_words(1, p.head_words, p.groups) as usize;
+        let stride = KvLayout::new(p.head_words, p.groups).page(1) as usize;
         &self.cache[(page * kv_heads + kv_head) * stride..][..stride]
     }
 
@@ -209,9 +210,8 @@ impl Block<'_> {
         out: &mut [u32],
     ) {
         let p = self.p;
-        let (words, groups, page) = (p.head_words as usize, p.groups as usize, PAGE as usize);
-        let (keys, rest) = self.cells.split_at(page * words);
-        let (values, scales) = rest.split_at(page * words);
+        let (words, groups) = (p.head_words as usize, p.groups as usize);
+        let [keys, values, scales] = KvLayout::new(p.head_words, p.groups).split(self.cells);
         let dims = 4 * words;
         let (first, len) = (self.visible.start, self.visible.len());
         let rows = |cells, g: usize| {
@@ -370,6 +370,7 @@ mod tests {
     use super::*;
     use crate::cpu::random::Random;
     use crate::cpu::simd::tests::with_each;
+    use crate::kv_page_words;
     use crate::params::QUERY_MAX;
     use crate::reference;
     use crate::reference::softcap::Cap;

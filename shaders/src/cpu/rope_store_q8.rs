@@ -3,12 +3,13 @@
 
 use super::for_chunks;
 use super::simd::wide;
+use crate::kv::KvLayout;
 use crate::params::{PAGE, ROW_WORDS, RopeStore};
+use crate::query_stride;
 use crate::reference::quantize::{kv_code, kv_unit};
 use crate::reference::rope_store_q8::{
     kv_scale, query_exponent, query_planes, query_shift, rotated_pair, scaled,
 };
-use crate::{kv_page_words, query_stride};
 use carat_format::bounds::MAX_HEAD_DIM;
 
 /// As [`crate::reference::rope_store_q8::run`].
@@ -41,7 +42,8 @@ fn keys_and_values(
         p.groups as usize,
     );
     let pairs = dim / 2;
-    let head_stride = kv_page_words(1, p.head_words, p.groups) as usize;
+    let layout = KvLayout::new(p.head_words, p.groups);
+    let head_stride = layout.page(1) as usize;
     let page_len = PAGE as usize;
     for r in 0..rows as usize {
         let row = &row_table[r * ROW_WORDS as usize..];
@@ -55,8 +57,7 @@ fn keys_and_values(
             let key = room.rotate(&k[at..at + dim], angles);
             let base = (page * heads + head) * head_stride;
             let cells = &mut cache[base..base + head_stride];
-            let (keys, rest) = cells.split_at_mut(page_len * words);
-            let (values, scales) = rest.split_at_mut(page_len * words);
+            let [keys, values, scales] = layout.split_mut(cells);
             let scales = &mut scales[slot * groups..(slot + 1) * groups];
             scales.fill(0);
             wide::store_head(
