@@ -3,10 +3,11 @@
 use super::byte;
 use super::fixed::{exp2_neg_q30, requant64};
 use super::softcap::Cap;
+use crate::kv::KvLayout;
 use crate::params::{
     AttnBlock, PAGE, ROW_WORDS, SCORE_BITS, SCORE_GROUP_MAX, SCORE_MAX, VALUE_SHIFT,
 };
-use crate::{kv_page_words, partial_stride, query_stride};
+use crate::{partial_stride, query_stride};
 use std::ops::Range;
 
 /// `partial[r][head][block]` = `Σ p'·v` per dimension, `Σ p` in Q15, the largest score and each group's
@@ -36,7 +37,7 @@ pub fn run(
                 continue;
             };
             let page = page_table[(sequence * p.table_stride + block) as usize];
-            let of_head = kv_page_words(1, p.head_words, p.groups) as usize;
+            let of_head = KvLayout::new(p.head_words, p.groups).page(1) as usize;
             let at = (page * kv_heads + head / p.heads_per_kv) as usize * of_head;
             attend(p, query, &cache[at..at + of_head], seen, out);
         }
@@ -53,8 +54,7 @@ pub(crate) fn attend(
     out: &mut [u32],
 ) {
     let (dims, groups) = (4 * p.head_words as usize, p.groups as usize);
-    let (keys, rest) = cells.split_at(PAGE as usize * p.head_words as usize);
-    let (values, scales) = rest.split_at(PAGE as usize * p.head_words as usize);
+    let [keys, values, scales] = KvLayout::new(p.head_words, p.groups).split(cells);
     let code = |codes: &[u32], t: usize, d: usize| i64::from(byte(codes, t * dims + d) as i8);
     let dims_of = |g: usize| g * 32..dims.min(g * 32 + 32);
 

@@ -4,8 +4,9 @@
 use super::fixed::{bit_len, round_shr64, sat32};
 use super::quantize::{kv_code, kv_unit};
 use super::set_byte;
+use crate::kv::KvLayout;
 use crate::params::{PAGE, QUERY_MAX, ROW_WORDS, RopeStore};
-use crate::{kv_page_words, query_stride};
+use crate::query_stride;
 
 /// `query[r][head]` = planes of `q12 = 32·high + low` (high in ±64, low in −16..=15) and their exponent. Row `r`'s keys and
 /// values are written at `rows[r].position` of `rows[r].sequence`, in groups of 32 dimensions.
@@ -41,10 +42,10 @@ pub fn run(
             let i = r * kv_heads + head;
             let key = rotated(&k[i * dim..(i + 1) * dim], angles);
             let value = &v[i * dim..(i + 1) * dim];
-            let of_head = kv_page_words(1, p.head_words, p.groups) as usize;
+            let layout = KvLayout::new(p.head_words, p.groups);
+            let of_head = layout.page(1) as usize;
             let cells = &mut cache[(page * kv_heads + head) * of_head..][..of_head];
-            let (keys, rest) = cells.split_at_mut(page_len * words);
-            let (values, scales) = rest.split_at_mut(page_len * words);
+            let [keys, values, scales] = layout.split_mut(cells);
             let cell = slot * words..(slot + 1) * words;
             let key_scales = store(&key, p.key_exponent, &mut keys[cell.clone()]);
             let value_scales = store(value, p.value_exponent, &mut values[cell]);
