@@ -13,9 +13,12 @@ impl Builder<'_> {
         let spec = self.spec;
         let rows = self.rows_after_cache(block);
         let name = |part: &str| format!("blk.{block}.{part}");
-        let pages = u64::from(w.blocks)
-            * u64::from(kv_page_words(spec.head_count_kv, w.head_words, w.groups));
-        let cache = self.buffer(&name("cache"), pages, Content::Work);
+        let of_block = |list: &[u32]| list.get(block as usize).copied().unwrap_or(0);
+        let window = of_block(&spec.block_window);
+        let pages = self.pages(window, w);
+        let page = kv_page_words(spec.head_count_kv, w.head_words, w.groups);
+        let words = u64::from(pages.count) * u64::from(page);
+        let cache = self.buffer(&name("cache"), words, Content::Work);
         self.norm(
             work,
             Tensor::AttnNorm(block),
@@ -39,9 +42,7 @@ impl Builder<'_> {
             name("attn_k_norm"),
             Rows::Batch,
         )?;
-        let of_block = |list: &[u32]| list.get(block as usize).copied().unwrap_or(0);
         let angles = work.angles[of_block(&spec.block_rope) as usize];
-        let window = of_block(&spec.block_window);
         let cap = capped(spec.attention_softcap, -(SCORE_BITS as i32));
         let op = Op::RopeStore(params::RopeStore {
             heads: spec.head_count,
@@ -59,7 +60,7 @@ impl Builder<'_> {
         });
         let buffers = [
             ("row_table", work.row_table),
-            ("page_table", work.page_table),
+            ("page_table", pages.table),
             ("angles", angles),
             ("q", work.q),
             ("k", work.k),
@@ -86,7 +87,7 @@ impl Builder<'_> {
         });
         let buffers = [
             ("row_table", work.row_table),
-            ("page_table", work.page_table),
+            ("page_table", pages.table),
             ("query", work.query),
             ("cache", cache),
             ("partial", work.partial),

@@ -1,6 +1,6 @@
 //! From a model to the buffers and steps of its forward pass.
 
-use super::{Bound, Buffer, BufferId, Content, Extent, Fusions, Op, PAGE, Plan, Rows, Step};
+use super::{Bound, Buffer, BufferId, Content, Extent, Fusions, Op, PAGE, Pages, Plan, Rows, Step};
 use crate::error::Error;
 use carat_format::{Directory, Fixed, ModelSpec, PartLayout, Tensor, TensorEntry, Vector};
 use carat_shaders::cpu::softcap::Cap;
@@ -15,6 +15,7 @@ pub(super) struct Builder<'a> {
     pub(super) directory: &'a Directory,
     pub(super) buffers: Vec<Buffer>,
     pub(super) steps: Vec<Step>,
+    pub(super) pages: Vec<Pages>,
     pub(super) extent: Extent,
     pub(super) fusions: Fusions,
 }
@@ -22,7 +23,6 @@ pub(super) struct Builder<'a> {
 /// The buffers that every block shares.
 pub(super) struct Work {
     pub(super) row_table: BufferId,
-    pub(super) page_table: BufferId,
     /// One for each table of rotary positions.
     pub(super) angles: Vec<BufferId>,
     pub(super) stats: BufferId,
@@ -111,13 +111,34 @@ impl Widths {
 }
 
 /// Positions whose cache and partial results of one row fit buffers of `binding` bytes, whose blocks attention can have as
-/// workgroups along one dimension, and whose shares its sums can hold.
-pub(super) fn most_context(spec: &ModelSpec, binding: u64) -> u32 {
+/// workgroups along one dimension, and whose shares its sums can hold. Rows of `batch` positions go through windows.
+pub(super) fn most_context(spec: &ModelSpec, binding: u64, batch: u32) -> u32 {
     let (head_words, groups) = (spec.head_dim.div_ceil(4), groups_of(spec.head_dim));
-    let page = u64::from(kv_page_words(spec.head_count_kv, head_words, groups));
+    let page = kv_page_words(spec.head_count_kv, head_words, groups);
     let partial = u64::from(spec.head_count) * u64::from(partial_stride(head_words, groups));
-    let pages = binding / 4 / page.max(partial);
+    // A window whose pages fit does not limit the context.
+    let most = fitting(page, binding);
+    let windows = (0..spec.block_count as usize).map(|b| spec.block_window.get(b).copied());
+    let cache = match windows.map(|w| kept(w.unwrap_or(0), batch)).max() {
+        Some(kept) if kept <= most => u64::MAX,
+        _ => most.into(),
+    };
+    let pages = cache.min(binding / 4 / partial);
     pages.min(grid::MAX_GROUPS.into()) as u32 * PAGE
+}
+
+/// Pages of `words` words in a buffer of `binding` bytes.
+fn fitting(words: u32, binding: u64) -> u32 {
+    u32::try_from(binding / 4 / u64::from(words)).unwrap_or(u32::MAX)
+}
+
+/// Pages that hold what a batch of rows of one sequence sees through a window, and the batch: wherever both begin, they
+/// reach over no more. One more than `batch` rows need, so that a sequence may go back a little.
+fn kept(window: u32, batch: u32) -> u32 {
+    match window {
+        0 => u32::MAX,
+        _ => window.saturating_add(batch).div_ceil(PAGE) + 1,
+    }
 }
 
 impl Builder<'_> {
@@ -133,6 +154,34 @@ impl Builder<'_> {
     fn work(&mut self, name: &str, stride: u64) -> BufferId {
         let words = stride * u64::from(self.extent.batch);
         self.buffer(name, words, Content::Work)
+    }
+
+    /// Pages of a block with that window.
+    pub(super) fn pages(&mut self, window: u32, w: &Widths) -> Pages {
+        let kept = kept(window, self.extent.batch).min(w.blocks);
+        let window = if window == 0 { u32::MAX } else { window };
+        if let Some(pages) = self.pages.iter_mut().find(|p| p.kept == kept) {
+            pages.window = pages.window.max(window);
+            return *pages;
+        }
+        let Extent {
+            sequences,
+            pool,
+            binding,
+            ..
+        } = self.extent;
+        let page = kv_page_words(self.spec.head_count_kv, w.head_words, w.groups);
+        let all = kept.saturating_mul(sequences);
+        let in_pool = pool.map_or(all, |p| p / PAGE);
+        let words = u64::from(sequences) * u64::from(w.blocks);
+        let pages = Pages {
+            table: self.buffer(&format!("pages.{kept}"), words, Content::PageTable),
+            kept,
+            window,
+            count: all.min(in_pool).min(fitting(page, binding)),
+        };
+        self.pages.push(pages);
+        pages
     }
 
     /// Adds a step. `buffers` are those of the kernel's bindings by name, in any order; `results` have the words of a row,
@@ -173,7 +222,6 @@ impl Builder<'_> {
                 let words = u64::from(extent.batch * ROW_WORDS);
                 self.buffer("rows", words, Content::RowTable)
             },
-            page_table: self.buffer("pages", w.blocks.into(), Content::PageTable),
             angles: tables
                 .map(|i| self.work(&format!("rope.{i}.angles"), pairs * 2))
                 .collect(),
@@ -474,6 +522,7 @@ impl Builder<'_> {
             steps: self.steps,
             extent: self.extent,
             row_table: work.row_table,
+            pages: self.pages,
             logits,
             results,
             stats: work.stats,
