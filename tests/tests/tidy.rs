@@ -192,7 +192,7 @@ fn unsafe_is_where_it_may_be() {
     let may = [
         "runtime/engine/src/model.rs",
         // Advice on maps.
-        "runtime/engine/src/device/pages.rs",
+        "runtime/engine/src/device/rasteriser/pages.rs",
         // The GEMM library takes pointers.
         "converter/src/reference/gemm.rs",
         // The calibration's inner loops in AVX2.

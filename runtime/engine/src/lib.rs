@@ -32,6 +32,6 @@ pub use model::{Head, Model, Segments, Verify};
 #[cfg(feature = "gpu")]
 pub use session::Delivery;
 pub use session::{
-    CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, LogitsHash, Output, Probe, Session,
-    SessionOptions, Want,
+    CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, Loaded, LogitsHash, Output, Part,
+    Probe, Sequence, Session, SessionOptions, Want,
 };

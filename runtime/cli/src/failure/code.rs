@@ -108,11 +108,11 @@ fn engine(error: &carat::Error) -> &'static str {
         | E::Bindings { .. }
         | E::Alignment { .. } => INVALID,
         E::Context { .. } | E::MemoryLimit { .. } | E::Memory { .. } => MEMORY,
-        E::ContextFull { .. } => CONTEXT,
+        E::ContextFull { .. } | E::PoolFull { .. } => CONTEXT,
         E::NoDevice { .. } | E::Device { .. } | E::DeviceLost { .. } => DEVICE,
         E::Cancelled => INTERRUPTED,
         E::NoHead => UNSUPPORTED,
-        E::Token { .. } | E::NoTokens | E::Threads { .. } => FAILED,
+        E::Batch(_) | E::Token { .. } | E::NoTokens | E::Threads { .. } => FAILED,
     }
 }
 
