@@ -160,8 +160,8 @@ fn fitting(words: u32, binding: u64) -> u32 {
     u32::try_from(binding / 4 / u64::from(words)).unwrap_or(u32::MAX)
 }
 
-/// Pages that hold what a batch of rows of one sequence sees through a window, and the batch: wherever both begin, they
-/// reach over no more. One more than `batch` rows need, so that a sequence may go back a little.
+/// Pages that a batch of rows of one sequence reaches over, wherever it begins: what its first row sees through a window,
+/// and the rows. So a sequence can always go back by as many positions as a batch has.
 fn kept(window: Option<u32>, batch: u32) -> u32 {
     window.map_or(u32::MAX, |w| w.saturating_add(batch).div_ceil(PAGE) + 1)
 }
