@@ -1,7 +1,7 @@
 //! Every architecture in integers: near its f32 pass at 8 bits, and one hash on every device.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::{DeviceChoice, Session, SessionOptions, Verify, Want};
+use carat::internals::{DeviceChoice, Session, SessionOptions, Verify, Want};
 use carat_converter::convert::{Options, convert};
 use carat_converter::progress::Silent;
 use carat_converter::reference::{Reference, Run};
@@ -51,7 +51,7 @@ fn divergence(source: &Path, file: &Path, ids: &[u32]) -> f64 {
     reference
         .forward(&[ids.to_vec()], 0, &mut Run::default(), &mut sink)
         .unwrap();
-    let model = Arc::new(carat::Model::open(file, Verify::Hashes).unwrap());
+    let model = Arc::new(carat::internals::Model::open(file, Verify::Hashes).unwrap());
     let options = SessionOptions {
         device: DeviceChoice::Cpu,
         context: ids.len() as u32,
@@ -62,7 +62,7 @@ fn divergence(source: &Path, file: &Path, ids: &[u32]) -> f64 {
     let mut session = pollster::block_on(Session::new(model, &options)).unwrap();
     let unit = f64::from(session.logits_exponent()).exp2();
     let mut found: Vec<Vec<f64>> = Vec::new();
-    let mut take = |o: carat::Output<'_>| {
+    let mut take = |o: carat::internals::Output<'_>| {
         let row: Vec<f32> = o
             .logits
             .iter()
