@@ -1,7 +1,7 @@
 //! The quality card: its figures come out again, whatever the threads.
 #![allow(clippy::unwrap_used)]
 
-use carat::{DeviceChoice, Model, Session, SessionOptions, Verify};
+use carat::internals::{DeviceChoice, Model, Session, SessionOptions, Verify};
 use carat_converter::convert::quality::{self, Verdict};
 use carat_converter::convert::{CardText, ConvertError, Options, convert};
 use carat_converter::eval::{self, Quality};

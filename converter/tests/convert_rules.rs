@@ -3,7 +3,7 @@
 
 mod common;
 
-use carat::{Model, Verify};
+use carat::internals::{Model, Verify};
 use carat_converter::convert::{ConvertError, Options, Rule, Summary, convert};
 use carat_converter::progress::Silent;
 use carat_converter::source::Checkpoint;

@@ -1,7 +1,7 @@
 //! Divergence of the integer engine's predictions from those of a checkpoint in f32.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::{DeviceChoice, Session, SessionOptions, Verify, Want};
+use carat::internals::{DeviceChoice, Session, SessionOptions, Verify, Want};
 use carat_converter::reference::{Reference, Run};
 use carat_converter::source::Checkpoint;
 use std::path::Path;
@@ -30,7 +30,7 @@ pub fn mean(source: &Path, file: &Path, ids: &[u32]) -> f64 {
     reference
         .forward(&[ids.to_vec()], 0, &mut Run::default(), &mut sink)
         .unwrap();
-    let model = Arc::new(carat::Model::open(file, Verify::Hashes).unwrap());
+    let model = Arc::new(carat::internals::Model::open(file, Verify::Hashes).unwrap());
     let options = SessionOptions {
         device: DeviceChoice::Cpu,
         context: ids.len() as u32,
@@ -41,7 +41,7 @@ pub fn mean(source: &Path, file: &Path, ids: &[u32]) -> f64 {
     let mut session = pollster::block_on(Session::new(model, &options)).unwrap();
     let unit = f64::from(session.logits_exponent()).exp2();
     let mut found: Vec<Vec<f64>> = Vec::new();
-    let mut take = |o: carat::Output<'_>| {
+    let mut take = |o: carat::internals::Output<'_>| {
         let row: Vec<f32> = o
             .logits
             .iter()

@@ -1,3 +1,3 @@
 //! Seeded numbers for tests.
 
-pub use carat::selftest::Rng;
+pub use carat::internals::selftest::Rng;

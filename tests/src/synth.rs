@@ -1,3 +1,3 @@
 //! Synthetic Carat files.
 
-pub use carat::selftest::Shape;
+pub use carat::internals::selftest::Shape;

@@ -3,7 +3,7 @@
 
 mod counting;
 
-use carat::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
+use carat::internals::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
 use carat_format::Encoding;
 use carat_tests::synth::Shape;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ fn a_session_allocates_what_its_account_says() {
                 Want::Last,
             ] {
                 session.truncate(0);
-                let mut ignore = |_: carat::Output<'_>| ();
+                let mut ignore = |_: carat::internals::Output<'_>| ();
                 let forward = session.forward(&prompt, want, &mut ignore);
                 pollster::block_on(forward).unwrap();
             }

@@ -3,8 +3,8 @@
 
 mod counting;
 
-use carat::sample::{Params, Sampler};
-use carat::{DeviceChoice, Model, Output, Session, SessionOptions, Verify, Want};
+use carat::internals::sample::{Params, Sampler};
+use carat::internals::{DeviceChoice, Model, Output, Session, SessionOptions, Verify, Want};
 use carat_format::Encoding;
 use carat_tests::synth::Shape;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! The npm package in headless Chromium, against the native engine: see `browser/suite.mjs`.
 #![allow(clippy::unwrap_used)]
 
-use carat::sample::Params;
-use carat::selftest::{Flavour, Shape};
-use carat::{
+use carat::internals::sample::Params;
+use carat::internals::selftest::{Flavour, Shape};
+use carat::internals::{
     DeviceChoice, Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify,
     generate, generate_constrained,
 };

@@ -1,7 +1,7 @@
 //! Embeddings: the same integers for every batch and device, and the direction that the f32 pass gives.
 #![allow(clippy::unwrap_used)]
 
-use carat::{DeviceChoice, Embedding, Model, Session, SessionOptions, Verify};
+use carat::internals::{DeviceChoice, Embedding, Model, Session, SessionOptions, Verify};
 use carat_converter::reference::{Reference, Run};
 use carat_converter::source::Checkpoint;
 use carat_format::Pooling;

@@ -1,8 +1,8 @@
 //! Text under a schema, with a bias, greedy and seeded: the same tokens on every driver as on the CPU.
 #![allow(clippy::unwrap_used)]
 
-use carat::sample::{LogitBias, Params};
-use carat::{
+use carat::internals::sample::{LogitBias, Params};
+use carat::internals::{
     DeviceChoice, Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify,
     generate_constrained,
 };

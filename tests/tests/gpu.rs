@@ -2,11 +2,13 @@
 //! intermediate, logits, pipelines, dispatches.
 #![allow(clippy::unwrap_used)]
 
-use carat::device::limits;
-use carat::exec::Executor;
-use carat::plan::{Content, DEFAULT_BINDING, PAGE, Rows};
-use carat::selftest;
-use carat::{Checksum, DeviceChoice, Model, Output, Session, SessionOptions, Verify, Want};
+use carat::internals::device::limits;
+use carat::internals::exec::Executor;
+use carat::internals::plan::{Content, DEFAULT_BINDING, PAGE, Rows};
+use carat::internals::selftest;
+use carat::internals::{
+    Checksum, DeviceChoice, Model, Output, Session, SessionOptions, Verify, Want,
+};
 use carat_tests::drivers::on_each_driver;
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;

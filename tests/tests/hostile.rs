@@ -4,8 +4,8 @@
 
 mod counting;
 
-use carat::sample::{Params, Sampler};
-use carat::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
+use carat::internals::sample::{Params, Sampler};
+use carat::internals::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
 use carat_format::{Encoding, ScaleGroup};
 use carat_tests::hostile::mutate;
 use carat_tests::rng::Rng;
@@ -40,7 +40,7 @@ fn drive(bytes: &[u8]) -> End {
     let mut sampler = Sampler::new(Params::default()).unwrap();
     let exponent = session.logits_exponent();
     let mut ran = End::Refused;
-    let mut sample = |o: carat::Output<'_>| {
+    let mut sample = |o: carat::internals::Output<'_>| {
         let _ = sampler.sample(o.logits, exponent, &[1, 2]);
         ran = End::Ran;
     };

@@ -4,7 +4,7 @@
 //! text, which `carat eval` measures. With `CARAT_TEXT` set to a file that text is used instead.
 #![allow(clippy::unwrap_used)]
 
-use carat::{DeviceChoice, Model, Session, SessionOptions, Verify};
+use carat::internals::{DeviceChoice, Model, Session, SessionOptions, Verify};
 use carat_converter::eval::{IntegerLogits, Options, Quality, ReferenceLogits, evaluate};
 use carat_converter::progress::Silent;
 use carat_converter::reference::Reference;

@@ -1,10 +1,10 @@
 //! Several sequences on one loaded model: weights and pages once, and of each sequence the integers that it has alone.
 #![allow(clippy::unwrap_used)]
 
-use carat::exec::{Batch, PageTables};
-use carat::plan::{PAGE, Row};
-use carat::selftest::Flavour;
-use carat::{
+use carat::internals::exec::{Batch, PageTables};
+use carat::internals::plan::{PAGE, Row};
+use carat::internals::selftest::Flavour;
+use carat::internals::{
     Checksum, DeviceChoice, Error, Loaded, Model, Part, Sequence, Session, SessionOptions, Verify,
     Want,
 };
@@ -60,7 +60,7 @@ fn alone(model: &Arc<Model>, tokens: &[u32]) -> Vec<Checksum> {
 
 fn checksums(session: &mut Session, tokens: &[u32]) -> Vec<Checksum> {
     let mut found = Vec::new();
-    let mut sink = |o: carat::Output<'_>| found.push(o.checksum);
+    let mut sink = |o: carat::internals::Output<'_>| found.push(o.checksum);
     block_on(session.forward(tokens, Want::From(0), &mut sink)).unwrap();
     found
 }
@@ -88,9 +88,9 @@ fn together(loaded: &mut Loaded, texts: [&[u32]; 2]) -> [Vec<Checksum>; 2] {
                 sequence,
             });
         }
-        let mut sink = |part: usize, o: carat::Output<'_>| {
+        let mut sink = |part: usize, o: carat::internals::Output<'_>| {
             assert_eq!(o.position as usize, found[part].len());
-            assert_eq!(carat::sample::argmax(o.logits), Some(o.argmax));
+            assert_eq!(carat::internals::sample::argmax(o.logits), Some(o.argmax));
             found[part].push(o.checksum);
         };
         block_on(loaded.pass(&mut parts, true, &mut sink)).unwrap();
@@ -151,8 +151,8 @@ fn weights_are_in_the_account_once() {
 #[cfg(feature = "gpu")]
 #[test]
 fn weights_are_uploaded_once() {
-    use carat::exec::Executor;
-    use carat::{Delivery, Loading};
+    use carat::internals::exec::Executor;
+    use carat::internals::{Delivery, Loading};
     carat_tests::drivers::on_each_driver("weights_are_uploaded_once", |adapter| {
         let model = model(Flavour::Plain, 3);
         let options = options(DeviceChoice::GpuNamed(adapter.to_lowercase()));

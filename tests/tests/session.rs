@@ -1,7 +1,7 @@
 //! One file, one sequence: the same logits for any batch size and number of threads.
 #![allow(clippy::unwrap_used)]
 
-use carat::{DeviceChoice, LogitsHash, Model, Session, SessionOptions, Verify, Want};
+use carat::internals::{DeviceChoice, LogitsHash, Model, Session, SessionOptions, Verify, Want};
 use carat_format::{Encoding, ScaleGroup};
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;
@@ -22,7 +22,7 @@ fn hash(model: &Arc<Model>, tokens: &[u32], batch: u32, threads: usize) -> Strin
     pollster::block_on(session.forward(tokens, Want::From(0), &mut |o| {
         hash.push(o.checksum);
         spread |= o.logits.iter().max().unwrap() ^ o.logits.iter().min().unwrap();
-        assert_eq!(carat::sample::argmax(o.logits), Some(o.argmax));
+        assert_eq!(carat::internals::sample::argmax(o.logits), Some(o.argmax));
     }))
     .unwrap();
     assert_ne!(spread, 0, "logits are all alike");
@@ -80,7 +80,7 @@ fn a_rewound_session_is_as_new() {
     };
     let checksums = |session: &mut Session, tokens: &[u32]| {
         let mut out = Vec::new();
-        let mut sink = |o: carat::Output<'_>| out.push((o.position, o.checksum));
+        let mut sink = |o: carat::internals::Output<'_>| out.push((o.position, o.checksum));
         pollster::block_on(session.forward(tokens, Want::From(0), &mut sink)).unwrap();
         out
     };
@@ -120,7 +120,7 @@ fn cut_submissions_do_not_show() {
         let mut session = pollster::block_on(Session::new(model.clone(), &options)).unwrap();
         session.limit_submissions(most);
         let mut sums = Vec::new();
-        let mut sink = |o: carat::Output<'_>| sums.push(o.checksum);
+        let mut sink = |o: carat::internals::Output<'_>| sums.push(o.checksum);
         pollster::block_on(session.forward(&tokens, Want::From(0), &mut sink)).unwrap();
         assert!(session.work() > 5_000);
         found.push(sums);

@@ -1,7 +1,7 @@
 //! A file that arrives by ranges: header, segments, a damaged one, and a model as good as one that was opened whole.
 #![allow(clippy::unwrap_used)]
 
-use carat::{DeviceChoice, Error, Head, Model, Session, SessionOptions, Verify, Want};
+use carat::internals::{DeviceChoice, Error, Head, Model, Session, SessionOptions, Verify, Want};
 use carat_tests::facet;
 use std::sync::Arc;
 

@@ -84,7 +84,7 @@ pub enum ConvertError {
     },
 
     #[error("the written file does not run: {0}")]
-    Engine(carat::Error),
+    Engine(carat::internals::Error),
     #[error("the threads cannot be started: {fault}")]
     Threads { fault: String },
     #[error("{}: another conversion is writing this target; wait for it or give another name", path.display())]
@@ -95,10 +95,10 @@ pub enum ConvertError {
     Paused { path: PathBuf },
 }
 
-impl From<carat::Error> for ConvertError {
-    fn from(error: carat::Error) -> Self {
+impl From<carat::internals::Error> for ConvertError {
+    fn from(error: carat::internals::Error) -> Self {
         match error {
-            carat::Error::Cancelled => Self::Cancelled,
+            carat::internals::Error::Cancelled => Self::Cancelled,
             other => Self::Engine(other),
         }
     }

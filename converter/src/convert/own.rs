@@ -7,8 +7,8 @@ use super::finalize::{BATCH, open};
 use super::{ConvertError, Options, convert};
 use crate::calibrate::{Calibration, CalibrationError};
 use crate::progress::{Part, Progress};
-use carat::Want;
-use carat::sample::{Params, SampleError, Sampler};
+use carat::internals::Want;
+use carat::internals::sample::{Params, SampleError, Sampler};
 use carat_format::ScaleGroup;
 use std::path::Path;
 

@@ -4,7 +4,7 @@ use super::{EvalError, IntegerLogits, Options, Quality, ReferenceLogits, evaluat
 use crate::progress::Progress;
 use crate::reference::{Arithmetic, Reference};
 use crate::source::Checkpoint;
-use carat::Session;
+use carat::internals::Session;
 use carat_format::{Card, Figures};
 
 /// Weights of the checkpoint that are held while the card is measured, in bytes.

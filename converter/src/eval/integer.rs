@@ -2,7 +2,7 @@
 
 use super::{Logits, ModelError};
 use crate::progress::Progress;
-use carat::{Session, Want};
+use carat::internals::{Session, Want};
 use std::ops::Range;
 
 /// Runs chunks one after the other in one session.
@@ -62,7 +62,7 @@ impl Logits for IntegerLogits<'_> {
         let batch = self.session.plan().extent.batch as usize;
         while self.session.tokens().len() < positions.end {
             if self.progress.cancelled() {
-                return Err(carat::Error::Cancelled.into());
+                return Err(carat::internals::Error::Cancelled.into());
             }
             let done = self.session.tokens().len();
             let end = positions.end.min(done + batch);

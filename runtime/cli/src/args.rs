@@ -9,7 +9,7 @@ pub use run::{FollowArgs, RunArgs, SamplingArgs};
 pub use talk::{ChatArgs, TemplateArgs, TokenizeArgs};
 
 use crate::values::{self, Chosen};
-use carat::DeviceChoice;
+use carat::internals::DeviceChoice;
 use carat_converter::budget::Target;
 use carat_converter::convert::{CardText, Rule};
 use carat_format::{Pooling, ScaleGroup, keys};

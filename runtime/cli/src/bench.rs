@@ -12,8 +12,8 @@ use crate::interrupt;
 use crate::logits::interrupted;
 use crate::term::{self, Bar};
 use anyhow::{Context, Result};
-use carat::selftest::Rng;
-use carat::{Session, SessionOptions, Verify, Want};
+use carat::internals::selftest::Rng;
+use carat::internals::{Session, SessionOptions, Verify, Want};
 use carat_converter::progress::Progress;
 use memory::ReadBandwidth;
 use serde::Serialize;
@@ -209,7 +209,7 @@ impl Run<'_> {
         if interrupt::requested() {
             return Err(Interrupted("".into()).into());
         }
-        let mut sink = |o: carat::Output<'_>| *next = o.argmax;
+        let mut sink = |o: carat::internals::Output<'_>| *next = o.argmax;
         pollster::block_on(self.session.forward(tokens, want, &mut sink))?;
         self.done += tokens.len() as u64;
         self.bar.step(self.done, self.total);

@@ -15,7 +15,7 @@ use crate::quality::{self, Asked};
 use crate::verdict::Verdict;
 use crate::{convert, interrupt, term};
 use anyhow::{Context, Result, bail};
-use carat::{Model, Verify};
+use carat::internals::{Model, Verify};
 use carat_converter::budget::Target;
 use carat_converter::calibrate::Calibration;
 use carat_converter::convert::{CardText, ConvertError, Options, Summary, is_busy};

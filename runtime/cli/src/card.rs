@@ -6,7 +6,7 @@ use crate::input::{self, Input};
 use crate::logits::{interrupted, use_threads};
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
-use carat::{Model, Session, SessionOptions, Verify};
+use carat::internals::{Model, Session, SessionOptions, Verify};
 use carat_converter::eval;
 use carat_format::{Card, Figures};
 use serde::Serialize;

@@ -9,19 +9,20 @@ use crate::failure::Interrupted;
 use crate::logits::interrupted;
 use crate::metrics::Entry;
 use crate::prompt;
-use crate::relay::Relay;
 use crate::stream::{self, Timings};
 use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
 use crate::wrap::Wrap;
-use crate::{cache, interrupt, memory, sampling, term};
+use crate::{cache, interrupt, memory, relay, sampling, term};
 use anyhow::{Context, Result, anyhow};
-use carat::{Event, GenerateOptions, SessionOptions};
+use carat::internals::{
+    Event, Fit, FitError, GenerateOptions, PLAIN_LENGTH, Prompter, Relay, SessionOptions, Talk,
+    message,
+};
 use carat_text::stop::StopReason;
-use carat_text::template::{ChatTemplate, Value};
+use carat_text::template::{ChatTemplate, Clock, Value};
+use carat_text::tokenizer::Tokenizer;
 use command::{HELP, Line};
-pub use conversation::Prompter;
-use conversation::{Talk, message};
 use lines::Lines;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -31,13 +32,12 @@ use std::path::{Path, PathBuf};
 
 /// Positions of a context where the user asks for none.
 const DEFAULT_CONTEXT: u32 = 4096;
-/// Most tokens of an answer of a model without a template, which may see no end of it.
-const PLAIN_LENGTH: usize = 128;
 
 /// A running chat.
 struct Chat<'a> {
     relay: Relay,
-    prompter: Prompter<'a>,
+    prompter: Prompter,
+    tokenizer: &'a Tokenizer,
     options: GenerateOptions,
     /// Positions; the session's are whole pages.
     context: usize,
@@ -111,7 +111,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
         }),
         (given, own) => given.or(own),
     };
-    let prompter = Prompter::new(tokenizer, template, prompt::now());
+    let prompter = Prompter::new(model.clone(), template, Clock::now());
     let trained = model.spec().context_length;
     let context = args.ctx.unwrap_or(DEFAULT_CONTEXT.min(trained));
     if context > trained {
@@ -124,7 +124,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
         max_tokens: match args.length {
             Some(Length::Tokens(n)) => n,
             Some(Length::Unlimited) => usize::MAX,
-            None if prompter.has_template() => usize::MAX,
+            None if prompter.template().is_some() => usize::MAX,
             None => PLAIN_LENGTH,
         },
         sampling: sampling::params(&args.sampling, &model)?,
@@ -141,7 +141,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
     let session_options = memory::fitted(session_options, &model).with_context(shown)?;
     let context = session_options.context;
     let relay =
-        interrupted(Relay::open(model.clone(), &session_options, &verdict)).with_context(shown)?;
+        interrupted(relay::open(model.clone(), &session_options, &verdict)).with_context(shown)?;
     let mut lines = match args.json {
         true => Lines::Pipe,
         false => Lines::new()?,
@@ -150,7 +150,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
     if args.json {
         stream::start(&shown(), &relay, context, seed)?;
     }
-    if !prompter.has_template() {
+    if prompter.template().is_none() {
         note(
             args.json,
             "[the model has no chat template: it goes on with your text, up to 128 tokens at a time; \
@@ -170,6 +170,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
     let mut chat = Chat {
         relay,
         prompter,
+        tokenizer,
         options,
         context: context as usize,
         talk: Talk::new(args.system.as_deref()),
@@ -200,7 +201,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
 
 /// Whether nothing can follow.
 fn ends(error: &anyhow::Error) -> bool {
-    let damaged = |e: &carat::Error| matches!(e, carat::Error::Hash { .. });
+    let damaged = |e: &carat::internals::Error| matches!(e, carat::internals::Error::Hash { .. });
     error.is::<crate::failure::OutputClosed>() || error.downcast_ref().is_some_and(damaged)
 }
 
@@ -236,10 +237,8 @@ impl Chat<'_> {
                 }
                 None => self.note("[there is no message to answer]")?,
             },
-            Line::Undo => match self.talk.exchanges.pop() {
+            Line::Undo => match self.talk.undo() {
                 Some(last) => {
-                    // What had no room may have some again.
-                    self.talk.dropped = 0;
                     self.note(&format!("[taken back: {}]", term::clip(last.text(), 60)))?;
                 }
                 None => self.note("[there is nothing to take back]")?,
@@ -252,7 +251,6 @@ impl Chat<'_> {
                 if let Some(text) = text {
                     self.talk.set_system(&text);
                 }
-                self.talk.dropped = 0;
                 self.note("[the system message holds from the next answer on]")?;
             }
             Line::Save(path) => self.save(&path)?,
@@ -284,8 +282,7 @@ impl Chat<'_> {
             match before {
                 Some(before) => last.answer = Some(before),
                 None if failed || interrupt::requested() => {
-                    self.talk.exchanges.pop();
-                    self.talk.dropped = self.talk.dropped.min(self.talk.exchanges.len());
+                    self.talk.take_back();
                     if !failed {
                         self.note("[stopped before the answer began; the message is taken back]")?;
                     }
@@ -300,11 +297,7 @@ impl Chat<'_> {
     fn answer(&mut self) -> Result<()> {
         let ids = self.prompt()?;
         // The cache holds what was computed already, as far as it is the same.
-        let session = self.relay.session();
-        let cached = session.tokens();
-        let same = cached.iter().zip(&ids).take_while(|(a, b)| a == b).count();
-        let kept = same.min(ids.len().saturating_sub(1));
-        session.truncate(kept);
+        let kept = self.relay.session().keep(&ids);
         let free = self.context.saturating_sub(ids.len());
         let mut options = self.options.clone();
         // The last token needs no position of its own.
@@ -316,7 +309,7 @@ impl Chat<'_> {
         let json = self.json;
         let mut watch = |event: Event<'_>| match json {
             // Nobody asks for metrics here.
-            true => stream::print_event(&event, |m| Entry::new(self.prompter.tokenizer(), m)),
+            true => stream::print_event(&event, |m| Entry::new(self.tokenizer, m)),
             false => term::print(&wrap.push(stream::text(&event))),
         };
         let done = stream::stream(
@@ -368,7 +361,7 @@ impl Chat<'_> {
                     self.context
                 ))?;
             }
-            StopReason::Length if self.prompter.has_template() => {
+            StopReason::Length if self.prompter.template().is_some() => {
                 self.note(&format!(
                     "[the answer ends at -n {} tokens]",
                     self.options.max_tokens
@@ -376,7 +369,7 @@ impl Chat<'_> {
             }
             _ => {}
         }
-        if let Some(news) = self.relay.take_news().map(str::to_owned) {
+        if let Some(news) = self.relay.take_news().map(relay::shown) {
             self.note(&format!("[{news}]"))?;
         }
         if let Some(last) = self.talk.exchanges.last_mut() {
@@ -388,37 +381,28 @@ impl Chat<'_> {
 
     /// The prompt for the last message, without the oldest exchanges where they leave no room for an answer.
     fn prompt(&mut self) -> Result<Vec<u32>> {
-        // An answer gets a quarter of the context, if it may be that long.
-        let room = self.options.max_tokens.min(self.context / 4).max(1);
-        let before = self.talk.dropped;
-        loop {
-            let ids = self.prompter.ids(&self.talk.sent())?;
-            let last = self.talk.dropped + 1 >= self.talk.exchanges.len();
-            if ids.len() + room <= self.context || (last && ids.len() < self.context) {
-                let gone = self.talk.dropped - before;
-                if gone > 0 {
-                    self.note(&format!(
-                        "[the context of {} positions is full: the {} no longer sent to the model]",
-                        self.context,
-                        match gone {
-                            1 => "oldest message and its answer are".into(),
-                            n => format!("{n} oldest messages and their answers are"),
-                        }
-                    ))?;
-                }
-                return Ok(ids);
-            }
-            if last {
-                self.talk.dropped = before;
+        let most = self.options.max_tokens;
+        let Fit { ids, gone } = match self.talk.fit(&self.prompter, self.context, most) {
+            Ok(fit) => fit,
+            Err(FitError::Chat(e)) => return Err(prompt::advised(e)),
+            Err(FitError::TooLong { tokens, context }) => {
                 return Err(anyhow!(
-                    "the message and the system message have {} tokens, the context {} positions; shorten them, or \
-                     start with a larger --ctx",
-                    ids.len(),
-                    self.context
+                    "the message and the system message have {tokens} tokens, the context {context} positions; shorten \
+                     them, or start with a larger --ctx"
                 ));
             }
-            self.talk.dropped += 1;
+        };
+        if gone > 0 {
+            self.note(&format!(
+                "[the context of {} positions is full: the {} no longer sent to the model]",
+                self.context,
+                match gone {
+                    1 => "oldest message and its answer are".into(),
+                    n => format!("{n} oldest messages and their answers are"),
+                }
+            ))?;
         }
+        Ok(ids)
     }
 
     fn save(&mut self, path: &Path) -> Result<()> {
@@ -430,7 +414,7 @@ impl Chat<'_> {
         }
         let shown = || path.display().to_string();
         let mut file = term::beside(path)?;
-        file.write_all(self.talk.to_json()?.as_bytes())
+        file.write_all(conversation::to_json(&self.talk)?.as_bytes())
             .with_context(shown)?;
         file.persist(path)
             .map_err(|e| e.error)
@@ -447,7 +431,7 @@ impl Chat<'_> {
     fn load(&mut self, path: &Path) -> Result<()> {
         let shown = || path.display().to_string();
         let talk = prompt::conversation(path)?;
-        self.talk = Talk::of_conversation(talk).with_context(shown)?;
+        self.talk = conversation::read(talk).with_context(shown)?;
         self.note(&format!(
             "[{} messages loaded: {}]",
             self.talk.spoken(),

@@ -10,7 +10,7 @@ use crate::svg::{Point, Scatter};
 use crate::table;
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
-use carat::{Model, Session, SessionOptions, Verify};
+use carat::internals::{Model, Session, SessionOptions, Verify};
 use carat_converter::eval::{
     self, Candidate, IntegerLogits, Logits, Options, Quality, ReferenceLogits,
 };

@@ -2,13 +2,13 @@
 
 use crate::args::DemoArgs;
 use crate::failure::Interrupted;
-use crate::relay::Relay;
+use crate::relay;
 use crate::term::{self, Bar};
 use crate::verdict::Verdict;
 use crate::{chart, convert, eval, interrupt, logits, stream};
 use anyhow::{Context, Result, bail};
-use carat::sample::Params;
-use carat::{Event, GenerateOptions, Model, SessionOptions, Verify};
+use carat::internals::sample::Params;
+use carat::internals::{Event, GenerateOptions, Model, SessionOptions, Verify};
 use carat_converter::convert::{Options, Summary};
 use carat_converter::eval::Quality;
 use carat_converter::source::Checkpoint;
@@ -122,7 +122,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         threads: args.place.threads,
         ..SessionOptions::default()
     };
-    let mut relay = Relay::open(model, &session_options, &Verdict::default())?;
+    let mut relay = relay::open(model, &session_options, &Verdict::default())?;
     show(format!(
         "\n{} in integers, seed {SEED}\n\n{}",
         term::paint("1", "A story"),

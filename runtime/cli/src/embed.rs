@@ -5,7 +5,7 @@ use crate::failure::Interrupted;
 use crate::term::{self, Bar};
 use crate::{cache, input, interrupt};
 use anyhow::{Context, Result, bail};
-use carat::{Embedding, Session, SessionOptions, Verify};
+use carat::internals::{Embedding, Session, SessionOptions, Verify};
 use carat_converter::progress::Progress;
 use carat_format::Pooling;
 use serde::Serialize;

@@ -5,7 +5,7 @@ use crate::input::{self, Input};
 use crate::logits::{WEIGHTS, interrupted, only_cpu, use_threads};
 use crate::term::{self, Bar};
 use anyhow::{Context, Result};
-use carat::{Model, Session, SessionOptions, Verify};
+use carat::internals::{Model, Session, SessionOptions, Verify};
 use carat_converter::eval::{self, IntegerLogits, Logits, Options, Quality, ReferenceLogits};
 use carat_converter::progress::Progress;
 use carat_converter::reference::Reference;

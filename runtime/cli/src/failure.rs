@@ -1,5 +1,6 @@
 //! How a command ends when it does not succeed.
 
+mod advice;
 mod code;
 
 use carat_converter::convert::ConvertError;
@@ -149,6 +150,9 @@ pub fn describe(error: &anyhow::Error) -> String {
             text.push_str(": ");
         }
         text.push_str(&cause);
+    }
+    if let Some(advice) = error.chain().find_map(|c| advice::of(c, &text)) {
+        text.push_str(advice);
     }
     if let Some((_, hint)) = HINTS.iter().find(|(fault, _)| text.ends_with(fault)) {
         text.push_str(hint);

@@ -3,7 +3,7 @@
 use crate::args::FollowArgs;
 use crate::{input, term};
 use anyhow::{Context, Result};
-use carat::{Generation, Model};
+use carat::internals::{Generation, Model};
 use carat_text::grammar::{Guide, Kind, MAX_GRAMMAR, MAX_SCHEMA, Vocabulary};
 use carat_text::stop::StopReason;
 use std::fs::File;

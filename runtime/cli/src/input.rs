@@ -1,8 +1,8 @@
 //! Models as the command line names them, with errors that say what to do.
 
 use anyhow::{Context, Result, anyhow, bail};
-use carat::sample::Params;
-use carat::{Error, Model};
+use carat::internals::sample::Params;
+use carat::internals::{Error, Model};
 use carat_converter::hf_tokenizer::HfTokenizer;
 use carat_converter::source::{self, Checkpoint, TokenizerSource};
 use carat_format::{ModelSpec, keys};

@@ -6,7 +6,7 @@ use crate::failure::Usage;
 use crate::input::{self, Input, Start};
 use crate::{chart, memory, term};
 use anyhow::{Context, Result};
-use carat::{Model, Verify};
+use carat::internals::{Model, Verify};
 use carat_converter::source::{Checkpoint, Hyper};
 use carat_format::model::Block;
 use carat_format::{ModelSpec, Pooling, keys};

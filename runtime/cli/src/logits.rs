@@ -4,7 +4,7 @@ use crate::args::LogitsArgs;
 use crate::input::{self, Input};
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
-use carat::{DeviceChoice, LogitsHash, Model, Session, SessionOptions, Verify, Want};
+use carat::internals::{DeviceChoice, LogitsHash, Model, Session, SessionOptions, Verify, Want};
 use carat_converter::eval::DumpWriter;
 use carat_converter::reference::{Reference, Run};
 use carat_text::tokenizer::Tokenizer;

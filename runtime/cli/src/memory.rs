@@ -2,8 +2,8 @@
 
 use crate::term;
 use anyhow::{Result, anyhow};
-use carat::plan::Memory;
-use carat::{Model, SessionOptions};
+use carat::internals::plan::Memory;
+use carat::internals::{Model, SessionOptions};
 use serde::Serialize;
 
 /// Contexts that [`account`] shows, as far as the model goes.
@@ -12,7 +12,10 @@ const CONTEXTS: [u32; 9] = [256, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536,
 /// The options with the context that the limit allows, said where it is shorter than what was asked for.
 ///
 /// Errors: the limit is too small for any.
-pub fn fitted(options: SessionOptions, model: &Model) -> Result<SessionOptions, carat::Error> {
+pub fn fitted(
+    options: SessionOptions,
+    model: &Model,
+) -> Result<SessionOptions, carat::internals::Error> {
     let Some(limit) = options.memory_limit else {
         return Ok(options);
     };
@@ -60,7 +63,7 @@ pub fn account(model: &Model) -> Result<Vec<Entry>> {
         };
         let plan = match options.plan(model) {
             Ok(plan) => plan,
-            Err(carat::Error::Context { .. }) if !entries.is_empty() => break,
+            Err(carat::internals::Error::Context { .. }) if !entries.is_empty() => break,
             Err(e) => return Err(anyhow!(e)),
         };
         let m: Memory = plan.memory(options.cpu_threads());

@@ -2,7 +2,7 @@
 
 use crate::failure::Usage;
 use anyhow::{Context, Result};
-use carat::sample::TokenMetrics;
+use carat::internals::sample::TokenMetrics;
 use carat_text::tokenizer::Tokenizer;
 use serde::Serialize;
 use std::fs::File;

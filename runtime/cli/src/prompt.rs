@@ -4,12 +4,9 @@ use crate::input::{self, Input, Start};
 use crate::term;
 use anyhow::{Context, Result, anyhow};
 use carat_converter::hf_tokenizer;
-use carat_text::template::{
-    ChatError, ChatTemplate, Clock, Conversation, TemplateError, Value, wide_int,
-};
+use carat_text::template::{ChatError, ChatTemplate, Conversation, TemplateError, Value, wide_int};
 use std::io::Read;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The templates of a Carat file, of any GGUF, of a Hugging Face directory, or a file that is one.
 ///
@@ -130,10 +127,4 @@ pub fn stdin() -> Result<String> {
         .read_to_end(&mut bytes)
         .context("standard input")?;
     input::utf8(bytes).context("standard input")
-}
-
-/// What `strftime_now` tells: this time, in UTC.
-pub fn now() -> Clock {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    Clock::Unix(now.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(0)))
 }

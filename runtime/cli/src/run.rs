@@ -1,20 +1,19 @@
 //! `carat run`: prompt in, text out.
 
 use crate::args::RunArgs;
-use crate::chat::Prompter;
 use crate::failure::{Interrupted, Usage};
 use crate::logits::interrupted;
 use crate::metrics::{DEFAULT_TOP, Entry, Lines};
-use crate::relay::{Relay, Share};
+use crate::relay::{self, Share};
 use crate::stream::{self, Timings};
 use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
 use crate::{cache, follow, input, interrupt, memory, prompt, sampling, term};
 use anyhow::{Context, Result, bail};
-use carat::{Event, GenerateOptions, Model, SessionOptions, Verify};
+use carat::internals::{Event, GenerateOptions, Model, Prompter, SessionOptions, Verify};
 use carat_text::constraint::Constraint;
 use carat_text::stop::StopReason;
-use carat_text::template::{ChatTemplate, Conversation, Value};
+use carat_text::template::{ChatTemplate, Clock, Conversation, Value};
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -43,7 +42,7 @@ struct Report<'a> {
     /// How many tokens each chose, in order.
     devices: Vec<Share>,
     /// Why the last of them.
-    device_reason: &'a str,
+    device_reason: String,
     seed: u64,
     /// Elements of the residual stream that left its range; 0 for a sound model.
     saturations: u32,
@@ -59,7 +58,7 @@ pub fn run(args: RunArgs) -> Result<()> {
     let prepared = cache::prepare_to_generate(&args.model, &args.cache, args.place.threads)?;
     let start = Instant::now();
     let prepared = prepared.in_memory(args.memory.map.no_mmap, args.memory.memory_limit);
-    let (model, mut verdict) = if args.no_verify {
+    let (model, verdict) = if args.no_verify {
         (
             Arc::new(prepared.open(Verify::Structure)?),
             Verdict::default(),
@@ -69,15 +68,16 @@ pub fn run(args: RunArgs) -> Result<()> {
     };
     let shown = || args.model.display().to_string();
     let prompt_ids = match &prompt {
-        // Control tokens are for templates: a user's text cannot spell one.
-        Prompt::Text(text) => model
-            .tokenizer()
-            .with_context(shown)?
-            .encode_prompt(text, false),
+        Prompt::Text(text) => model.encode_prompt(text).with_context(shown)?,
         Prompt::Talk(talk) => {
-            let prompter = Prompter::of_model(&model).with_context(shown)?;
-            let ids = prompter.ids(talk).with_context(shown)?;
-            prompter.note_unread(talk).with_context(shown)?;
+            let prompter = Prompter::of_model(model.clone(), Clock::now()).with_context(shown)?;
+            let ids = prompter
+                .ids(talk)
+                .map_err(prompt::advised)
+                .with_context(shown)?;
+            if let Some(template) = prompter.template() {
+                prompt::note_unread(template, talk).with_context(shown)?;
+            }
             ids
         }
     };
@@ -92,23 +92,13 @@ pub fn run(args: RunArgs) -> Result<()> {
     };
     let session_options = memory::fitted(session_options, &model).with_context(shown)?;
     let context = session_options.context;
-    // The session rounds its context up to whole pages: what was asked for is kept here.
-    let free =
-        (context as usize)
-            .checked_sub(prompt_ids.len())
-            .ok_or(carat::Error::ContextFull {
-                asked: prompt_ids.len(),
-                used: 0,
-                context,
-            })?;
     let mut options = options(&args, &model)?;
+    // The session rounds its context up to whole pages: what was asked for is kept here.
+    let fills = options.within(context, prompt_ids.len())?;
     let mut guide = follow::guide(&args.follow, &model)?;
     let mut lines = lines(&args)?;
-    // The last token needs no position of its own.
-    let fills = options.max_tokens > free.saturating_add(1);
-    options.max_tokens = options.max_tokens.min(free.saturating_add(1));
     let mut relay =
-        interrupted(Relay::open(model.clone(), &session_options, &verdict)).with_context(shown)?;
+        interrupted(relay::open(model.clone(), &session_options, &verdict)).with_context(shown)?;
     let load_ms = term::ms(start);
 
     interrupt::install();
@@ -186,7 +176,7 @@ pub fn run(args: RunArgs) -> Result<()> {
             );
         }
     } else {
-        let devices = relay.take_shares();
+        let devices = relay::take_shares(&mut relay);
         let report = Report {
             prompt_ids: &prompt_ids,
             ids: &generation.ids,
@@ -199,7 +189,7 @@ pub fn run(args: RunArgs) -> Result<()> {
             timings: &timings,
             device: relay.session().device(),
             devices,
-            device_reason: relay.reason(),
+            device_reason: relay::shown(relay.reason()),
             seed,
             saturations,
         };

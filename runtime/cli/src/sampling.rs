@@ -4,8 +4,8 @@ use crate::args::SamplingArgs;
 use crate::failure::Usage;
 use crate::input;
 use anyhow::{Context, Result};
-use carat::Model;
-use carat::sample::{LogitBias, Params};
+use carat::internals::Model;
+use carat::internals::sample::{LogitBias, Params};
 
 /// The model's settings where it has some, then the user's. A random seed is drawn here.
 ///

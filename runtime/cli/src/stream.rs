@@ -1,12 +1,12 @@
 //! A generation as it comes: watched event by event, timed, and told as lines of JSON.
 
 use crate::metrics::Entry;
-use crate::relay::{Relay, Share};
+use crate::relay::{self, Share};
 use crate::verdict::Verdict;
 use crate::{interrupt, term};
 use anyhow::Result;
-use carat::sample::TokenMetrics;
-use carat::{Event, GenerateOptions, Generation};
+use carat::internals::sample::TokenMetrics;
+use carat::internals::{Event, GenerateOptions, Generation, Relay};
 use carat_text::constraint::Constraint;
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -51,7 +51,9 @@ pub fn stream(
         }
         ControlFlow::Continue(())
     };
-    let generation = relay.generate(prompt, options, constraint, verdict, &mut each)?;
+    let verdict = verdict.of_engine();
+    let generated = relay.generate(prompt, options, constraint, verdict, &mut each);
+    let generation = pollster::block_on(generated)?;
     if let Some(e) = failed {
         return Err(e);
     }
@@ -150,7 +152,7 @@ pub fn start(model: &str, relay: &Relay, context: u32, seed: u64) -> Result<()> 
 /// A line or two about what happened, on stderr. `seed` if the user does not know it.
 pub fn summary(timings: &Timings, generation: &Generation, relay: &mut Relay, seed: Option<u64>) {
     let rate = |r: Option<f64>| r.map_or(String::new(), |r| format!(" at {r:.1}/s"));
-    let shares = relay.take_shares();
+    let shares = relay::take_shares(relay);
     let devices: Vec<String> = match &shares[..] {
         [] | [_] => vec![term::clip(&relay.session().device(), 32)],
         several => several.iter().map(Share::show).collect(),
@@ -166,6 +168,6 @@ pub fn summary(timings: &Timings, generation: &Generation, relay: &mut Relay, se
         seed.map_or(String::new(), |s| format!(", seed {s}")),
     ));
     if relay.had_a_choice() {
-        term::note(&format!("[{}]", relay.reason()));
+        term::note(&format!("[{}]", relay::shown(relay.reason())));
     }
 }

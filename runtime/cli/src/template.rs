@@ -4,7 +4,7 @@ use crate::args::TemplateArgs;
 use crate::prompt;
 use crate::term;
 use anyhow::{Context, Result};
-use carat_text::template::{ChatTemplate, Conversation};
+use carat_text::template::{ChatTemplate, Clock, Conversation};
 use serde::Serialize;
 
 /// The JSON object.
@@ -20,7 +20,7 @@ pub fn run(args: TemplateArgs) -> Result<()> {
     let template = prompt::template(&args.model)?;
     let talk = prompt::conversation(&args.messages)?;
     let text = template
-        .render(&talk, prompt::now(), &str::to_owned)
+        .render(&talk, Clock::now(), &str::to_owned)
         .map_err(prompt::advised)
         .with_context(|| args.model.display().to_string())?;
     prompt::note_unread(&template, &talk)?;

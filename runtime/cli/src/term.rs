@@ -4,7 +4,7 @@ use crate::failure::OutputClosed;
 use crate::interrupt;
 use crate::wrap::Wrap;
 use anyhow::Context;
-use carat::Loading;
+use carat::internals::Loading;
 use carat_converter::progress::Progress;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! Values of the command line, checked while it is parsed: a wrong one is a usage error.
 
-use carat::DeviceChoice;
+use carat::internals::DeviceChoice;
 use carat_converter::budget::PRESETS;
 use carat_converter::convert::{Rule, RuleError};
 use carat_format::{Encoding, Pooling, ScaleGroup};

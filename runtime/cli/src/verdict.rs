@@ -1,16 +1,15 @@
 //! The comparison of a model's file with its hashes beside the first answer.
 
 use anyhow::{Context, Result};
-use carat::{Model, Verification};
+use carat::internals::{Model, Verdict as OfEngine};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Whether the file is sound, which may not be known yet: the answer then goes on, and its end waits.
 #[derive(Default)]
 pub struct Verdict {
-    running: Option<Verification>,
+    running: OfEngine,
     shown: String,
-    threads: usize,
 }
 
 impl Verdict {
@@ -18,45 +17,24 @@ impl Verdict {
     ///
     /// Errors: threads cannot be started.
     pub fn start(model: Arc<Model>, path: &Path, threads: Option<usize>) -> Result<Self> {
-        let all = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = threads.unwrap_or_else(all);
         Ok(Self {
-            running: Some(Verification::start(
-                model,
-                threads,
-                threads.saturating_sub(1),
-            )?),
+            running: OfEngine::start(model, threads)?,
             shown: path.display().to_string(),
-            threads,
         })
     }
 
-    /// Leaves every core to the first token.
-    pub fn pause(&self) {
-        self.allow(0);
-    }
-
-    /// Goes on, on every core.
-    pub fn resume(&self) {
-        self.allow(self.threads);
-    }
-
-    fn allow(&self, workers: usize) {
-        if let Some(running) = &self.running {
-            running.allow(workers);
-        }
+    /// For the engine, which pauses it.
+    pub fn of_engine(&self) -> &OfEngine {
+        &self.running
     }
 
     /// Whether damage was found already: what is generated is worth nothing.
     pub fn failed(&self) -> bool {
-        self.running.as_ref().is_some_and(Verification::failed)
+        self.running.failed()
     }
 
-    /// Waits until it is known, once. Errors: the file is damaged.
-    pub fn wait(&mut self) -> Result<()> {
-        match self.running.take() {
-            Some(running) => running.finish().with_context(|| self.shown.clone()),
-            None => Ok(()),
-        }
+    /// Waits until it is known. Errors: the file is damaged.
+    pub fn wait(&self) -> Result<()> {
+        self.running.wait().with_context(|| self.shown.clone())
     }
 }

@@ -4,7 +4,7 @@ use carat_format::FormatError;
 use carat_text::tokenizer::TokenizerError;
 use std::path::PathBuf;
 
-/// A failure of the engine, naming the file, tensor or field and what to try.
+/// A failure of the engine, naming the file, tensor or field. What to try on a command line its program adds.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened or read.
@@ -78,8 +78,7 @@ pub enum Error {
     },
     /// The context asked for cannot be held.
     #[error(
-        "a context of {asked} positions cannot be held: at most {most} of this model fit buffers of {binding} bytes; ask for \
-         less with --ctx"
+        "a context of {asked} positions cannot be held: at most {most} of this model fit buffers of {binding} bytes"
     )]
     Context {
         /// Positions asked for.
@@ -91,8 +90,7 @@ pub enum Error {
     },
     /// The limit on memory is below what the model needs.
     #[error(
-        "a limit of {limit} bytes is too small: {least} are needed for {context} positions, {weights} of them the weights; \
-         raise --memory-limit or take a file of fewer bits"
+        "a limit of {limit} bytes is too small: {least} are needed for {context} positions, {weights} of them the weights"
     )]
     MemoryLimit {
         /// Bytes allowed.
@@ -105,7 +103,7 @@ pub enum Error {
         context: u32,
     },
     /// The system does not give the memory.
-    #[error("no memory for {bytes} bytes of '{buffer}'; ask for a shorter context with --ctx")]
+    #[error("no memory for {bytes} bytes of '{buffer}'")]
     Memory {
         /// The buffer.
         buffer: String,
@@ -113,9 +111,7 @@ pub enum Error {
         bytes: u64,
     },
     /// The tokens do not fit what is left of the context.
-    #[error(
-        "{asked} tokens do not fit: {used} of {context} positions are used; raise --ctx or shorten the prompt"
-    )]
+    #[error("{asked} tokens do not fit: {used} of {context} positions are used")]
     ContextFull {
         /// Tokens given.
         asked: usize,
@@ -182,7 +178,7 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
     /// The worker threads cannot be started.
-    #[error("cannot start {threads} threads: {reason}; take fewer with --threads")]
+    #[error("cannot start {threads} threads: {reason}")]
     Threads {
         /// Threads asked for.
         threads: usize,

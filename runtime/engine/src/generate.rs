@@ -12,8 +12,8 @@ use carat_text::constraint::{Constraint, ConstraintError};
 use carat_text::stop::{StopError, StopReason};
 use std::ops::ControlFlow;
 
-/// What to generate.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What to generate. By default the text goes on until it ends or the context is full, with the default sampling.
+#[derive(Clone, Debug, PartialEq)]
 pub struct GenerateOptions {
     /// Most tokens.
     pub max_tokens: usize,
@@ -25,6 +25,18 @@ pub struct GenerateOptions {
     pub ignore_end: bool,
     /// Report [`TokenMetrics`] of every token, with so many of the likeliest ones.
     pub metrics: Option<usize>,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> Self {
+        Self {
+            max_tokens: usize::MAX,
+            sampling: Params::default(),
+            stops: Vec::new(),
+            ignore_end: false,
+            metrics: None,
+        }
+    }
 }
 
 /// A finished generation.
@@ -39,7 +51,7 @@ pub struct Generation {
     /// Under a constraint: whether it accepts the text as whole. A stop string cuts the text, which then
     /// counts as incomplete.
     pub complete: Option<bool>,
-    /// Hash over the logits of every sampled row: see [`LogitsHash`](crate::LogitsHash).
+    /// Hash over the logits of every sampled row: see [`LogitsHash`](crate::internals::LogitsHash).
     pub logits_hash: String,
 }
 

@@ -1,37 +1,61 @@
-//! Engine: load a Carat file, plan, execute in integers on CPU or GPU, sample.
+//! Language models at 1 to 8 bits a weight, computed in integers: one model, prompt and seed give the same text on every CPU and
+//! GPU.
 //!
-//! The walk: [`Model`] (the file) → [`plan::Plan`] (a forward pass as data) → [`exec::Executor`] (CPU twins
-//! or wgpu) → [`Session`] (tokens in, integer logits out) → [`sample`] → [`text`]. No float touches a value
-//! that decides a token, so one file, prompt and seed give the same text on every device.
+//! A model is a `.gguf` file that `carat convert` or `carat-converter` made of a checkpoint. A program that chats:
+//!
+//! ```
+//! use carat::{Chat, Error, Model, Sampling};
+//! use std::io::{Write, stdin, stdout};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let path = std::env::args().nth(1).unwrap_or("model.gguf".into());
+//! #   let path = carat_examples::bundled().unwrap();
+//!     let model = Model::open(path)?;
+//!     let mut chat = Chat::new(&model)?
+//!         .system("You are a friendly assistant.")
+//!         .sampling(Sampling::new().temperature(0.7));
+//!     for line in stdin().lines().map_while(Result::ok) {
+//!         for piece in chat.ask(&line) {
+//!             print!("{}", piece?);
+//!             let _ = stdout().flush();
+//!         }
+//!         println!();
+//!     }
+//! #   assert!(!chat.ask("Hello!").text()?.is_empty());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`Model`] is a file that is open on a [`Device`]; [`Load`] says how to open it. [`Chat`] talks, [`Model::generate`] goes on with
+//! a text, [`Model::embed`] makes vectors, and [`Model::tokenize`] shows how a model sees a text. Texts come piece by piece, in a
+//! `for` loop or from an asynchronous `next()`. [`Sampling`] says how tokens are chosen, [`Format`] what they must add up to,
+//! and an [`Error`] is data: a [code](Error::code), what was found, what was expected.
+//!
+//! More programs are in the repository's folder `examples`.
+//!
+//! # Features
+//!
+//! `gpu`, `grammar` (structured output), `mmap` (opening by path) and `threads` are on by default. A build without them suits
+//! wasm.
 #![deny(unsafe_code)]
 
 #[cfg(feature = "gpu")]
-pub mod device;
+mod device;
 mod error;
-pub mod exec;
+mod exec;
+mod front;
 mod generate;
-pub mod golden;
+mod golden;
+pub mod internals;
 mod model;
-pub mod plan;
-pub mod sample;
-pub mod selftest;
+mod plan;
+mod sample;
+mod selftest;
 mod session;
 
-/// Tokenizer, chat templates, constraints: what a [`Model`] has, and what a generation takes and gives.
-pub use carat_text as text;
-pub use error::Error;
-#[cfg(feature = "gpu")]
-pub use exec::gpu::Loading;
-pub use generate::{
-    Event, GenerateError, GenerateOptions, Generation, Generator, Step, generate,
-    generate_constrained,
+pub use carat_text::stop::StopReason;
+pub use front::{
+    Cancel, Chat, Error, ErrorCode, Format, Generation, Load, Message, Model, Progress, Reply,
+    Sampling,
 };
-#[cfg(feature = "threads")]
-pub use model::Verification;
-pub use model::{Head, Model, Segments, Verify};
-#[cfg(feature = "gpu")]
-pub use session::Delivery;
-pub use session::{
-    CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, Loaded, LogitsHash, Output, Part,
-    Probe, Sequence, Session, SessionOptions, Want,
-};
+pub use session::{DeviceChoice as Device, Embedding};

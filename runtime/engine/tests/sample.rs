@@ -1,7 +1,7 @@
 //! Sampling: fixed expected tokens, agreement with a naive oracle, the distribution of the draw.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::sample::{Candidates, ParamError, Params, SampleError, Sampler, argmax};
+use carat::internals::sample::{Candidates, ParamError, Params, SampleError, Sampler, argmax};
 use proptest::prelude::*;
 
 /// Deterministic logits that look like a model's: a few peaks over a broad bulk.

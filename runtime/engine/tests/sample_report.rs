@@ -1,7 +1,7 @@
 //! Masks, biases and metrics against plain definitions.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::sample::{LogitBias, ParamError, Params, SampleError, Sampler, TokenMetrics};
+use carat::internals::sample::{LogitBias, ParamError, Params, SampleError, Sampler, TokenMetrics};
 use carat_text::constraint::Mask;
 use proptest::prelude::*;
 

@@ -2,10 +2,10 @@
 
 use crate::error::{self, coded};
 use crate::now;
-use carat::exec::Executor;
-use carat::plan::Op;
-use carat::selftest::Shape;
-use carat::{DeviceChoice, Model, Output, Session, SessionOptions, Verify, Want};
+use carat::internals::exec::Executor;
+use carat::internals::plan::Op;
+use carat::internals::selftest::Shape;
+use carat::internals::{DeviceChoice, Model, Output, Session, SessionOptions, Verify, Want};
 use carat_format::Encoding;
 use std::sync::Arc;
 use wasm_bindgen::prelude::*;

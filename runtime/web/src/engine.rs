@@ -3,8 +3,8 @@
 use crate::error::{self, coded};
 use crate::now;
 use crate::options;
-use carat::sample::Params;
-use carat::{Error, GenerateOptions, Generator, Session, Step};
+use carat::internals::sample::Params;
+use carat::internals::{GenerateOptions, Generator, Session, Step};
 use carat_text::constraint::{Constraint, ConstraintError, Mask};
 use carat_text::stop::StopReason;
 use js_sys::{Object, Reflect, Uint32Array};
@@ -113,18 +113,8 @@ impl Engine {
         let model = self.session.model();
         let header = model.header().map_err(error::engine)?;
         let mut options = options::generation(given, Params::of_header(&header))?;
-        let context = self.context;
-        let free = (context as usize).checked_sub(prompt.len());
-        let full = || Error::ContextFull {
-            asked: prompt.len(),
-            used: 0,
-            context,
-        };
-        let free = free.ok_or_else(|| error::engine(full()))?;
-        // The last token needs no position of its own.
-        let most = free.saturating_add(1);
-        let fills = options.max_tokens > most;
-        options.max_tokens = options.max_tokens.min(most);
+        let fills = options.within(self.context, prompt.len());
+        let fills = fills.map_err(error::engine)?;
         Ok(Asked { options, fills })
     }
 }
@@ -155,10 +145,7 @@ impl Engine {
     pub fn start(&mut self, prompt: &[u32], given: &JsValue, masked: bool) -> Result<(), JsValue> {
         (self.run, self.ended) = (None, None);
         let Asked { options, fills } = self.asked(prompt, given)?;
-        let same = self.session.tokens().iter().zip(prompt);
-        let same = same.take_while(|(a, b)| a == b).count();
-        let kept = same.min(prompt.len().saturating_sub(1));
-        self.session.truncate(kept);
+        let kept = self.session.keep(prompt);
         let rest = prompt.get(kept..).unwrap_or(&[]);
         let generator = Generator::new(&self.session, rest, &options, masked);
         self.run = Some(Run {

@@ -15,7 +15,7 @@ pub fn coded(code: &str, message: impl std::fmt::Display) -> JsValue {
 #[cfg(feature = "engine")]
 mod engine {
     use super::coded;
-    use carat::{Error, GenerateError};
+    use carat::internals::{Error, GenerateError};
     use carat_text::template::ChatError;
     use wasm_bindgen::JsValue;
 

@@ -3,9 +3,11 @@
 use crate::engine::{Clock, Engine};
 use crate::error::{self, coded};
 use crate::options;
-use carat::sample::Params;
-use carat::{Delivery, DeviceChoice, Head, Model, Segments, Session, SessionOptions};
-use carat_text::template::{ChatTemplate, Clock as Date, Conversation, chat_ids};
+use carat::internals::sample::Params;
+use carat::internals::{
+    Delivery, DeviceChoice, Head, Model, Prompter, Segments, Session, SessionOptions,
+};
+use carat_text::template::{ChatTemplate, Clock as Date, Conversation};
 use js_sys::{Object, Reflect, Uint8Array, Uint32Array};
 use std::sync::Arc;
 use wasm_bindgen::prelude::*;
@@ -16,7 +18,7 @@ const CPU_BATCH: u32 = 32;
 struct Inner {
     model: Arc<Model>,
     segments: Segments,
-    template: Option<ChatTemplate>,
+    prompter: Prompter,
 }
 
 /// The header of a file, or how much of it is missing.
@@ -46,7 +48,12 @@ impl File {
                     need: 0,
                     inner: Some(Inner {
                         segments: model.segments().map_err(error::engine)?,
-                        template: template.map_err(|e| coded("format", e))?,
+                        prompter: Prompter::new(
+                            model.clone(),
+                            template.map_err(|e| coded("format", e))?,
+                            // Each conversation comes with its time.
+                            Date::Unix(0),
+                        ),
                         model: model.clone(),
                     }),
                 })
@@ -87,7 +94,7 @@ impl File {
     /// The package's `ModelInfo`.
     pub fn info(&self) -> Result<JsValue, JsValue> {
         let Inner {
-            model, template, ..
+            model, prompter, ..
         } = self.inner()?;
         let header = model.header().map_err(error::engine)?;
         let (spec, directory) = (model.spec(), model.directory());
@@ -116,7 +123,7 @@ impl File {
         );
         field(&out, "contextLength", spec.context_length);
         field(&out, "vocabSize", spec.vocab_size);
-        field(&out, "hasTemplate", template.is_some());
+        field(&out, "hasTemplate", prompter.template().is_some());
         let defaults = options::sampling(&Params::of_header(&header));
         field(&out, "sampling", defaults);
         // A file with a damaged card runs all the same.
@@ -143,24 +150,13 @@ impl File {
 
     /// Token ids of a prompt, whose text spells no control token.
     pub fn prompt(&self, text: &str) -> Result<Vec<u32>, JsValue> {
-        let tokenizer = self.inner()?.model.tokenizer().map_err(error::engine)?;
-        Ok(tokenizer.encode_prompt(text, false))
+        let model = &self.inner()?.model;
+        model.encode_prompt(text).map_err(error::engine)
     }
 
     /// The text of token ids.
     pub fn detokenize(&self, ids: &[u32]) -> Result<String, JsValue> {
-        let model = &self.inner()?.model;
-        let tokenizer = model.tokenizer().map_err(error::engine)?;
-        let vocab = model.spec().vocab_size;
-        if let Some(id) = ids.iter().copied().find(|id| *id >= vocab) {
-            return Err(error::engine(carat::Error::Token { id, vocab }));
-        }
-        let bytes: Vec<u8> = ids
-            .iter()
-            .flat_map(|id| tokenizer.decode_bytes(*id, true))
-            .copied()
-            .collect();
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        self.inner()?.model.detokenize(ids).map_err(error::engine)
     }
 
     /// What the module of grammars knows of the tokens: `bytes`, `lengths`, `ends`.
@@ -177,13 +173,12 @@ impl File {
     /// Token ids of a conversation: a list of messages, or an object as a file of `carat template` has it; `seconds` is
     /// the time since 1970.
     pub fn chat(&self, talk: &JsValue, seconds: f64) -> Result<Vec<u32>, JsValue> {
-        let Inner {
-            model, template, ..
-        } = self.inner()?;
+        let prompter = &self.inner()?.prompter;
         let talk = Conversation::new(options::value(talk)?).map_err(error::chat)?;
-        let tokenizer = model.tokenizer().map_err(error::engine)?;
+        // What is wrong with the file is no fault of the conversation.
+        prompter.tokenizer().map_err(error::engine)?;
         let clock = Date::Unix(seconds as i64);
-        chat_ids(tokenizer, template.as_ref(), &talk, clock).map_err(error::chat)
+        prompter.ids_at(&talk, clock).map_err(error::chat)
     }
 
     /// Memory for the whole file, for the CPU.
@@ -196,7 +191,7 @@ impl File {
 
     /// Memory for a part of the file that shows how fast the CPU is.
     pub fn probe(&self) -> Result<Probe, JsValue> {
-        let inner = carat::Probe::new(self.inner()?.model.clone());
+        let inner = carat::internals::Probe::new(self.inner()?.model.clone());
         Ok(Probe {
             inner: inner.map_err(error::engine)?,
         })
@@ -250,7 +245,7 @@ impl Weights {
 /// A part of a file, which shows how fast the CPU is.
 #[wasm_bindgen]
 pub struct Probe {
-    inner: carat::Probe,
+    inner: carat::internals::Probe,
 }
 
 #[wasm_bindgen]

@@ -1,8 +1,8 @@
 //! What JavaScript gives, checked.
 
 use crate::error::coded;
-use carat::GenerateOptions;
-use carat::sample::Params;
+use carat::internals::GenerateOptions;
+use carat::internals::sample::Params;
 use carat_text::template::Value;
 use js_sys::{Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};

@@ -4,8 +4,10 @@
 //! Usage: logits_hash DEVICE (MODEL BATCH TOKENS)..., with DEVICE `cpu` or part of an adapter's name.
 #![forbid(unsafe_code)]
 
-use carat::plan::DEFAULT_BINDING;
-use carat::{DeviceChoice, Error, LogitsHash, Model, Session, SessionOptions, Verify, Want};
+use carat::internals::plan::DEFAULT_BINDING;
+use carat::internals::{
+    DeviceChoice, Error, LogitsHash, Model, Session, SessionOptions, Verify, Want,
+};
 use carat_tests::rng::Rng;
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,7 +51,7 @@ fn failed(e: &Error) -> ExitCode {
 struct Opened {
     choice: DeviceChoice,
     #[cfg(feature = "gpu")]
-    gpu: Option<carat::device::Gpu>,
+    gpu: Option<carat::internals::device::Gpu>,
 }
 
 impl Opened {
@@ -60,7 +62,7 @@ impl Opened {
         };
         Ok(Self {
             #[cfg(feature = "gpu")]
-            gpu: carat::device::choose(&choice, DEFAULT_BINDING).await?,
+            gpu: carat::internals::device::choose(&choice, DEFAULT_BINDING).await?,
             choice,
         })
     }
@@ -91,7 +93,7 @@ async fn run(opened: &Opened, model: &Path, batch: u32, count: u32) -> Result<St
     let tokens: Vec<u32> = (0..count).map(|_| rng.below(vocab) as u32).collect();
     let mut hash = LogitsHash::new(session.logits_exponent());
     let mut positions = 0u32;
-    let mut take = |o: carat::Output<'_>| {
+    let mut take = |o: carat::internals::Output<'_>| {
         hash.push(o.checksum);
         positions += 1;
     };

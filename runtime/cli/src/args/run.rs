@@ -3,7 +3,7 @@
 use super::{CacheArgs, DeviceArgs, MemoryArgs};
 use crate::sampling;
 use crate::values::{self, Chosen, Length, Seed};
-use carat::sample::Params;
+use carat::internals::sample::Params;
 use clap::Args;
 use std::path::PathBuf;
 

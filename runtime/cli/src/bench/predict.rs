@@ -6,8 +6,8 @@ use crate::args::BenchArgs;
 use crate::cache::Prepared;
 use crate::term;
 use anyhow::{Context, Result};
-use carat::Verify;
-use carat::plan::{Cost, Extent, MOST_BINDING, Plan, Step};
+use carat::internals::Verify;
+use carat::internals::plan::{Cost, Extent, MOST_BINDING, Plan, Step};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -203,8 +203,8 @@ fn show(r: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use carat::Model;
-    use carat::selftest::Shape;
+    use carat::internals::Model;
+    use carat::internals::selftest::Shape;
 
     #[test]
     fn bounds_follow_from_the_counts() {

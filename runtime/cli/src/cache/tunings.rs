@@ -4,7 +4,7 @@ use super::source::part;
 use super::store::{KEY, Store, is_hex, names, write};
 use crate::term;
 use anyhow::{Context, Result, bail};
-use carat::device::{ProductTuning, Tuned, Tuning};
+use carat::internals::device::{ProductTuning, Tuned, Tuning};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::Read;
@@ -117,7 +117,7 @@ pub fn tune() {
         }
         match read(&store, &path) {
             Ok(Some(tuned)) => {
-                carat::device::tune(tuned);
+                carat::internals::device::tune(tuned);
             }
             Ok(None) => {}
             Err(e) => term::warn(&format!(

@@ -1,7 +1,7 @@
 //! What kind of failure it is, in one word that scripts may rely on.
 
 use super::{Interrupted, Usage};
-use carat::GenerateError;
+use carat::internals::GenerateError;
 use carat_converter::calibrate::CalibrationError;
 use carat_converter::convert::ConvertError;
 use carat_converter::hf_tokenizer::HfTokenizerError;
@@ -23,10 +23,6 @@ const NO_MODEL: &str = "no_model";
 const UNSUPPORTED: &str = "unsupported";
 /// A file that is cut, damaged or contradicts itself.
 const INVALID: &str = "invalid_file";
-/// Bytes that do not have their hash.
-const DAMAGED: &str = "damaged";
-const MEMORY: &str = "memory";
-const CONTEXT: &str = "context_full";
 const DEVICE: &str = "device";
 /// A file is in the way.
 const EXISTS: &str = "exists";
@@ -49,7 +45,7 @@ pub fn of(error: &anyhow::Error) -> &'static str {
 }
 
 fn known(cause: &(dyn Error + 'static)) -> Option<&'static str> {
-    if let Some(e) = cause.downcast_ref::<carat::Error>() {
+    if let Some(e) = cause.downcast_ref::<carat::internals::Error>() {
         return Some(engine(e));
     }
     if let Some(e) = cause.downcast_ref::<GenerateError>() {
@@ -96,23 +92,17 @@ fn system(error: &io::Error) -> &'static str {
     }
 }
 
-fn engine(error: &carat::Error) -> &'static str {
-    use carat::Error as E;
-    match error {
-        E::Io { source, .. } => system(source),
-        E::Hash { .. } | E::Segment { .. } => DAMAGED,
-        E::Container(_)
-        | E::Format(_)
-        | E::Tokenizer(_)
-        | E::MissingTensor(_)
-        | E::Bindings { .. }
-        | E::Alignment { .. } => INVALID,
-        E::Context { .. } | E::MemoryLimit { .. } | E::Memory { .. } => MEMORY,
-        E::ContextFull { .. } | E::PoolFull { .. } => CONTEXT,
-        E::NoDevice { .. } | E::Device { .. } | E::DeviceLost { .. } => DEVICE,
-        E::Cancelled => INTERRUPTED,
-        E::NoHead => UNSUPPORTED,
-        E::Batch(_) | E::Token { .. } | E::NoTokens | E::Threads { .. } => FAILED,
+fn engine(error: &carat::internals::Error) -> &'static str {
+    use carat::ErrorCode as C;
+    if let carat::internals::Error::Io { source, .. } = error {
+        return system(source);
+    }
+    match error.code() {
+        C::DeviceLost => DEVICE,
+        C::Cancelled => INTERRUPTED,
+        // Of a token that does not exist, or of none.
+        C::Parameter => FAILED,
+        code => code.name(),
     }
 }
 
@@ -187,7 +177,7 @@ mod tests {
         };
         assert_eq!(of(&io(io::ErrorKind::NotFound)), "not_found");
         assert_eq!(of(&io(io::ErrorKind::PermissionDenied)), "io");
-        let full = carat::Error::ContextFull {
+        let full = carat::internals::Error::ContextFull {
             asked: 2,
             used: 0,
             context: 1,

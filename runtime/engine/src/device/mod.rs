@@ -224,8 +224,7 @@ impl Gpu {
         // A device that lacks the default is refused below, in its own words.
         if largest > offered.max(DEFAULT_BINDING) {
             return Err(refused(format!(
-                "the context needs a buffer of {largest} bytes and this device has at most {offered}; ask for less with --ctx or \
-                 take --device cpu"
+                "the context needs a buffer of {largest} bytes and this device has at most {offered}"
             )));
         }
         let mut required_limits = wgpu::Limits::default();
@@ -364,9 +363,7 @@ impl Gpu {
             return Err(self.error(format!("{what}: {e}")));
         }
         if memory.is_some() {
-            return Err(self.error(format!(
-                "{what}: out of memory; try a smaller --ctx or --device cpu"
-            )));
+            return Err(self.error(format!("{what}: out of memory")));
         }
         Ok(value)
     }

@@ -109,9 +109,9 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::internals::{Model, Verify};
     use crate::plan::Extent;
     use crate::selftest::Shape;
-    use crate::{Model, Verify};
 
     #[test]
     fn a_token_reads_every_weight_once() {

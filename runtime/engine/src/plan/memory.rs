@@ -136,7 +136,7 @@ impl Plan {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::{CPU_BATCH, Model, SessionOptions, Verify, selftest};
+    use crate::internals::{CPU_BATCH, Model, SessionOptions, Verify, selftest};
 
     fn models() -> Vec<Model> {
         let read = |s: selftest::Shape| Model::from_bytes(&s.bytes(), Verify::Structure).unwrap();

@@ -416,8 +416,8 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::internals::{Model, Verify};
     use crate::selftest::{Flavour, Shape};
-    use crate::{Model, Verify};
     use carat_format::{Coding, TensorLayout};
 
     /// Pipelines that a GPU needs for a plan's steps.

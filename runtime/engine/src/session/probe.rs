@@ -132,8 +132,8 @@ impl Probe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::internals::{Head, Verify};
     use crate::selftest::Shape;
-    use crate::{Head, Verify};
 
     /// 24 blocks of some 1.5 MB each.
     fn large() -> Vec<u8> {

@@ -11,9 +11,24 @@ pub enum Clock {
     Unix(i64),
 }
 
+impl Clock {
+    /// The time now. A browser's clock is not read here: there it is the start of 1970.
+    pub fn now() -> Self {
+        #[cfg(not(all(target_arch = "wasm32", target_os = "unknown")))]
+        {
+            use std::time::{SystemTime, UNIX_EPOCH};
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            Self::Unix(now.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(0)))
+        }
+        #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+        Self::Unix(0)
+    }
+}
+
+/// The time now: see [`Clock::now`].
 impl Default for Clock {
     fn default() -> Self {
-        Self::Unix(0)
+        Self::now()
     }
 }
 

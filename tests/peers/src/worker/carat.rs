@@ -1,6 +1,6 @@
 use super::{Args, CPU, Contestant};
 use anyhow::Result;
-use carat::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
+use carat::internals::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
 use std::sync::Arc;
 
 pub struct Carat {
@@ -42,7 +42,7 @@ impl Contestant for Carat {
             } else {
                 Want::From(tokens.len())
             };
-            let mut ignore = |_: carat::Output<'_>| {};
+            let mut ignore = |_: carat::internals::Output<'_>| {};
             pollster::block_on(self.session.forward(tokens, want, &mut ignore))?;
         }
         Ok(())

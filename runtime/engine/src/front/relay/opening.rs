@@ -1,9 +1,12 @@
 //! A GPU's session that another thread makes ready.
 
-use crate::interrupt;
-use crate::term::Bar;
-use carat::device::Gpu;
-use carat::{Delivery, Error, Loading, Model, Session, SessionOptions};
+use super::Observer;
+use crate::device::Gpu;
+use crate::error::Error;
+use crate::exec::gpu::Loading;
+use crate::model::Model;
+use crate::session::{Delivery, Session, SessionOptions};
+use std::any::Any;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -71,23 +74,32 @@ impl Opening {
         self.running.strong_count() == 0
     }
 
-    /// Shows how far it is.
-    pub fn bar(&self) -> Bar {
-        Bar::loading(&self.name, self.loading.clone())
+    /// Shows how far it is, until the result is dropped.
+    pub fn show(&self, observer: &dyn Observer) -> Option<Box<dyn Any + Send>> {
+        observer.loading(&self.name, &self.loading)
+    }
+
+    /// Tells how far it is.
+    pub fn tick(&self, observer: &dyn Observer) {
+        observer.tick(&self.loading);
     }
 
     /// Waits for the session.
     ///
-    /// Errors: the device refuses or fails; Ctrl-C.
-    pub fn wait(mut self) -> Result<Session, Error> {
-        let bar = (!self.is_finished()).then(|| self.bar());
+    /// Errors: the device refuses or fails; cancelled.
+    pub fn wait(mut self, observer: &dyn Observer) -> Result<Session, Error> {
+        let shown = match self.is_finished() {
+            true => None,
+            false => self.show(observer),
+        };
         while !self.is_finished() {
-            if interrupt::requested() {
+            if observer.is_cancelled() {
                 self.loading.cancel();
             }
+            self.tick(observer);
             std::thread::sleep(WAIT);
         }
-        drop(bar);
+        drop(shown);
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(session)) => session,
             // Of the driver, or ours: the CPU can still answer.

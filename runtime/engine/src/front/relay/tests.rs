@@ -1,11 +1,14 @@
 //! The relay between the CPU and a rasteriser.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
+use super::gpu::Waiting;
 use super::*;
-use carat::device;
-use carat::plan::DEFAULT_BINDING;
-use carat::sample::Params;
-use carat::{Verify, generate};
-use std::path::Path;
+use crate::device::{self, Gpu};
+use crate::generate::generate;
+use crate::model::Verify;
+use crate::plan::DEFAULT_BINDING;
+use crate::sample::Params;
+use pollster::block_on;
 use std::sync::{OnceLock, Weak};
 
 const TOKENS: usize = 40;
@@ -15,16 +18,7 @@ const PROMPT: [u32; 5] = [3, 1, 4, 1, 5];
 fn model() -> Arc<Model> {
     static MODEL: OnceLock<Arc<Model>> = OnceLock::new();
     let convert = || {
-        let directory = tempfile::tempdir().unwrap();
-        let output = directory.path().join("facet.gguf");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/facet-6m");
-        let options = carat_converter::convert::Options {
-            source,
-            output: output.clone(),
-            ..Default::default()
-        };
-        carat_converter::convert::convert(&options, &carat_converter::progress::Silent).unwrap();
-        let bytes = std::fs::read(output).unwrap();
+        let bytes = std::fs::read(carat_examples::bundled().unwrap()).unwrap();
         Arc::new(Model::from_bytes(&bytes, Verify::Hashes).unwrap())
     };
     MODEL.get_or_init(convert).clone()
@@ -63,9 +57,23 @@ fn rasteriser() -> Option<Gpu> {
 }
 
 fn alone() -> Generation {
-    let mut session = cpu(model(), &options(None)).unwrap();
+    let mut session = block_on(cpu(model(), &options(None))).unwrap();
     let mut watch = |_: Event<'_>| ControlFlow::Continue(());
     block_on(generate(&mut session, &PROMPT, &sampled(), &mut watch)).unwrap()
+}
+
+/// A relay to a GPU that is there.
+fn beside(options: &SessionOptions, gpu: Gpu, asked: bool) -> Result<Relay, Error> {
+    let verdict = Verdict::default();
+    let opened = Relay::beside(model(), options, gpu, asked, &verdict, Arc::new(()));
+    block_on(opened)
+}
+
+fn times(relay: &Relay) -> Option<Times> {
+    match relay.reason() {
+        Reason::Timed { times, .. } => Some(*times),
+        _ => None,
+    }
 }
 
 /// The thread that makes the GPU ready, while it runs.
@@ -87,9 +95,8 @@ fn relayed(relay: &mut Relay, at: usize) -> Generation {
         }
         ControlFlow::Continue(())
     };
-    relay
-        .generate(&PROMPT, &sampled(), None, &Verdict::default(), &mut watch)
-        .unwrap()
+    let verdict = Verdict::default();
+    block_on(relay.generate(&PROMPT, &sampled(), None, &verdict, &mut watch)).unwrap()
 }
 
 #[test]
@@ -98,15 +105,14 @@ fn a_gpu_that_was_asked_for_goes_on_with_the_same_text() {
     assert_eq!(expected.ids.len(), TOKENS);
     for at in [1, 17] {
         let Some(gpu) = rasteriser() else { return };
-        let mut relay =
-            Relay::beside(model(), &options(None), gpu, true, &Verdict::default()).unwrap();
+        let mut relay = beside(&options(None), gpu, true).unwrap();
         assert_eq!(relayed(&mut relay, at), expected);
         let shares = relay.take_shares();
         let tokens: Vec<usize> = shares.iter().map(|s| s.tokens).collect();
         assert!(tokens[0] <= at && tokens.iter().sum::<usize>() == TOKENS);
         assert_eq!(shares.len(), 2, "{shares:?}");
         assert!(shares[0].device.starts_with("cpu") && !shares[1].device.starts_with("cpu"));
-        assert!(relay.session().dispatches() > 0 && relay.reason().contains("was ready after"));
+        assert!(relay.session().dispatches() > 0 && matches!(relay.reason(), Reason::Ready { .. }));
         assert_eq!(relay.session().tokens().len(), PROMPT.len() + TOKENS - 1);
     }
 }
@@ -115,18 +121,18 @@ fn a_gpu_that_was_asked_for_goes_on_with_the_same_text() {
 fn a_slower_gpu_is_left_aside_unless_it_was_asked_for() {
     let Some(gpu) = rasteriser() else { return };
     let name = gpu.adapter().name.clone();
-    let mut relay =
-        Relay::beside(model(), &options(None), gpu, false, &Verdict::default()).unwrap();
+    let mut relay = beside(&options(None), gpu, false).unwrap();
     assert_eq!(relayed(&mut relay, 3), alone());
     let shares = relay.take_shares();
     // Which of them is faster is the machine's affair, and that of whatever else it does.
-    let times = relay.times.unwrap();
+    let times = times(&relay).unwrap();
     let moved = times.favour_the_gpu();
     assert_eq!(shares.len(), 1 + usize::from(moved), "{times:?}");
     assert_eq!(relay.session().dispatches() > 0, moved, "{times:?}");
     assert_eq!(moved, times.there < times.here);
     assert!(times.there > Duration::ZERO && times.here > Duration::ZERO);
-    assert_eq!(relay.reason(), times.show(&name));
+    let reason = relay.reason().to_string();
+    assert!(reason.starts_with(&format!("{name} takes ")), "{reason}");
     assert!(relay.had_a_choice() && relay.take_news().is_some() && relay.take_news().is_none());
 }
 
@@ -143,11 +149,11 @@ fn a_limit_that_holds_one_device_never_holds_two() {
     for asked in [true, false] {
         let Some(gpu) = rasteriser() else { return };
         let limited = options(Some(one));
-        let mut relay = Relay::beside(model(), &limited, gpu, asked, &Verdict::default()).unwrap();
+        let mut relay = beside(&limited, gpu, asked).unwrap();
         assert!(relay.waiting.is_none() && relay.had_a_choice());
         assert_eq!(relayed(&mut relay, 1), expected);
-        let on_gpu = relay.times.is_none_or(Times::favour_the_gpu);
-        assert_eq!(relay.times.is_none(), asked);
+        let on_gpu = times(&relay).is_none_or(Times::favour_the_gpu);
+        assert_eq!(times(&relay).is_none(), asked);
         assert_eq!(relay.session().dispatches() > 0, on_gpu);
     }
 }
@@ -158,7 +164,7 @@ fn a_gpu_beyond_the_limit_is_not_opened() {
     for asked in [true, false] {
         let Some(gpu) = rasteriser() else { return };
         let limited = options(Some(least));
-        match Relay::beside(model(), &limited, gpu, asked, &Verdict::default()) {
+        match beside(&limited, gpu, asked) {
             Err(Error::MemoryLimit {
                 limit,
                 least: needed,
@@ -178,7 +184,7 @@ fn a_gpu_beyond_the_limit_is_not_opened() {
 #[test]
 fn one_that_is_not_ready_is_given_up() {
     let Some(gpu) = rasteriser() else { return };
-    let mut relay = Relay::beside(model(), &options(None), gpu, true, &Verdict::default()).unwrap();
+    let mut relay = beside(&options(None), gpu, true).unwrap();
     let running = running(&relay);
     let done = relayed(&mut relay, usize::MAX);
     assert_eq!(done, alone());

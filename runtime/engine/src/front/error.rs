@@ -1,0 +1,280 @@
+//! Errors as data.
+
+use super::FitError;
+use crate::error::Error as Fault;
+use crate::generate::GenerateError;
+use crate::sample::{ParamError, SampleError};
+use carat_text::constraint::ConstraintError;
+#[cfg(feature = "grammar")]
+use carat_text::grammar::GrammarError;
+use carat_text::stop::StopError;
+use carat_text::template::ChatError;
+use std::fmt;
+
+/// What went wrong. It displays as one line: the state that was met, what was expected, and the cause.
+///
+/// ```
+/// let error = carat::Model::open("no/such.gguf").map(|_| ()).unwrap_err();
+/// assert_eq!(error.code(), carat::ErrorCode::NotFound);
+/// ```
+pub struct Error(Box<Cause>);
+
+/// The kind of an [`Error`], for programs. [`ErrorCode::name`] is the word that the command line's JSON has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// Nothing is at that path.
+    NotFound,
+    /// The system refuses the file for another reason.
+    Io,
+    /// The file is no Carat model, is cut, or contradicts itself.
+    InvalidFile,
+    /// Bytes of the file do not have their hash.
+    Damaged,
+    /// The model, or this build, cannot do what is asked.
+    Unsupported,
+    /// The memory does not suffice, or the limit on it.
+    Memory,
+    /// The tokens do not fit the context.
+    ContextFull,
+    /// There is no such device, or it failed.
+    Device,
+    /// The device was lost: a model that is opened again may have it back.
+    DeviceLost,
+    /// A [`Cancel`](crate::Cancel) ended the work.
+    Cancelled,
+    /// A parameter is out of its range.
+    Parameter,
+    /// The chat template fails, or refuses the conversation.
+    Template,
+    /// The schema or grammar cannot be used, or cannot be met.
+    Format,
+    /// All else.
+    Failed,
+}
+
+impl ErrorCode {
+    /// The code as one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Io => "io",
+            Self::InvalidFile => "invalid_file",
+            Self::Damaged => "damaged",
+            Self::Unsupported => "unsupported",
+            Self::Memory => "memory",
+            Self::ContextFull => "context_full",
+            Self::Device => "device",
+            Self::DeviceLost => "device_lost",
+            Self::Cancelled => "cancelled",
+            Self::Parameter => "parameter",
+            Self::Template => "template",
+            Self::Format => "format",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What an [`Error`] comes from.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] Fault),
+    /// A sampling parameter.
+    #[error(transparent)]
+    Params(#[from] ParamError),
+    /// A stop string.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    /// Logits that cannot be sampled.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    /// A restriction that cannot go on.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
+    /// A schema or grammar.
+    #[cfg(feature = "grammar")]
+    #[error(transparent)]
+    Grammar(#[from] GrammarError),
+    /// This build has no grammars.
+    #[error("this build follows no schema or grammar: it lacks the feature 'grammar'")]
+    NoGrammar,
+    /// A conversation or its template.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+    /// A message that has no room in the context.
+    #[error(
+        "the message and the system message have {tokens} tokens, the context {context} positions; shorten them"
+    )]
+    TooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Positions of the context.
+        context: usize,
+    },
+    /// No token to start from.
+    #[error("the prompt has no tokens and the model adds none; give some text")]
+    EmptyPrompt,
+    /// Nothing to answer.
+    #[error("there is no message to answer")]
+    NoMessage,
+    /// A reader failed.
+    #[error("the model cannot be read: {0}")]
+    Read(std::io::Error),
+}
+
+impl From<GenerateError> for Cause {
+    fn from(error: GenerateError) -> Self {
+        match error {
+            GenerateError::Engine(e) => e.into(),
+            GenerateError::Params(e) => e.into(),
+            GenerateError::Stop(e) => e.into(),
+            GenerateError::Sample(e) => e.into(),
+            GenerateError::Constraint(e) => e.into(),
+            GenerateError::EmptyPrompt => Self::EmptyPrompt,
+        }
+    }
+}
+
+impl From<FitError> for Cause {
+    fn from(error: FitError) -> Self {
+        match error {
+            FitError::Chat(e) => e.into(),
+            FitError::TooLong { tokens, context } => Self::TooLong { tokens, context },
+        }
+    }
+}
+
+impl<T: Into<Cause>> From<T> for Error {
+    fn from(cause: T) -> Self {
+        Self(Box::new(cause.into()))
+    }
+}
+
+impl Error {
+    /// What kind it is.
+    pub fn code(&self) -> ErrorCode {
+        use ErrorCode as C;
+        match &*self.0 {
+            Cause::Engine(e) => e.code(),
+            Cause::Params(_) | Cause::Stop(_) | Cause::Sample(_) => C::Parameter,
+            Cause::Constraint(_) => C::Format,
+            #[cfg(feature = "grammar")]
+            Cause::Grammar(_) => C::Format,
+            Cause::NoGrammar => C::Unsupported,
+            Cause::Chat(_) => C::Template,
+            Cause::TooLong { .. } => C::ContextFull,
+            Cause::EmptyPrompt | Cause::NoMessage => C::Parameter,
+            Cause::Read(_) => C::Io,
+        }
+    }
+
+    /// What was found, where the error is about a value: `5000 tokens`.
+    pub fn found(&self) -> Option<String> {
+        Some(match &*self.0 {
+            Cause::Engine(e) => return e.found_and_expected().map(|f| f.0),
+            Cause::TooLong { tokens, .. } => format!("{tokens} tokens"),
+            Cause::EmptyPrompt => "0 tokens".into(),
+            _ => return None,
+        })
+    }
+
+    /// What was expected in its place: `at most 4096 positions`.
+    pub fn expected(&self) -> Option<String> {
+        Some(match &*self.0 {
+            Cause::Engine(e) => return e.found_and_expected().map(|f| f.1),
+            Cause::TooLong { context, .. } => format!("at most {context} positions"),
+            Cause::EmptyPrompt => "at least 1 token".into(),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    /// As a program shows it that returns it from `main`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} ({})", self.code())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl Fault {
+    /// What kind it is.
+    pub fn code(&self) -> ErrorCode {
+        use ErrorCode as C;
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => C::NotFound,
+                _ => C::Io,
+            },
+            Self::Hash { .. } | Self::Segment { .. } => C::Damaged,
+            Self::Container(_)
+            | Self::Format(_)
+            | Self::Tokenizer(_)
+            | Self::MissingTensor(_)
+            | Self::Bindings { .. }
+            | Self::Alignment { .. } => C::InvalidFile,
+            Self::Context { .. } | Self::MemoryLimit { .. } | Self::Memory { .. } => C::Memory,
+            Self::ContextFull { .. } => C::ContextFull,
+            Self::NoDevice { .. } | Self::Device { .. } => C::Device,
+            Self::DeviceLost { .. } => C::DeviceLost,
+            Self::Cancelled => C::Cancelled,
+            Self::NoHead => C::Unsupported,
+            Self::Token { .. } | Self::NoTokens => C::Parameter,
+            _ => C::Failed,
+        }
+    }
+
+    /// What was found and what was expected, where it is about a value.
+    fn found_and_expected(&self) -> Option<(String, String)> {
+        let positions = |most: u64| format!("at most {most} positions");
+        Some(match self {
+            Self::Hash {
+                expected, found, ..
+            }
+            | Self::Segment {
+                expected, found, ..
+            } => (found.clone(), expected.clone()),
+            Self::Context { asked, most, .. } => {
+                (format!("{asked} positions"), positions((*most).into()))
+            }
+            Self::MemoryLimit { limit, least, .. } => {
+                (format!("{limit} bytes"), format!("at least {least} bytes"))
+            }
+            Self::ContextFull {
+                asked,
+                used,
+                context,
+            } => (
+                format!("{} tokens", used.saturating_add(*asked)),
+                positions((*context).into()),
+            ),
+            Self::Token { id, vocab } => (id.to_string(), format!("below {vocab}")),
+            Self::NoDevice { asked, available } => (asked.clone(), available.clone()),
+            Self::Alignment { offset, .. } => {
+                (format!("byte {offset}"), "a multiple of 256".into())
+            }
+            Self::NoTokens => ("0 tokens".into(), "at least 1 token".into()),
+            _ => return None,
+        })
+    }
+}

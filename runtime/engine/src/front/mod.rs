@@ -1,0 +1,38 @@
+//! What an app uses: a model that is open, chats, generations and embeddings, built over the session and the generator.
+
+mod chat;
+mod embed;
+mod error;
+mod flow;
+mod format;
+mod generation;
+mod load;
+mod message;
+mod model;
+#[cfg(not(target_arch = "wasm32"))]
+mod pieces;
+mod prompter;
+mod relay;
+mod room;
+mod sampling;
+mod talk;
+mod verdict;
+mod watch;
+
+pub use chat::{Chat, Reply};
+pub use error::{Cause, Error, ErrorCode};
+pub use format::Format;
+pub use generation::Generation;
+pub use load::Load;
+pub use message::Message;
+pub use model::Model;
+pub use prompter::Prompter;
+pub use relay::{Observer, Reason, Relay, Share};
+pub use sampling::Sampling;
+pub use talk::{Exchange, Fit, FitError, Talk, message, role};
+pub use verdict::Verdict;
+pub use watch::{Cancel, Progress};
+
+/// Most tokens of a text that may see no end by itself, where nobody asks for another number: one that goes on with a prompt,
+/// and an answer of a model without a chat template.
+pub const PLAIN_LENGTH: usize = 128;
