@@ -46,28 +46,25 @@ pub fn run(
 
 /// The part of one block: `query` of one head, `cells` of its keys and values in the block's page, of which the positions
 /// `seen` count.
-pub(crate) fn attend(
-    p: &AttnBlock,
-    query: &[u32],
-    cells: &[u32],
-    seen: Range<usize>,
-    out: &mut [u32],
-) {
+fn attend(p: &AttnBlock, query: &[u32], cells: &[u32], seen: Range<usize>, out: &mut [u32]) {
     let (dims, groups) = (4 * p.head_words as usize, p.groups as usize);
     let [keys, values, scales] = KvLayout::new(p.head_words, p.groups).split(cells);
     let code = |codes: &[u32], t: usize, d: usize| i64::from(byte(codes, t * dims + d) as i8);
     let dims_of = |g: usize| g * 32..dims.min(g * 32 + 32);
 
     let exponent = query[2 * p.head_words as usize] as i32;
-    let score = |t: usize| {
-        let share_of = |g: usize| {
-            let product = |d| query_code(query, d, dims) * code(keys, t, d);
-            let d = dims_of(g).map(product).sum();
-            i64::from(share(d, scales[t * groups + g], exponent))
-        };
-        limited(p, (0..groups).map(share_of).sum())
-    };
-    let scores: Vec<i32> = seen.clone().map(score).collect();
+    let mut scores = Vec::new();
+    for t in seen.clone() {
+        let mut sum = 0;
+        for g in 0..groups {
+            let mut product = 0;
+            for d in dims_of(g) {
+                product += query_code(query, d, dims) * code(keys, t, d);
+            }
+            sum += i64::from(share(product, scales[t * groups + g], exponent));
+        }
+        scores.push(limited(p, sum));
+    }
     let max = scores.iter().copied().max().unwrap_or(0);
     let probabilities: Vec<u32> = scores.iter().map(|s| probability_q15(max, *s)).collect();
     // At most 2^15 each, 2^23 over 256 positions.
@@ -79,9 +76,11 @@ pub(crate) fn attend(
         let top = seen.clone().map(|t| scale(t).1).max().unwrap_or(0);
         out[dims + 2 + g] = top as u32;
         for d in dims_of(g) {
-            let weighted = |(t, p): (usize, &u32)| weight(*p, scale(t), top) * code(values, t, d);
-            let sum: i64 = seen.clone().zip(&probabilities).map(weighted).sum();
-            // See VALUE_SHIFT.
+            // See VALUE_SHIFT for the bound.
+            let mut sum = 0;
+            for (t, p) in seen.clone().zip(&probabilities) {
+                sum += weight(*p, scale(t), top) * code(values, t, d);
+            }
             out[d] = sum as i32 as u32;
         }
     }

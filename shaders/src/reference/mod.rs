@@ -1,8 +1,9 @@
 //! What every kernel computes: one module a kernel, in loops that one can read.
 //!
-//! A definition names no tile, lane or thread, and nothing in it is there for speed. The twins in [`crate::cpu`] and the
-//! WGSL give the same words for the same arguments. `rows` is the number of batch rows; buffers have the shapes that the
-//! WGSL file states beside each binding. Parts that several kernels share have modules of their own.
+//! A definition names no tile, lane or thread, and nothing in it is there for speed; that a file has its rows in tiles is
+//! in `matrix` alone. The twins in [`crate::cpu`] and the WGSL give the same words for the same arguments. `rows` is the
+//! number of batch rows; buffers have the shapes that the WGSL file states beside each binding. Parts that several kernels
+//! share have modules of their own, which the twins use too.
 
 pub(crate) mod activations;
 pub mod attn_block_q8;
