@@ -1,6 +1,7 @@
 //! Composes every kernel's WGSL, validates it with naga and reflects its bindings; fails hard.
 //!
-//! A kernel file holds its bindings and `fn main`; `//#import NAME` takes in `wgsl/shared/NAME.wgsl`.
+//! A kernel file holds its bindings and `fn main`; `//#import NAME` takes in `wgsl/shared/NAME.wgsl`, and `//#import kv` the
+//! layout that `src/kv.rs` declares.
 //! The prelude (constants and `struct Params`) is written from `src/params.rs`.
 
 use std::fmt::Write as _;
@@ -11,11 +12,16 @@ use std::{env, fs};
 #[path = "src/params.rs"]
 mod params;
 
+#[allow(dead_code, missing_docs)]
+#[path = "src/kv.rs"]
+mod kv;
+
 type Result<T> = std::result::Result<T, String>;
 
 fn main() {
     println!("cargo::rerun-if-changed=wgsl");
     println!("cargo::rerun-if-changed=src/params.rs");
+    println!("cargo::rerun-if-changed=src/kv.rs");
     // Where products have a version in wide vectors: see src/cpu/simd.
     println!("cargo::rustc-check-cfg=cfg(wide_isa)");
     let cfg = |name: &str| env::var(name).unwrap_or_default();
@@ -110,9 +116,11 @@ fn compose(root: &Path, name: &str) -> Result<String> {
     for line in source.lines() {
         if let Some(import) = line.strip_prefix("//#import ") {
             let file = root.join("shared").join(format!("{}.wgsl", import.trim()));
-            text.push_str(
-                &fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?,
-            );
+            let read = || fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()));
+            text.push_str(&match import.trim() {
+                "kv" => kv::wgsl(),
+                _ => read()?,
+            });
         }
     }
     text.push_str(&source);

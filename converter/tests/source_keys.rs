@@ -90,15 +90,15 @@ fn what_is_no_number_or_not_the_same_everywhere_is_refused_by_name() {
         let error = open(vec![(key, value)]).unwrap_err().to_string();
         assert!(error.contains(key) && error.contains(said), "{error}");
     }
-    // Two blocks of different sizes.
+    // Two blocks of different windows.
     let error = open(vec![
         ("block_count", OwnedValue::U32(2)),
-        ("feed_forward_length", list(&[32, 64])),
+        ("attention.sliding_window", list(&[32, 64])),
     ]);
     let error = error.unwrap_err();
     assert!(
         matches!(&error, SourceError::Unsupported { field, found, .. }
-            if field == "llama.feed_forward_length" && found == "[32, 64]"),
+            if field == "llama.attention.sliding_window" && found == "[32, 64]"),
         "{error}"
     );
 }

@@ -8,9 +8,12 @@
 
 pub mod cpu;
 pub mod grid;
+pub mod kv;
 pub mod params;
+pub mod reference;
 
 use carat_format::GROUP;
+use kv::KvLayout;
 
 /// How a kernel uses a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +76,9 @@ pub const fn scales_of(groups: u32, shift: u32) -> u32 {
     groups.div_ceil(1 << shift)
 }
 
-/// Words of one page of a layer's KV cache for all heads:
-/// `[head] [ keys PAGE·head_words | values PAGE·head_words | scales PAGE·groups ]`.
-///
-/// A scale word is `key mantissa | key exponent << 8 | value mantissa << 16 | value exponent << 24`.
+/// Words of one page of a layer's KV cache for all heads: see [`KvLayout`].
 pub const fn kv_page_words(heads: u32, head_words: u32, groups: u32) -> u32 {
-    heads * params::PAGE * (2 * head_words + groups)
+    KvLayout::new(head_words, groups).page(heads)
 }
 
 /// Words of one partial result of attention:

@@ -1,10 +1,10 @@
-//! Every function of `wgsl/shared/fixed.wgsl` against `cpu::fixed`, elementwise.
+//! Every function of `wgsl/shared/fixed.wgsl` against `reference::fixed`, elementwise.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use carat_shaders::Access;
-use carat_shaders::cpu::fixed;
+use carat_shaders::reference::fixed;
 use common::{Random, on_each_driver, same};
 
 const FIXED: &str = include_str!("../wgsl/shared/fixed.wgsl");

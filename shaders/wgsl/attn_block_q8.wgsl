@@ -1,5 +1,6 @@
 //#import lanes
 //#import fixed
+//#import kv
 //#import dot
 //#import score
 //#import softcap
@@ -14,7 +15,7 @@
 @group(0) @binding(2) var<storage, read> page_table: array<u32>;
 // [R][heads][high plane: head_words | low plane: head_words | exponent]
 @group(0) @binding(3) var<storage, read> query: array<u32>;
-// [pages][kv heads][keys: 256·head_words | values: 256·head_words | scales: 256·groups]
+// [pages][kv heads][a head's page]
 @group(0) @binding(4) var<storage, read> cache: array<u32>;
 // [R][heads][max_blocks][sums: 4·head_words | sum of p | largest score | value exponents: groups]
 @group(0) @binding(5) var<storage, read_write> partial: array<u32>;
@@ -94,9 +95,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let groups = params.groups;
     let page = page_table[sequence * params.table_stride + min(block, position / PAGE)];
     let kv_heads = params.heads / params.heads_per_kv;
-    let keys = (page * kv_heads + group.x / params.heads_per_kv) * (PAGE * (2u * words + groups));
-    let values = keys + PAGE * words;
-    let scales = values + PAGE * words;
+    let cells = (page * kv_heads + group.x / params.heads_per_kv) * kv_head();
+    let keys = cells + kv_keys();
+    let values = cells + kv_values();
+    let scales = cells + kv_scales();
     let index = group.y * params.heads + group.x;
     let query_at = index * (2u * words + 1u);
 

@@ -1,5 +1,6 @@
 //#import lanes
 //#import fixed
+//#import kv
 //#import quantize
 //#import rotate
 // Queries and keys rotated; queries scaled and quantized to 12 bits, keys and values quantized and stored in their page:
@@ -21,7 +22,7 @@
 @group(0) @binding(6) var<storage, read> v: array<i32>;
 // [R][heads][high plane: head_words | low plane: head_words | exponent]
 @group(0) @binding(7) var<storage, read_write> query: array<u32>;
-// [pages][kv_heads][keys: 256·head_words | values: 256·head_words | scales: 256·groups]
+// [pages][kv_heads][a head's page]
 @group(0) @binding(8) var<storage, read_write> cache: array<u32>;
 
 // The head's query or key, rotated; zeros behind its last pair. A head has at most 256 dimensions and 8 groups.
@@ -78,7 +79,10 @@ fn store_cells(row: u32, head: u32, at: u32, lid: u32, words: u32, groups: u32) 
     let sequence = row_table[row * ROW_WORDS + 2u];
     let page = page_table[sequence * params.table_stride + position / PAGE];
     let slot = position % PAGE;
-    let base = (page * params.kv_heads + head) * (PAGE * (2u * params.head_words + params.groups));
+    let cells = (page * params.kv_heads + head) * kv_head();
+    let keys = cells + kv_keys() + slot * params.head_words;
+    let values = cells + kv_values() + slot * params.head_words;
+    let scales = cells + kv_scales() + slot * params.groups;
     for (var w = lid; w < words; w += LANES) {
         let key_unit = kv_unit(atomicLoad(&rotated_max[w / 8u]));
         let value_unit = kv_unit(atomicLoad(&value_max[w / 8u]));
@@ -91,13 +95,13 @@ fn store_cells(row: u32, head: u32, at: u32, lid: u32, words: u32, groups: u32) 
                 value_codes[b] = kv_code(v[at + d], value_unit);
             }
         }
-        cache[base + slot * words + w] = pack4xI8(key_codes);
-        cache[base + (PAGE + slot) * words + w] = pack4xI8(value_codes);
+        cache[keys + w] = pack4xI8(key_codes);
+        cache[values + w] = pack4xI8(value_codes);
     }
     for (var g = lid; g < groups; g += LANES) {
         let key_unit = kv_unit(atomicLoad(&rotated_max[g]));
         let value_unit = kv_unit(atomicLoad(&value_max[g]));
-        cache[base + 2u * PAGE * params.head_words + slot * params.groups + g] =
+        cache[scales + g] =
             kv_scale(key_unit, params.key_exponent) | (kv_scale(value_unit, params.value_exponent) << 16u);
     }
 }

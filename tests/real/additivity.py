@@ -68,7 +68,7 @@ def main():
                         "--reference", a.model, "--device", "cpu", "--json")["files"][0]
             predicted.append(made["predicted_kl"])
             measured.append(found["kl_mean"])
-            print(f"{found['bpw']:.3f} bits a weight: foretold {predicted[-1]:.4f}, measured {measured[-1]:.4f}", flush=True)
+            print(f"{found['bpw']:.3f} bits per weight: foretold {predicted[-1]:.4f}, measured {measured[-1]:.4f}", flush=True)
     correlation = spearman(predicted, measured)
     print(f"rank correlation over {len(predicted)} divisions: {correlation:.3f}")
     sys.exit(correlation < 0.9)

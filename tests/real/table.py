@@ -194,7 +194,7 @@ def table(head, rows):
 
 
 def figures(r):
-    """Bytes, bits a weight, mean KL, 99 %, perplexity."""
+    """Bytes, bits per weight, mean KL, 99 %, perplexity."""
     return [f"{r['bytes']:,}", f"{r['bpw']:.3f}", f"{r['kl_mean']:.5f}", f"{r['kl_p99']:.4f}", f"{r['ppl']:.3f}"]
 
 
@@ -225,7 +225,7 @@ def beside(found):
             short += 1
             row = [f"**{cell}**" if cell else "" for cell in row]
         rows.append(row)
-    table(["llama.cpp", "bits a weight", "bytes", "mean KL", "99 %", "Carat: bytes", "mean KL", "99 %", "ratio of means", ""], rows)
+    table(["llama.cpp", "bits per weight", "bytes", "mean KL", "99 %", "Carat: bytes", "mean KL", "99 %", "ratio of means", ""], rows)
     print(f"{len(found) - short} of {len(found)} rows hold; {short} fall short.\n")
 
 
@@ -234,7 +234,7 @@ def listed(first, found):
     rows = []
     for name, r in found:
         rows.append([name] + ([fault(r["error"])] + ["–"] * 4 if "error" in r else figures(r)))
-    table([first, "bytes", "bits a weight", "mean KL", "99 %", "perplexity"], rows)
+    table([first, "bytes", "bits per weight", "mean KL", "99 %", "perplexity"], rows)
 
 
 def doubts(peers, measured, binary):
@@ -321,7 +321,7 @@ class Plot:
             self.text(LEFT - 8, at + 4, f"{value:g}", anchor="end")
         self.line(LEFT, bottom, right, bottom, INK)
         self.line(LEFT, TOP, LEFT, bottom, INK)
-        self.text((LEFT + right) / 2, HEIGHT - 16, "bits a weight, all tensors", size=13, anchor="middle")
+        self.text((LEFT + right) / 2, HEIGHT - 16, "bits per weight, all tensors", size=13, anchor="middle")
         middle = (TOP + bottom) / 2
         self.text(20, middle, "mean KL from the checkpoint, nats (log)", size=13, anchor="middle",
                   more=f' transform="rotate(-90 20 {middle:.1f})"')

@@ -63,6 +63,44 @@ impl Driver {
     }
 }
 
+/// In a child process, the adapter to run on.
+const CHILD: &str = "CARAT_TEST_DRIVER";
+
+/// Calls `body` with an adapter's name in one child process a driver: the Vulkan loader reads its drivers
+/// from the environment. `body` returns the dispatches it saw.
+pub fn on_each_driver(test: &str, body: impl FnOnce(&str) -> u64) {
+    if let Ok(name) = std::env::var(CHILD) {
+        let dispatches = body(&name);
+        assert!(dispatches > 0, "{test}: nothing ran on {name}");
+        println!("RAN {test} on {name}: {dispatches} dispatches");
+        return;
+    }
+    let program = std::env::current_exe().expect("a test knows its own program");
+    for driver in &VULKAN {
+        let Some(manifest) = driver.manifest_or_absent() else {
+            continue;
+        };
+        let child = Command::new(&program)
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .envs(Driver::environment(manifest))
+            .env(CHILD, driver.adapter)
+            .output()
+            .expect("a test starts its own program");
+        let text = String::from_utf8_lossy(&child.stdout);
+        let errors = String::from_utf8_lossy(&child.stderr);
+        assert!(
+            child.status.success(),
+            "{test} on {}:\n{text}\n{errors}",
+            driver.name
+        );
+        let ran = text.lines().find(|l| l.contains("RAN "));
+        println!(
+            "{}",
+            ran.unwrap_or_else(|| panic!("{test} did not run:\n{text}"))
+        );
+    }
+}
+
 /// What the run under an emulated ARM processor needs.
 pub const QEMU_INSTALL: &str = "apt-get install qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross && rustup target add aarch64-unknown-linux-gnu";
 

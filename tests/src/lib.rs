@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod architectures;
+pub mod divergence;
 pub mod drivers;
 pub mod facet;
 pub mod hashes;

@@ -4,20 +4,16 @@
 
 use carat::internals::device::limits;
 use carat::internals::exec::Executor;
-use carat::internals::plan::{BufferId, Content, DEFAULT_BINDING, PAGE, Rows};
+use carat::internals::plan::{Content, DEFAULT_BINDING, PAGE, Rows};
 use carat::internals::selftest;
 use carat::internals::{
     Checksum, DeviceChoice, Model, Output, Session, SessionOptions, Verify, Want,
 };
-use carat_tests::drivers::{self, Driver};
+use carat_tests::drivers::on_each_driver;
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;
 use pollster::block_on;
-use std::process::Command;
 use std::sync::Arc;
-
-/// In a child process, the adapter to run on.
-const CHILD: &str = "CARAT_TEST_DRIVER";
 
 /// An output that outlives the call that gave it.
 #[derive(Debug, PartialEq)]
@@ -36,40 +32,6 @@ impl Kept {
             checksum: o.checksum,
             argmax: o.argmax,
         }
-    }
-}
-
-/// Calls `body` with an adapter's name in one child process a driver: the Vulkan loader reads its drivers
-/// from the environment. `body` returns the dispatches it saw.
-fn on_each_driver(test: &str, body: impl FnOnce(&str) -> u64) {
-    if let Ok(name) = std::env::var(CHILD) {
-        let dispatches = body(&name);
-        assert!(dispatches > 0, "{test}: nothing ran on {name}");
-        println!("RAN {test} on {name}: {dispatches} dispatches");
-        return;
-    }
-    for driver in &drivers::VULKAN {
-        let Some(manifest) = driver.manifest_or_absent() else {
-            continue;
-        };
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .envs(Driver::environment(manifest))
-            .env(CHILD, driver.adapter)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&child.stdout);
-        let errors = String::from_utf8_lossy(&child.stderr);
-        assert!(
-            child.status.success(),
-            "{test} on {}:\n{text}\n{errors}",
-            driver.name
-        );
-        let ran = text.lines().find(|l| l.contains("RAN "));
-        println!(
-            "{}",
-            ran.unwrap_or_else(|| panic!("{test} did not run:\n{text}"))
-        );
     }
 }
 
@@ -186,14 +148,14 @@ fn a_long_context_takes_what_buffers_there_are() {
         };
         let tokens: Vec<u32> = (0..300).map(|t| t * 7 % shape.vocab).collect();
         let run = |session: &mut Session| {
-            let (executor, plan) = session.executor();
-            let pages = |content: &Content| matches!(content, Content::PageTable);
-            let table = plan.buffers.iter().position(|b| pages(&b.content)).unwrap();
-            let reversed: Vec<u32> = (0..plan.extent.context / PAGE).rev().collect();
-            executor.write(BufferId(table), &reversed).unwrap();
             let mut kept = None;
             block_on(session.forward(&tokens, Want::Last, &mut |o| kept = Some(Kept::of(o))))
                 .unwrap();
+            let (executor, plan) = session.executor();
+            let mut table = Vec::new();
+            block_on(executor.read(plan.pages[0].table, 2, &mut table)).unwrap();
+            let pages = plan.extent.context / PAGE;
+            assert_eq!(table, [pages - 1, pages - 2]);
             kept.unwrap()
         };
         let expected = run(&mut open(DeviceChoice::Cpu, 512).unwrap());
@@ -262,8 +224,8 @@ fn passes_that_run_ahead_do_not_show() {
                     // Another token than the likeliest; more than one; fewer positions, and the same.
                     7 => next = vec![(next[0] + 1) % shape.vocab],
                     12 => next.extend([9, 8]),
-                    16 => s.truncate(10),
-                    25 => s.truncate(s.tokens().len()),
+                    16 => assert_eq!(s.truncate(10), 10),
+                    25 => assert_eq!(s.truncate(usize::MAX), s.tokens().len()),
                     35 => {
                         let stats = block_on(s.residual_stats()).unwrap();
                         assert!(stats.0 > 0, "nothing is saturated");

@@ -1,18 +1,15 @@
 //! Every architecture in integers: near its f32 pass at 8 bits, and one hash on every device.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::internals::{DeviceChoice, Session, SessionOptions, Verify, Want};
 use carat_converter::convert::{Options, convert};
 use carat_converter::progress::Silent;
-use carat_converter::reference::{Reference, Run};
-use carat_converter::source::Checkpoint;
 use carat_tests::architectures::{NAMES, model};
+use carat_tests::divergence;
 use carat_tests::drivers::{self, Driver};
 use carat_tests::hashes::{Request, hashes};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_logits_hash");
 /// Positions of the hash: beyond every window of the models, and into a second page of the cache.
@@ -31,54 +28,6 @@ fn converted(source: &Path, dir: &Path) -> PathBuf {
     output
 }
 
-/// Natural logarithms of the softmax of a row.
-fn log_softmax(row: &[f32]) -> Vec<f64> {
-    let most = row.iter().copied().fold(f32::MIN, f32::max);
-    let shifted: Vec<f64> = row
-        .iter()
-        .map(|z| f64::from(*z) - f64::from(most))
-        .collect();
-    let sum = shifted.iter().map(|z| z.exp()).sum::<f64>().ln();
-    shifted.iter().map(|z| z - sum).collect()
-}
-
-/// Mean KL divergence of the integer engine's predictions from those of the checkpoint in f32.
-fn divergence(source: &Path, file: &Path, ids: &[u32]) -> f64 {
-    let checkpoint = Checkpoint::open(source).unwrap();
-    let reference = Reference::open(&checkpoint, 1 << 30).unwrap();
-    let mut expected: Vec<Vec<f64>> = Vec::new();
-    let mut sink = |_: usize, _: usize, row: &[f32]| expected.push(log_softmax(row));
-    reference
-        .forward(&[ids.to_vec()], 0, &mut Run::default(), &mut sink)
-        .unwrap();
-    let model = Arc::new(carat::internals::Model::open(file, Verify::Hashes).unwrap());
-    let options = SessionOptions {
-        device: DeviceChoice::Cpu,
-        context: ids.len() as u32,
-        batch: Some(16),
-        outputs: 16,
-        ..SessionOptions::default()
-    };
-    let mut session = pollster::block_on(Session::new(model, &options)).unwrap();
-    let unit = f64::from(session.logits_exponent()).exp2();
-    let mut found: Vec<Vec<f64>> = Vec::new();
-    let mut take = |o: carat::internals::Output<'_>| {
-        let row: Vec<f32> = o
-            .logits
-            .iter()
-            .map(|z| (f64::from(*z) * unit) as f32)
-            .collect();
-        found.push(log_softmax(&row));
-    };
-    pollster::block_on(session.forward(ids, Want::From(0), &mut take)).unwrap();
-    assert_eq!((found.len(), expected.len()), (ids.len(), ids.len()));
-    let rows = expected.iter().zip(&found).map(|(p, q)| {
-        let terms = p.iter().zip(q).map(|(p, q)| p.exp() * (p - q));
-        terms.sum::<f64>()
-    });
-    rows.sum::<f64>() / ids.len() as f64
-}
-
 #[test]
 fn eight_bits_in_integers_stay_near_the_f32_pass() {
     let mut far = Vec::new();
@@ -87,7 +36,7 @@ fn eight_bits_in_integers_stay_near_the_f32_pass() {
         let model = model(name);
         model.write(source.path());
         let file = converted(source.path(), target.path());
-        let kl = divergence(source.path(), &file, &model.ids);
+        let kl = divergence::mean(source.path(), &file, &model.ids);
         eprintln!("{name}: mean KL {kl:.6} at 8 bits");
         if kl.is_nan() || kl > 1e-3 {
             far.push((name, kl));
@@ -150,7 +99,7 @@ fn checkpoints_of_others_stay_near_the_f32_pass() {
         let ids: Vec<u32> = ids.iter().map(|b| u32::from_le_bytes(*b)).collect();
         let target = tempfile::tempdir().unwrap();
         let file = converted(&entry, target.path());
-        let kl = divergence(&entry, &file, &ids);
+        let kl = divergence::mean(&entry, &file, &ids);
         eprintln!("{}: mean KL {kl:.6} at 8 bits", entry.display());
         if kl.is_nan() || kl > 1e-3 {
             far.push((entry, kl));

@@ -119,26 +119,34 @@ fn only_device_and_the_gpu_executor_name_wgpu() {
     }
 }
 
+/// A file's name without its ending.
+fn stem(path: &str) -> String {
+    let stem = Path::new(path).file_stem().unwrap();
+    stem.to_string_lossy().into_owned()
+}
+
+/// A module without its tests.
+fn without_tests(text: &str) -> &str {
+    let end = text.find("#[cfg(test)]\nmod tests");
+    &text[..end.unwrap_or(text.len())]
+}
+
 #[test]
-fn kernels_have_twins_and_no_floats() {
-    let twins: BTreeSet<String> = files("shaders/src/cpu", "rs")
-        .into_iter()
-        .map(|(p, _)| {
-            Path::new(&p)
-                .file_stem()
-                .unwrap()
-                .to_string_lossy()
-                .into_owned()
-        })
+fn kernels_have_definitions_and_twins_and_no_floats() {
+    let defined: BTreeSet<String> = files("shaders/src/reference", "rs")
+        .iter()
+        .map(|(p, _)| stem(p))
+        .collect();
+    // A twin has a file of its own or is the definition, by name.
+    let twins = fs::read_to_string(root().join("shaders/src/cpu/mod.rs")).unwrap();
+    let twins: BTreeSet<&str> = code(&twins)
+        .flat_map(|(_, l)| l.split(|c: char| !c.is_alphanumeric() && c != '_'))
         .collect();
     for (path, text) in files("shaders/wgsl", "wgsl") {
         if !path.contains("shared") {
-            let name = Path::new(&path)
-                .file_stem()
-                .unwrap()
-                .to_string_lossy()
-                .into_owned();
-            assert!(twins.contains(&name), "{path} has no twin");
+            let name = stem(&path);
+            assert!(defined.contains(&name), "{path} has no definition");
+            assert!(twins.contains(&name[..]), "{path} has no twin");
         }
         for (n, line) in code(&text) {
             for float in [
@@ -148,17 +156,34 @@ fn kernels_have_twins_and_no_floats() {
             }
         }
     }
-    for (path, text) in files("shaders/src/cpu", "rs") {
-        let product = text
-            .split("#[cfg(test)]")
-            .next()
-            .unwrap_or_default()
-            .to_string();
-        for (n, line) in code(&product) {
-            assert!(
-                !line.contains("f32") && !line.contains("f64"),
-                "{path}:{n}: {line}"
-            );
+    for dir in ["shaders/src/reference", "shaders/src/cpu"] {
+        for (path, text) in files(dir, "rs") {
+            for (n, line) in code(without_tests(&text)) {
+                let float = line.contains("f32") || line.contains("f64");
+                assert!(!float, "{path}:{n}: {line}");
+            }
+        }
+    }
+}
+
+/// What is there to be read has nothing in it that is there for speed, and depends on nothing that has.
+#[test]
+fn definitions_are_plain() {
+    for (path, text) in files("shaders/src/reference", "rs") {
+        for (n, line) in code(without_tests(&text)) {
+            for fast in [
+                "unsafe",
+                "std::arch",
+                "std::thread",
+                "thread_local",
+                "rayon",
+                "target_feature",
+                "for_chunks",
+                "crate::cpu",
+                "super::cpu",
+            ] {
+                assert!(!line.contains(fast), "{path}:{n}: {line}");
+            }
         }
     }
 }
@@ -168,7 +193,7 @@ fn unsafe_is_where_it_may_be() {
     let may = [
         "runtime/engine/src/model.rs",
         // Advice on maps.
-        "runtime/engine/src/device/pages.rs",
+        "runtime/engine/src/device/rasteriser/pages.rs",
         // The GEMM library takes pointers.
         "converter/src/reference/gemm.rs",
         // The calibration's inner loops in AVX2.

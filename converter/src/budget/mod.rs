@@ -116,12 +116,12 @@ pub const PRESETS: [Preset; 4] = [
     Preset {
         name: "best-4",
         bits: 4.25,
-        about: "4.25 bits a weight (SmolLM2 135M: perplexity 10 % higher)",
+        about: "4.25 bits per weight (SmolLM2 135M: perplexity 10 % higher)",
     },
     Preset {
         name: "best-3",
         bits: 3.25,
-        about: "3.25 bits: much for a small model (SmolLM2 135M: perplexity 54 % higher)",
+        about: "3.25 bits: a clear loss for small models (SmolLM2 135M: perplexity 54 % higher)",
     },
     Preset {
         name: "best-2",
@@ -131,7 +131,7 @@ pub const PRESETS: [Preset; 4] = [
     Preset {
         name: "tiny",
         bits: 1.75,
-        about: "1.75 bits: for large models and those trained for few bits",
+        about: "1.75 bits: for large models, and for models trained for few bits",
     },
 ];
 
@@ -152,7 +152,7 @@ impl Preset {
 #[non_exhaustive]
 #[allow(missing_docs)] // The messages describe the fields.
 pub enum TargetError {
-    #[error("'{text}' is no number of bits a weight, expected one above 0, at most 32, like 3.2")]
+    #[error("'{text}' is no number of bits per weight, expected one above 0, at most 32, like 3.2")]
     Bits { text: String },
     #[error("'{text}' is no size, expected a number and a unit, like 512MiB or 1.2GB")]
     Size { text: String },
@@ -162,16 +162,7 @@ pub enum TargetError {
 /// least. A divergence is foretold for small errors, and no matrix is ruined for the benefit of the others.
 pub fn options(bits: f64) -> Vec<Coding> {
     let mut all = Vec::new();
-    for encoding in [
-        Encoding::Pow1,
-        Encoding::Ternary,
-        Encoding::Pow2,
-        Encoding::Pow3,
-        Encoding::Pow4,
-        Encoding::Int5,
-        Encoding::Int6,
-        Encoding::Int8,
-    ] {
+    for encoding in Encoding::ALL {
         for group in [ScaleGroup::W128, ScaleGroup::W64, ScaleGroup::W32] {
             // What finer scales cost is better spent on levels where there are many.
             let finest = match encoding {

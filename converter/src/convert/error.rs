@@ -13,12 +13,12 @@ use std::path::PathBuf;
 #[non_exhaustive]
 #[allow(missing_docs)] // The messages describe the fields.
 pub enum ConvertError {
-    #[error("{found} bits a weight are not supported, expected 1, 1.6, 2, 3, 4, 5, 6 or 8")]
+    #[error("{found} bits per weight are not supported, expected 1, 1.6, 2, 3, 4, 5, 6 or 8")]
     Bits { found: f64 },
     #[error("the rule '{rule}' matches no matrix of the model; its matrices are {names}")]
     Rule { rule: String, names: String },
     #[error(
-        "{found} bytes are too few for the tensors, whose least coding takes {least} ({least_bpw:.3} bits a weight); give a larger target"
+        "{found} bytes are too few for the tensors, whose least coding takes {least} ({least_bpw:.3} bits per weight); give a larger target"
     )]
     Target {
         found: u64,

@@ -91,7 +91,7 @@ pub(super) fn open(
         outputs: batch,
         threads,
         release_weights: model.len() > LARGE_FILE,
-        memory_limit: None,
+        ..SessionOptions::default()
     };
     Ok(pollster::block_on(Session::new(Arc::new(model), &options))?)
 }

@@ -19,20 +19,26 @@ impl Uniform {
     /// # Errors
     /// No block, or more than a model may have; `path` is named.
     pub fn blocks(&self, path: &Path, count: u32) -> Result<Vec<Block<Reals>>, SourceError> {
-        if !(1..=bounds::MAX_BLOCKS).contains(&count) {
-            return Err(SourceError::Value {
-                path: path.into(),
-                field: "the number of blocks".into(),
-                found: count.to_string(),
-                expected: format!("1 to {}", bounds::MAX_BLOCKS),
-            });
-        }
+        block_count(path, count)?;
         let block = Block {
             mixer: Some(Mixer::Attention(self.attention)),
             feed_forward: Some(FeedForward::Gated(self.gated)),
         };
         Ok(vec![block; count as usize])
     }
+}
+
+/// The number of blocks, of as many as a model may have; `path` is named in the error.
+pub(super) fn block_count(path: &Path, count: u32) -> Result<u32, SourceError> {
+    if (1..=bounds::MAX_BLOCKS).contains(&count) {
+        return Ok(count);
+    }
+    Err(SourceError::Value {
+        path: path.into(),
+        field: "the number of blocks".into(),
+        found: count.to_string(),
+        expected: format!("1 to {}", bounds::MAX_BLOCKS),
+    })
 }
 
 /// Gives the blocks of the kind that has a window, which are `windowed`, the window where there is one, and the rotary

@@ -246,7 +246,7 @@ fn show(r: &Report) -> String {
          load       {:.0} ms\n\
          prompt     {:.2} tokens/s of {} tokens{}\n\
          text       {:.2} tokens/s of {} tokens{}\n\
-         weights    {} a token, {:.2} GB/s\n",
+         weights    {} per token, {:.2} GB/s\n",
         term::clip(&r.device, 66),
         r.load_ms,
         r.pp_tps,

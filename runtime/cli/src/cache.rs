@@ -26,7 +26,7 @@ use std::time::Duration;
 use store::{Entry, Store};
 use tempfile::TempDir;
 
-/// Bits of a weight where the user does not say.
+/// Bits per weight where the user does not say.
 const BITS: f64 = 4.0;
 
 /// Between two looks whether another process has written the file.
@@ -73,7 +73,7 @@ pub fn prepare(path: &Path, args: &CacheArgs, threads: Option<usize>) -> Result<
         if args.bits.is_some() || args.fast {
             let option = if args.fast { "--fast" } else { "--bits" };
             return Err(Usage(format!(
-                "{}: a Carat file already; {option} is for checkpoints that are yet to be converted",
+                "{}: this is a Carat file already; {option} applies only to checkpoints, which are converted",
                 path.display()
             ))
             .into());
@@ -265,7 +265,7 @@ fn make(store: &Store, entry: &Entry, options: &mut Options) -> Result<()> {
         return Err(store::NoStore(crate::failure::describe(&e)).into());
     }
     term::note(&format!(
-        "kept in {}\n({}, {:.2} bits a weight; --bits N asks for others, --no-cache keeps nothing)",
+        "kept in {}\n({}, {:.2} bits per weight; --bits N changes the bits, --no-cache keeps nothing)",
         options.output.display(),
         term::bytes(summary.bytes),
         summary.payload_bpw,

@@ -43,7 +43,7 @@ struct Row {
     format: &'static str,
     /// Bytes of all tensors.
     bytes: u64,
-    /// Of those, bits a weight.
+    /// Of those, bits per weight.
     bpw: f64,
     #[serde(flatten)]
     quality: Quality,
@@ -203,7 +203,7 @@ fn one_text(
                 format!("token {i}")
             });
             bail!(
-                "{}: its tokenizer cuts the text otherwise than that of {}, from {at} on; compare files of one model",
+                "{}: its tokenizer cuts the text in another way than the one of {}, from {at} on; compare files of one model",
                 path.display(),
                 first.display()
             );

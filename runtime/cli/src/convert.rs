@@ -229,7 +229,7 @@ fn describe(s: &Summary) -> String {
         format!("\nwent on after block {n}, which an earlier run had reached")
     });
     format!(
-        "{}, {ratio:.2}x smaller than {}\n{:.3} bits a weight, {:.1} s{memory}{ternary}{resumed}",
+        "{}, {ratio:.2}x smaller than {}\n{:.3} bits per weight, {:.1} s{memory}{ternary}{resumed}",
         term::bytes(s.bytes),
         term::bytes(s.report.source_bytes),
         s.payload_bpw,

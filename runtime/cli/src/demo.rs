@@ -74,7 +74,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
     })?;
     let whole = summary.report.source_bytes;
     show(format!(
-        "in {:.1} s; {:.2} bits a weight\n\n",
+        "in {:.1} s; {:.2} bits per weight\n\n",
         summary.seconds, summary.payload_bpw
     ))?;
     show(chart::chart(&[

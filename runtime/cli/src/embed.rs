@@ -78,7 +78,7 @@ pub fn run(args: EmbedArgs) -> Result<()> {
         }
         if ids.len() > trained as usize {
             bail!(
-                "{} has {} tokens, the model was trained for {trained}; give shorter texts, for instance one a line with --lines",
+                "{} has {} tokens, the model was trained for {trained}; give shorter texts, for instance one per line with --lines",
                 of(),
                 ids.len()
             );

@@ -178,9 +178,10 @@ fn against(
 fn show(r: &Report) -> String {
     let q = &r.quality;
     let mut out = format!(
-        "{} predictions in {} chunks of {}, {:.1} s on {}\nperplexity      {:.4}\n",
+        "{} predictions in {} {} of {} tokens, {:.1} s on {}\nperplexity      {:.4}\n",
         term::thousands(q.tokens),
         r.chunks,
+        if r.chunks == 1 { "chunk" } else { "chunks" },
         r.ctx,
         r.seconds,
         term::clip(&r.device, 20),

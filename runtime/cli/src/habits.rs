@@ -159,7 +159,7 @@ fn advised(mut error: clap::Error, args: &[OsString]) -> clap::Error {
             }
         }),
         ErrorKind::MissingRequiredArgument if on == "run" && args.len() > 2 => {
-            Some("carat chat MODEL talks with a model; carat run MODEL PROMPT continues a prompt".into())
+            Some("carat chat MODEL chats with a model; carat run MODEL PROMPT continues a prompt".into())
         }
         _ => None,
     };
@@ -319,8 +319,12 @@ mod tests {
                 "'--chat-template'",
                 "--template",
             ),
-            ("run m x --rope-freq-base 1", "'--rope-freq-base'", "holds"),
-            ("run m x --override-kv a", "'--override-kv'", "holds"),
+            (
+                "run m x --rope-freq-base 1",
+                "'--rope-freq-base'",
+                "leave it out",
+            ),
+            ("run m x --override-kv a", "'--override-kv'", "leave it out"),
             ("run m x -j {}", "'-j'", "--json-schema"),
             ("run m x --format json", "'--format'", "--json-schema"),
             ("run m x --think", "'--think'", "enable_thinking"),

@@ -106,7 +106,7 @@ fn overview(s: &Summary) -> String {
         ),
     );
     row(
-        "bits a weight",
+        "bits per weight",
         format!("{:.3} matrices, {:.3} file", r.payload_bpw, r.file_bpw),
     );
     if let Some(card) = &s.card {

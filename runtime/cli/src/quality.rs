@@ -37,7 +37,7 @@ pub fn said(quality: Option<&Quality>, advice: Option<&str>) -> (String, Option<
     );
     let verdict = match q.verdict {
         Verdict::Good => return (line, None),
-        Verdict::Fair => "losses show",
+        Verdict::Fair => "some quality is lost",
         Verdict::Poor => "the text suffers clearly",
         Verdict::Useless => "the file is useless",
     };
@@ -191,7 +191,7 @@ mod tests {
         let (line, warning) = said(Verdict::Good);
         assert_eq!((line.lines().count(), warning), (1, None));
         let (line, warning) = said(Verdict::Fair);
-        assert!(line.ends_with("\nlosses show; give more bits") && warning.is_none());
+        assert!(line.ends_with("\nsome quality is lost; give more bits") && warning.is_none());
         let (line, warning) = said(Verdict::Poor);
         assert!(line.lines().count() == 1 && warning.is_some_and(|w| w.contains("more bits")));
     }

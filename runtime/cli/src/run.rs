@@ -172,7 +172,7 @@ pub fn run(args: RunArgs) -> Result<()> {
         stream::summary(&timings, &generation, &mut relay, unknown.then_some(seed));
         if template && std::io::stderr().is_terminal() {
             term::note(
-                "[the model has a chat template, which run uses with --messages alone: carat chat talks]",
+                "[the model has a chat template, which run uses only with --messages; to chat: carat chat MODEL]",
             );
         }
     } else {

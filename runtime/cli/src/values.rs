@@ -183,7 +183,7 @@ pub fn stop(text: &str) -> Result<String, String> {
     Ok(text.into())
 }
 
-/// Bits of a weight.
+/// Bits per weight.
 pub fn bits(text: &str) -> Result<f64, String> {
     let encoding = Encoding::from_bits_text(text);
     encoding.map_or_else(

@@ -120,6 +120,20 @@ pub enum Error {
         /// Positions there are.
         context: u32,
     },
+    /// The pages that all sequences share are used up.
+    #[error(
+        "{asked} tokens do not fit: {left} positions are left of what all sequences share; drop or cut a sequence, or load the \
+         model with a larger pool"
+    )]
+    PoolFull {
+        /// Tokens given.
+        asked: usize,
+        /// Positions that the sequence may still take.
+        left: usize,
+    },
+    /// A batch that the plan cannot compute.
+    #[error("the batch cannot be computed: {0}")]
+    Batch(String),
     /// A token id outside the vocabulary.
     #[error("token id {id} is outside the vocabulary of {vocab}")]
     Token {

@@ -53,6 +53,6 @@ pub use crate::model::{Head, Model, Segments, Verify};
 #[cfg(feature = "gpu")]
 pub use crate::session::Delivery;
 pub use crate::session::{
-    CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, LogitsHash, Output, Probe, Session,
-    SessionOptions, Want,
+    CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, Loaded, LogitsHash, Output, Part,
+    Probe, Sequence, Session, SessionOptions, Want,
 };

@@ -8,71 +8,72 @@ pub const TILE_ROWS: usize = 32;
 /// Largest magnitude of a level; −128 is never written, and refused in a table.
 pub const MAX_LEVEL: i8 = 127;
 
-/// How the codes of a matrix are stored.
-///
-/// A weight is `level(code) · scale(group) · mantissa(row) · 2^exponent(row)`; see [`Encoding::level`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Encoding {
+/// Declares the encodings, one row each: variant, name in a file's directory, [`Encoding::bits`], [`Encoding::codes`],
+/// [`Encoding::cell_bytes`], and the step of its levels where the code alone gives them.
+macro_rules! encodings {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $bits:literal $codes:literal $cell:literal $(step $step:literal)?;)*) => {
+        /// How the codes of a matrix are stored.
+        ///
+        /// A weight is `level(code) · scale(group) · mantissa(row) · 2^exponent(row)`; see [`Encoding::level`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Encoding {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Encoding {
+            /// Every encoding, by rising width.
+            pub const ALL: [Encoding; [$($codes),*].len()] = [$(Encoding::$variant),*];
+
+            /// The name in a file's directory.
+            pub const fn name(self) -> &'static str {
+                match self { $(Encoding::$variant => $name,)* }
+            }
+
+            /// Bits of a code, by which an encoding is asked for: 1.6 for five ternary codes in a byte. What the codes take
+            /// in a file is [`Self::stored_bits`].
+            pub const fn bits(self) -> f64 {
+                match self { $(Encoding::$variant => $bits,)* }
+            }
+
+            /// How many codes there are; it names the encoding in the kernels.
+            pub const fn codes(self) -> u32 {
+                match self { $(Encoding::$variant => $codes,)* }
+            }
+
+            /// Bytes of the codes of one group of the rows of a tile. The 1,024 ternary codes need 205 bytes; 208 is
+            /// the next multiple of the 16 that kernels load at once.
+            pub const fn cell_bytes(self) -> usize {
+                match self { $(Encoding::$variant => $cell,)* }
+            }
+
+            /// How far apart levels are that the code alone gives; 0 where a table gives them.
+            const fn step(self) -> u8 {
+                match self { $(Encoding::$variant => 0 $(+ $step)?,)* }
+            }
+        }
+    };
+}
+
+encodings! {
     /// 1-bit codes through a table of 2 levels.
-    Pow1,
+    Pow1 "pow1" 1.0 2 128;
     /// Codes 0, 1 and 2 through a table of 3 levels, five in a byte.
-    Ternary,
+    Ternary "ternary" 1.6 3 208;
     /// 2-bit codes through a table of 4 levels.
-    Pow2,
+    Pow2 "pow2" 2.0 4 256;
     /// 3-bit codes through a table of 8 levels: a 2-bit plane, then a 1-bit plane.
-    Pow3,
+    Pow3 "pow3" 3.0 8 384;
     /// 4-bit codes through a table of 16 levels.
-    Pow4,
+    Pow4 "pow4" 4.0 16 512;
     /// 5-bit codes of 32 levels 8 apart, without a table: a 4-bit plane of the codes' high bits, then a 1-bit plane.
-    Int5,
+    Int5 "int5" 5.0 32 640 step 8;
     /// 6-bit codes of 64 levels 4 apart, without a table: a 4-bit plane of the codes' high bits, then a 2-bit plane.
-    Int6,
+    Int6 "int6" 6.0 64 768 step 4;
     /// 8-bit levels without a table.
-    Int8,
+    Int8 "int8" 8.0 256 1024 step 1;
 }
 
 impl Encoding {
-    /// Every encoding, by rising width.
-    pub const ALL: [Encoding; 8] = [
-        Encoding::Pow1,
-        Encoding::Ternary,
-        Encoding::Pow2,
-        Encoding::Pow3,
-        Encoding::Pow4,
-        Encoding::Int5,
-        Encoding::Int6,
-        Encoding::Int8,
-    ];
-
-    /// The name in a file's directory.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Encoding::Pow1 => "pow1",
-            Encoding::Ternary => "ternary",
-            Encoding::Pow2 => "pow2",
-            Encoding::Pow3 => "pow3",
-            Encoding::Pow4 => "pow4",
-            Encoding::Int5 => "int5",
-            Encoding::Int6 => "int6",
-            Encoding::Int8 => "int8",
-        }
-    }
-
-    /// Bits of a code, by which an encoding is asked for: 1.6 for five ternary codes in a byte. What the codes take
-    /// in a file is [`Self::stored_bits`].
-    pub const fn bits(self) -> f64 {
-        match self {
-            Encoding::Pow1 => 1.0,
-            Encoding::Ternary => 1.6,
-            Encoding::Pow2 => 2.0,
-            Encoding::Pow3 => 3.0,
-            Encoding::Pow4 => 4.0,
-            Encoding::Int5 => 5.0,
-            Encoding::Int6 => 6.0,
-            Encoding::Int8 => 8.0,
-        }
-    }
-
     /// The encoding with codes of `bits` bits.
     pub fn from_bits(bits: f64) -> Option<Self> {
         Self::ALL.into_iter().find(|e| e.bits() == bits)
@@ -85,38 +86,9 @@ impl Encoding {
             .find(|e| format!("{}", e.bits()) == text)
     }
 
-    /// How many codes there are; it names the encoding in the kernels.
-    pub const fn codes(self) -> u32 {
-        match self {
-            Encoding::Pow1 => 2,
-            Encoding::Ternary => 3,
-            Encoding::Pow2 => 4,
-            Encoding::Pow3 => 8,
-            Encoding::Pow4 => 16,
-            Encoding::Int5 => 32,
-            Encoding::Int6 => 64,
-            Encoding::Int8 => 256,
-        }
-    }
-
     /// The encoding of that name in a file's directory.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|e| e.name() == name)
-    }
-
-    /// Bytes of the codes of one group of the rows of a tile. The 1,024 ternary codes need 205 bytes; 208 is
-    /// the next multiple of the 16 that kernels load at once.
-    pub const fn cell_bytes(self) -> usize {
-        match self {
-            Encoding::Pow1 => 128,
-            Encoding::Ternary => 208,
-            Encoding::Pow2 => 256,
-            Encoding::Pow3 => 384,
-            Encoding::Pow4 => 512,
-            Encoding::Int5 => 640,
-            Encoding::Int6 => 768,
-            Encoding::Int8 => 1024,
-        }
     }
 
     /// Bits that a code takes in a file: [`Self::bits`], but 1.625 for ternary codes.
@@ -131,23 +103,23 @@ impl Encoding {
 
     /// Levels in the tensor's table; 0 where the code alone gives the level.
     pub const fn levels(self) -> usize {
-        match self {
-            Encoding::Int5 | Encoding::Int6 | Encoding::Int8 => 0,
-            _ => self.codes() as usize,
+        match self.step() {
+            0 => self.codes() as usize,
+            _ => 0,
         }
     }
 
     /// The level of a code, by the bytes of the tensor's [`Table`] where the encoding has one.
     ///
-    /// Levels of 5 and 6 bits lie half a step on either side of zero: `8·code − 124` within ±124 and `4·code − 126`
-    /// within ±126.
+    /// Levels `s` apart lie half a step on either side of zero: `8·code − 124` within ±124 for 5 bits and `4·code − 126`
+    /// within ±126 for 6. Of 8 bits the code is the level.
     #[inline(always)]
     pub const fn level(self, table: &[u8; 16], code: u8) -> i8 {
-        (match self {
-            Encoding::Int5 => code.wrapping_mul(8).wrapping_sub(124),
-            Encoding::Int6 => code.wrapping_mul(4).wrapping_sub(126),
-            Encoding::Int8 => code,
-            _ => table[(code & 15) as usize],
+        (match self.step() {
+            0 => table[(code & 15) as usize],
+            1 => code,
+            // The lowest level is −128 and half a step.
+            step => code.wrapping_mul(step).wrapping_add(128 + step / 2),
         }) as i8
     }
 }

@@ -1,21 +1,19 @@
 //! Attention of one head, row and block of 256 positions; twin of `wgsl/attn_block_q8.wgsl`.
 
-use super::fixed::exp2_neg_q30;
+use super::for_chunks;
 use super::scratch::Scratch;
 use super::simd::{Isa, attention};
-use super::softcap::Cap;
-use super::{byte, for_chunks};
-use crate::params::{
-    AttnBlock, PAGE, ROW_WORDS, SCORE_BITS, SCORE_GROUP_MAX, SCORE_MAX, VALUE_SHIFT,
+use crate::kv::KvLayout;
+use crate::params::{AttnBlock, PAGE, ROW_WORDS, SCORE_GROUP_MAX, SCORE_MAX, VALUE_SHIFT};
+use crate::reference::attn_block_q8::{
+    cap, key_scale, probability_q15, score_base, seen, value_scale,
 };
-use crate::{kv_page_words, partial_stride, query_stride};
+use crate::reference::byte;
+use crate::{partial_stride, query_stride};
 use carat_format::bounds::MAX_HEAD_DIM;
 use std::ops::Range;
 
-/// `partial[r][head][block]` = `Σ p'·v` per dimension, `Σ p` in Q15, the largest score and each group's
-/// value exponent, over the block's positions up to the row's own.
-///
-/// Blocks beyond a row's position or before its window are left alone.
+/// As [`crate::reference::attn_block_q8::run`].
 pub fn run(
     p: &AttnBlock,
     rows: u32,
@@ -82,14 +80,12 @@ impl Pass<'_> {
     pub fn seen(&self, r: usize, block: u32) -> Option<(usize, Range<usize>)> {
         let row = &self.row_table[r * ROW_WORDS as usize..];
         let (position, sequence) = (row[1], row[2]);
-        let oldest = oldest_seen(position, self.p.window);
-        if block >= self.blocks || block > position / PAGE || block < oldest / PAGE {
+        if block >= self.blocks {
             return None;
         }
+        let visible = seen(position, self.p.window, block)?;
         let page = self.page_table[(sequence * self.p.table_stride + block) as usize] as usize;
-        let end = (position - block * PAGE + 1).min(PAGE);
-        let start = oldest.max(block * PAGE) - block * PAGE;
-        Some((page, start as usize..end as usize))
+        Some((page, visible))
     }
 
     /// Blocks that rows may see.
@@ -101,7 +97,7 @@ impl Pass<'_> {
     pub fn cells(&self, page: usize, kv_head: usize) -> &[u32] {
         let p = self.p;
         let kv_heads = (p.heads / p.heads_per_kv) as usize;
-        let stride = kv_page_words(1, p.head_words, p.groups) as usize;
+        let stride = KvLayout::new(p.head_words, p.groups).page(1) as usize;
         &self.cache[(page * kv_heads + kv_head) * stride..][..stride]
     }
 
@@ -214,9 +210,8 @@ impl Block<'_> {
         out: &mut [u32],
     ) {
         let p = self.p;
-        let (words, groups, page) = (p.head_words as usize, p.groups as usize, PAGE as usize);
-        let (keys, rest) = self.cells.split_at(page * words);
-        let (values, scales) = rest.split_at(page * words);
+        let (words, groups) = (p.head_words as usize, p.groups as usize);
+        let [keys, values, scales] = KvLayout::new(p.head_words, p.groups).split(self.cells);
         let dims = 4 * words;
         let (first, len) = (self.visible.start, self.visible.len());
         let rows = |cells, g: usize| {
@@ -276,13 +271,7 @@ pub(super) fn softmax(p: &AttnBlock, scores: &mut [i32], probabilities: &mut [u3
     for score in scores.iter_mut() {
         *score = (*score).clamp(-SCORE_MAX, SCORE_MAX);
     }
-    if p.cap_mantissa > 0 {
-        let cap = Cap {
-            mantissa: p.cap_mantissa,
-            shift: p.cap_shift,
-            rate_mantissa: p.rate_mantissa,
-            rate_shift: p.rate_shift,
-        };
+    if let Some(cap) = cap(p) {
         for score in scores.iter_mut() {
             *score = cap.apply(*score);
         }
@@ -294,16 +283,10 @@ pub(super) fn softmax(p: &AttnBlock, scores: &mut [i32], probabilities: &mut [u3
     (probabilities.iter().sum(), max)
 }
 
-/// Exponent of a value's scale.
-#[inline(always)]
-fn value_exponent(scale: u32) -> i32 {
-    i32::from((scale >> 24) as i8)
-}
-
 /// The largest exponent of the values' scales.
 #[inline(always)]
 pub(super) fn top_exponent(scales: &[u32]) -> i32 {
-    scales.iter().map(|s| value_exponent(*s)).max().unwrap_or(0)
+    scales.iter().map(|s| value_scale(*s).1).max().unwrap_or(0)
 }
 
 /// `p'`: a probability by its value's scale, relative to the largest exponent.
@@ -312,14 +295,9 @@ pub(super) fn top_exponent(scales: &[u32]) -> i32 {
 /// is left.
 #[inline(always)]
 pub(super) fn weight(p: u32, scale: u32, top: i32) -> u16 {
-    let shift = (VALUE_SHIFT + (top - value_exponent(scale)) as u32).min(31);
-    ((p * (scale >> 16 & 0xff) + (1 << (shift - 1))) >> shift) as u16
-}
-
-/// The shift right of a key's product, less the exponent of its scale.
-#[inline(always)]
-pub(super) fn score_base(exponent: i32) -> i32 {
-    -(SCORE_BITS as i32).wrapping_add(exponent)
+    let (mantissa, exponent) = value_scale(scale);
+    let shift = (VALUE_SHIFT + (top - exponent) as u32).min(31);
+    ((p * mantissa + (1 << (shift - 1))) >> shift) as u16
 }
 
 /// A group's shares of the scores, added: [`share`] in 32 bits where every shift is one to the right by 1 to 31, as in
@@ -327,7 +305,7 @@ pub(super) fn score_base(exponent: i32) -> i32 {
 #[inline(always)]
 fn shares(products: &[i32], scales: &[u32], exponent: i32, scores: &mut [i32]) {
     let base = score_base(exponent);
-    let shift = |scale: u32| base.wrapping_sub(i32::from((scale >> 8) as i8));
+    let shift = |scale: u32| base.wrapping_sub(key_scale(scale).1);
     let mut plain = true;
     for scale in scales {
         plain &= (1..=31).contains(&shift(*scale));
@@ -341,23 +319,20 @@ fn shares(products: &[i32], scales: &[u32], exponent: i32, scores: &mut [i32]) {
     }
     for ((score, d), scale) in all {
         // Below 2^31; half up by two shifts, so that no sum leaves 32 bits.
-        let product = d * (scale & 0xff) as i32;
+        let product = d * key_scale(*scale).0 as i32;
         let rounded = ((product >> ((shift(*scale) - 1) & 31)) + 1) >> 1;
         *score += rounded.clamp(-SCORE_GROUP_MAX, SCORE_GROUP_MAX);
     }
 }
 
-/// A group's share of a score: the product of its codes by the key's scale, in 2^-SCORE_BITS, within ±SCORE_GROUP_MAX.
-///
-/// |q| ≤ 2047 and |k| ≤ 127 over 32: |d| < 2^23, times the mantissa < 2^31. So it is `requant64` without a branch: from a
-/// shift right of 32 on the result is 0; of anything but 0, one left by 31 is beyond the limit.
+/// A group's share of a score without a branch: the product is below 2^31, so from a shift right of 32 on the result is 0,
+/// and of anything but 0, one left by 31 is beyond the limit.
 #[inline(always)]
 pub(super) fn share(d: i32, scale: u32, exponent: i32) -> i32 {
-    let shift = -(SCORE_BITS as i32)
-        .wrapping_add(exponent)
-        .wrapping_add(i32::from((scale >> 8) as i8));
+    let (mantissa, key_exponent) = key_scale(scale);
+    let shift = score_base(exponent).wrapping_sub(key_exponent);
     let (left, right) = (shift.saturating_neg().clamp(0, 31), shift.clamp(0, 62));
-    let product = (i64::from(d) * i64::from(scale & 0xff)) << left;
+    let product = (i64::from(d) * i64::from(mantissa)) << left;
     let rounded = (product + ((1i64 << right) >> 1)) >> right;
     let limit = i64::from(SCORE_GROUP_MAX);
     rounded.clamp(-limit, limit) as i32
@@ -390,101 +365,68 @@ pub(super) fn weigh(weights: &[u16], values: &Rows<'_>, sums: &mut [i32; 32]) {
     }
 }
 
-/// Oldest position that a row at `position` sees through a window; 0 is none.
-pub(crate) fn oldest_seen(position: u32, window: u32) -> u32 {
-    if window > 0 && window <= position {
-        position + 1 - window
-    } else {
-        0
-    }
-}
-
-/// `2^(score − max)` in Q15, rounded half up.
-#[inline(always)]
-fn probability_q15(max: i32, score: i32) -> u32 {
-    (exp2_neg_q30(score_distance(max, score)) + (1 << 14)) >> 15
-}
-
-/// `max − score` in Q16, cut off where 2^-x is 0 in Q30 anyway.
-#[inline(always)]
-pub(crate) fn score_distance(max: i32, score: i32) -> u32 {
-    // A soft-cap may lift a score beyond SCORE_MAX, and two of them differ by more than 2^31.
-    let d = (max as u32).wrapping_sub(score as u32);
-    if d >= 32 << SCORE_BITS {
-        32 << 16
-    } else {
-        d << (16 - SCORE_BITS)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::fixed::requant64;
-    use bytemuck::Zeroable;
+    use crate::cpu::random::Random;
+    use crate::cpu::simd::tests::with_each;
+    use crate::kv_page_words;
+    use crate::params::QUERY_MAX;
+    use crate::reference;
+    use crate::reference::softcap::Cap;
     use proptest::prelude::*;
+    use proptest::sample::select;
 
-    fn attend(
-        isa: Isa,
-        p: &AttnBlock,
-        query: &[u32],
-        cells: &[u32],
-        visible: Range<usize>,
-        out: &mut [u32],
-    ) {
-        let query = &Query::new(p, query);
-        attention::attend(
-            isa,
-            &Block {
-                p,
-                query,
-                cells,
-                visible,
-            },
-            out,
-        );
-    }
-
-    /// What random pages reach only by chance.
+    /// What random pages reach only by chance, of one row and of a band of rows.
     #[test]
     fn extremes_are_exact() {
-        let (words, groups) = (8, 1);
-        let mut p = AttnBlock::zeroed();
-        (p.head_words, p.groups) = (words, groups);
+        let p = AttnBlock {
+            heads: 1,
+            heads_per_kv: 1,
+            head_words: 8,
+            groups: 1,
+            max_blocks: 1,
+            ..Default::default()
+        };
+        let table = [0, PAGE - 1, 0].repeat(BAND);
+        let signs = [(127i8, 127i8), (-127, 127), (127, -127), (-127, -127)];
         // A query of ±2047: 32 times the first part, plus the second.
-        for (high, low) in [(63u8, 31u8), (-63i8 as u8, -31i8 as u8)] {
-            let mut query = vec![0; query_stride(words) as usize];
-            query[..8].fill(u32::from_ne_bytes([high; 4]));
-            query[8..16].fill(u32::from_ne_bytes([low; 4]));
-            for (k, v) in [(127i8, 127i8), (-127, 127), (127, -127), (-127, -127)] {
-                for exponent in [-128i8, -20, 0, 100, 127] {
-                    let mut cells = vec![0; kv_page_words(1, words, groups) as usize];
-                    let (codes, scales) = cells.split_at_mut(2 * PAGE as usize * 8);
-                    let (keys, values) = codes.split_at_mut(PAGE as usize * 8);
-                    keys.fill(u32::from_ne_bytes([k as u8; 4]));
-                    values.fill(u32::from_ne_bytes([v as u8; 4]));
-                    scales.fill(u32::from_le_bytes([255, exponent as u8, 255, 0]));
-                    let mut expected = vec![0; partial_stride(words, groups) as usize];
-                    attend(Isa::Portable, &p, &query, &cells, 0..256, &mut expected);
+        for (high, low) in [(63i8, 31i8), (-63, -31)] {
+            let mut query = vec![0; query_stride(8) as usize];
+            query[..8].fill(u32::from_ne_bytes([high as u8; 4]));
+            query[8..16].fill(u32::from_ne_bytes([low as u8; 4]));
+            let query = query.repeat(BAND);
+            // Shifts of the scores to the left, none, by 1 to 31 and beyond.
+            let exponents = [-128i8, -46, -45, -20, -16, -15, -14, 0, 100, 127];
+            for ((k, v), exponent) in signs.into_iter().flat_map(|s| exponents.map(|e| (s, e))) {
+                let mut cells = vec![0; kv_page_words(1, 8, 1) as usize];
+                let (codes, scales) = cells.split_at_mut(2 * PAGE as usize * 8);
+                let (keys, values) = codes.split_at_mut(PAGE as usize * 8);
+                keys.fill(u32::from_ne_bytes([k as u8; 4]));
+                values.fill(u32::from_ne_bytes([v as u8; 4]));
+                scales.fill(u32::from_le_bytes([255, exponent as u8, 255, 0]));
+                for rows in [1, BAND] {
+                    let n = rows as u32;
+                    let mut expected = vec![0; rows * partial_stride(8, 1) as usize];
+                    let mut found = expected.clone();
+                    let out = &mut expected[..];
+                    reference::attn_block_q8::run(&p, n, 1, &table, &[0], &query, &cells, out);
                     let largest = 256 * i64::from(v) * ((255 << 15) >> VALUE_SHIFT);
                     assert_eq!(i64::from(expected[0] as i32), largest);
-                    for isa in Isa::ALL.iter().filter(|i| i.supported()) {
-                        let mut found = vec![0; expected.len()];
-                        attend(*isa, &p, &query, &cells, 0..256, &mut found);
-                        assert_eq!(found, expected, "{}", isa.name());
-                    }
+                    with_each(|isa| {
+                        found.fill(7);
+                        run(&p, n, 1, &table, &[0], &query, &cells, &mut found);
+                        assert_eq!(found, expected, "{isa:?}");
+                    });
                 }
             }
         }
     }
 
     proptest! {
-        /// [`share`] is the shift that the format defines.
         #[test]
-        fn a_share_is_requant64(d in -(1i32 << 23) + 1..1 << 23, scale: u32, exponent in -300i32..300) {
-            let shift = -(SCORE_BITS as i32 + exponent + i32::from((scale >> 8) as i8));
-            let whole = requant64(i64::from(d) * i64::from(scale & 0xff), shift);
-            let expected = whole.clamp(-SCORE_GROUP_MAX, SCORE_GROUP_MAX);
+        fn a_share_is_the_defined_one(d in -(1i32 << 23) + 1..1 << 23, scale: u32, exponent in -300i32..300) {
+            let expected = reference::attn_block_q8::share(i64::from(d), scale, exponent);
             prop_assert_eq!(share(d, scale, exponent), expected);
             let mut score = [3];
             shares(&[d], &[scale], exponent, &mut score);
@@ -492,98 +434,77 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn every_version_has_the_same_integers(
-            words in 1u32..=64, heads in 1usize..3, start in 0usize..256, count in 1usize..257,
-            seed in any::<u64>(),
-        ) {
-            let groups = words.div_ceil(8);
-            let mut state = seed | 1;
-            let mut next = || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 32) as u32
-            };
-            let mut p = AttnBlock::zeroed();
-            (p.head_words, p.groups) = (words, groups);
-            let visible = start.min(255)..(start + count).min(256);
-            for _ in 0..heads {
-                let mut query: Vec<u32> = (0..query_stride(words)).map(|_| next()).collect();
-                query[2 * words as usize] = (next() % 24) as i32 as u32;
-                let size = kv_page_words(1, words, groups) as usize;
-                let mut cells: Vec<u32> = (0..size).map(|_| next()).collect();
-                // Exponents near each other, as real pages have them; some far off.
-                for scale in &mut cells[2 * PAGE as usize * words as usize..] {
-                    if *scale % 16 > 0 {
-                        *scale = *scale & 0x00ff_00ff | 0xf600_f400;
-                    }
-                }
-                let mut expected = vec![0; partial_stride(words, groups) as usize];
-                attend(Isa::Portable, &p, &query, &cells, visible.clone(), &mut expected);
-                for isa in Isa::ALL.iter().filter(|i| i.supported()) {
-                    let mut found = vec![0; expected.len()];
-                    attend(*isa, &p, &query, &cells, visible.clone(), &mut found);
-                    prop_assert_eq!(&found, &expected, "{}", isa.name());
-                }
+    /// Queries of 12 bits; with `far`, their exponents are of any size.
+    fn queries(random: &mut Random, p: &AttnBlock, rows: u32, far: bool) -> Vec<u32> {
+        let stride = query_stride(p.head_words) as usize;
+        let mut query = vec![0; (rows * p.heads) as usize * stride];
+        for query in query.chunks_exact_mut(stride) {
+            let (codes, exponent) = query.split_at_mut(stride - 1);
+            let codes: &mut [i8] = bytemuck::cast_slice_mut(codes);
+            let (highs, lows) = codes.split_at_mut(4 * p.head_words as usize);
+            for (high, low) in highs.iter_mut().zip(lows) {
+                let q = random.range(-QUERY_MAX, QUERY_MAX);
+                *low = (((q + 16) & 31) - 16) as i8;
+                *high = ((q - i32::from(*low)) >> 5) as i8;
             }
+            exponent[0] = match far {
+                true => random.range(-150, 120),
+                false => random.range(0, 23),
+            } as u32;
         }
+        query
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-        /// Bands of rows: sequences in turn, rows in any order, windows, groups of queries of any number.
+        #![proptest_config(ProptestConfig::with_cases(96))]
+        /// Few rows and bands of them: sequences in turn, rows in any order, windows, groups of queries of any number.
         #[test]
-        fn bands_have_the_same_integers(
-            words in prop::sample::select(vec![1u32, 8, 11, 16, 64]),
+        fn blocks_are_the_defined_ones(
+            words in prop_oneof![1u32..=64, select(vec![1, 8, 11, 16, 64])],
             (kv_heads, heads_per_kv) in (1u32..3, 1u32..7),
-            rows in 1usize..21, turn in 1u32..3, window in prop::sample::select(vec![0u32, 1, 40, 300]),
+            rows in prop_oneof![1u32..4, 15u32..21], turn in 1u32..3,
+            window in prop_oneof![select(vec![0u32, 1, 40, 300]), 1u32..600],
             cap in any::<bool>(), far in 2u32..20, seed in any::<u64>(),
         ) {
-            let groups = words.div_ceil(8);
-            let mut state = seed | 1;
-            let mut next = || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 32) as u32
+            let mut random = Random(seed);
+            let mut p = AttnBlock {
+                heads: kv_heads * heads_per_kv,
+                heads_per_kv,
+                head_words: words,
+                groups: words.div_ceil(8),
+                window,
+                table_stride: 2,
+                max_blocks: 2,
+                ..Default::default()
             };
-            let mut p = AttnBlock::zeroed();
-            (p.heads, p.heads_per_kv) = (kv_heads * heads_per_kv, heads_per_kv);
-            (p.head_words, p.groups, p.window) = (words, groups, window);
-            (p.table_stride, p.max_blocks) = (2, 2);
             if cap {
                 let of = Cap::new(1 << 30, -10);
                 (p.cap_mantissa, p.cap_shift) = (of.mantissa, of.shift);
                 (p.rate_mantissa, p.rate_shift) = (of.rate_mantissa, of.rate_shift);
             }
-            let row_table: Vec<u32> = (0..rows as u32)
-                .flat_map(|r| [0, next() % (2 * PAGE), r / turn % 2])
+            let row_table: Vec<u32> = (0..rows)
+                .flat_map(|r| [0, random.below(2 * PAGE), r / turn % 2])
                 .collect();
-            let mut query: Vec<u32> = (0..rows as u32 * p.heads * query_stride(words)).map(|_| next()).collect();
-            for query in query.chunks_mut(query_stride(words) as usize) {
-                query[2 * words as usize] = (next() % 24) as i32 as u32;
-            }
-            let mut cache: Vec<u32> = (0..4 * kv_page_words(kv_heads, words, groups)).map(|_| next()).collect();
-            for cells in cache.chunks_mut(kv_page_words(1, words, groups) as usize) {
+            let query = queries(&mut random, &p, rows, far == 2);
+            let mut cache = random.words(4 * kv_page_words(kv_heads, words, p.groups) as usize);
+            for cells in cache.chunks_mut(kv_page_words(1, words, p.groups) as usize) {
                 for scale in &mut cells[2 * PAGE as usize * words as usize..] {
-                    if next() % far > 0 {
+                    // Exponents near each other, as real pages have them; some far off.
+                    if random.below(far) > 0 {
                         *scale = *scale & 0x00ff_00ff | 0xf600_f400;
                     }
                 }
             }
-            let pass = Pass {
-                p: &p, blocks: 2, row_table: &row_table, page_table: &[2, 0, 1, 3], query: &query, cache: &cache,
-            };
-            let of_head = 2 * partial_stride(words, groups) as usize;
-            let before: Vec<u32> = (0..rows * p.heads as usize * of_head).map(|_| next()).collect();
+            let pages = [2, 0, 1, 3];
+            let of_head = 2 * partial_stride(words, p.groups);
+            let before = random.words((rows * p.heads * of_head) as usize);
             let mut expected = before.clone();
-            for (i, out) in expected.chunks_mut(of_head).enumerate() {
-                pass.head(Isa::Portable, i, out);
-            }
-            for isa in Isa::ALL.iter().filter(|i| i.supported()) {
+            reference::attn_block_q8::run(&p, rows, 2, &row_table, &pages, &query, &cache, &mut expected);
+            with_each(|isa| {
                 let mut found = before.clone();
-                if attention::band(*isa, &pass, 0, &mut found) {
-                    prop_assert_eq!(&found, &expected, "{}", isa.name());
-                }
-            }
+                run(&p, rows, 2, &row_table, &pages, &query, &cache, &mut found);
+                assert_eq!(found, expected, "{isa:?}");
+            });
         }
     }
 }

@@ -1,15 +1,16 @@
 //! The blocks of one head and row merged; twin of `wgsl/attn_merge_i32.wgsl`.
 
-use super::attn_block_q8::{oldest_seen, score_distance};
-use super::fixed::{bit_len64, exp2_neg_q30, recip_q62, round_shr64, scale64};
 use super::for_chunks;
 use super::scratch::Scratch;
 use super::simd::wide;
-use crate::params::{AttnMerge, PAGE, ROW_WORDS, VALUE_SHIFT};
+use crate::params::{AttnMerge, PAGE, ROW_WORDS};
 use crate::partial_stride;
+use crate::reference::attn_block_q8::{oldest_seen, score_distance};
+use crate::reference::attn_merge_i32::{inverse, scale_shift};
+use crate::reference::fixed::{exp2_neg_q30, round_shr64, scale64};
 use std::cell::Cell;
 
-/// `out[r][head]` = `Σ_b o_b·2^(m_b − m) / Σ_b l_b·2^(m_b − m)` in the unit `2^exponent`.
+/// As [`crate::reference::attn_merge_i32::run`].
 pub fn run(p: &AttnMerge, rows: u32, row_table: &[u32], partial: &[u32], out: &mut [i32]) {
     let (heads, dim) = (p.heads as usize, p.head_dim as usize);
     let stride = partial_stride(p.head_words, p.groups) as usize;
@@ -52,7 +53,6 @@ pub(super) fn head(p: &AttnMerge, partials: &[u32], out: &mut [i32]) {
     let blocks = || partials.chunks_exact(stride);
     let score = |b: &[u32]| b[dims + 1] as i32;
     let max = blocks().map(score).max().unwrap_or(0);
-    // w in Q30; l·w < 2^53, after the shift < 2^38 a block: 2^16 blocks fit 64 bits.
     let mut weights = WEIGHTS.take();
     weights.clear();
     weights.reserve_exact(p.max_blocks as usize);
@@ -61,15 +61,7 @@ pub(super) fn head(p: &AttnMerge, partials: &[u32], out: &mut [i32]) {
     let total: i64 = shares
         .map(|(b, w)| round_shr64(i64::from(b[dims]) * i64::from(*w), 15))
         .sum();
-    // The block of the maximum holds p = 1 and w = 1: the total is at least 2^30.
-    let total = total.max(1) as u64;
-    let bits = bit_len64(total) as i32;
-    let normal = if bits >= 32 {
-        total >> (bits - 32)
-    } else {
-        total << (32 - bits)
-    } as u32;
-    let reciprocal = recip_q62(normal);
+    let (reciprocal, bits) = inverse(total);
     for (g, out) in out.chunks_mut(32).enumerate() {
         let exponent = |b: &[u32]| b[dims + 2 + g] as i32;
         let top = blocks().map(exponent).max().unwrap_or(0);
@@ -82,8 +74,7 @@ pub(super) fn head(p: &AttnMerge, partials: &[u32], out: &mut [i32]) {
                 *sum += (product + (1 << (shift - 1))) >> shift;
             }
         }
-        // 1/total = reciprocal · 2^-62 · 2^(32 − bits); o has the unit 2^(top + VALUE_SHIFT).
-        let shift = 62 - (32 - bits) - (top + VALUE_SHIFT as i32 - p.exponent);
+        let shift = scale_shift(p, bits, top);
         for (out, sum) in out.iter_mut().zip(sums) {
             *out = scale64(sum, reciprocal, shift);
         }

@@ -3,7 +3,7 @@
 use super::{attn_merge_i32, for_chunks, quantize_row};
 use crate::params::AttnMerge;
 
-/// `out` as [`attn_merge_i32`] gives it, and `act[r] = quantize(out[r])`.
+/// As [`crate::reference::attn_merge_row_q8::run`].
 pub fn run(
     p: &AttnMerge,
     rows: u32,

@@ -3,7 +3,8 @@
 use super::linear_tile_q::{self, AHEAD, BAND, Product, for_bands};
 use super::scratch::Scratch;
 use super::simd::{self, Isa, wide};
-use crate::params::{LinearGated, LinearTile, STORE};
+use crate::params::LinearGated;
+use crate::reference::linear_gated_tile_q::products;
 use carat_format::{Encoding, TILE_ROWS};
 use std::cell::RefCell;
 
@@ -14,7 +15,7 @@ thread_local! {
 
 /// What is kept for `rows` rows.
 pub fn scratch(p: &LinearGated, rows: u32) -> Scratch {
-    let of_one = linear_tile_q::scratch(&product(p, p.gate_table, p.gate_exponent), rows);
+    let of_one = linear_tile_q::scratch(&products(p)[0], rows);
     Scratch {
         band: 0,
         pair: 2 * of_one.band,
@@ -22,8 +23,7 @@ pub fn scratch(p: &LinearGated, rows: u32) -> Scratch {
     }
 }
 
-/// `out[r] = activation(gate·x[r]) · (up·x[r])`: the products rounded as [`linear_tile_q`] stores them, then
-/// [`super::gated_unit_row_i32`] of both. `gate_words` and `up_words` are the only parts of their matrices, of one layout.
+/// As [`crate::reference::linear_gated_tile_q::run`].
 pub fn run(
     p: &LinearGated,
     encoding: Encoding,
@@ -34,8 +34,7 @@ pub fn run(
     out: &mut [i32],
 ) {
     let (isa, rows, columns) = (Isa::get(), rows as usize, p.part_rows as usize);
-    let of_gate = product(p, p.gate_table, p.gate_exponent);
-    let of_up = product(p, p.up_table, p.up_exponent);
+    let [of_gate, of_up] = products(p);
     linear_tile_q::with_batch(isa, &of_gate, rows, act, |batch| {
         let gate = Product::new(isa, &of_gate, encoding, batch, gate_words);
         let up = Product::new(isa, &of_up, encoding, batch, up_words);
@@ -67,83 +66,60 @@ pub fn run(
     });
 }
 
-/// One of the two products.
-fn product(p: &LinearGated, table: [u32; 4], exponent: i32) -> LinearTile {
-    LinearTile {
-        table,
-        part_rows: p.part_rows,
-        groups: p.groups,
-        scales: p.scales,
-        row_scales: p.row_scales,
-        act_stride: p.act_stride,
-        out_stride: p.part_rows,
-        exponent,
-        mode: STORE,
-        scale_shift: p.scale_shift,
-        ..Default::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::act_stride;
-    use crate::cpu::gated_unit_row_i32;
     use crate::cpu::random::Random;
-    use crate::params::{GELU_TANH, GatedUnit, RELU_SQUARED, SILU};
+    use crate::cpu::simd::tests::with_each;
+    use crate::params::{GELU_TANH, RELU_SQUARED, SILU};
+    use crate::reference;
     use carat_format::{Coding, ScaleGroup, TensorLayout};
     use proptest::prelude::*;
     use proptest::sample::select;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
-        fn it_is_the_unit_of_both_products(
+        fn units_are_the_defined_ones(
             encoding in select(Encoding::ALL.to_vec()),
             group in select(ScaleGroup::ALL.to_vec()),
             columns in select(vec![1u64, 31, 32, 33, 128, 140]),
             width in select(vec![1u64, 33, 129]),
             rows in select(vec![1u32, 2, 7, 20]),
             activation in select(vec![SILU, GELU_TANH, RELU_SQUARED]),
+            (low, high) in select(vec![(-16, -15), (-64, 33)]),
             seed in any::<u64>(),
         ) {
-            let mut random = Random::new(seed);
+            let mut random = Random(seed);
             let layout = TensorLayout::new(Coding { encoding, group }, columns, width).unwrap();
             let part = &layout.parts[0];
-            let (gate_words, up_words) = (random.part(part, -16..-15), random.part(part, -16..-15));
+            let (gate_words, up_words) = (random.part(part, low..high), random.part(part, low..high));
             let groups = layout.groups as u32;
             let stride = act_stride(groups);
-            let act = random.activations(rows, groups, stride);
+            let act = random.activations(rows, groups, stride, 0..8);
             let p = LinearGated {
-                gate_table: random.words(),
-                up_table: random.words(),
+                gate_table: random.array(),
+                up_table: random.array(),
                 part_rows: columns as u32,
                 groups,
                 scales: (part.scales / 4) as u32,
                 row_scales: (part.row_scales / 4) as u32,
                 act_stride: stride,
-                gate_exponent: -20 + (random.word() % 12) as i32,
-                up_exponent: (random.word() % 12) as i32,
+                gate_exponent: random.range(-20, -9),
+                up_exponent: random.range(0, 11),
                 scale_shift: group.shift(),
                 activation,
                 ..Default::default()
             };
-            let size = (rows as u64 * columns) as usize;
-            let (mut gate, mut up) = (vec![0; size], vec![0; size]);
-            let of = product(&p, p.gate_table, p.gate_exponent);
-            linear_tile_q::run(&of, encoding, rows, &act, &gate_words, &mut gate, &mut []);
-            let of = product(&p, p.up_table, p.up_exponent);
-            linear_tile_q::run(&of, encoding, rows, &act, &up_words, &mut up, &mut []);
-            let unit = GatedUnit {
-                cols: columns as u32,
-                gate_exponent: p.gate_exponent,
-                activation,
-                ..Default::default()
-            };
-            let (mut expected, mut found) = (vec![0; size], vec![7; size]);
-            gated_unit_row_i32::run(&unit, &gate, &up, &mut expected);
-            run(&p, encoding, rows, &act, &gate_words, &up_words, &mut found);
-            prop_assert_eq!(found, expected);
+            let size = (u64::from(rows) * columns) as usize;
+            let mut expected = vec![0; size];
+            reference::linear_gated_tile_q::run(&p, encoding, rows, &act, &gate_words, &up_words, &mut expected);
+            with_each(|isa| {
+                let mut found = vec![7; size];
+                run(&p, encoding, rows, &act, &gate_words, &up_words, &mut found);
+                assert_eq!(found, expected, "{isa:?}");
+            });
         }
     }
 }

@@ -3,11 +3,13 @@
 //! A row's sum over all its groups is exact before anything is rounded, so no order of summation, tile
 //! or thread shows in the result.
 
-use super::fixed::{bit_len64, sat32, scale64};
-use super::residual::add_residual;
 use super::scratch::{Scratch, grow};
 use super::simd::{self, Batch, Isa, Tile, wide};
 use crate::params::{ACCUMULATE, LinearTile, STORE_RELATIVE};
+use crate::reference::fixed::{bit_len64, sat32};
+use crate::reference::linear_tile_q::rounded;
+use crate::reference::matrix::{row_scale, table_bytes};
+use crate::reference::residual::add_residual;
 use crate::scales_of;
 use carat_format::{Encoding, TILE_ROWS};
 use std::cell::RefCell;
@@ -38,16 +40,7 @@ pub fn scratch(p: &LinearTile, rows: u32) -> Scratch {
     }
 }
 
-/// `out[r][row_start + n] (+)= Σ_k w[n][k] · x[r][k]` in the unit `2^exponent`, saturated.
-///
-/// With [`ACCUMULATE`] the product is added with saturation, `stats[0]` counts saturated elements and
-/// `stats[1]` keeps the largest magnitude. With [`STORE_RELATIVE`] the unit is `2^exponent` times that of
-/// the row of activations: `|w·x| ≤ ‖w‖·√K·127·255·65535` in it, whatever the activations.
-///
-/// Groups are of 32 columns, as the activations' scales are; a weight's scale that serves two or four of them
-/// multiplies each one's sum by itself.
-///
-/// Bounds: |d| ≤ 32·128·127 < 2^19 a group, `|d·ws| < 2^27`, times `as` < 2^35, over 1,024 groups < 2^45.
+/// As [`crate::reference::linear_tile_q::run`].
 pub fn run(
     p: &LinearTile,
     encoding: Encoding,
@@ -57,19 +50,7 @@ pub fn run(
     out: &mut [i32],
     stats: &mut [u32],
 ) {
-    run_on(Isa::get(), p, encoding, rows, act, weights, out, stats);
-}
-
-fn run_on(
-    isa: Isa,
-    p: &LinearTile,
-    encoding: Encoding,
-    rows: u32,
-    act: &[u32],
-    weights: &[u32],
-    out: &mut [i32],
-    stats: &mut [u32],
-) {
+    let isa = Isa::get();
     let (rows, part_rows) = (rows as usize, p.part_rows as usize);
     let (start, stride) = (p.row_start as usize, p.out_stride as usize);
     with_batch(isa, p, rows, act, |batch| {
@@ -187,7 +168,7 @@ impl<'a> Product<'a> {
             encoding,
             batch,
             weights,
-            table: simd::table_bytes(&p.table),
+            table: table_bytes(&p.table),
             sizes: [encoding.cell_bytes() * p.groups as usize, scales],
         }
     }
@@ -244,18 +225,13 @@ impl<'a> Product<'a> {
     }
 }
 
-/// The epilogue of rows: each sum times its row's mantissa and that of the activations, `scales` as the file has them,
-/// shifted by `shift` less the row's exponent.
-///
-/// Of a shift in 0..=62 the steps of [`scale64`] are written without a branch; others take it.
+/// The epilogue of rows: [`rounded`] of each sum. Where all shifts are in 0..=62 its steps are written without a branch.
 #[inline(always)]
 pub(super) fn epilogue(sums: &[i64], scales: &[u32], mantissa: u32, shift: i32, out: &mut [i32]) {
     // Both mantissas are 16 bits.
     let unit = |scale: u32| {
-        (
-            (scale & 0xffff) * mantissa,
-            shift.wrapping_sub(scale as i32 >> 16),
-        )
+        let (own, exponent) = row_scale(scale);
+        (own * mantissa, shift.wrapping_sub(exponent))
     };
     let drop = |sum: i64| bit_len64(sum.unsigned_abs()).saturating_sub(30);
     let mut plain = true;
@@ -266,8 +242,7 @@ pub(super) fn epilogue(sums: &[i64], scales: &[u32], mantissa: u32, shift: i32, 
     let rows = sums.iter().zip(scales).zip(out);
     if !plain {
         for ((sum, scale), out) in rows {
-            let (m, s) = unit(*scale);
-            *out = scale64(*sum, m, s);
+            *out = rounded(*sum, *scale, mantissa, shift);
         }
         return;
     }
@@ -286,32 +261,36 @@ mod tests {
     use super::*;
     use crate::act_stride;
     use crate::cpu::random::Random;
+    use crate::cpu::simd::tests::with_each;
     use crate::params::STORE;
+    use crate::reference;
     use carat_format::{Coding, ScaleGroup, TensorLayout};
     use proptest::prelude::*;
     use proptest::sample::select;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
+        #![proptest_config(ProptestConfig::with_cases(192))]
         #[test]
-        fn every_version_writes_the_same(
+        fn products_are_the_defined_ones(
             encoding in select(Encoding::ALL.to_vec()),
             group in select(ScaleGroup::ALL.to_vec()),
-            rows in select(vec![1u64, 31, 32, 33, 70]),
+            rows in select(vec![1u64, 31, 32, 33, 70, 129]),
             cols in select(vec![1u64, 33, 96, 129]),
             batch in select(vec![1u32, 2, 3, 9, 19]),
             mode in select(vec![STORE, ACCUMULATE, STORE_RELATIVE]),
+            // Near the sums' own sizes, and the ends of what a file may say.
+            (low, high) in select(vec![(-20, 0), (-64, 33)]),
             seed in any::<u64>(),
         ) {
-            let mut random = Random::new(seed);
+            let mut random = Random(seed);
             let layout = TensorLayout::new(Coding { encoding, group }, rows, cols).unwrap();
             let part = &layout.parts[0];
             let groups = layout.groups as u32;
-            let weights = random.part(part, -20..0);
+            let weights = random.part(part, low..high);
             let stride = act_stride(groups);
-            let act = random.activations(batch, groups, stride);
+            let act = random.activations(batch, groups, stride, 0..8);
             let p = LinearTile {
-                table: random.words(),
+                table: random.array(),
                 row_start: 3,
                 part_rows: rows as u32,
                 groups,
@@ -319,43 +298,42 @@ mod tests {
                 row_scales: (part.row_scales / 4) as u32,
                 act_stride: stride,
                 out_stride: rows as u32 + 5,
-                exponent: (random.word() % 12) as i32,
+                exponent: random.range(0, 11),
                 mode,
                 scale_shift: group.shift(),
                 ..Default::default()
             };
-            let before: Vec<i32> = (0..batch * p.out_stride).map(|_| random.word() as i32 >> 1).collect();
+            let before: Vec<i32> = (0..batch * p.out_stride).map(|_| random.next() as i32 >> 1).collect();
             let (mut expected, mut counted) = (before.clone(), [u32::MAX, 5]);
-            run_on(Isa::Portable, &p, encoding, batch, &act, &weights, &mut expected, &mut counted);
-            for isa in Isa::ALL.iter().filter(|i| i.supported()) {
+            reference::linear_tile_q::run(&p, encoding, batch, &act, &weights, &mut expected, &mut counted);
+            with_each(|isa| {
                 let (mut out, mut stats) = (before.clone(), [u32::MAX, 5]);
-                run_on(*isa, &p, encoding, batch, &act, &weights, &mut out, &mut stats);
-                prop_assert_eq!(&out, &expected, "{:?}", isa);
-                prop_assert_eq!(stats, counted, "{:?}", isa);
-            }
+                run(&p, encoding, batch, &act, &weights, &mut out, &mut stats);
+                assert_eq!(out, expected, "{isa:?}");
+                assert_eq!(stats, counted, "{isa:?}");
+            });
         }
     }
 
     proptest! {
         #[test]
-        fn the_epilogue_is_scale64(
+        fn the_epilogue_is_the_defined_one(
             sums in prop::collection::vec((-(1i64 << 45)..1 << 45, 0u32..46), 32),
             scales in prop::collection::vec((any::<u16>(), -20i32..20), 32),
             mantissa: u16, shift in -40i32..80,
         ) {
             let sums: Vec<i64> = sums.into_iter().map(|(s, by)| s >> by).collect();
             let scales: Vec<u32> = scales.into_iter().map(|(m, e)| u32::from(m) | (e << 16) as u32).collect();
-            let expected: Vec<i32> = sums.iter().zip(&scales).map(|(sum, scale)| {
-                let shift = shift.wrapping_sub(*scale as i32 >> 16);
-                scale64(*sum, (scale & 0xffff) * u32::from(mantissa), shift)
-            }).collect();
-            for n in [1, 7, 32] {
-                let mut out = vec![0; n];
-                wide::epilogue(&sums[..n], &scales[..n], u32::from(mantissa), shift, &mut out);
-                prop_assert_eq!(&out, &expected[..n]);
-                epilogue(&sums[..n], &scales[..n], u32::from(mantissa), shift, &mut out);
-                prop_assert_eq!(&out, &expected[..n]);
-            }
+            let mantissa = u32::from(mantissa);
+            let defined = sums.iter().zip(&scales).map(|(sum, scale)| rounded(*sum, *scale, mantissa, shift));
+            let expected: Vec<i32> = defined.collect();
+            with_each(|isa| {
+                for n in [1, 7, 32] {
+                    let mut out = vec![0; n];
+                    wide::epilogue(&sums[..n], &scales[..n], mantissa, shift, &mut out);
+                    assert_eq!(out, expected[..n], "{isa:?}");
+                }
+            });
         }
     }
 }

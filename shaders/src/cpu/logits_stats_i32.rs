@@ -3,6 +3,7 @@
 use super::for_chunks;
 use super::simd::wide;
 use crate::params::{LogitsStats, MIX_HIGH, MIX_LOW, RESULT_WORDS};
+pub use crate::reference::logits_stats_i32::mix;
 
 /// Shares of a row that threads take.
 const SHARES: usize = 16;
@@ -10,8 +11,7 @@ const SHARES: usize = 16;
 /// Low and high half of a checksum, arg-max, maximum.
 pub(super) type Stats = [u32; RESULT_WORDS as usize];
 
-/// `results[r]` = low and high half of the checksum `Σ mix(i, z_i)`, the arg-max (ties to the lower
-/// id) and the maximum.
+/// As [`crate::reference::logits_stats_i32::run`].
 pub fn run(p: &LogitsStats, logits: &[i32], results: &mut [u32]) {
     let cols = p.cols as usize;
     let len = cols.div_ceil(SHARES).max(1);
@@ -44,15 +44,4 @@ pub(super) fn share(logits: &[i32], first: u32, out: &mut Stats) {
     }
     let best = logits.iter().position(|z| *z == most).unwrap_or(0);
     *out = [low, high, first + best as u32, most as u32];
-}
-
-/// A 32-bit finaliser (MurmurHash3's) of the pair (index, logit).
-#[inline(always)]
-pub fn mix(i: u32, z: i32, seed: u32) -> u32 {
-    let mut x = z as u32 ^ i.wrapping_mul(0x9e37_79b1).wrapping_add(seed);
-    x ^= x >> 16;
-    x = x.wrapping_mul(0x85eb_ca6b);
-    x ^= x >> 13;
-    x = x.wrapping_mul(0xc2b2_ae35);
-    x ^ x >> 16
 }

@@ -1,4 +1,5 @@
-//! The CPU twins: one module a kernel, same names, same integers.
+//! The CPU twins: one module a kernel, same names, same integers as [`crate::reference`], by threads, in tiles and wide
+//! vectors. Where nothing of that pays, the twin is the definition itself.
 //!
 //! A twin computes a whole dispatch. `rows` is the number of batch rows (the grid's second dimension);
 //! buffers have the shapes that the WGSL file states beside each binding.
@@ -6,33 +7,29 @@
 pub mod attn_block_q8;
 pub mod attn_merge_i32;
 pub mod attn_merge_row_q8;
-pub mod bias_row_i32;
-pub mod embed_row_q;
-pub mod fixed;
 pub mod gated_unit_row_i32;
 pub mod linear_gated_tile_q;
 pub mod linear_qkv_tile_q;
 pub mod linear_tile_q;
 pub mod logits_stats_i32;
-mod norm;
-mod quantize;
 pub mod quantize_row_q8;
 #[cfg(test)]
+#[path = "../../tests/common/random.rs"]
 mod random;
-pub mod read_words_u32;
-mod residual;
-pub mod rmsnorm_add_row_i32;
 pub mod rmsnorm_head_i32;
 pub mod rmsnorm_row_q8;
-pub mod rope_angles_q30;
 pub mod rope_store_q8;
 mod scratch;
 mod simd;
-pub mod softcap;
 pub mod softcap_row_i32;
+#[cfg(test)]
+mod tests;
 
-pub use quantize::quantize_row;
+pub use crate::reference::{
+    bias_row_i32, embed_row_q, fixed, read_words_u32, rmsnorm_add_row_i32, rope_angles_q30, softcap,
+};
 pub use scratch::Scratch;
+pub use simd::wide::quantize_row;
 
 /// Calls `f(index, chunk)` for each chunk of `len` items, on the current thread pool where there is one.
 pub(crate) fn for_chunks<T: Send>(
@@ -54,10 +51,4 @@ pub(crate) fn for_chunks<T: Send>(
         }
     }
     data.chunks_mut(len).enumerate().for_each(|(i, c)| f(i, c));
-}
-
-/// Byte `i` of a buffer of words.
-#[inline(always)]
-pub(crate) fn byte(words: &[u32], i: usize) -> u8 {
-    (words[i / 4] >> (8 * (i % 4))) as u8
 }

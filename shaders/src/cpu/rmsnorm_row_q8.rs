@@ -1,11 +1,10 @@
 //! RMSNorm with gains, quantized to activations; twin of `wgsl/rmsnorm_row_q8.wgsl`.
 
-use super::fixed::round_shr64;
-use super::norm::InverseNorm;
 use super::scratch::{Scratch, resize};
 use super::simd::wide;
 use super::{for_chunks, quantize_row};
 use crate::params::RmsnormRow;
+use crate::reference::norm::InverseNorm;
 use std::cell::Cell;
 
 thread_local! {
@@ -21,9 +20,7 @@ pub fn scratch(p: &RmsnormRow) -> Scratch {
     }
 }
 
-/// `act[i] = quantize(h[i] / √(Σh² + D·ε) · gains)`.
-///
-/// The factor √D is folded into the gains, so the normalised row lies in [−1, 1].
+/// As [`crate::reference::rmsnorm_row_q8::run`].
 pub fn run(p: &RmsnormRow, h: &[i32], gains: &[i32], act: &mut [u32]) {
     let cols = p.cols as usize;
     for_chunks(act, p.act_stride as usize, |i, act| {
@@ -41,7 +38,6 @@ pub fn run(p: &RmsnormRow, h: &[i32], gains: &[i32], act: &mut [u32]) {
 #[inline(always)]
 pub(super) fn normalise(inverse: InverseNorm, h: &[i32], gains: &[i32], out: &mut [i32]) {
     for ((out, v), gain) in out.iter_mut().zip(h).zip(gains) {
-        let n = i64::from(inverse.normalised(*v));
-        *out = round_shr64(n * i64::from(*gain), 30).clamp(-0x7fff_ffff, 0x7fff_ffff) as i32;
+        *out = inverse.with_gain(*v, *gain);
     }
 }

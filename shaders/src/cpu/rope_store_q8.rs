@@ -1,18 +1,18 @@
 //! Queries and keys rotated; queries quantized to 12 bits, keys and values stored in their page; twin of
 //! `wgsl/rope_store_q8.wgsl`.
 
-use super::fixed::{bit_len, round_shr64, sat32};
 use super::for_chunks;
-use super::quantize::{kv_code, kv_unit};
 use super::simd::wide;
-use crate::params::{PAGE, QUERY_MAX, ROW_WORDS, RopeStore};
-use crate::{kv_page_words, query_stride};
+use crate::kv::KvLayout;
+use crate::params::{PAGE, ROW_WORDS, RopeStore};
+use crate::query_stride;
+use crate::reference::quantize::{kv_code, kv_unit};
+use crate::reference::rope_store_q8::{
+    kv_scale, query_exponent, query_planes, query_shift, rotated_pair, scaled,
+};
 use carat_format::bounds::MAX_HEAD_DIM;
 
-/// `query[r][head]` = planes of `q12 = 32·high + low` (high in ±64, low in −16..=15) and their exponent. Row `r`'s keys and
-/// values are written at `rows[r].position` of `rows[r].sequence`, in groups of 32 dimensions.
-///
-/// Pairs are `(i, i + head_dim/2)`: rotate-half order.
+/// As [`crate::reference::rope_store_q8::run`].
 pub fn run(
     p: &RopeStore,
     rows: u32,
@@ -42,7 +42,8 @@ fn keys_and_values(
         p.groups as usize,
     );
     let pairs = dim / 2;
-    let head_stride = kv_page_words(1, p.head_words, p.groups) as usize;
+    let layout = KvLayout::new(p.head_words, p.groups);
+    let head_stride = layout.page(1) as usize;
     let page_len = PAGE as usize;
     for r in 0..rows as usize {
         let row = &row_table[r * ROW_WORDS as usize..];
@@ -56,8 +57,7 @@ fn keys_and_values(
             let key = room.rotate(&k[at..at + dim], angles);
             let base = (page * heads + head) * head_stride;
             let cells = &mut cache[base..base + head_stride];
-            let (keys, rest) = cells.split_at_mut(page_len * words);
-            let (values, scales) = rest.split_at_mut(page_len * words);
+            let [keys, values, scales] = layout.split_mut(cells);
             let scales = &mut scales[slot * groups..(slot + 1) * groups];
             scales.fill(0);
             wide::store_head(
@@ -97,24 +97,21 @@ fn queries(p: &RopeStore, rows: u32, angles: &[i32], q: &[i32], query: &mut [u32
 #[inline(always)]
 pub(super) fn query(p: &RopeStore, angles: &[i32], q: &[i32], words: usize, out: &mut [u32]) {
     let mut room = Head::default();
-    let scaled = room.rotate(q, angles);
-    // |rotated| < 2^31 times the normalised mantissa (<= 2^31), back to 32 bits.
-    for v in scaled.iter_mut() {
-        *v = sat32(round_shr64(i64::from(*v) * i64::from(p.scale_mantissa), 31));
+    let q = room.rotate(q, angles);
+    for v in q.iter_mut() {
+        *v = scaled(p, *v);
     }
-    let max = scaled.iter().map(|v| v.unsigned_abs()).fold(0, u32::max);
-    let shift = bit_len(max).saturating_sub(11);
+    let shift = query_shift(q);
     let (codes, exponent) = out.split_at_mut(2 * words);
     codes.fill(0);
     let (highs, lows) = codes.split_at_mut(words);
     let highs: &mut [i8] = bytemuck::cast_slice_mut(highs);
     let lows: &mut [i8] = bytemuck::cast_slice_mut(lows);
-    for ((v, high), low) in scaled.iter().zip(highs).zip(lows) {
-        let q12 = (round_shr64(i64::from(*v), shift) as i32).clamp(-QUERY_MAX, QUERY_MAX);
-        let rest = ((q12 + 16) & 31) - 16;
-        (*high, *low) = (((q12 - rest) >> 5) as i8, rest as i8);
+    for ((v, high), low) in q.iter().zip(highs).zip(lows) {
+        let planes = query_planes(*v, shift);
+        (*high, *low) = (planes.0 as i8, planes.1 as i8);
     }
-    exponent[0] = (p.query_exponent + p.scale_exponent + 31 + shift as i32) as u32;
+    exponent[0] = query_exponent(p, shift);
 }
 
 /// Packs a head's codes, and the scale of each group as `mantissa | exponent << 8` into the scales' bits from `bit` on.
@@ -131,9 +128,7 @@ pub(super) fn store(x: &[i32], out: &mut [u32], exponent: i32, bit: u32, scales:
                 *code = kv_code(*v, mantissa, e) as i8;
             }
         }
-        // Exponents of keys and values are in -64..=32 by the file's check, e in -14..=17.
-        let e = e.map_or(-128, |e| (e + exponent).clamp(-127, 127));
-        *scale |= (mantissa | u32::from(e as u8) << 8) << bit;
+        *scale |= kv_scale(mantissa, e, exponent) << bit;
     }
 }
 
@@ -156,11 +151,7 @@ impl Head {
         let outs = out_firsts.iter_mut().zip(out_seconds);
         let pairs = firsts.iter().zip(seconds).zip(angles.chunks_exact(2));
         for (((a, b), angle), (first, second)) in pairs.zip(outs) {
-            let (cos, sin) = (i64::from(angle[0]), i64::from(angle[1]));
-            let (a, b) = (i64::from(*a), i64::from(*b));
-            // |a|, |b| < 2^31 and |cos|, |sin| <= 2^30: both sums stay within 2^62.
-            *first = sat32(round_shr64(a * cos - b * sin, 30));
-            *second = sat32(round_shr64(b * cos + a * sin, 30));
+            (*first, *second) = rotated_pair(*a, *b, [angle[0], angle[1]]);
         }
         out
     }

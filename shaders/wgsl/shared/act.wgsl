@@ -1,5 +1,5 @@
 // One row of values quantized to activations by a workgroup, which supplies `value(i)`,
-// column i of the row. Twin: quantize_row in src/cpu/quantize.rs.
+// column i of the row. Definition: quantize_row in src/reference/quantize.rs.
 
 // Largest magnitudes of the row and of its groups, of which a row has at most 1,024.
 var<workgroup> row_max: atomic<u32>;

@@ -1,4 +1,4 @@
-// Integer arithmetic shared by all kernels. Twin: src/cpu/fixed.rs, function by function.
+// Integer arithmetic shared by all kernels. Definition: src/reference/fixed.rs, function by function.
 // 64-bit values are vec2<u32>(low, high); signed ones in two's complement.
 
 // High word of a 32 x 32 product, from four 16-bit halves.

@@ -1,4 +1,4 @@
-// Codes of a group and their levels, four at a time. Twin: carat-format's unpack_group and a look-up.
+// Codes of a group and their levels, four at a time. Definition: carat-format's unpack_group and a look-up.
 
 // How many codes: 2, 3, 4, 8 or 16 of a table, 32 or 64 of levels at equal steps, or 256 where the code is the level.
 override CODES: u32 = 16u;

@@ -1,5 +1,5 @@
 // The blocks of one head and row merged: what the kernels that merge share. A kernel binds `partial`.
-// Twin: head in src/cpu/attn_merge_i32.rs.
+// Definition: src/reference/attn_merge_i32.rs.
 
 // Where a head's partial results are, [blocks][sums: 4·head_words | sum of p | largest score | value exponents: groups],
 // and what all its dimensions have in common.

@@ -1,5 +1,5 @@
 // Inverse of a row's root of squares by a workgroup, which supplies `input(i)`, element i of the
-// row. Twin: src/cpu/norm.rs, function by function.
+// row. Definition: src/reference/norm.rs, function by function.
 
 var<workgroup> input_max: atomic<u32>;
 var<workgroup> low_sum: atomic<u32>;

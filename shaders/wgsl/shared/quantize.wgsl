@@ -1,4 +1,4 @@
-// Quantization to int8 in groups of 32. Twin: src/cpu/quantize.rs, function by function.
+// Quantization to int8 in groups of 32. Definition: src/reference/quantize.rs, function by function.
 
 struct RowUnit {
     mantissa: u32,

@@ -1,5 +1,5 @@
-// Addition to the residual stream `h` with saturation and statistics. Twin: add_residual in
-// src/cpu/residual.rs.
+// Addition to the residual stream `h` with saturation and statistics. Definition: add_residual in
+// src/reference/residual.rs.
 
 // Of what the lane has added.
 var<private> saturations: u32;

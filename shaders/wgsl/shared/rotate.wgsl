@@ -1,4 +1,4 @@
-// Rotation of the pairs (i, i + head_dim/2). Twin: rotate in src/cpu/rope_store_q8.rs.
+// Rotation of the pairs (i, i + head_dim/2). Definition: rotated_pair in src/reference/rope_store_q8.rs.
 
 // a·cos - b·sin for the pair's first half, b·cos + a·sin for its second.
 // |a|, |b| <= 2^31 and |cos|, |sin| <= 2^30: the sums stay within 2^62.

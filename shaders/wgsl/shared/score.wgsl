@@ -1,4 +1,4 @@
-// Scores and what of them is seen. Twin: score_distance and oldest_seen in src/cpu/attn_block_q8.rs.
+// Scores and what of them is seen. Definitions: score_distance and oldest_seen in src/reference/attn_block_q8.rs.
 
 // Oldest position that a row at `position` sees through a window; 0 is none.
 fn oldest_seen(position: u32, window: u32) -> u32 {

@@ -1,4 +1,4 @@
-// cap·tanh(x/cap). Twin: src/cpu/softcap.rs, function by function.
+// cap·tanh(x/cap). Definition: src/reference/softcap.rs, function by function.
 
 // tanh of t·ln(2)/2 in Q30, t unsigned Q26, from e = 2^-t: (1 - e) / (1 + e).
 fn tanh_q30(t: u32) -> u32 {

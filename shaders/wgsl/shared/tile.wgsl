@@ -1,6 +1,6 @@
 // Products of tiles of 32 rows with activations, four rows a lane: what the kernels of products share. A kernel supplies
 // `quad(m, i)`, words 4i to 4i + 3 of its matrix `m`, and binds the activations as `act`.
-// Twin: src/cpu/linear_tile_q.rs.
+// Definition: src/reference/linear_tile_q.rs.
 
 // Lanes that share a row: a power of two in 1..=32.
 override SLICES: u32 = 8u;

@@ -1,5 +1,5 @@
 // activation(gate)·up of one element, by the uniform's `gate_exponent`.
-// Twin: src/cpu/gated_unit_row_i32.rs.
+// Definition: src/reference/gated_unit_row_i32.rs.
 
 // SILU, GELU_TANH or RELU_SQUARED: the uniform's `activation`.
 override ACTIVATION: u32;

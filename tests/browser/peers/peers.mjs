@@ -61,8 +61,8 @@ const best = Math.min(median(products.onnx), median(products["onnx, 8-bit activa
 const faster = best / median(products.carat);
 const text = `# In the browser, beside others
 
-Medians of ${turns} turns, least and greatest behind them; in each turn one program after the other, each in a fresh headless Chromium on
-${os.cpus().length} × ${os.cpus()[0].model}. Made by \`node tests/browser/peers/peers.mjs MODEL.gguf\`.
+Medians of ${turns} turns, with the least and the greatest in brackets. In each turn the programs run one after the other, each in a
+fresh headless Chromium on ${os.cpus().length} × ${os.cpus()[0].model}. \`node tests/browser/peers/peers.mjs MODEL.gguf\` writes this page.
 
 | A model of 260,000 weights, one thread of wasm, ${TOKENS} tokens, greedy | tokens/s |
 |---|---|
@@ -70,14 +70,14 @@ ${os.cpus().length} × ${os.cpus()[0].model}. Made by \`node tests/browser/peers
 | wllama ${version("@wllama/wllama")}, f32 | ${middle(rates.wllama, 0)} |
 | **Carat ÷ wllama** | **${speed.toFixed(1)}** (goal: 1.5) |
 
-| One row by 2048 × 2048 weights of 4 bits, WebGPU on SwiftShader, ${PRODUCTS} in a row waited for together | ms each |
+| One row by 2048 × 2048 weights of 4 bits, WebGPU on SwiftShader, ${PRODUCTS} in a row with one wait | ms each |
 |---|---|
 | Carat | ${middle(products.carat, 2)} |
 | onnxruntime-web ${version("onnxruntime-web")}, MatMulNBits | ${middle(products.onnx, 2)} |
 | the same with \`accuracy_level\` 4 | ${middle(products["onnx, 8-bit activations"], 2)} |
 | **the faster of these ÷ Carat** | **${faster.toFixed(1)}** (goal: 8) |
 
-Row and result stay on the device with both.
+With both programs row and result stay on the device.
 `;
 writeFileSync(path.join(root, "tests/browser/peers/PERFORMANCE.md"), text);
 console.log(text);

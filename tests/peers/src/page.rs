@@ -75,8 +75,9 @@ pub fn write(out: &Path) -> Result<()> {
     writeln!(p, "# Performance\n")?;
     writeln!(
         p,
-        "Written by `cargo run --release -- all` in `tests/peers` from `{RESULTS}`; not edited by hand. Needs cmake, a C++ \
-         compiler, libclang and Linux. Models have random weights in the shape that is named: speed depends on shapes alone.\n"
+        "`cargo run --release -- all` in `tests/peers` writes this page from `{RESULTS}`; do not edit it by hand. It needs cmake, a \
+         C++ compiler, libclang and Linux. Models have random weights in the shape that is named, because speed depends on the \
+         shape alone.\n"
     )?;
     writeln!(p, "Processor: {}.\n", results.processor)?;
     for c in &results.compared {
@@ -87,13 +88,15 @@ pub fn write(out: &Path) -> Result<()> {
         )?;
         writeln!(
             p,
-            "Programs run in turn, each in a process of its own with its model loaded; medians of the rounds, ratios taken round \
-             by round, Carat's first file against each other program (above 1: Carat is faster). *Share* is the bytes of weights \
-             that a token reads, times tokens a second, by what as many threads that only read memory in huge pages reach in the same run \
-             (median; its range is under the table). A timing during which others used more than 3 % of the processors is repeated. llama.cpp is \
-             llama-cpp-sys-2 0.1.161, built for this processor without AMX, where this release faults; candle is 0.11.1 (with AMX where \
-             the processor has it, as it chooses itself). Every program's file is taken out of the system's cache before it loads it. \
-             Groups on an adapter run Carat's WGSL kernels and llama.cpp's Vulkan backend on the same driver.\n"
+            "Programs run in turn, each in a process of its own with its model loaded. Figures are medians of the rounds. A ratio is \
+             taken round by round; it compares Carat's first file with another program, and above 1 Carat is faster. *Share* is the \
+             rate at which weights are read (bytes of weights per token, times tokens per second), divided by the rate that as many \
+             threads reach when they only read memory in huge pages, in the same run (a median; the range is under the table). A \
+             timing is repeated if others used more than 3 % of the processors during it.\n\n\
+             llama.cpp is llama-cpp-sys-2 0.1.161, built for this processor without AMX, because this release faults with AMX. candle \
+             is 0.11.1 and chooses AMX itself where the processor has it. Every program's file is taken out of the system's cache \
+             before the program loads it. Groups on an adapter run Carat's WGSL kernels and llama.cpp's Vulkan backend on the same \
+             driver.\n"
         )?;
         for group in &c.groups {
             writeln!(p, "### {}\n\n{}", group.title, table(group))?;
@@ -120,7 +123,7 @@ pub fn write(out: &Path) -> Result<()> {
             plot(&out.join(&file), title, axis, lines, name == "width")?;
             writeln!(
                 p,
-                "### {title}\n\n![{title}: tokens a second over {axis}]({file})\n"
+                "### {title}\n\n![{title}: tokens per second over {axis}]({file})\n"
             )?;
             writeln!(p, "{}", lines_table(axis, lines))?;
         }
@@ -170,7 +173,7 @@ fn table(group: &Outcome) -> String {
     let high = group.read_bandwidth.iter().copied().fold(0.0, f64::max);
     let _ = writeln!(
         t,
-        "\nRead bandwidth {bandwidth:.1} GB/s ({low:.1} to {high:.1}); {} rounds; most that others used: {:.1} %.{}",
+        "\nRead bandwidth {bandwidth:.1} GB/s ({low:.1} to {high:.1}); {} rounds; others used at most {:.1} %.{}",
         first.rounds.len(),
         100.0 * others(group),
         best(group, first)
@@ -196,7 +199,7 @@ fn best(group: &Outcome, first: &Entry) -> String {
         ratios.fold(f64::INFINITY, f64::min)
     };
     format!(
-        " Against the best of llama.cpp's: decode {:.2}, prompt of 128 {:.2}, of 512 {:.2}.",
+        " Ratio to the fastest of llama.cpp's: decode {:.2}, prompt of 128 {:.2}, prompt of 512 {:.2}.",
         least(What::Decode),
         least(What::Prompt128),
         least(What::Prompt512)
@@ -252,7 +255,7 @@ fn plot(path: &Path, title: &str, axis: &str, lines: &[Line], bits: bool) -> Res
     chart
         .configure_mesh()
         .x_desc(axis)
-        .y_desc("tokens a second")
+        .y_desc("tokens per second")
         .x_label_formatter(&shown)
         .y_label_formatter(&|y| format!("{y:.0}"))
         .x_labels(10)

@@ -3,13 +3,13 @@
 use super::At;
 use super::known::{number, show};
 use crate::source::architecture::{Architecture, Windowing};
-use crate::source::hyper::{Uniform, Windows, check, tables};
+use crate::source::hyper::{Windows, block_count, check, tables};
 use crate::source::normal::Form;
 use crate::source::rope::Rope;
 use crate::source::{Hyper, SourceError, decode};
-use carat_format::model::{Attention, Gated};
+use carat_format::model::{Attention, Block, FeedForward, Gated, Mixer};
 use carat_format::{Activation, Part, Pooling, Tensor};
-use carat_gguf::Value;
+use carat_gguf::{Array, Value};
 
 /// A number: every so many blocks one has no window. Or a list: which have one.
 pub(super) const PATTERN: &str = "attention.sliding_window_pattern";
@@ -39,6 +39,19 @@ impl At<'_, '_> {
         }
     }
 
+    /// How many blocks there are, of as many as a model may have.
+    fn block_count(&self) -> Result<u32, SourceError> {
+        block_count(self.path, self.size("block_count")?)
+    }
+
+    fn sizes(&self, key: &str, count: u32) -> Result<Vec<u32>, SourceError> {
+        match self.sizes_opt(key, count)? {
+            Some(sizes) => Ok(sizes),
+            // Missing, by name.
+            None => Ok(vec![self.size(key)?; count as usize]),
+        }
+    }
+
     /// A size, of all blocks or the same for each of them.
     pub fn size_opt(&self, key: &str) -> Result<Option<u32>, SourceError> {
         let name = self.name(key);
@@ -51,8 +64,8 @@ impl At<'_, '_> {
         }
     }
 
-    /// The element of a list with the same number for every block; `None` where the key is no list.
-    fn of_every_block(&self, name: &str) -> Result<Option<Value<'_>>, SourceError> {
+    /// A list of one number for each block; `None` where the key is no list.
+    fn list_of_blocks(&self, name: &str) -> Result<Option<Array<'_>>, SourceError> {
         const BLOCKS: &str = "block_count";
         let Some(list) = self.header.get(name).and_then(Value::as_array) else {
             return Ok(None);
@@ -62,6 +75,28 @@ impl At<'_, '_> {
             let expected = format!("a number, or a list of one for each of {blocks} blocks");
             return Err(self.value(name, format!("a list of {}", list.len()), expected));
         }
+        Ok(Some(list))
+    }
+
+    /// A size of each of `count` blocks, which may differ; `None` where the key is absent.
+    pub fn sizes_opt(&self, key: &str, count: u32) -> Result<Option<Vec<u32>>, SourceError> {
+        let name = self.name(key);
+        let Some(list) = self.list_of_blocks(&name)? else {
+            let all = self.size_opt(key)?;
+            return Ok(all.map(|n| vec![n; count as usize]));
+        };
+        let size = |v: Value<'_>| v.to_int().and_then(|n| u32::try_from(n).ok());
+        match list.iter().map(size).collect() {
+            Some(sizes) => Ok(Some(sizes)),
+            None => Err(self.value(&name, show(&Value::Array(list)), "integers of type uint32")),
+        }
+    }
+
+    /// The element of a list with the same number for every block; `None` where the key is no list.
+    fn of_every_block(&self, name: &str) -> Result<Option<Value<'_>>, SourceError> {
+        let Some(list) = self.list_of_blocks(name)? else {
+            return Ok(None);
+        };
         let first = list.iter().next();
         match first.filter(|first| list.iter().all(|v| v == *first)) {
             Some(first) => Ok(Some(first)),
@@ -111,15 +146,18 @@ impl At<'_, '_> {
 
     pub fn describe(&self, architecture: &'static Architecture) -> Result<Described, SourceError> {
         self.refuse_unknown_keys()?;
-        let heads = self.size("attention.head_count")?;
+        let block_count = self.block_count()?;
         let hidden = self.size("embedding_length")?;
+        let heads = self.sizes("attention.head_count", block_count)?;
+        // Of the first block that has some.
+        let first = heads.iter().copied().find(|n| *n > 0).unwrap_or(0);
         let head_dim = match self.size_opt("attention.key_length")? {
             Some(d) => d,
-            None => match hidden.checked_div(heads) {
-                Some(d) if d * heads == hidden => d,
+            None => match hidden.checked_div(first) {
+                Some(d) if d * first == hidden => d,
                 _ => {
                     let name = self.name("attention.head_count");
-                    return Err(self.value(&name, heads, format!("a divisor of {hidden}")));
+                    return Err(self.value(&name, first, format!("a divisor of {hidden}")));
                 }
             },
         };
@@ -140,9 +178,8 @@ impl At<'_, '_> {
                 tensor: embedding,
             });
         };
-        let block_count = self.size("block_count")?;
         let narrow = architecture.query_scale == Some(block_count);
-        let query_scale = match hidden.checked_div(heads) {
+        let query_scale = match hidden.checked_div(first) {
             Some(d) if narrow => d,
             _ => head_dim,
         };
@@ -151,35 +188,48 @@ impl At<'_, '_> {
             Some(defaults) => Ok(self.number_opt(key)?.or(defaults[which])),
             None => Ok(None),
         };
-        let uniform = Uniform {
-            attention: Attention {
-                heads,
-                kv_heads: self.size_opt("attention.head_count_kv")?.unwrap_or(heads),
+        let kv_heads = self.sizes_opt("attention.head_count_kv", block_count)?;
+        let widths = self.sizes("feed_forward_length", block_count)?;
+        let activation = self.activation(architecture)?;
+        let softcap = cap("attn_logit_softcapping", 0)?;
+        // A list may say of a block that it has no heads, or no feed-forward part.
+        let listed = |key: &str| self.header.get(&self.name(key)).and_then(Value::as_array);
+        let lacks = |key: &str, n: u32| n == 0 && listed(key).is_some();
+        let block = |b: u32| {
+            let (i, width) = (b as usize, widths[b as usize]);
+            let attention = Attention {
+                heads: heads[i],
+                kv_heads: kv_heads.as_ref().map_or(heads[i], |kv| kv[i]),
                 head_dim,
                 window: None,
                 rope: 0,
                 scale: 1.0 / libm::sqrt(f64::from(query_scale)),
-                softcap: cap("attn_logit_softcapping", 0)?,
-                bias: has(Part::AttnQBias.of(0)),
-                output_bias: has(Part::AttnOutputBias.of(0)),
+                softcap,
+                bias: has(Part::AttnQBias.of(b)),
+                output_bias: has(Part::AttnOutputBias.of(b)),
                 head_norm: architecture.head_norm,
                 sub_norm: architecture.sub_norm,
                 post_norm: architecture.post_norm,
-            },
-            gated: Gated {
-                width: self.size("feed_forward_length")?,
-                activation: self.activation(architecture)?,
-                bias: has(Part::FfnUpBias.of(0)),
+            };
+            let gated = Gated {
+                width,
+                activation,
+                bias: has(Part::FfnUpBias.of(b)),
                 sub_norm: architecture.sub_norm,
                 post_norm: architecture.post_norm,
-            },
+            };
+            let (mixer, feed_forward) = (Mixer::Attention(attention), FeedForward::Gated(gated));
+            Block {
+                mixer: (!lacks("attention.head_count", heads[i])).then_some(mixer),
+                feed_forward: (!lacks("feed_forward_length", width)).then_some(feed_forward),
+            }
         };
         let mut hyper = Hyper {
             source_architecture: self.prefix.into(),
             vocab_size: u32::try_from(rows).unwrap_or(u32::MAX),
             context_length: self.size("context_length")?,
             embedding_length: hidden,
-            blocks: uniform.blocks(self.path, block_count)?,
+            blocks: (0..block_count).map(block).collect(),
             epsilon: match self.real_opt(EPSILON)? {
                 Some(epsilon) => epsilon,
                 // Missing, by name.

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 /// Which predictions of a text are scored.
 #[derive(Args, Clone, Debug)]
 pub struct ProtocolArgs {
-    /// Tokens of a chunk
-    #[arg(short, long, visible_alias = "ctx-size", value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
+    /// Tokens per chunk
+    #[arg(short, long, visible_alias = "ctx-size", value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..=1 << 20), help_heading = "Scoring")]
     pub ctx: u32,
-    /// Most chunks to score [default: the whole text]
-    #[arg(long, value_name = "N", value_parser = values::positive)]
+    /// Score at most N chunks [default: the whole text]
+    #[arg(long, value_name = "N", value_parser = values::positive, help_heading = "Scoring")]
     pub chunks: Option<u32>,
 }
 
@@ -22,21 +22,26 @@ pub struct EvalArgs {
     /// Carat file, GGUF or Hugging Face directory
     pub model: PathBuf,
     /// Text to score, UTF-8
-    #[arg(long, value_name = "FILE", required_unless_present = "card")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "card",
+        help_heading = "Scoring"
+    )]
     pub text: Option<PathBuf>,
-    /// Measure what the quality card of a Carat file states, and compare: without --reference its perplexity
-    /// alone. Exit code 1 if a digit differs
-    #[arg(long, conflicts_with_all = ["text", "ctx", "chunks"])]
+    /// Measure what the quality card of a Carat file states, and compare; without --reference the perplexity
+    /// alone. The exit code is 1 if a digit differs
+    #[arg(long, conflicts_with_all = ["text", "ctx", "chunks"], help_heading = "Scoring")]
     pub card: bool,
     #[command(flatten)]
     pub protocol: ProtocolArgs,
-    /// Compare with this model in f32; of a Carat file, its decoded weights
-    #[arg(long, value_name = "SRC")]
+    /// Compare with this model in f32 (with the decoded weights of a Carat file)
+    #[arg(long, value_name = "SRC", help_heading = "Scoring")]
     pub reference: Option<PathBuf>,
     #[command(flatten)]
     pub place: DeviceArgs,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
 }
 
@@ -47,23 +52,23 @@ pub struct CompareArgs {
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Text to score, UTF-8
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Scoring")]
     pub text: PathBuf,
     #[command(flatten)]
     pub protocol: ProtocolArgs,
     /// Compare with this model in f32
-    #[arg(long, value_name = "SRC")]
+    #[arg(long, value_name = "SRC", help_heading = "Scoring")]
     pub reference: Option<PathBuf>,
     #[command(flatten)]
     pub place: DeviceArgs,
     /// Draw size against divergence, or perplexity, to this file
-    #[arg(long, value_name = "FILE.svg")]
+    #[arg(long, value_name = "FILE.svg", help_heading = "Output")]
     pub svg: Option<PathBuf>,
     /// Replace the drawing if it exists
-    #[arg(long, requires = "svg")]
+    #[arg(long, requires = "svg", help_heading = "Output")]
     pub force: bool,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
 }
 
@@ -72,15 +77,15 @@ pub struct CompareArgs {
 pub struct LogitsArgs {
     /// Carat file, GGUF or Hugging Face directory
     pub model: PathBuf,
-    /// Token ids, the first at position 0; nothing is put in front
+    /// Token ids from position 0 on; nothing is put in front
     #[arg(long, value_name = "IDS", value_parser = values::tokens, allow_hyphen_values = true)]
     pub tokens: Tokens,
     #[command(flatten)]
     pub place: DeviceArgs,
     /// Write all logits as f32: u32 tokens, u32 vocabulary, i32 ids, rows; little endian
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
     /// Print one JSON object with all logits
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
 }

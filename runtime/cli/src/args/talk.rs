@@ -21,10 +21,10 @@ pub struct ChatArgs {
     /// Chat template (.jinja) instead of the model's
     #[arg(long, value_name = "FILE.jinja")]
     pub template: Option<PathBuf>,
-    /// Most tokens of an answer [default: to the end of the turn; 128 for a model without a chat template]
+    /// Generate at most N tokens per answer [default: to the end of the turn; 128 if the model has no chat template]
     #[arg(short = 'n', long = "max-tokens", visible_alias = "n-predict", aliases = ["predict", "num-predict"], value_name = "N", allow_hyphen_values = true, value_parser = values::length)]
     pub length: Option<Length>,
-    /// Positions of the context; 0 is the default [default: 4096, or the model's if those are fewer]
+    /// Tokens that fit the context; 0: the default [default: 4096, or the model's if that is less]
     #[arg(short, long, visible_alias = "ctx-size", alias = "num-ctx", value_name = "N", default_value = "0", hide_default_value = true, allow_hyphen_values = true, value_parser = values::context)]
     pub ctx: Chosen<u32>,
     #[command(flatten)]
@@ -35,8 +35,8 @@ pub struct ChatArgs {
     pub place: DeviceArgs,
     #[command(flatten)]
     pub memory: MemoryArgs,
-    /// Print a line of JSON for each event instead of the answers: start, token, end, note, error (docs/json.md)
-    #[arg(long)]
+    /// Print one line of JSON per event instead of the answers: start, token, end, note, error (docs/json.md)
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
 }
 
@@ -46,7 +46,7 @@ pub struct TemplateArgs {
     /// Carat file, GGUF or Hugging Face directory with a chat template, or a template (.jinja)
     #[arg(value_name = "MODEL|FILE.jinja")]
     pub model: PathBuf,
-    /// The conversation; - reads standard input
+    /// The conversation; -: standard input
     #[arg(long, value_name = "FILE.json")]
     pub messages: PathBuf,
     /// Print one JSON object
@@ -59,13 +59,13 @@ pub struct TemplateArgs {
 pub struct TokenizeArgs {
     /// Carat file, GGUF or Hugging Face directory
     pub model: PathBuf,
-    /// Text, UTF-8; - reads standard input
+    /// Text, UTF-8; -: standard input
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,
     /// Let the text spell control tokens
     #[arg(long)]
     pub special: bool,
-    /// Put the token that begins a text in front, if the model wants one
+    /// Put the token in front that begins a text, if the model wants one
     #[arg(long)]
     pub bos: bool,
     /// Print one JSON object

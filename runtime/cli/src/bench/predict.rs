@@ -98,10 +98,9 @@ pub fn run(args: &BenchArgs, prepared: Prepared) -> Result<()> {
     let shown = || args.of.model.display().to_string();
     let model = prepared.open(Verify::Structure)?;
     let extent = Extent {
-        batch: 1,
-        outputs: 1,
         context: args.pp,
         binding: MOST_BINDING,
+        ..Extent::default()
     };
     let plan = Plan::new(model.spec(), model.directory(), extent).with_context(shown)?;
     let report = report(shown(), &plan, args.pp);
@@ -211,10 +210,8 @@ mod tests {
     fn bounds_follow_from_the_counts() {
         let model = Model::from_bytes(&Shape::default().bytes(), Verify::Structure).unwrap();
         let extent = Extent {
-            batch: 1,
-            outputs: 1,
-            context: 256,
             binding: MOST_BINDING,
+            ..Extent::default()
         };
         let plan = Plan::new(model.spec(), model.directory(), extent).unwrap();
         let report = report("m".repeat(200), &plan, 256);

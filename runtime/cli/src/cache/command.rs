@@ -75,8 +75,9 @@ fn clear(store: &Store, json: bool) -> Result<()> {
         });
     }
     term::print(&format!(
-        "{}: {files} converted files removed, {}\n",
+        "{}: {files} converted {} removed, {}\n",
         store.root().display(),
+        if files == 1 { "file" } else { "files" },
         term::bytes(bytes)
     ))
 }

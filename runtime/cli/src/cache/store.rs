@@ -61,7 +61,7 @@ impl Entry {
 pub struct Description {
     /// The checkpoint's path.
     pub source: String,
-    /// Bits of a weight.
+    /// Bits per weight.
     #[serde(serialize_with = "carat_converter::report::whole")]
     pub bits: f64,
     /// Seconds since 1970.

@@ -15,7 +15,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
     ),
     (
         &["-hf", "-hfr", "--hf-repo", "-mu", "--model-url"],
-        "Carat downloads nothing: give a file or directory that is here",
+        "Carat downloads nothing: give a file or directory on this machine",
     ),
     (
         &["-p", "--prompt"],
@@ -30,7 +30,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
             "-if",
             "--interactive-first",
         ],
-        "carat chat MODEL talks with a model",
+        "carat chat MODEL chats with a model",
     ),
     (
         &["-q", "--quiet", "--silent"],
@@ -68,7 +68,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
             "--dry-penalty-last-n",
             "--dry-sequence-breaker",
         ],
-        "there is --temp, --top-k, --top-p, --min-p, --repeat-penalty and --dry-multiplier",
+        "Carat has --temp, --top-k, --top-p, --min-p, --repeat-penalty and --dry-multiplier",
     ),
     (
         &[
@@ -109,11 +109,11 @@ const OPTIONS: &[(&[&str], &str)] = &[
             "--cache-prompt",
             "--prompt-cache",
         ],
-        "there is nothing of this kind to set: leave it out",
+        "Carat has no such setting: leave it out",
     ),
     (
         &["-sys", "--system", "--system-prompt"],
-        "carat chat MODEL --system TEXT sets a system message; for carat run it stands in --messages FILE",
+        "carat chat MODEL --system TEXT sets a system message; carat run takes it from --messages FILE",
     ),
     (
         &["-st", "--single-turn"],
@@ -121,11 +121,11 @@ const OPTIONS: &[(&[&str], &str)] = &[
     ),
     (
         &["-tb", "--threads-batch"],
-        "-t N is for the prompt and for the text",
+        "-t N sets the threads for the prompt and for the text",
     ),
     (
         &["--chat-template", "--chat-template-file"],
-        "carat chat MODEL --template FILE.jinja takes the place of the model's chat template",
+        "carat chat MODEL --template FILE.jinja replaces the model's chat template",
     ),
     (
         &[
@@ -135,7 +135,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
             "--chat-template-kwargs",
             "--no-think",
         ],
-        "a chat template that can think reads a variable, like \"enable_thinking\": false beside the messages of --messages FILE",
+        "set the variable that the model's chat template reads, like \"enable_thinking\": false, beside the messages of --messages FILE",
     ),
     (
         &[
@@ -150,7 +150,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
             "--yarn-beta-fast",
             "--override-kv",
         ],
-        "what the model's file says holds: leave it out",
+        "Carat takes this from the model's file: leave it out",
     ),
     (
         &["-j", "-jf", "--json-schema-file", "--format"],
@@ -163,7 +163,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["--outfile"], "carat convert SRC -o OUT.gguf"),
     (
         &["--outtype", "--quantize", "--quant"],
-        "--bits N gives the bits of a weight: carat convert SRC -o OUT.gguf --bits 4",
+        "--bits N gives the bits per weight: carat convert SRC -o OUT.gguf --bits 4",
     ),
 ];
 
@@ -194,7 +194,7 @@ pub const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["pull", "push", "download", "serve", "server", "stop"],
-        "Carat downloads and serves nothing: carat run MODEL PROMPT, MODEL a file or directory that is here",
+        "Carat downloads and serves nothing: carat run MODEL PROMPT, where MODEL is a file or directory on this machine",
     ),
 ];
 

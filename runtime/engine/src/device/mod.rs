@@ -1,12 +1,11 @@
 //! GPU adapters: what there is, which one to take, and an opened device.
 
-#[cfg(target_os = "linux")]
-mod awake;
 mod limits;
-#[cfg(target_os = "linux")]
-mod pages;
-#[cfg(target_os = "linux")]
-mod place;
+#[cfg_attr(
+    not(all(feature = "rasteriser", target_os = "linux")),
+    path = "rasteriser/none.rs"
+)]
+mod rasteriser;
 mod tuning;
 mod wait;
 
@@ -208,18 +207,8 @@ pub struct Gpu {
     pub(crate) pipelines: Arc<Pipelines>,
     adapter: Adapter,
     faults: Arc<Mutex<Faults>>,
-    /// Of a rasteriser, which runs on this process's processors and in its memory.
-    #[cfg(target_os = "linux")]
-    own: Option<Arc<Own>>,
-}
-
-/// What a rasteriser's speed depends on.
-#[cfg(target_os = "linux")]
-struct Own {
-    /// Memory and threads before it was opened.
-    maps: pages::Maps,
-    threads: place::Threads,
-    awake: awake::Awake,
+    /// Of a rasteriser.
+    help: Option<rasteriser::Help>,
 }
 
 impl Gpu {
@@ -249,10 +238,8 @@ impl Gpu {
             required_limits,
             ..Default::default()
         };
-        #[cfg(target_os = "linux")]
-        let now = || (pages::Maps::now(), place::Threads::now());
-        #[cfg(target_os = "linux")]
-        let before = adapter.kind.is_native_rasteriser().then(now);
+        let is_rasteriser = adapter.kind.is_native_rasteriser();
+        let before = is_rasteriser.then(rasteriser::Before::now);
         let opened = handle.request_device(&descriptor).await;
         let (device, queue) = opened.map_err(|e| refused(e.to_string()))?;
         let faults = Arc::new(Mutex::new(Faults::default()));
@@ -273,24 +260,14 @@ impl Gpu {
             pipelines: Arc::default(),
             adapter: adapter.clone(),
             faults,
-            #[cfg(target_os = "linux")]
-            own: before.map(|(maps, threads)| {
-                Arc::new(Own {
-                    maps,
-                    threads,
-                    awake: awake::Awake::new(),
-                })
-            }),
+            help: before.map(rasteriser::Before::opened),
         })
     }
 
     /// Tells that the buffers are allocated which will be read most, and not yet filled.
     pub(crate) fn allocated(&self) {
-        #[cfg(target_os = "linux")]
-        if let Some(own) = &self.own {
-            let bytes = own.maps.advise_new();
-            let placed = own.threads.place_new();
-            tracing::debug!("huge pages asked for {bytes} bytes, {placed} threads placed");
+        if let Some(help) = &self.help {
+            help.allocated();
         }
     }
 
@@ -315,11 +292,10 @@ impl Gpu {
 
     /// Runs what waits for the device, while a processor is kept awake for a rasteriser.
     fn awake<T>(&self, wait: impl FnOnce() -> T) -> T {
-        #[cfg(target_os = "linux")]
-        if let Some(own) = &self.own {
-            return own.awake.during(wait);
+        match &self.help {
+            Some(help) => help.during(wait),
+            None => wait(),
         }
-        wait()
     }
 
     /// The adapter.

@@ -46,9 +46,8 @@ impl CpuExecutor {
             memory.push(match &b.content {
                 Content::File { .. } => Vec::new(),
                 Content::Constant(words) => words.clone(),
-                Content::PageTable => (0..b.words as u32).collect(),
                 // Zeroed pages are not resident before they are written.
-                Content::Work | Content::RowTable => {
+                Content::Work | Content::RowTable | Content::PageTable => {
                     let zeroed = usize::try_from(b.words).ok();
                     let zeroed = zeroed.and_then(|n| bytemuck::try_zeroed_slice_box(n).ok());
                     let memory = || Error::Memory {
@@ -101,6 +100,9 @@ impl CpuExecutor {
             .zip(batch.row_table())
         {
             place.copy_from_slice(&row);
+        }
+        for (pages, table) in plan.pages.iter().zip(batch.tables.tables()) {
+            self.write(pages.table, table);
         }
         for step in plan.steps.get(range).unwrap_or(&[]) {
             let rows = batch.rows_of(step.rows);

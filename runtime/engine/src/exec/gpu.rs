@@ -86,6 +86,8 @@ pub struct GpuExecutor {
     /// Kept between reads; taken while one is under way, so that a read given up leaves no mapped buffer.
     staging: Option<wgpu::Buffer>,
     results: BufferId,
+    /// The page tables that the device has.
+    tables: Vec<Vec<u32>>,
     answers: Answers,
     /// The statistics before a pass that may be forgotten.
     held: Option<wgpu::Buffer>,
@@ -116,6 +118,7 @@ impl GpuExecutor {
             steps: Vec::with_capacity(plan.steps.len()),
             staging: None,
             results: plan.results,
+            tables: vec![Vec::new(); plan.pages.len()],
             answers: Answers::default(),
             held: None,
             allocated: 0,

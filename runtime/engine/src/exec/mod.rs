@@ -3,6 +3,9 @@
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod tables;
+
+pub use tables::PageTables;
 
 use crate::error::Error;
 use crate::plan::{BufferId, Plan, Row, Rows};
@@ -15,10 +18,13 @@ pub(crate) const ARGMAX: usize = 2;
 /// What one pass computes.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Its rows, in any order. The positions of a sequence follow what the cache holds without gaps.
+    /// Its rows, in any order; those of a sequence beside each other are faster. The positions of a sequence follow what
+    /// the cache holds without gaps.
     pub rows: &'a [Row],
     /// How many rows' logits are wanted: those of the first.
     pub outputs: usize,
+    /// Where the pages are of the sequences that rows name.
+    pub tables: &'a PageTables,
 }
 
 impl Batch<'_> {
@@ -34,6 +40,24 @@ impl Batch<'_> {
             Rows::Batch => self.rows.len(),
             Rows::Outputs => self.outputs.min(self.rows.len()),
         }
+    }
+
+    /// Errors: more rows than the plan has room for, or one of a sequence or position that is not there.
+    fn check(&self, plan: &Plan) -> Result<(), Error> {
+        let (most, context) = (plan.extent.batch as usize, plan.extent.context);
+        if self.rows.len() > most {
+            let rows = self.rows.len();
+            return Err(Error::Batch(format!("it has {rows} rows, at most {most}")));
+        }
+        let sequences = self.tables.sequences();
+        let known = |r: &&Row| r.sequence < sequences && r.position < context;
+        if let Some(row) = self.rows.iter().find(|r| !known(r)) {
+            return Err(Error::Batch(format!(
+                "a row is at position {} of sequence {}, there are {context} positions and {sequences} sequences",
+                row.position, row.sequence
+            )));
+        }
+        self.tables.check(plan)
     }
 
     /// Blocks of attention that the longest row reaches.
@@ -53,12 +77,15 @@ pub enum Executor {
 
 impl Executor {
     /// Runs the steps of `range` over the batch. Steps outside it keep their results of earlier calls.
+    ///
+    /// Errors: a batch that is not of the plan, a device's failure.
     pub async fn run(
         &mut self,
         plan: &Plan,
         batch: Batch<'_>,
         range: Range<usize>,
     ) -> Result<(), Error> {
+        batch.check(plan)?;
         match self {
             Executor::Cpu(e) => {
                 e.run(plan, batch, range);
@@ -78,19 +105,20 @@ impl Executor {
         }
     }
 
-    /// Runs the steps of `range` over one token, the arg-max of the pass before, which the host need not know yet: it reads
-    /// the results of both passes afterwards, in order. Nothing where [`Executor::runs_ahead`] is false.
+    /// Runs the steps of `range` over a batch of one row, whose token is the arg-max of the pass before, which the host need
+    /// not know yet: it reads the results of both passes afterwards, in order. Nothing where [`Executor::runs_ahead`] is false.
     #[cfg_attr(not(feature = "gpu"), allow(unused_variables))]
     pub(crate) async fn run_next(
         &mut self,
         plan: &Plan,
-        position: u32,
+        batch: Batch<'_>,
         range: Range<usize>,
     ) -> Result<(), Error> {
+        batch.check(plan)?;
         match self {
             Executor::Cpu(_) => Ok(()),
             #[cfg(feature = "gpu")]
-            Executor::Gpu(e) => e.run_next(plan, position, range).await,
+            Executor::Gpu(e) => e.run_next(plan, batch, range).await,
         }
     }
 

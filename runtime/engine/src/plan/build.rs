@@ -1,8 +1,8 @@
 //! From a model to the buffers and steps of its forward pass.
 
-use super::{Bound, Buffer, BufferId, Content, Extent, Fusions, Op, PAGE, Plan, Rows, Step};
+use super::{Bound, Buffer, BufferId, Content, Extent, Fusions, Op, PAGE, Pages, Plan, Rows, Step};
 use crate::error::Error;
-use carat_format::model::Block;
+use carat_format::model::{Attention, Block};
 use carat_format::{Directory, Fixed, ModelSpec, PartLayout, Tensor, TensorEntry, Vector};
 use carat_shaders::cpu::softcap::Cap;
 use carat_shaders::params::{self, RESULT_WORDS, ROW_WORDS, STATS_WORDS};
@@ -16,6 +16,7 @@ pub(super) struct Builder<'a> {
     pub(super) directory: &'a Directory,
     pub(super) buffers: Vec<Buffer>,
     pub(super) steps: Vec<Step>,
+    pub(super) pages: Vec<Pages>,
     pub(super) extent: Extent,
     pub(super) fusions: Fusions,
 }
@@ -23,7 +24,6 @@ pub(super) struct Builder<'a> {
 /// The buffers that every block shares.
 pub(super) struct Work {
     pub(super) row_table: BufferId,
-    pub(super) page_table: BufferId,
     /// One for each table of rotary positions.
     pub(super) angles: Vec<BufferId>,
     pub(super) stats: BufferId,
@@ -133,15 +133,37 @@ impl Widths {
 }
 
 /// Positions whose cache and partial results of one row fit buffers of `binding` bytes, whose blocks attention can have as
-/// workgroups along one dimension, and whose shares its sums can hold.
-pub(super) fn most_context(spec: &ModelSpec, binding: u64) -> u32 {
-    let largest = spec.blocks.iter().filter_map(Block::attention).map(|a| {
+/// workgroups along one dimension, and whose shares its sums can hold. Rows of `batch` positions go through windows.
+pub(super) fn most_context(spec: &ModelSpec, binding: u64, batch: u32) -> u32 {
+    let of_block = |a: &Attention| {
         let h = HeadWords::new(a.head_dim);
-        let page = u64::from(kv_page_words(a.kv_heads, h.words, h.groups));
-        page.max(u64::from(a.heads) * u64::from(partial_stride(h.words, h.groups)))
-    });
-    let pages = binding / 4 / largest.max().unwrap_or(1);
+        // A window whose pages fit does not limit the context.
+        let most = fitting(kv_page_words(a.kv_heads, h.words, h.groups), binding);
+        let cache = match kept(a.window, batch) <= most {
+            true => u64::MAX,
+            false => most.into(),
+        };
+        let partial = u64::from(a.heads) * u64::from(partial_stride(h.words, h.groups));
+        cache.min(binding / 4 / partial)
+    };
+    let pages = spec
+        .blocks
+        .iter()
+        .filter_map(Block::attention)
+        .map(of_block);
+    let pages = pages.min().unwrap_or(u64::MAX);
     pages.min(grid::MAX_GROUPS.into()) as u32 * PAGE
+}
+
+/// Pages of `words` words in a buffer of `binding` bytes.
+fn fitting(words: u32, binding: u64) -> u32 {
+    u32::try_from(binding / 4 / u64::from(words)).unwrap_or(u32::MAX)
+}
+
+/// Pages that a batch of rows of one sequence reaches over, wherever it begins: what its first row sees through a window,
+/// and the rows. So a sequence can always go back by as many positions as a batch has.
+fn kept(window: Option<u32>, batch: u32) -> u32 {
+    window.map_or(u32::MAX, |w| w.saturating_add(batch).div_ceil(PAGE) + 1)
 }
 
 impl Builder<'_> {
@@ -157,6 +179,45 @@ impl Builder<'_> {
     fn work(&mut self, name: &str, stride: u64) -> BufferId {
         let words = stride * u64::from(self.extent.batch);
         self.buffer(name, words, Content::Work)
+    }
+
+    /// Pages of a block with that window.
+    pub(super) fn pages(&mut self, window: Option<u32>) -> Pages {
+        let blocks = self.extent.context.div_ceil(PAGE);
+        let kept = kept(window, self.extent.batch).min(blocks);
+        let window = window.unwrap_or(u32::MAX);
+        if let Some(pages) = self.pages.iter_mut().find(|p| p.kept == kept) {
+            pages.window = pages.window.max(window);
+            return *pages;
+        }
+        let Extent {
+            sequences,
+            pool,
+            binding,
+            ..
+        } = self.extent;
+        // Blocks that share a table have as many pages, whatever the words of theirs are.
+        let words = self
+            .spec
+            .blocks
+            .iter()
+            .filter_map(Block::attention)
+            .map(|a| {
+                let h = HeadWords::new(a.head_dim);
+                kv_page_words(a.kv_heads, h.words, h.groups)
+            });
+        let page = words.max().unwrap_or(1);
+        let all = kept.saturating_mul(sequences);
+        let in_pool = pool.map_or(all, |p| p / PAGE);
+        let words = u64::from(sequences) * u64::from(blocks);
+        let pages = Pages {
+            table: self.buffer(&format!("pages.{kept}"), words, Content::PageTable),
+            kept,
+            window,
+            count: all.min(in_pool).min(fitting(page, binding)),
+        };
+        self.pages.push(pages);
+        pages
     }
 
     /// Adds a step. `buffers` are those of the kernel's bindings by name, in any order; `results` have the words of a row,
@@ -196,11 +257,6 @@ impl Builder<'_> {
                 let words = u64::from(extent.batch * ROW_WORDS);
                 self.buffer("rows", words, Content::RowTable)
             },
-            page_table: self.buffer(
-                "pages",
-                extent.context.div_ceil(PAGE).into(),
-                Content::PageTable,
-            ),
             angles: tables
                 .map(|(i, t)| self.work(&format!("rope.{i}.angles"), t.len() as u64 * 2))
                 .collect(),
@@ -497,6 +553,7 @@ impl Builder<'_> {
             steps: self.steps,
             extent: self.extent,
             row_table: work.row_table,
+            pages: self.pages,
             logits,
             results,
             stats: work.stats,

@@ -110,7 +110,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::internals::{Model, Verify};
-    use crate::plan::{DEFAULT_BINDING, Extent};
+    use crate::plan::Extent;
     use crate::selftest::Shape;
 
     #[test]
@@ -121,13 +121,7 @@ mod tests {
                 ..Shape::default()
             };
             let model = Model::from_bytes(&shape.bytes(), Verify::Structure).unwrap();
-            let extent = Extent {
-                batch: 1,
-                outputs: 1,
-                context: 256,
-                binding: DEFAULT_BINDING,
-            };
-            let plan = Plan::new(model.spec(), model.directory(), extent).unwrap();
+            let plan = Plan::new(model.spec(), model.directory(), Extent::default()).unwrap();
             let cost = |s: &Step| plan.cost(s, 100);
             let total = plan
                 .steps

@@ -75,11 +75,16 @@ impl Plan {
         }
     }
 
-    /// What a session keeps beside its executor: the tokens, the batch, and what it has read.
+    /// What is kept beside the executor: tokens and page tables of the sequences, what pages are free, the batch, and what
+    /// was read.
     pub(crate) fn host_bytes(&self) -> u64 {
         let read = self.buffers[self.logits.0].words + self.buffers[self.results.0].words;
         let rows = size_of::<Row>() as u64 * u64::from(self.extent.batch);
-        4 * (u64::from(self.extent.context) + read) + rows
+        // A sequence's own page tables, and the batch's.
+        let tables = 2 * self.pages.len() as u64 * u64::from(self.extent.context / PAGE);
+        let sequence = u64::from(self.extent.context) + tables;
+        let free: u64 = self.pages.iter().map(|p| u64::from(p.count)).sum();
+        4 * (u64::from(self.extent.sequences) * sequence + free + read) + rows
     }
 
     /// The plan of the longest context up to the extent's that takes no more than `limit` bytes.

@@ -30,7 +30,7 @@ pub enum Content {
     Work,
     /// Written by the executor before each pass: see [`Row`].
     RowTable,
-    /// Written by the executor once: page `i` of a sequence's row.
+    /// Written by the executor before each pass: see [`Pages`].
     PageTable,
     /// Bytes `offset..offset + 4·words` of the model file.
     File {
@@ -207,7 +207,7 @@ pub struct Row {
     pub token: u32,
     /// Absolute position, from 0.
     pub position: u32,
-    /// Row of the page table.
+    /// Its sequence's place in the batch: a row of the page tables.
     pub sequence: u32,
 }
 
@@ -218,10 +218,43 @@ pub struct Extent {
     pub batch: u32,
     /// Most rows of a pass that give logits.
     pub outputs: u32,
-    /// Positions of the KV cache, a multiple of [`PAGE`].
+    /// Most positions of a sequence, a multiple of [`PAGE`].
     pub context: u32,
+    /// Most sequences of a pass.
+    pub sequences: u32,
+    /// Positions that all sequences together may hold, a multiple of [`PAGE`]; `None`: the whole context each.
+    pub pool: Option<u32>,
     /// Most bytes of a buffer, of whatever the device allows: at least [`DEFAULT_BINDING`], at most [`MOST_BINDING`].
     pub binding: u64,
+}
+
+impl Default for Extent {
+    /// A token of one sequence that holds a page.
+    fn default() -> Self {
+        Self {
+            batch: 1,
+            outputs: 1,
+            context: PAGE,
+            sequences: 1,
+            pool: None,
+            binding: DEFAULT_BINDING,
+        }
+    }
+}
+
+/// Pages of keys and values, of all blocks that keep as many of a sequence. A page table says where a sequence's pages are,
+/// `[sequences][pages of the context]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pages {
+    /// The page table.
+    pub table: BufferId,
+    /// Most that are kept of a sequence: all, or as many as a window reaches over. Page `i` takes the place of page
+    /// `i - kept`.
+    pub kept: u32,
+    /// Positions that a row sees, its own included; `u32::MAX` is all.
+    pub window: u32,
+    /// Pages of all sequences.
+    pub count: u32,
 }
 
 /// Which matrices share steps. An encoding costs a GPU two pipelines (for one row and for several) of each kernel of
@@ -261,6 +294,8 @@ pub struct Plan {
     pub extent: Extent,
     /// The row table.
     pub row_table: BufferId,
+    /// Pages of the cache, by how many a block keeps.
+    pub pages: Vec<Pages>,
     /// Logits, `[outputs, vocab]` i32.
     pub logits: BufferId,
     /// Results, `[outputs, RESULT_WORDS]`: see the kernel `logits_stats_i32`.
@@ -278,7 +313,7 @@ impl Plan {
     /// all else fits that. Errors: a context whose cache cannot fit the extent's, or a tensor that the directory lacks.
     pub fn new(spec: &ModelSpec, directory: &Directory, extent: Extent) -> Result<Self, Error> {
         let binding = extent.binding.clamp(DEFAULT_BINDING, MOST_BINDING);
-        let most = most_context(spec, binding);
+        let most = most_context(spec, binding, extent.batch);
         let too_long = || Error::Context {
             asked: extent.context,
             most,
@@ -299,10 +334,15 @@ impl Plan {
             .outputs
             .clamp(1, batch)
             .min(fits(u64::from(spec.vocab_size)));
+        let sequences = extent.sequences.clamp(1, fits((context / PAGE).into()));
+        let all = context.saturating_mul(sequences);
+        let pool = extent.pool.unwrap_or(all).clamp(1, all / PAGE * PAGE);
         let extent = Extent {
             batch,
             outputs,
             context,
+            sequences,
+            pool: Some(pool.next_multiple_of(PAGE)),
             binding,
         };
         Builder {
@@ -310,6 +350,7 @@ impl Plan {
             directory,
             buffers: Vec::new(),
             steps: Vec::new(),
+            pages: Vec::new(),
             extent,
             fusions: Fusions::of(directory),
         }
@@ -392,9 +433,9 @@ mod tests {
         let of = |context, binding| {
             let extent = Extent {
                 batch: 8,
-                outputs: 1,
                 context,
                 binding,
+                ..Extent::default()
             };
             Plan::new(model.spec(), model.directory(), extent)
         };
@@ -445,9 +486,7 @@ mod tests {
                 }
                 let extent = Extent {
                     batch: 8,
-                    outputs: 1,
-                    context: 256,
-                    binding: DEFAULT_BINDING,
+                    ..Extent::default()
                 };
                 let plan = Plan::new(model.spec(), &directory, extent).unwrap();
                 let count = pipelines(&plan);

@@ -1,7 +1,7 @@
 //! One pass, step by step on two executors.
 
 use crate::error::Error;
-use crate::exec::Batch;
+use crate::exec::{Batch, PageTables};
 use crate::plan::Row;
 use crate::session::Session;
 use carat_format::Encoding;
@@ -81,7 +81,12 @@ pub async fn compare(
     checks: &mut Vec<KernelCheck>,
 ) -> Result<bool, Error> {
     let ((a, plan), (b, _)) = (expected.executor(), found.executor());
-    let batch = Batch { rows, outputs };
+    let tables = PageTables::whole(plan);
+    let batch = Batch {
+        rows,
+        outputs,
+        tables: &tables,
+    };
     for (i, step) in plan.steps.iter().enumerate() {
         a.run(plan, batch, i..i + 1).await?;
         b.run(plan, batch, i..i + 1).await?;

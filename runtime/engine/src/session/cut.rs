@@ -53,11 +53,11 @@ fn work(plan: &Plan, step: &Step, rows: usize) -> u64 {
 impl Session {
     /// Limits the work of one submission, in words of weights times rows of the pass. Results do not depend on it.
     pub fn limit_submissions(&mut self, work: u64) {
-        self.submissions.most = work.max(1);
+        self.loaded.submissions.most = work.max(1);
     }
 
     /// Work submitted so far, in the same unit.
     pub fn work(&self) -> u64 {
-        self.submissions.done
+        self.loaded.submissions.done
     }
 }

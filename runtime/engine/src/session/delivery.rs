@@ -1,6 +1,6 @@
 //! A session on a GPU whose weights arrive while it is opened.
 
-use super::{GPU_BATCH, Session, SessionOptions};
+use super::{GPU_BATCH, Loaded, Session, SessionOptions};
 use crate::device::Gpu;
 use crate::error::Error;
 use crate::exec::Executor;
@@ -67,8 +67,15 @@ impl Delivery {
     ///
     /// Errors: a tensor that has not arrived as a whole, a kernel that the device refuses.
     pub async fn finish(self) -> Result<Session, Error> {
+        Ok(self.loaded().await?.into())
+    }
+
+    /// Compiles the kernels and gives the model on its device.
+    ///
+    /// Errors: as of [`Delivery::finish`].
+    pub async fn loaded(self) -> Result<Loaded, Error> {
         let executor = self.upload.finish(&self.plan).await?;
         let executor = Executor::Gpu(Box::new(executor));
-        Ok(Session::with(self.model, self.plan, executor))
+        Ok(Loaded::with(self.model, self.plan, executor))
     }
 }

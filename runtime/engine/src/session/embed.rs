@@ -1,9 +1,8 @@
 //! Embeddings of texts: the hidden state after the last norm, pooled in integers.
 
-use super::Session;
+use super::{Part, Session};
 use crate::error::Error;
-use crate::exec::Batch;
-use crate::plan::{Bound, Op, Row};
+use crate::plan::{Bound, Op};
 use carat_format::{GROUP, Pooling};
 
 /// A pooled hidden state: `integers[i] · 2^exponent`, the same on every device.
@@ -53,17 +52,17 @@ impl Session {
         pooling: Pooling,
     ) -> Result<Vec<Embedding>, Error> {
         self.truncate(0);
-        self.check(tokens)?;
+        self.loaded.check(tokens)?;
+        self.sequence.reserve(tokens.len())?;
         self.forget_ahead()?;
         if tokens.is_empty() {
             return Err(Error::NoTokens);
         }
+        let plan = &self.loaded.plan;
         let missing = || Error::MissingTensor(carat_format::Tensor::OutputNorm.name());
-        let mut steps = self.plan.steps.iter();
-        let norm = steps
-            .position(|s| s.label == "output_norm")
-            .ok_or_else(missing)?;
-        let step = &self.plan.steps[norm];
+        let norm = plan.steps.iter().position(|s| s.label == "output_norm");
+        let norm = norm.ok_or_else(missing)?;
+        let step = &plan.steps[norm];
         let (Op::RmsnormRow(p), Some(act)) = (step.op, step.bound("act").copied()) else {
             return Err(missing());
         };
@@ -75,37 +74,29 @@ impl Session {
             Pooling::Mean | Pooling::Cls | Pooling::Last => 1,
         };
         let mut sums = vec![vec![0i64; cols]; vectors];
-        let batch = self.plan.extent.batch as usize;
+        let batch = plan.extent.batch as usize;
         for start in (0..tokens.len()).step_by(batch) {
             let part = &tokens[start..tokens.len().min(start + batch)];
-            let mut rows: Vec<Row> = (start..start + part.len())
-                .zip(part)
-                .map(|(i, token)| Row {
-                    token: *token,
-                    position: i as u32,
-                    sequence: 0,
-                })
-                .collect();
-            // Those whose states are wanted come first.
-            let outputs = match pooling {
-                Pooling::None | Pooling::Mean => part.len(),
-                Pooling::Cls => usize::from(start == 0),
-                Pooling::Last => {
-                    rows.reverse();
-                    usize::from(start + part.len() == tokens.len())
-                }
+            let is_end = start + part.len() == tokens.len();
+            // Rows that come first, and those whose states are wanted.
+            let (first, outputs) = match pooling {
+                Pooling::None | Pooling::Mean => (0, part.len()),
+                Pooling::Cls => (0, usize::from(start == 0)),
+                Pooling::Last => (usize::from(is_end), usize::from(is_end)),
             };
-            let batch = Batch {
-                rows: &rows,
-                outputs,
-            };
-            self.executor.run(&self.plan, batch, 0..norm + 1).await?;
+            let mut parts = [Part {
+                sequence: &mut self.sequence,
+                tokens: part,
+                outputs: first,
+            }];
+            self.loaded.gather(&mut parts)?;
+            self.loaded.run_steps(outputs, 0..norm + 1).await?;
             let into = match pooling {
                 Pooling::None => &mut sums[start..start + part.len()],
                 _ => &mut sums[..],
             };
             self.add(act, outputs, exponent, into).await?;
-            self.tokens.extend(part);
+            self.sequence.append(part);
         }
         let count = match pooling {
             Pooling::Mean => tokens.len() as i64,
@@ -137,7 +128,8 @@ impl Session {
         }
         let mut words = Vec::new();
         let count = rows as u64 * act.stride;
-        self.executor.read(act.buffer, count, &mut words).await?;
+        let executor = &mut self.loaded.executor;
+        executor.read(act.buffer, count, &mut words).await?;
         let last = sums.len().saturating_sub(1);
         for (i, row) in words.chunks_exact(stride).enumerate() {
             if let Some(sum) = sums.get_mut(i.min(last)) {

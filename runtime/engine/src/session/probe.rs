@@ -2,10 +2,9 @@
 
 use crate::error::Error;
 use crate::exec::cpu::CpuExecutor;
-use crate::exec::{Batch, Executor};
+use crate::exec::{Batch, Executor, PageTables};
 use crate::model::Model;
 use crate::plan::{Content, Extent, MOST_BINDING, Plan, Row, Step};
-use carat_shaders::params::PAGE;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -40,10 +39,8 @@ impl Probe {
     /// Errors: a tensor that the directory lacks.
     pub fn new(model: Arc<Model>) -> Result<Self, Error> {
         let extent = Extent {
-            batch: 1,
-            outputs: 1,
-            context: PAGE,
             binding: MOST_BINDING,
+            ..Extent::default()
         };
         let mut plan = Plan::new(model.spec(), model.directory(), extent)?;
         let steps = chosen(&plan);
@@ -120,6 +117,7 @@ impl Probe {
         let batch = Batch {
             rows: &[row],
             outputs: 1,
+            tables: &PageTables::whole(&self.plan),
         };
         each();
         for _ in 0..times {

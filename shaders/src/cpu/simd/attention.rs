@@ -1,5 +1,5 @@
-//! The attention's inner loops by instruction set; every version gives the integers of
-//! [`Block::attend`] with plain Rust.
+//! The attention's inner loops by instruction set; every version gives the integers of the definition
+//! (`reference/attn_block_q8.rs`).
 
 use super::Isa;
 #[cfg(target_arch = "x86_64")]

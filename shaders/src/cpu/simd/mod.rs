@@ -1,6 +1,6 @@
 //! The products' inner loops: one tile of 32 weight rows times rows of activations, compiled for several
-//! instruction sets and chosen at run time. Every version gives the integers of [`portable`]: sums of
-//! integers have no order.
+//! instruction sets and chosen at run time. Every version gives the integers of the definition
+//! (`reference/linear_tile_q.rs`): sums of integers have no order.
 //!
 //! The wide versions share one plan ([`kernel`]). A vector holds one 32-bit lane for each weight row: four
 //! consecutive levels of it. A group is eight such vectors, looked up by byte shuffles in registers, so that
@@ -24,47 +24,16 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 
-use carat_format::{Encoding, TILE_ROWS, unpack_group};
+use crate::reference::activations::Activations;
+use carat_format::{Encoding, TILE_ROWS};
 pub use panels::{Batch, Panels, scratch};
 #[cfg(wide_isa)]
 use panels::{CELL, block_rows};
 use std::sync::OnceLock;
-
-/// One row of activations taken apart.
-#[derive(Clone, Copy)]
-pub struct Activations<'a> {
-    /// Codes, four a word, eight words a group.
-    pub words: &'a [u32],
-    /// A scale a group.
-    pub scales: &'a [u8],
-    /// 16-bit mantissa of the row's scale.
-    pub mantissa: u32,
-    /// Exponent of the row's scale.
-    pub exponent: i32,
-}
-
-impl<'a> Activations<'a> {
-    /// `row` is laid out as [`crate::act_stride`] says.
-    pub fn new(row: &'a [u32], groups: usize) -> Self {
-        let tail = groups * 8 + groups.div_ceil(4);
-        let scales: &[u8] = bytemuck::cast_slice(&row[groups * 8..tail]);
-        Self {
-            words: &row[..groups * 8],
-            scales: &scales[..groups],
-            mantissa: row[tail],
-            exponent: row[tail + 1] as i32,
-        }
-    }
-
-    /// The 32 codes of group `g`.
-    fn codes(&self, g: usize) -> &'a [i8] {
-        bytemuck::cast_slice(&self.words[g * 8..g * 8 + 8])
-    }
-}
 
 /// 32 rows of a matrix as the file holds them.
 #[derive(Clone, Copy)]
@@ -222,6 +191,10 @@ impl Isa {
     /// The fastest that this processor has, or the one that the environment's `CARAT_CPU` names if it has
     /// that; looked up once.
     pub fn get() -> Isa {
+        #[cfg(test)]
+        if let Some(isa) = tests::named() {
+            return isa;
+        }
         static CHOICE: OnceLock<Isa> = OnceLock::new();
         *CHOICE.get_or_init(|| {
             let named = std::env::var("CARAT_CPU").ok();
@@ -307,24 +280,4 @@ pub fn fetch_to_write(values: &[i32]) {
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.as_ptr().cast()) };
     }
     let _ = values;
-}
-
-/// The 32 levels of a cell (tile · groups + group) for one row of the tile; `bytes` starts with the codes.
-#[inline(always)]
-pub fn levels(
-    encoding: Encoding,
-    table: &[u8; 16],
-    bytes: &[u8],
-    cell: usize,
-    row: usize,
-) -> [i8; 32] {
-    let len = encoding.cell_bytes();
-    let codes = unpack_group(encoding, &bytes[cell * len..(cell + 1) * len], row);
-    codes.map(|c| encoding.level(table, c))
-}
-
-/// A uniform's table by bytes.
-#[inline(always)]
-pub fn table_bytes(table: &[u32; 4]) -> [u8; 16] {
-    bytemuck::cast(table.map(u32::to_le))
 }

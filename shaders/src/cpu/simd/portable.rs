@@ -1,6 +1,7 @@
-//! The definition, in plain Rust.
+//! Plain Rust: a row of weights is decoded once for several rows of activations.
 
-use super::{Activations, Batch, Tile, levels};
+use super::{Activations, Batch, Tile};
+use crate::reference::matrix::levels;
 use carat_format::TILE_ROWS;
 
 /// Rows of activations that share a decoded row of weights.

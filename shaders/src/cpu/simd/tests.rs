@@ -1,32 +1,52 @@
-//! Every version against the definition.
+//! Every version of the products against the definition, and every version in its turn for the tests of twins.
 
 use super::*;
 use crate::act_stride;
+use crate::reference::linear_tile_q::sum;
+use crate::reference::matrix::Matrix;
 use carat_format::ScaleGroup;
 use proptest::prelude::*;
 use proptest::sample::select;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// Sums of every row, straight from the layout's definition.
-fn defined(tile: &Tile<'_>, batch: &Batch<'_>) -> Vec<[i64; TILE_ROWS]> {
-    let mut all = vec![[0i64; TILE_ROWS]; batch.rows];
-    for (r, sums) in all.iter_mut().enumerate() {
-        let x = batch.row(r);
-        for (n, sum) in sums.iter_mut().enumerate() {
-            for g in 0..tile.groups {
-                let l = levels(tile.encoding, tile.table, tile.cells, g, n);
-                let d: i64 = (0..32)
-                    .map(|i| i64::from(l[i]) * i64::from(x.codes(g)[i]))
-                    .sum();
-                let ws = tile.scales[(g >> tile.scale_shift) * TILE_ROWS + n];
-                *sum += d * i64::from(ws) * i64::from(x.scales[g]);
-            }
+/// Place in [`Isa::ALL`] of the version that [`Isa::get`] gives; none beyond the last.
+static NAMED: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// The version that [`with_each`] has come to.
+pub fn named() -> Option<Isa> {
+    Isa::ALL.get(NAMED.load(Ordering::SeqCst)).copied()
+}
+
+/// Calls `f` with every version that the processor has, which [`Isa::get`] gives meanwhile.
+pub fn with_each(mut f: impl FnMut(Isa)) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for (i, isa) in Isa::ALL.iter().enumerate() {
+        if isa.supported() {
+            NAMED.store(i, Ordering::SeqCst);
+            f(*isa);
         }
     }
-    all
+    NAMED.store(usize::MAX, Ordering::SeqCst);
 }
 
 fn check(tile: &Tile<'_>, act: &[u32], rows: usize) {
     let stride = act_stride(tile.groups as u32) as usize;
+    let matrix = Matrix {
+        encoding: tile.encoding,
+        table: *tile.table,
+        groups: tile.groups,
+        scale_shift: tile.scale_shift,
+        cells: tile.cells,
+        scales: tile.scales,
+        row_scales: &[],
+    };
+    let defined = act.chunks_exact(stride).take(rows).map(|row| {
+        let x = Activations::new(row, tile.groups);
+        std::array::from_fn(|n| sum(&matrix, n, x))
+    });
+    let defined: Vec<[i64; TILE_ROWS]> = defined.collect();
     for isa in Isa::ALL.iter().copied().filter(|i| i.supported()) {
         let mut panels = Panels::default();
         let batch = Batch::new(isa, act, stride, tile.groups, rows, &mut panels);
@@ -36,11 +56,9 @@ fn check(tile: &Tile<'_>, act: &[u32], rows: usize) {
         });
         let seen: Vec<_> = seen.into_iter().map(Option::unwrap).collect();
         assert_eq!(
-            seen,
-            defined(tile, &batch),
+            seen, defined,
             "{isa:?} {:?} {rows} rows of {} groups",
-            tile.encoding,
-            tile.groups
+            tile.encoding, tile.groups
         );
     }
 }

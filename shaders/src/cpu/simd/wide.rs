@@ -3,12 +3,13 @@
 #[cfg(target_arch = "x86_64")]
 use super::Isa;
 use super::{Activations, panels};
-use crate::cpu::norm::InverseNorm;
 use crate::cpu::{
-    attn_merge_i32, gated_unit_row_i32, linear_tile_q, logits_stats_i32, quantize, rmsnorm_row_q8,
+    attn_merge_i32, gated_unit_row_i32, linear_tile_q, logits_stats_i32, rmsnorm_row_q8,
     rope_store_q8,
 };
 use crate::params::{AttnMerge, RopeStore};
+use crate::reference;
+use crate::reference::norm::InverseNorm;
 
 /// Defines a function that runs an `inline(always)` function of plain Rust, compiled for the widest vectors that this
 /// processor has: the same integers.
@@ -83,8 +84,8 @@ wide! {
 }
 
 wide! {
-    /// See [`quantize::quantize_row`].
-    fn quantize_row(x: &[i32], exponent: i32, act: &mut [u32]) = quantize::row
+    /// See [`reference::quantize_row`].
+    fn quantize_row(x: &[i32], exponent: i32, act: &mut [u32]) = reference::quantize_row
 }
 
 wide! {

@@ -3,7 +3,7 @@
 use super::{Dispatch, GpuExecutor};
 use crate::error::Error;
 use crate::exec::{ARGMAX, Batch};
-use crate::plan::{BufferId, Op, Plan, Row};
+use crate::plan::{BufferId, Op, Plan};
 use carat_shaders::grid;
 use std::ops::Range;
 
@@ -21,25 +21,16 @@ impl GpuExecutor {
         self.submit(plan, batch, range, false).await
     }
 
-    /// Runs the steps of `range` over one token: the arg-max of the pass before, which the device itself puts in the row
-    /// table.
+    /// Runs the steps of `range` over a batch of one row, whose token is the arg-max of the pass before: the device itself
+    /// puts it in the row table.
     ///
     /// Errors: the device was lost or reported an error.
     pub(in crate::exec) async fn run_next(
         &mut self,
         plan: &Plan,
-        position: u32,
+        batch: Batch<'_>,
         range: Range<usize>,
     ) -> Result<(), Error> {
-        let row = Row {
-            token: 0,
-            position,
-            sequence: 0,
-        };
-        let batch = Batch {
-            rows: &[row],
-            outputs: 1,
-        };
         self.submit(plan, batch, range, true).await
     }
 
@@ -93,6 +84,16 @@ impl GpuExecutor {
             let table: Vec<_> = batch.row_table().collect();
             let bytes = bytemuck::cast_slice(&table);
             self.gpu.queue.write_buffer(rows_buffer, 0, bytes);
+            let tables = plan.pages.iter().zip(batch.tables.tables());
+            for ((pages, table), known) in tables.zip(&mut self.tables) {
+                if known != table {
+                    let bytes = bytemuck::cast_slice(table);
+                    let buffer = &self.buffers[pages.table.0];
+                    self.gpu.queue.write_buffer(buffer, 0, bytes);
+                    known.clear();
+                    known.extend_from_slice(table);
+                }
+            }
         }
         if let Some(held) = self.held.as_ref().filter(|_| begins_next) {
             encoder.copy_buffer_to_buffer(&stats, 0, held, 0, held.size());

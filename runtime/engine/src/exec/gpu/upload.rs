@@ -42,11 +42,7 @@ impl Upload {
         };
         for (buffer, declared) in plan.buffers.iter().enumerate() {
             match &declared.content {
-                Content::Work | Content::RowTable => {}
-                Content::PageTable => {
-                    let pages: Vec<u32> = (0..declared.words as u32).collect();
-                    this.write(buffer, 0, bytemuck::cast_slice(&pages)).await?;
-                }
+                Content::Work | Content::RowTable | Content::PageTable => {}
                 Content::Constant(words) => {
                     this.write(buffer, 0, bytemuck::cast_slice(words)).await?;
                 }

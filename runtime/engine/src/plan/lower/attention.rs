@@ -20,8 +20,10 @@ impl Builder<'_> {
         let of = |part: Part| part.of(block);
         let rows = self.rows_after_cache(block);
         let name = |part: &str| format!("blk.{block}.{part}");
-        let pages = u64::from(blocks) * u64::from(kv_page_words(a.kv_heads, w.words, w.groups));
-        let cache = self.buffer(&name("cache"), pages, Content::Work);
+        let pages = self.pages(a.window);
+        let page = kv_page_words(a.kv_heads, w.words, w.groups);
+        let words = u64::from(pages.count) * u64::from(page);
+        let cache = self.buffer(&name("cache"), words, Content::Work);
         self.norm(work, of(Part::AttnNorm), name("attn_norm"), Rows::Batch)?;
         let [mut q, mut k, v] = self.queries_keys_values(work, block, rows)?;
         if a.head_norm {
@@ -51,7 +53,7 @@ impl Builder<'_> {
         });
         let buffers = [
             ("row_table", work.row_table),
-            ("page_table", work.page_table),
+            ("page_table", pages.table),
             ("angles", angles),
             ("q", work.q),
             ("k", work.k),
@@ -79,7 +81,7 @@ impl Builder<'_> {
         });
         let buffers = [
             ("row_table", work.row_table),
-            ("page_table", work.page_table),
+            ("page_table", pages.table),
             ("query", work.query),
             ("cache", cache),
             ("partial", work.partial),

@@ -2,11 +2,13 @@
 //! or sixteen dimensions of four values, in a vector, and no sum goes across lanes.
 
 use super::{Line, V, load, splat, store, zero};
-use crate::cpu::attn_block_q8::{Pass, Query, score_base, share, softmax, top_exponent, weight};
+use crate::cpu::attn_block_q8::{Pass, Query, share, softmax, top_exponent, weight};
 use crate::cpu::scratch::resize;
 use crate::cpu::simd::kernel::unrolled;
+use crate::kv::KvLayout;
 use crate::params::{AttnBlock, PAGE, SCORE_GROUP_MAX};
 use crate::partial_stride;
+use crate::reference::attn_block_q8::score_base;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -40,7 +42,7 @@ pub const fn page_bytes(groups: usize) -> u64 {
 }
 
 impl Page {
-    /// Takes the first `count` positions of a head's page, `cells` as [`crate::kv_page_words`] lays it out.
+    /// Takes the first `count` positions of a head's page, `cells` as [`KvLayout`] lays it out.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     pub fn fill(&mut self, p: &AttnBlock, cells: &[u32], count: usize) {
         let (words, groups) = (p.head_words as usize, p.groups as usize);
@@ -49,8 +51,7 @@ impl Page {
         resize(&mut self.values, groups * POSITIONS / 4, [line; 2]);
         resize(&mut self.scales, groups * POSITIONS, 0);
         (self.filled, self.groups) = (count.next_multiple_of(16).min(POSITIONS), groups);
-        let (keys, rest) = cells.split_at(POSITIONS * words);
-        let (values, scales) = rest.split_at(POSITIONS * words);
+        let [keys, values, scales] = KvLayout::new(p.head_words, p.groups).split(cells);
         for (i, lines) in self.keys.chunks_exact_mut(groups * PAIRS).enumerate() {
             if i * 16 >= self.filled {
                 break;
@@ -186,7 +187,7 @@ pub fn band(pass: &Pass<'_>, first: usize, out: &mut [u32]) {
     KEPT.set(kept);
 }
 
-/// The page's part for each of at most [`SIDE`] queries of one row, as [`crate::cpu::attn_block_q8`] defines it.
+/// The page's part for each of at most [`SIDE`] queries of one row, as [`crate::reference::attn_block_q8`] defines it.
 ///
 /// `visible` is not empty and ends within what is filled; `out` has a partial result for each query.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vnni")]

@@ -1,4 +1,4 @@
-//! A bias added to rows; twin of `wgsl/bias_row_i32.wgsl`.
+//! A bias added to rows; the definition of `wgsl/bias_row_i32.wgsl`.
 
 use super::fixed::{requant64, sat32};
 use super::residual::add_residual;

@@ -1,4 +1,4 @@
-//! The sum of a buffer's words; twin of `wgsl/read_words_u32.wgsl`.
+//! The sum of a buffer's words; the definition of `wgsl/read_words_u32.wgsl`.
 
 use crate::params::ReadWords;
 

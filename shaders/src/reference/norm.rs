@@ -1,6 +1,6 @@
-//! Inverse of a row's root of squares; twin of `wgsl/shared/norm.wgsl`.
+//! Inverse of a row's root of squares; the definition of `wgsl/shared/norm.wgsl`.
 
-use super::fixed::{bit_len, bit_len64, round_shr64, rsqrt_q30};
+use super::fixed::{bit_len, bit_len64, round_shr64, rsqrt_q30, sat32};
 
 /// `1 / √(Σh² + n·ε)`: `h · mantissa >> shift` is the normalised element in Q30.
 #[derive(Clone, Copy, Debug)]
@@ -23,19 +23,23 @@ impl InverseNorm {
         let n = round_shr64(i64::from(v) * i64::from(self.mantissa), self.shift);
         n.clamp(-(1 << 30), 1 << 30) as i32
     }
+
+    /// The element times its gain, in the gain's unit. |n| <= 2^30 and |gain| <= 2^31: the product stays within 2^61.
+    #[inline(always)]
+    pub fn with_gain(self, v: i32, gain: i32) -> i32 {
+        sat32(round_shr64(
+            i64::from(self.normalised(v)) * i64::from(gain),
+            30,
+        ))
+    }
 }
 
 fn inverse_norm(h: &[i32], eps_mantissa: u32, eps_exponent: i32) -> (u32, u32) {
     let max = h.iter().map(|v| v.unsigned_abs()).max().unwrap_or(0);
     let s = bit_len(max).saturating_sub(15);
-    // u < 2^15 and at most 2^15 columns: both sums stay under 2^31 + 2^15.
-    let (mut low, mut high) = (0u32, 0u32);
-    for v in h {
-        let u = v.unsigned_abs() >> s;
-        low = low.wrapping_add((u * u) & 0xffff);
-        high = high.wrapping_add((u * u) >> 16);
-    }
-    let sum = u64::from(low) + (u64::from(high) << 16);
+    // Magnitudes below 2^15 and at most 2^15 columns: the sum stays below 2^45.
+    let squares = h.iter().map(|v| u64::from(v.unsigned_abs() >> s).pow(2));
+    let sum: u64 = squares.sum();
     let sum = (sum + epsilon(eps_mantissa, eps_exponent.wrapping_sub(2 * s as i32))).max(1);
     // sum = n · 4^k with n in [2^30, 2^32).
     let k = (bit_len64(sum) as i32 + 1) / 2 - 16;

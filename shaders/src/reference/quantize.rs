@@ -1,7 +1,6 @@
-//! Rows of i32 to int8 codes in groups of 32; twin of `wgsl/shared/quantize.wgsl`.
+//! Rows of i32 to int8 codes in groups of 32; the definition of `wgsl/shared/quantize.wgsl`.
 
 use super::fixed::{bit_len, round_shr64};
-use super::simd::wide;
 use crate::act_stride;
 
 /// The scale of a row: `mantissa · 2^(exponent)` in units of the input, and the shift that normalises
@@ -65,13 +64,8 @@ pub(crate) fn code(x: i32, (reciprocal, shift): (u32, u32)) -> i32 {
 }
 
 /// Quantizes a row of i32 of unit `2^exponent` into one row of activations (see [`act_stride`]).
-pub fn quantize_row(x: &[i32], exponent: i32, act: &mut [u32]) {
-    wide::quantize_row(x, exponent, act);
-}
-
-/// [`quantize_row`] as plain Rust.
 #[inline(always)]
-pub(super) fn row(x: &[i32], exponent: i32, act: &mut [u32]) {
+pub fn quantize_row(x: &[i32], exponent: i32, act: &mut [u32]) {
     let groups = x.len().div_ceil(32);
     debug_assert_eq!(act.len(), act_stride(groups as u32) as usize);
     let largest = |x: &[i32]| x.iter().map(|v| v.unsigned_abs()).fold(0, u32::max);
@@ -139,8 +133,8 @@ mod tests {
             let tail = groups * 8 + groups.div_ceil(4);
             let unit = f64::from(act[tail]) * f64::from(act[tail + 1] as i32).exp2();
             for (i, v) in x.iter().enumerate() {
-                let code = super::super::byte(&act, i) as i8;
-                let scale = f64::from(super::super::byte(&act[groups * 8..], i / 32)) * unit;
+                let code = crate::reference::byte(&act, i) as i8;
+                let scale = f64::from(crate::reference::byte(&act[groups * 8..], i / 32)) * unit;
                 prop_assert!(code != i8::MIN && scale > 0.0);
                 let error = (f64::from(code) * scale - f64::from(*v)).abs();
                 prop_assert!(error <= scale * 0.51 + 1e-9, "{i}: {v} {code} {scale}");

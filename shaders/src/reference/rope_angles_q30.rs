@@ -1,4 +1,4 @@
-//! cos and sin of every pair at every row's position; twin of `wgsl/rope_angles_q30.wgsl`.
+//! cos and sin of every pair at every row's position; the definition of `wgsl/rope_angles_q30.wgsl`.
 
 use super::fixed::mulhi;
 use crate::params::{ROW_WORDS, RopeAngles};

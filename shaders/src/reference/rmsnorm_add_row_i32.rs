@@ -1,4 +1,4 @@
-//! RMSNorm with gains, added to the residual stream; twin of `wgsl/rmsnorm_add_row_i32.wgsl`.
+//! RMSNorm with gains, added to the residual stream; the definition of `wgsl/rmsnorm_add_row_i32.wgsl`.
 
 use super::fixed::requant64;
 use super::norm::InverseNorm;

@@ -1,4 +1,4 @@
-//! Addition to the residual stream; twin of `wgsl/shared/residual.wgsl`.
+//! Addition to the residual stream; the definition of `wgsl/shared/residual.wgsl`.
 
 use super::fixed::sat32;
 

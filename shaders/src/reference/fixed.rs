@@ -1,4 +1,4 @@
-//! Integer arithmetic shared by all kernels; twin of `wgsl/shared/fixed.wgsl`.
+//! Integer arithmetic shared by all kernels; the definition of `wgsl/shared/fixed.wgsl`.
 //!
 //! One rounding rule everywhere: half up, `floor(x + 1/2)`. Every function is total: no input panics
 //! or overflows, also under overflow checks.

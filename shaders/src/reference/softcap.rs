@@ -1,4 +1,4 @@
-//! cap·tanh(x/cap); twin of `wgsl/shared/softcap.wgsl`.
+//! cap·tanh(x/cap); the definition of `wgsl/shared/softcap.wgsl`.
 
 use super::fixed::{exp2_neg_q30, mulhi, recip_q62, requant64, round_shr64};
 use crate::params::{LN_2_Q32, LOG2_E_Q30};
