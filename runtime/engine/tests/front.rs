@@ -4,7 +4,7 @@
 
 use carat::internals::{self, Prompter, Talk, Verify, message};
 use carat::{
-    Cancel, Chat, Device, ErrorCode, Load, Message, Model, Progress, Sampling, StopReason,
+    Cancel, Chat, Device, ErrorCode, Format, Load, Message, Model, Progress, Sampling, StopReason,
 };
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -45,6 +45,7 @@ fn one_text_however_the_model_came() {
     let tokens = read.tokenize("Once upon a").unwrap();
     assert_eq!(read.detokenize(&tokens).unwrap(), "Once upon a");
     assert_eq!(read.count("Once upon a").unwrap(), tokens.len());
+    assert!(!read.name().is_empty());
     let mut again = read.generate("Once upon a").sampling(short());
     let mut text = String::new();
     while let Some(piece) = pollster::block_on(again.next()) {
@@ -101,6 +102,83 @@ fn a_chat_keeps_what_is_computed_and_takes_back_what_fails() {
     let alone = other.set_messages(&[Message::assistant("Hi")]).unwrap_err();
     assert_eq!(alone.code(), ErrorCode::Template);
     assert!(Chat::new(&model).unwrap().regenerate().text().is_err());
+}
+
+#[test]
+fn a_text_follows_its_format() {
+    let model = model();
+    let schema = r#"{"type": "array", "items": {"enum": [1, 2]}, "minItems": 3, "maxItems": 3}"#;
+    let long = Sampling::new().max_tokens(40);
+    let mut text = String::new();
+    let mut chat = Chat::new(&model).unwrap().sampling(long.clone());
+    let mut reply = chat
+        .ask("Three numbers?")
+        .format(Format::JsonSchema(schema.into()));
+    for piece in &mut reply {
+        text += &piece.unwrap();
+    }
+    assert_eq!(reply.is_complete(), Some(true));
+    let plain: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    assert!(
+        plain.len() == 7 && plain.starts_with('[') && plain.ends_with(']'),
+        "{text}"
+    );
+    let grammar = Format::Lark(r#"start: "yes" | "no""#.into());
+    let mut generation = model.generate("Is it?").sampling(long).format(grammar);
+    let text: Result<String, _> = (&mut generation).into_iter().collect();
+    assert!(["yes", "no"].contains(&text.unwrap().as_str()));
+    let cut = Sampling::new().max_tokens(1);
+    let mut json = model.generate("Is it?").sampling(cut).format(Format::Json);
+    (&mut json)
+        .into_iter()
+        .for_each(|piece| drop(piece.unwrap()));
+    assert_eq!(json.is_complete(), Some(false));
+    let wrong = model
+        .generate("a")
+        .format(Format::JsonSchema("{".into()))
+        .text();
+    assert_eq!(wrong.unwrap_err().code(), ErrorCode::Format);
+}
+
+/// Where there is a Vulkan driver: the text is the same, and its end comes from the GPU if that was ready.
+#[test]
+fn a_gpu_goes_on_with_the_same_text() {
+    let Some(index) = Device::gpus().iter().position(|g| g.contains("llvmpipe")) else {
+        eprintln!("ABSENT: llvmpipe (apt-get install libvulkan1 mesa-vulkan-drivers)");
+        return;
+    };
+    let expected = model().generate("Once upon a").sampling(short()).text();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = told.clone();
+    let on_gpu = load()
+        .device(Device::GpuIndex(index))
+        .on_progress(move |p| sink.lock().unwrap().push(p))
+        .open_bytes(bytes())
+        .unwrap();
+    let mut chosen = on_gpu.generate("Once upon a").sampling(short());
+    let mut text = String::new();
+    for piece in &mut chosen {
+        text += &piece.unwrap();
+    }
+    assert_eq!(text, expected.unwrap());
+    // Texts are made until one is made there.
+    while chosen.device().starts_with("cpu") {
+        chosen = on_gpu.generate("Once upon a").sampling(short());
+        text = (&mut chosen).into_iter().map(Result::unwrap).collect();
+    }
+    assert_eq!(
+        text,
+        model()
+            .generate("Once upon a")
+            .sampling(short())
+            .text()
+            .unwrap()
+    );
+    let told = told.lock().unwrap();
+    assert!(
+        told.iter().any(|p| !matches!(p, Progress::Prompt { .. })),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod message;
 mod model;
 #[cfg(not(target_arch = "wasm32"))]
 mod pieces;
+#[cfg(not(target_arch = "wasm32"))]
+mod places;
 mod prompter;
 mod relay;
 mod room;

@@ -133,6 +133,18 @@ impl Model {
         Ok(self.tokenize(text)?.len())
     }
 
+    /// The model's name, as its checkpoint had it; empty where the file has none.
+    pub fn name(&self) -> String {
+        let header = self.shared.file.header().ok();
+        let name = header.and_then(|h| {
+            h.str_opt(carat_format::keys::NAME)
+                .ok()
+                .flatten()
+                .map(str::to_owned)
+        });
+        name.unwrap_or_default()
+    }
+
     /// Positions of the context: the tokens of a prompt and its text together.
     pub fn context(&self) -> u32 {
         self.shared.options.context
