@@ -6,6 +6,7 @@ use crate::hf_tokenizer::HfTokenizerError;
 use crate::reference::ReferenceError;
 use crate::source::SourceError;
 use crate::text::TextError;
+use carat_format::Encoding;
 use std::path::PathBuf;
 
 /// A fault of the source, the target or the request.
@@ -13,7 +14,10 @@ use std::path::PathBuf;
 #[non_exhaustive]
 #[allow(missing_docs)] // The messages describe the fields.
 pub enum ConvertError {
-    #[error("{found} bits per weight are not supported, expected 1, 1.6, 2, 3, 4, 5, 6 or 8")]
+    #[error(
+        "{found} bits per weight are not supported, expected {}",
+        Encoding::bits_of_all()
+    )]
     Bits { found: f64 },
     #[error("the rule '{rule}' matches no matrix of the model; its matrices are {names}")]
     Rule { rule: String, names: String },

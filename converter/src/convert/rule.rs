@@ -33,7 +33,10 @@ impl Rule {
 pub enum RuleError {
     #[error("'{text}' is not PATTERN=BITS, PATTERN=gN or PATTERN=BITS,gN, like ffn_down=4,g64")]
     Form { text: String },
-    #[error("'{item}' is neither bits (1, 1.6, 2, 3, 4, 5, 6 or 8) nor a group (g32, g64 or g128)")]
+    #[error(
+        "'{item}' is neither bits ({}) nor a group (g32, g64 or g128)",
+        Encoding::bits_of_all()
+    )]
     Value { item: String },
     #[error("'{item}' comes after another value of its kind; give one")]
     Twice { item: String },

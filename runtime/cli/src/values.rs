@@ -187,7 +187,7 @@ pub fn stop(text: &str) -> Result<String, String> {
 pub fn bits(text: &str) -> Result<f64, String> {
     let encoding = Encoding::from_bits_text(text);
     encoding.map_or_else(
-        || Err("expected 1, 1.6, 2, 3, 4, 5, 6 or 8".into()),
+        || Err(format!("expected {}", Encoding::bits_of_all())),
         |e| Ok(e.bits()),
     )
 }

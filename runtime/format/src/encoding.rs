@@ -86,6 +86,12 @@ impl Encoding {
             .find(|e| format!("{}", e.bits()) == text)
     }
 
+    /// The bits of every encoding, for messages: `1, 1.6, … or 8`.
+    pub fn bits_of_all() -> String {
+        let [others @ .., last] = Self::ALL.map(|e| e.bits().to_string());
+        format!("{} or {last}", others.join(", "))
+    }
+
     /// The encoding of that name in a file's directory.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|e| e.name() == name)
