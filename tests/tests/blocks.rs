@@ -143,7 +143,7 @@ fn converted(source: &Path, options: Options) -> PathBuf {
 #[test]
 fn its_blocks_are_what_the_lists_say() {
     let dir = tempfile::tempdir().unwrap();
-    let checkpoint = Checkpoint::open(&source(dir.path())).unwrap();
+    let checkpoint = Checkpoint::open(source(dir.path())).unwrap();
     let blocks = checkpoint.hyper().blocks.iter().map(|b| {
         let heads = b.attention().map_or([0; 2], |a| [a.heads, a.kv_heads]);
         let window = b.attention().is_some_and(|a| a.window == Some(WINDOW));
