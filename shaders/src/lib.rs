@@ -1,9 +1,9 @@
 //! Integer kernels: WGSL and their CPU twins.
 //!
-//! Each kernel is one file `wgsl/op_shape_dtype.wgsl` and one twin `src/cpu/op_shape_dtype.rs` of the
-//! same name. The twin is the kernel's specification: on every device a kernel gives the same integers
-//! as its twin, for any input. [`params`] declares each kernel's uniform once; the build composes the
-//! WGSL from it, validates it and reflects its bindings into [`KERNELS`].
+//! Each kernel is one file `wgsl/op_shape_dtype.wgsl`, one definition `src/reference/op_shape_dtype.rs` in plain
+//! loops, and one twin `src/cpu/op_shape_dtype.rs` that is fast. On every device a kernel gives the same integers as its
+//! definition, for any input, and so does the twin. [`params`] declares each kernel's uniform once; the build composes
+//! the WGSL from it, validates it and reflects its bindings into [`KERNELS`].
 #![deny(unsafe_code)]
 
 pub mod cpu;
