@@ -1,7 +1,7 @@
 //! A size that is asked for: which matrix gets how many bits.
 //!
 //! The divergence that matrices cause adds up, as far as it is small, so the best division of the bytes is a
-//! knapsack ([`knapsack`]) over what each matrix's options cost and cause ([`sensitivity`]).
+//! knapsack (`knapsack`) over what each matrix's options cost and cause (`sensitivity`).
 //!
 //! Source: the layer-adaptive rate-distortion division of Xu et al., "Towards Efficient Deep Neural Network
 //! Compression: Rate-Distortion-Optimized Layer-Adaptive Pruning" (2023), with codings for sparsities.

@@ -4,12 +4,12 @@
 //! `½ (ŵ − w) H (ŵ − w)ᵀ`. [`hessian`] gathers H and factors it; the methods, each of which can be
 //! switched off ([`Methods`]), are in the order in which they work on a row:
 //!
-//! * [`drift`]: the row's target is what does best with the inputs that the matrices before it, already
+//! * `drift`: the row's target is what does best with the inputs that the matrices before it, already
 //!   quantized, give it;
 //! * scales of least squares weighted by the diagonal of H ([`crate::quantize::Objective::importance`]);
 //! * [`gptq`]: each column's rounding error is made up for by the columns after it;
 //! * [`descent`]: codes and group scales in turn, each to the least loss with the others held;
-//! * the exponent of the levels is chosen by the loss of a sample of rows ([`rows`]).
+//! * the exponent of the levels is chosen by the loss of a sample of rows (`rows`).
 //!
 //! Before all of them the checkpoint itself may be changed into another of the same function: [`rotate`], [`awq`].
 //!
@@ -87,7 +87,7 @@ pub struct Methods {
     pub gptq: bool,
     /// [`descent`].
     pub descent: bool,
-    /// Targets for the inputs that the matrices before give: [`drift`].
+    /// Targets for the inputs that the matrices before give: `drift`.
     pub drift: bool,
     /// The exponent by the loss, else by the (weighted) error.
     pub exponent: bool,

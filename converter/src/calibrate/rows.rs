@@ -29,7 +29,7 @@ pub struct Task<'a> {
 
 impl Task<'_> {
     /// Quantizes rows of `cols` finite weights each, the matrix's from `first` on, or some of its rows. The
-    /// weighted error of each is the loss `(ŵ − t) H (ŵ − t)ᵀ`, with t the row's target ([`super::drift`]).
+    /// weighted error of each is the loss `(ŵ − t) H (ŵ − t)ᵀ`, with t the row's target (`drift`).
     pub fn rows(&self, weights: &[f32], cols: usize, first: Option<usize>) -> Vec<QuantizedRow> {
         let mut out = Vec::new();
         for (tile, weights) in weights.chunks(TILE * cols).enumerate() {

@@ -150,7 +150,7 @@ impl Summary {
 }
 
 /// The parts of a conversion, in order, each with its share of the time: the seconds that it takes for
-/// [`MEASURED`]. One of a single part counts weights to its progress, one of more counts [`Part::STEPS`] for all of them.
+/// `MEASURED`. One of a single part counts weights to its progress, one of more counts [`Part::STEPS`] for all of them.
 pub fn parts(options: &Options) -> Vec<(&'static str, u64)> {
     let calibration = options.calibration.as_ref();
     let tokens = calibration.map_or(0, |c| c.tokens as u64);

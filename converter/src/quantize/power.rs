@@ -27,7 +27,7 @@ const START: usize = 3;
 
 /// The exponent of [`POWERS`] whose table gives `sample` (rows of `cols` weights) the least weighted
 /// error. Always 1 where the levels do not depend on it
-/// ([`Encoding::has_power`]).
+/// ([`carat_format::Encoding::has_power`]).
 ///
 /// The error falls towards the best exponent and rises behind it, so a descent from the middle finds it.
 pub fn choose_power(
