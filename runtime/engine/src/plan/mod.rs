@@ -7,17 +7,19 @@ mod build;
 mod cost;
 mod lower;
 mod memory;
+mod widths;
 
 pub use cost::Cost;
 pub use memory::Memory;
 
 use crate::error::Error;
-use build::{Builder, Widths, most_context};
+use build::Builder;
 use carat_format::{Directory, Encoding, MAX_PART_BYTES, ModelSpec, TILE_ROWS};
 use carat_shaders::params;
 pub use carat_shaders::params::PAGE;
 use carat_shaders::scales_of;
 use std::collections::BTreeSet;
+use widths::{Widths, most_context};
 
 /// Index of a buffer in [`Plan::buffers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,8 @@
 //! Attention as steps.
 
 use crate::error::Error;
-use crate::plan::build::{Builder, HeadWords, Out, Work, capped};
+use crate::plan::build::{Builder, Out, Work, capped};
+use crate::plan::widths::HeadWords;
 use crate::plan::{BufferId, Content, Op, Rows};
 use carat_format::model::Attention;
 use carat_format::{Part, Tensor, TensorEntry};
