@@ -212,6 +212,12 @@ fn errors_are_data() {
     let code = |e: Result<Model, carat::Error>| e.map(|_| ()).unwrap_err().code();
     assert_eq!(code(Model::open("no/such.gguf")), ErrorCode::NotFound);
     assert_eq!(code(Model::from_bytes(b"none")), ErrorCode::InvalidFile);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.gguf");
+    std::fs::write(&path, &bytes()[..2000]).unwrap();
+    let error = Model::open(&path).map(|_| ()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidFile);
+    assert!(error.to_string().contains("cut.gguf: "), "{error}");
     let cut = std::io::Cursor::new(&bytes()[..2000]);
     assert_eq!(code(Model::from_reader(cut)), ErrorCode::InvalidFile);
     assert_eq!(

@@ -10,6 +10,7 @@ use carat_text::grammar::GrammarError;
 use carat_text::stop::StopError;
 use carat_text::template::ChatError;
 use std::fmt;
+use std::path::PathBuf;
 
 /// What went wrong. It displays as one line: the state that was met, what was expected, and the cause.
 ///
@@ -88,6 +89,14 @@ pub enum Cause {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] Fault),
+    /// The engine, of the file at a path.
+    #[error("{}: {fault}", path.display())]
+    File {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with the file.
+        fault: Fault,
+    },
     /// A sampling parameter.
     #[error(transparent)]
     Params(#[from] ParamError),
@@ -164,7 +173,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         use ErrorCode as C;
         match &*self.0 {
-            Cause::Engine(e) => e.code(),
+            Cause::Engine(e) | Cause::File { fault: e, .. } => e.code(),
             Cause::Params(_) | Cause::Stop(_) | Cause::Sample(_) => C::Parameter,
             Cause::Constraint(_) => C::Format,
             #[cfg(feature = "grammar")]
@@ -180,7 +189,9 @@ impl Error {
     /// What was found, where the error is about a value: `5000 tokens`.
     pub fn found(&self) -> Option<String> {
         Some(match &*self.0 {
-            Cause::Engine(e) => return e.found_and_expected().map(|f| f.0),
+            Cause::Engine(e) | Cause::File { fault: e, .. } => {
+                return e.found_and_expected().map(|f| f.0);
+            }
             Cause::TooLong { tokens, .. } => format!("{tokens} tokens"),
             Cause::EmptyPrompt => "0 tokens".into(),
             _ => return None,
@@ -190,7 +201,9 @@ impl Error {
     /// What was expected in its place: `at most 4096 positions`.
     pub fn expected(&self) -> Option<String> {
         Some(match &*self.0 {
-            Cause::Engine(e) => return e.found_and_expected().map(|f| f.1),
+            Cause::Engine(e) | Cause::File { fault: e, .. } => {
+                return e.found_and_expected().map(|f| f.1);
+            }
             Cause::TooLong { context, .. } => format!("at most {context} positions"),
             Cause::EmptyPrompt => "at least 1 token".into(),
             _ => return None,

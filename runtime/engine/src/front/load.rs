@@ -112,7 +112,15 @@ impl Load {
     /// memory limit does not hold; cancelled. Damage that only the hashes show is an error of the first text.
     #[cfg(feature = "mmap")]
     pub fn open(self, path: impl AsRef<std::path::Path>) -> Result<Model, Error> {
-        let file = File::open(path.as_ref(), Verify::Structure)?;
+        let path = path.as_ref();
+        let file = File::open(path, Verify::Structure).map_err(|fault| match fault {
+            // It names the path.
+            Fault::Io { .. } => Cause::Engine(fault),
+            fault => Cause::File {
+                path: path.into(),
+                fault,
+            },
+        })?;
         self.with(file)
     }
 
