@@ -84,10 +84,15 @@ fn decoding_allocates_nothing() {
                 let (found, session) = windows(&model, threads, want, params.clone());
                 open.push(session);
                 let what = format!("{encoding:?}, {threads} threads, {want:?}: {found:?}");
-                // Each thread makes room when it first needs it, and under load a thread of an earlier session may begin only
-                // now. What a token allocates shows in every window.
-                let quiet = found[1..].iter().filter(|n| **n <= 1).count();
-                assert!(quiet > WINDOWS / 2, "{what}");
+                // Each thread makes room when it first needs it. Which one starts a pass is chance, so of two the second
+                // may need it late.
+                match threads {
+                    1 => assert!(found[1..].iter().all(|n| *n <= 1), "{what}"),
+                    _ => assert!(
+                        found[1..].iter().filter(|n| **n <= 1).count() > WINDOWS / 2,
+                        "{what}"
+                    ),
+                }
             }
         }
     }
