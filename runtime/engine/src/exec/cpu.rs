@@ -64,7 +64,16 @@ impl CpuExecutor {
             file,
             release: false,
             #[cfg(feature = "threads")]
-            pool: started(threads)?.into(),
+            pool: rayon::ThreadPoolBuilder::new()
+                .num_threads(threads.unwrap_or(0))
+                .build()
+                .map_err(|e| Error::Threads {
+                    threads: threads.unwrap_or_else(|| {
+                        std::thread::available_parallelism().map_or(1, usize::from)
+                    }),
+                    reason: e.to_string(),
+                })?
+                .into(),
         })
     }
 
@@ -162,21 +171,6 @@ impl CpuExecutor {
         #[cfg(not(feature = "threads"))]
         return "cpu".into();
     }
-}
-
-/// A pool whose threads all run: one that begins later would make its own room during a pass.
-///
-/// Errors: threads cannot be started.
-#[cfg(feature = "threads")]
-fn started(threads: Option<usize>) -> Result<rayon::ThreadPool, Error> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
-    let pool = pool.build().map_err(|e| Error::Threads {
-        threads: threads
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-        reason: e.to_string(),
-    })?;
-    pool.broadcast(|_| ());
-    Ok(pool)
 }
 
 /// Most storage buffers of a kernel, by WebGPU's default limits.

@@ -3,11 +3,8 @@
 use super::FitError;
 use crate::error::Error as Fault;
 use crate::generate::GenerateError;
-use crate::sample::{ParamError, SampleError};
-use carat_text::constraint::ConstraintError;
 #[cfg(feature = "grammar")]
 use carat_text::grammar::GrammarError;
-use carat_text::stop::StopError;
 use carat_text::template::ChatError;
 use std::fmt;
 use std::path::PathBuf;
@@ -97,18 +94,9 @@ pub enum Cause {
         /// What is wrong with the file.
         fault: Fault,
     },
-    /// A sampling parameter.
+    /// A generation, for another reason than the engine's.
     #[error(transparent)]
-    Params(#[from] ParamError),
-    /// A stop string.
-    #[error(transparent)]
-    Stop(#[from] StopError),
-    /// Logits that cannot be sampled.
-    #[error(transparent)]
-    Sample(#[from] SampleError),
-    /// A restriction that cannot go on.
-    #[error(transparent)]
-    Constraint(#[from] ConstraintError),
+    Generate(GenerateError),
     /// A schema or grammar.
     #[cfg(feature = "grammar")]
     #[error(transparent)]
@@ -129,9 +117,6 @@ pub enum Cause {
         /// Positions of the context.
         context: usize,
     },
-    /// No token to start from.
-    #[error("the prompt has no tokens and the model adds none; give some text")]
-    EmptyPrompt,
     /// Nothing to answer.
     #[error("there is no message to answer")]
     NoMessage,
@@ -144,11 +129,7 @@ impl From<GenerateError> for Cause {
     fn from(error: GenerateError) -> Self {
         match error {
             GenerateError::Engine(e) => e.into(),
-            GenerateError::Params(e) => e.into(),
-            GenerateError::Stop(e) => e.into(),
-            GenerateError::Sample(e) => e.into(),
-            GenerateError::Constraint(e) => e.into(),
-            GenerateError::EmptyPrompt => Self::EmptyPrompt,
+            other => Self::Generate(other),
         }
     }
 }
@@ -174,14 +155,14 @@ impl Error {
         use ErrorCode as C;
         match &*self.0 {
             Cause::Engine(e) | Cause::File { fault: e, .. } => e.code(),
-            Cause::Params(_) | Cause::Stop(_) | Cause::Sample(_) => C::Parameter,
-            Cause::Constraint(_) => C::Format,
+            Cause::Generate(GenerateError::Constraint(_)) => C::Format,
+            Cause::Generate(_) => C::Parameter,
             #[cfg(feature = "grammar")]
             Cause::Grammar(_) => C::Format,
             Cause::NoGrammar => C::Unsupported,
             Cause::Chat(_) => C::Template,
             Cause::TooLong { .. } => C::ContextFull,
-            Cause::EmptyPrompt | Cause::NoMessage => C::Parameter,
+            Cause::NoMessage => C::Parameter,
             Cause::Read(_) => C::Io,
         }
     }
@@ -193,7 +174,7 @@ impl Error {
                 return e.found_and_expected().map(|f| f.0);
             }
             Cause::TooLong { tokens, .. } => format!("{tokens} tokens"),
-            Cause::EmptyPrompt => "0 tokens".into(),
+            Cause::Generate(GenerateError::EmptyPrompt) => "0 tokens".into(),
             _ => return None,
         })
     }
@@ -205,7 +186,7 @@ impl Error {
                 return e.found_and_expected().map(|f| f.1);
             }
             Cause::TooLong { context, .. } => format!("at most {context} positions"),
-            Cause::EmptyPrompt => "at least 1 token".into(),
+            Cause::Generate(GenerateError::EmptyPrompt) => "at least 1 token".into(),
             _ => return None,
         })
     }
