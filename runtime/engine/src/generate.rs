@@ -3,7 +3,7 @@
 
 mod generator;
 
-pub use generator::{Generator, Step};
+pub use generator::{Demand, Generator, Place, Row, Step};
 
 use crate::error::Error;
 use crate::sample::{ParamError, Params, SampleError, TokenMetrics};

@@ -36,6 +36,9 @@ pub mod selftest {
 /// Tokenizer, chat templates, constraints: what a [`Model`] has, and what a generation takes and gives.
 pub use carat_text as text;
 
+pub use crate::batch::{Batcher, JobId, News, Request, Turn, turns};
+#[cfg(all(feature = "threads", not(target_arch = "wasm32")))]
+pub use crate::batch::{Host, Listener, Ticket};
 pub use crate::error::Error;
 #[cfg(feature = "gpu")]
 pub use crate::exec::gpu::Loading;
@@ -44,7 +47,7 @@ pub use crate::front::{
     Verdict, message, role,
 };
 pub use crate::generate::{
-    Event, GenerateError, GenerateOptions, Generation, Generator, Step, generate,
+    Demand, Event, GenerateError, GenerateOptions, Generation, Generator, Place, Step, generate,
     generate_constrained,
 };
 #[cfg(feature = "threads")]
@@ -53,6 +56,6 @@ pub use crate::model::{Head, Model, Segments, Verify};
 #[cfg(feature = "gpu")]
 pub use crate::session::Delivery;
 pub use crate::session::{
-    CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, Loaded, LogitsHash, Output, Part,
-    Probe, Sequence, Session, SessionOptions, Want,
+    CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, Loaded, LogitsHash, Output,
+    PagesInUse, Part, Probe, Sequence, Session, SessionOptions, Want,
 };

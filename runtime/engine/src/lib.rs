@@ -39,6 +39,7 @@
 //! wasm.
 #![deny(unsafe_code)]
 
+mod batch;
 #[cfg(feature = "gpu")]
 mod device;
 mod error;

@@ -7,6 +7,8 @@ mod embed;
 mod loaded;
 mod options;
 mod outputs;
+mod pool;
+mod prefixes;
 mod probe;
 mod sequence;
 
@@ -16,6 +18,7 @@ pub use embed::Embedding;
 pub use loaded::{Loaded, Part};
 pub use options::{CPU_BATCH, DeviceChoice, GPU_BATCH, SessionOptions};
 pub use outputs::{Checksum, LogitsHash, Output, Want};
+pub use pool::PagesInUse;
 pub use probe::Probe;
 pub use sequence::Sequence;
 
@@ -168,7 +171,7 @@ impl Session {
         // What it writes is the last position of the page of the cache's next token, wherever it seems to be: nobody reads
         // that before it is written anew.
         let seeming = used.max(len).min(last) / page;
-        self.sequence.reserve(1)?;
+        self.loaded.reserve(&mut self.sequence, 1)?;
         self.sequence.touch(len);
         let room = &mut self.loaded.room;
         room.rows.clear();
@@ -204,7 +207,7 @@ impl Session {
         sink: &mut dyn FnMut(Output<'_>),
     ) -> Result<(), Error> {
         self.loaded.check(tokens)?;
-        self.sequence.reserve(tokens.len())?;
+        self.loaded.reserve(&mut self.sequence, tokens.len())?;
         // A pass that ran ahead counts if it is this one.
         let under_way = match (&self.ahead, want) {
             (Some(Ahead { token: Some(id) }), Want::Greedy | Want::LastResult) => tokens == [*id],
@@ -255,7 +258,7 @@ impl Session {
     async fn run_ahead(&mut self, rows: usize) -> Result<(), Error> {
         let position = self.tokens().len() + rows;
         let runs = self.loaded.executor.runs_ahead();
-        if !runs || self.sequence.reserve(rows + 1).is_err() {
+        if !runs || self.loaded.reserve(&mut self.sequence, rows + 1).is_err() {
             return Ok(());
         }
         self.sequence.touch(position);

@@ -164,6 +164,16 @@ impl CpuExecutor {
         memory[..n].copy_from_slice(&words[..n]);
     }
 
+    /// Copies words within a buffer.
+    pub(super) fn copy(&mut self, buffer: BufferId, from: u64, to: u64, words: u64) {
+        let memory = &mut self.memory[buffer.0];
+        let fits = |at: u64| at.saturating_add(words) <= memory.len() as u64;
+        if fits(from) && fits(to) {
+            let from = from as usize;
+            memory.copy_within(from..from + words as usize, to as usize);
+        }
+    }
+
     /// What runs the twins.
     pub fn device(&self) -> String {
         #[cfg(feature = "threads")]

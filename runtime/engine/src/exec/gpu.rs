@@ -68,11 +68,13 @@ fn needs(plan: &Plan, tuning: &Tuning) -> (u64, u64) {
 }
 
 /// Bytes that an executor allocates beside the plan's buffers: parameters of the steps, what results and logits are read back
-/// through, two answers, and the statistics that are held.
+/// through, two answers, the statistics that are held, and a page that is copied.
 pub fn extra_bytes(plan: &Plan) -> u64 {
     let bytes = |b: BufferId| (plan.buffers[b.0].words * 4).max(SMALLEST);
     let steps = plan.steps.len() as u64 * UNIFORM_STEP;
-    steps + bytes(plan.logits) + 2 * bytes(plan.results) + bytes(plan.stats)
+    let page = plan.caches.iter().map(|c| u64::from(c.page) * 4).max();
+    let page = page.unwrap_or(0).max(SMALLEST);
+    steps + bytes(plan.logits) + 2 * bytes(plan.results) + bytes(plan.stats) + page
 }
 
 /// Everything that a plan needs on one device.
@@ -91,6 +93,8 @@ pub struct GpuExecutor {
     answers: Answers,
     /// The statistics before a pass that may be forgotten.
     held: Option<wgpu::Buffer>,
+    /// Kept between copies within a buffer.
+    between: Option<wgpu::Buffer>,
     allocated: u64,
     dispatches: u64,
 }
@@ -121,6 +125,7 @@ impl GpuExecutor {
             tables: vec![Vec::new(); plan.pages.len()],
             answers: Answers::default(),
             held: None,
+            between: None,
             allocated: 0,
             dispatches: 0,
         };

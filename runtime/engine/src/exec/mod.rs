@@ -163,6 +163,26 @@ impl Executor {
         }
     }
 
+    /// Copies words within a buffer that steps write, before whatever runs next. The two ranges do not overlap.
+    ///
+    /// Errors: a lost device.
+    pub(crate) fn copy(
+        &mut self,
+        buffer: BufferId,
+        from: u64,
+        to: u64,
+        words: u64,
+    ) -> Result<(), Error> {
+        match self {
+            Executor::Cpu(e) => {
+                e.copy(buffer, from, to, words);
+                Ok(())
+            }
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(e) => e.copy(buffer, from, to, words),
+        }
+    }
+
     /// The device's name.
     pub fn device(&self) -> String {
         match self {

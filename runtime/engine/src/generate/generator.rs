@@ -2,10 +2,12 @@
 
 use super::{GenerateError, GenerateOptions, Generation};
 use crate::error::Error;
+use crate::model::Model;
 use crate::sample::{Sampler, TokenMetrics};
-use crate::session::{LogitsHash, Output, Session, Want};
-use carat_text::constraint::Constraint;
+use crate::session::{Checksum, LogitsHash, Output, Session, Want};
+use carat_text::constraint::{Constraint, Mask};
 use carat_text::stop::{StopReason, StopStrings};
+use carat_text::tokenizer::Tokenizer;
 use carat_text::utf8::Utf8Stream;
 
 /// What a step did.
@@ -31,6 +33,49 @@ pub enum Step {
     End,
 }
 
+/// Where a generation goes on.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The unit of its logits.
+    pub exponent: i32,
+    /// Tokens of the sequence.
+    pub used: usize,
+    /// Most of them.
+    pub context: u32,
+}
+
+/// What a generation needs computed to go on: see [`Generator::demand`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand<'a> {
+    /// The tokens behind those that are computed.
+    pub tokens: &'a [u32],
+    /// Which of their logits.
+    pub want: Want,
+}
+
+/// What is known of the last position of a demand, beside its logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The position.
+    pub position: u32,
+    /// The checksum of its logits.
+    pub checksum: Checksum,
+    /// The largest logit's id.
+    pub argmax: u32,
+}
+
+impl From<&Output<'_>> for Row {
+    fn from(o: &Output<'_>) -> Self {
+        Self {
+            position: o.position,
+            checksum: o.checksum,
+            argmax: o.argmax,
+        }
+    }
+}
+
 /// A generation between its steps. It holds no session: a step that fails by its device can be taken again with another
 /// session that holds the same tokens, and the text goes on as if nothing had happened.
 #[derive(Clone)]
@@ -44,6 +89,9 @@ pub struct Generator {
     hash: LogitsHash,
     exponent: i32,
     want: Want,
+    /// What the last demand wanted, and the tokens that may follow.
+    asked: Want,
+    mask: Option<Mask>,
     /// Of the last position, where more than the arg-max is wanted.
     logits: Vec<i32>,
     /// Tokens of the prompt.
@@ -65,13 +113,34 @@ impl Generator {
         options: &GenerateOptions,
         constrained: bool,
     ) -> Result<Self, GenerateError> {
-        let exponent = session.logits_exponent();
-        session.model().check_head()?;
+        let place = Place {
+            model: session.model(),
+            exponent: session.logits_exponent(),
+            used: session.tokens().len(),
+            context: session.context(),
+        };
+        Self::at(place, prompt, options, constrained)
+    }
+
+    /// The same at a place that is no session's.
+    ///
+    /// Errors: as there.
+    pub fn at(
+        place: Place<'_>,
+        prompt: &[u32],
+        options: &GenerateOptions,
+        constrained: bool,
+    ) -> Result<Self, GenerateError> {
+        let Place {
+            model,
+            exponent,
+            used,
+            context,
+        } = place;
+        model.check_head()?;
         if prompt.is_empty() {
             return Err(GenerateError::EmptyPrompt);
         }
-        let used = session.tokens().len();
-        let context = session.context();
         if prompt.len() > (context as usize).saturating_sub(used) {
             let asked = prompt.len();
             return Err(Error::ContextFull {
@@ -82,7 +151,7 @@ impl Generator {
             .into());
         }
         let control_id = |(index, text): (usize, &String)| {
-            let tokenizer = session.model().tokenizer().ok()?;
+            let tokenizer = model.tokenizer().ok()?;
             Some((tokenizer.control_id(text)?, index))
         };
         let stop_ids = options.stops.iter().enumerate();
@@ -106,6 +175,8 @@ impl Generator {
             } else {
                 Want::Last
             },
+            asked: Want::Last,
+            mask: None,
             logits: Vec::new(),
             total: prompt.len(),
             pending: prompt.to_vec(),
@@ -123,45 +194,63 @@ impl Generator {
         session: &mut Session,
         mut constraint: Option<&mut (dyn Constraint + '_)>,
     ) -> Result<Step, GenerateError> {
-        if self.reason.is_some() {
-            return Ok(Step::End);
-        }
         let batch = session.plan().extent.batch as usize;
-        if self.pending.len() > batch {
-            let chunk = &self.pending[..batch];
-            let none = Want::From(chunk.len());
-            session.forward(chunk, none, &mut |_| ()).await?;
-            self.pending.drain(..batch);
-            return Ok(Step::Prompt {
-                done: self.total - self.pending.len(),
-                total: self.total,
-            });
+        let room = session.context() as usize - session.tokens().len();
+        let model = session.model().clone();
+        let tokenizer = model.tokenizer().map_err(GenerateError::from)?;
+        let follow = constraint.as_deref_mut();
+        let Demand { tokens, want } = match self.demand(tokenizer, batch, room, follow)? {
+            Some(demand) => demand,
+            None => return Ok(Step::End),
+        };
+        let fed = tokens.len();
+        let (tokens, _, room) = self.parts(fed);
+        let mut output = None;
+        let sink = &mut |o: Output<'_>| {
+            room.clear();
+            room.extend_from_slice(o.logits);
+            output = Some(Row::from(&o));
+        };
+        session.forward(tokens, want, sink).await?;
+        self.take(tokenizer, session.tokens(), fed, output, constraint)
+    }
+
+    /// The tokens that are to be computed next, at most `most`, and what is wanted of them; `None` if the generation has ended.
+    /// `room` has the positions that are left. A demand may be asked for again.
+    ///
+    /// Errors: a limit of the constraint.
+    pub fn demand(
+        &mut self,
+        tokenizer: &Tokenizer,
+        most: usize,
+        room: usize,
+        constraint: Option<&mut (dyn Constraint + '_)>,
+    ) -> Result<Option<Demand<'_>>, GenerateError> {
+        if self.reason.is_some() {
+            return Ok(None);
+        }
+        if self.pending.len() > most {
+            let tokens = &self.pending[..most];
+            let want = Want::From(most);
+            return Ok(Some(Demand { tokens, want }));
         }
         if self.ids.len() >= self.options.max_tokens {
             return Ok(self.end(StopReason::Length));
         }
-        if self.pending.len() > session.context() as usize - session.tokens().len() {
+        if self.pending.len() > room {
             return Ok(self.end(StopReason::Context));
         }
-        let model = session.model().clone();
-        let tokenizer = model.tokenizer().map_err(GenerateError::from)?;
-        let mut mask = None;
-        if let Some(constraint) = constraint.as_deref_mut() {
-            mask = constraint.mask()?;
+        self.mask = None;
+        if let Some(constraint) = constraint {
+            let mut mask = constraint.mask()?;
             if let Some(mask) = mask.as_mut().filter(|_| self.options.ignore_end) {
                 tokenizer.ends().for_each(|id| mask.remove(id));
             }
             if mask.as_ref().is_none_or(|m| m.is_empty()) {
                 return Ok(self.end(StopReason::Complete));
             }
+            self.mask = mask;
         }
-        let mut output = None;
-        let logits = &mut self.logits;
-        let sink = &mut |o: Output<'_>| {
-            logits.clear();
-            logits.extend_from_slice(o.logits);
-            output = Some((o.position, o.checksum, o.argmax));
-        };
         let want = match self.want {
             // A loop can make another token than the likeliest the best one.
             Want::Greedy if self.sampler.avoids_one_after(&self.ids) => Want::Last,
@@ -169,19 +258,48 @@ impl Generator {
             Want::Greedy if self.ids.len() + 1 >= self.options.max_tokens => Want::LastResult,
             want => want,
         };
-        session.forward(&self.pending, want, sink).await?;
-        let Some((position, checksum, argmax)) = output else {
-            return Ok(self.end(StopReason::Cancelled));
+        self.asked = want;
+        let tokens = &self.pending[..];
+        Ok(Some(Demand { tokens, want }))
+    }
+
+    /// Goes on after the first `fed` tokens of a demand were computed. `history` has all tokens of the sequence, those included;
+    /// `output` is what was wanted, whose logits are in the room of [`Generator::parts`].
+    ///
+    /// Errors: a limit of the constraint, no token that fits.
+    pub fn take(
+        &mut self,
+        tokenizer: &Tokenizer,
+        history: &[u32],
+        fed: usize,
+        output: Option<Row>,
+        constraint: Option<&mut (dyn Constraint + '_)>,
+    ) -> Result<Step, GenerateError> {
+        if fed < self.pending.len() {
+            self.pending.drain(..fed);
+            return Ok(Step::Prompt {
+                done: self.total - self.pending.len(),
+                total: self.total,
+            });
+        }
+        let Some(Row {
+            position,
+            checksum,
+            argmax,
+        }) = output
+        else {
+            self.end(StopReason::Cancelled);
+            return Ok(Step::End);
         };
         self.hash.push(checksum);
-        let id = if matches!(want, Want::Greedy | Want::LastResult) {
+        let id = if matches!(self.asked, Want::Greedy | Want::LastResult) {
             argmax
         } else {
-            // The history is the whole session, so a penalty sees the prompt too.
-            let (logits, tokens) = (&self.logits, session.tokens());
-            let generated = self.ids.len();
+            // The history is the whole sequence, so a penalty sees the prompt too.
+            let (logits, generated) = (&self.logits, self.ids.len());
+            let mask = self.mask.as_ref();
             self.sampler
-                .sample_among(logits, self.exponent, tokens, generated, mask.as_ref())?
+                .sample_among(logits, self.exponent, history, generated, mask)?
         };
         self.ids.push(id);
         self.pending.clear();
@@ -211,14 +329,26 @@ impl Generator {
         Ok(Step::Token { id, text, metrics })
     }
 
+    /// The first `fed` tokens of a demand, whether an output of the last one is wanted, and room for its logits.
+    pub fn parts(&mut self, fed: usize) -> (&[u32], bool, &mut Vec<i32>) {
+        let fed = fed.min(self.pending.len());
+        let wanted = fed == self.pending.len();
+        (&self.pending[..fed], wanted, &mut self.logits)
+    }
+
+    /// Tokens that are not computed yet.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether no further token comes.
     pub fn has_ended(&self) -> bool {
         self.reason.is_some() || self.ids.len() >= self.options.max_tokens
     }
 
-    fn end(&mut self, reason: StopReason) -> Step {
+    fn end(&mut self, reason: StopReason) -> Option<Demand<'_>> {
         self.reason = Some(reason);
-        Step::End
+        None
     }
 
     /// Ends the generation, unless it has ended already.
@@ -263,7 +393,12 @@ impl Generator {
         let mut tail = self.stops.push(&self.utf8.flush());
         tail.push_str(&self.stops.flush());
         self.text.push_str(&tail);
-        let reason = self.reason.unwrap_or(StopReason::Cancelled);
+        let reason = self.reason.unwrap_or({
+            match self.ids.len() >= self.options.max_tokens {
+                true => StopReason::Length,
+                false => StopReason::Cancelled,
+            }
+        });
         let cut = matches!(reason, StopReason::StopString { .. });
         let generation = Generation {
             ids: self.ids,

@@ -1,7 +1,10 @@
 //! From a model to the buffers and steps of its forward pass.
 
 use super::widths::{HeadWords, Widths, fitting, kept};
-use super::{Bound, Buffer, BufferId, Content, Extent, Fusions, Op, PAGE, Pages, Plan, Rows, Step};
+use super::{
+    Bound, Buffer, BufferId, CacheBuffer, Content, Extent, Fusions, Op, PAGE, Pages, Plan, Rows,
+    Step,
+};
 use crate::error::Error;
 use carat_format::model::Block;
 use carat_format::{Directory, Fixed, ModelSpec, PartLayout, Tensor, TensorEntry, Vector};
@@ -15,6 +18,7 @@ pub(super) struct Builder<'a> {
     pub(super) buffers: Vec<Buffer>,
     pub(super) steps: Vec<Step>,
     pub(super) pages: Vec<Pages>,
+    pub(super) caches: Vec<CacheBuffer>,
     pub(super) extent: Extent,
     pub(super) fusions: Fusions,
 }
@@ -66,17 +70,34 @@ impl Builder<'_> {
         self.buffer(name, words, Content::Work)
     }
 
-    /// Pages of a block with that window.
-    pub(super) fn pages(&mut self, window: Option<u32>) -> Pages {
+    /// The cache of a block with that window, whose pages have `page` words, and where its pages are.
+    pub(super) fn cache(
+        &mut self,
+        name: &str,
+        window: Option<u32>,
+        page: u32,
+    ) -> (BufferId, BufferId) {
+        let kind = self.pages(window);
+        let Pages { table, count, .. } = self.pages[kind];
+        let words = u64::from(count) * u64::from(page);
+        let buffer = self.buffer(name, words, Content::Work);
+        self.caches.push(CacheBuffer { buffer, kind, page });
+        (buffer, table)
+    }
+
+    /// Pages of a block with that window: their index.
+    fn pages(&mut self, window: Option<u32>) -> usize {
         let blocks = self.extent.context.div_ceil(PAGE);
         let kept = kept(window, self.extent.batch).min(blocks);
         let window = window.unwrap_or(u32::MAX);
-        if let Some(pages) = self.pages.iter_mut().find(|p| p.kept == kept) {
+        if let Some(i) = self.pages.iter().position(|p| p.kept == kept) {
+            let pages = &mut self.pages[i];
             pages.window = pages.window.max(window);
-            return *pages;
+            return i;
         }
         let Extent {
             sequences,
+            spare,
             pool,
             binding,
             ..
@@ -92,7 +113,7 @@ impl Builder<'_> {
                 kv_page_words(a.kv_heads, h.words, h.groups)
             });
         let page = words.max().unwrap_or(1);
-        let all = kept.saturating_mul(sequences);
+        let all = kept.saturating_mul(sequences + spare);
         let in_pool = pool.map_or(all, |p| p / PAGE);
         let words = u64::from(sequences) * u64::from(blocks);
         let pages = Pages {
@@ -102,7 +123,7 @@ impl Builder<'_> {
             count: all.min(in_pool).min(fitting(page, binding)),
         };
         self.pages.push(pages);
-        pages
+        self.pages.len() - 1
     }
 
     /// Adds a step. `buffers` are those of the kernel's bindings by name, in any order; `results` have the words of a row,
@@ -439,6 +460,7 @@ impl Builder<'_> {
             extent: self.extent,
             row_table: work.row_table,
             pages: self.pages,
+            caches: self.caches,
             logits,
             results,
             stats: work.stats,

@@ -28,6 +28,9 @@ impl Memory {
     }
 }
 
+/// Words of a kept block beside its tokens: keys, pages, and the two maps' own.
+const PREFIX_WORDS: u32 = 96;
+
 impl Plan {
     /// What it takes with `threads` of the CPU; 0 of a GPU.
     pub fn memory(&self, threads: usize) -> Memory {
@@ -80,11 +83,19 @@ impl Plan {
     pub(crate) fn host_bytes(&self) -> u64 {
         let read = self.buffers[self.logits.0].words + self.buffers[self.results.0].words;
         let rows = size_of::<Row>() as u64 * u64::from(self.extent.batch);
-        // A sequence's own page tables, and the batch's.
-        let tables = 2 * self.pages.len() as u64 * u64::from(self.extent.context / PAGE);
+        // A sequence's own page tables and places, the batch's tables, and the keys of pages.
+        let blocks = u64::from(self.extent.context / PAGE);
+        let tables = 4 * self.pages.len() as u64 * blocks + 8 * blocks;
         let sequence = u64::from(self.extent.context) + tables;
-        let free: u64 = self.pages.iter().map(|p| u64::from(p.count)).sum();
-        4 * (u64::from(self.extent.sequences) * sequence + free + read) + rows
+        // Which pages are free, and who holds them.
+        let pages: u64 = self.pages.iter().map(|p| 3 * u64::from(p.count)).sum();
+        // Tokens and keys of the texts that are kept: none where nobody has room for them.
+        let most = self.pages.iter().map(|p| u64::from(p.count)).max();
+        let kept = match self.extent.sequences + self.extent.spare {
+            0 | 1 => 0,
+            _ => most.unwrap_or(0) * u64::from(PAGE + PREFIX_WORDS),
+        };
+        4 * (u64::from(self.extent.sequences) * sequence + pages + kept + read) + rows
     }
 
     /// The plan of the longest context up to the extent's that takes no more than `limit` bytes.

@@ -21,6 +21,9 @@ use carat_shaders::scales_of;
 use std::collections::BTreeSet;
 use widths::{Widths, most_context};
 
+/// Most sequences whose pages keep beginnings of texts.
+const MOST_SPARE: u32 = 1 << 16;
+
 /// Index of a buffer in [`Plan::buffers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub usize);
@@ -224,6 +227,8 @@ pub struct Extent {
     pub context: u32,
     /// Most sequences of a pass.
     pub sequences: u32,
+    /// For how many more there are pages, which keep the beginnings of texts.
+    pub spare: u32,
     /// Positions that all sequences together may hold, a multiple of [`PAGE`]; `None`: the whole context each.
     pub pool: Option<u32>,
     /// Most bytes of a buffer, of whatever the device allows: at least [`DEFAULT_BINDING`], at most [`MOST_BINDING`].
@@ -238,6 +243,7 @@ impl Default for Extent {
             outputs: 1,
             context: PAGE,
             sequences: 1,
+            spare: 0,
             pool: None,
             binding: DEFAULT_BINDING,
         }
@@ -257,6 +263,17 @@ pub struct Pages {
     pub window: u32,
     /// Pages of all sequences.
     pub count: u32,
+}
+
+/// The pages of one block's keys and values, one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheBuffer {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// Which of [`Plan::pages`] it holds.
+    pub kind: usize,
+    /// Words of a page.
+    pub page: u32,
 }
 
 /// Which matrices share steps. An encoding costs a GPU two pipelines (for one row and for several) of each kernel of
@@ -298,6 +315,8 @@ pub struct Plan {
     pub row_table: BufferId,
     /// Pages of the cache, by how many a block keeps.
     pub pages: Vec<Pages>,
+    /// The buffers that those are in.
+    pub caches: Vec<CacheBuffer>,
     /// Logits, `[outputs, vocab]` i32.
     pub logits: BufferId,
     /// Results, `[outputs, RESULT_WORDS]`: see the kernel `logits_stats_i32`.
@@ -337,13 +356,15 @@ impl Plan {
             .clamp(1, batch)
             .min(fits(u64::from(spec.vocab_size)));
         let sequences = extent.sequences.clamp(1, fits((context / PAGE).into()));
-        let all = context.saturating_mul(sequences);
+        let spare = extent.spare.min(MOST_SPARE);
+        let all = context.saturating_mul(sequences + spare);
         let pool = extent.pool.unwrap_or(all).clamp(1, all / PAGE * PAGE);
         let extent = Extent {
             batch,
             outputs,
             context,
             sequences,
+            spare,
             pool: Some(pool.next_multiple_of(PAGE)),
             binding,
         };
@@ -353,6 +374,7 @@ impl Plan {
             buffers: Vec::new(),
             steps: Vec::new(),
             pages: Vec::new(),
+            caches: Vec::new(),
             extent,
             fusions: Fusions::of(directory),
         }

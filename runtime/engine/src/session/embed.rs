@@ -1,6 +1,6 @@
 //! Embeddings of texts: the hidden state after the last norm, pooled in integers.
 
-use super::{Part, Session};
+use super::{Loaded, Part, Sequence, Session};
 use crate::error::Error;
 use crate::plan::{Bound, Op};
 use carat_format::{GROUP, Pooling};
@@ -40,25 +40,39 @@ impl Embedding {
 }
 
 impl Session {
-    /// Forgets what the cache holds, appends `tokens` and pools their hidden states after the last norm, as
-    /// the product with the head reads them: `code · scale · mantissa · 2^exponent`. Each is rounded half up to
-    /// a unit that is a constant of the model, their mean is rounded half up. One vector, or without pooling one
-    /// for each token in the order of the text.
+    /// [`Loaded::embed`] in the place of what the cache holds.
     ///
-    /// Logits are not computed. Errors: no tokens; as of [`Session::forward`].
+    /// Errors: as there.
     pub async fn embed(
         &mut self,
         tokens: &[u32],
         pooling: Pooling,
     ) -> Result<Vec<Embedding>, Error> {
-        self.truncate(0);
-        self.loaded.check(tokens)?;
-        self.sequence.reserve(tokens.len())?;
         self.forget_ahead()?;
+        self.loaded.embed(&mut self.sequence, tokens, pooling).await
+    }
+}
+
+impl Loaded {
+    /// Forgets what the sequence holds, appends `tokens` and pools their hidden states after the last norm, as
+    /// the product with the head reads them: `code · scale · mantissa · 2^exponent`. Each is rounded half up to
+    /// a unit that is a constant of the model, their mean is rounded half up. One vector, or without pooling one
+    /// for each token in the order of the text.
+    ///
+    /// Logits are not computed. Errors: no tokens; as of [`Loaded::pass`].
+    pub async fn embed(
+        &mut self,
+        sequence: &mut Sequence,
+        tokens: &[u32],
+        pooling: Pooling,
+    ) -> Result<Vec<Embedding>, Error> {
+        sequence.truncate(0);
+        self.check(tokens)?;
+        self.reserve(sequence, tokens.len())?;
         if tokens.is_empty() {
             return Err(Error::NoTokens);
         }
-        let plan = &self.loaded.plan;
+        let plan = &self.plan;
         let missing = || Error::MissingTensor(carat_format::Tensor::OutputNorm.name());
         let norm = plan.steps.iter().position(|s| s.label == "output_norm");
         let norm = norm.ok_or_else(missing)?;
@@ -85,18 +99,18 @@ impl Session {
                 Pooling::Last => (usize::from(is_end), usize::from(is_end)),
             };
             let mut parts = [Part {
-                sequence: &mut self.sequence,
+                sequence: &mut *sequence,
                 tokens: part,
                 outputs: first,
             }];
-            self.loaded.gather(&mut parts)?;
-            self.loaded.run_steps(outputs, 0..norm + 1).await?;
+            self.gather(&mut parts)?;
+            self.run_steps(outputs, 0..norm + 1).await?;
             let into = match pooling {
                 Pooling::None => &mut sums[start..start + part.len()],
                 _ => &mut sums[..],
             };
             self.add(act, outputs, exponent, into).await?;
-            self.sequence.append(part);
+            sequence.append(part);
         }
         let count = match pooling {
             Pooling::Mean => tokens.len() as i64,
@@ -128,7 +142,7 @@ impl Session {
         }
         let mut words = Vec::new();
         let count = rows as u64 * act.stride;
-        let executor = &mut self.loaded.executor;
+        let executor = &mut self.executor;
         executor.read(act.buffer, count, &mut words).await?;
         let last = sums.len().saturating_sub(1);
         for (i, row) in words.chunks_exact(stride).enumerate() {

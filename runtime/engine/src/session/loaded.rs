@@ -1,7 +1,8 @@
 //! A model on a device: weights, kernels, threads and the pages of the cache, once for all sequences.
 
 use super::cut::Submissions;
-use super::sequence::{Pool, Sequence};
+use super::pool::{PagesInUse, Pool};
+use super::sequence::{Copy, Sequence};
 use super::{Output, SessionOptions};
 use crate::error::Error;
 use crate::exec::cpu::CpuExecutor;
@@ -113,6 +114,60 @@ impl Loaded {
         Sequence::new(&self.plan, self.pool.clone())
     }
 
+    /// A sequence that is to hold `tokens`, with as many of them computed as are kept of earlier texts, at most all but the last.
+    /// Nothing but time depends on it.
+    ///
+    /// Errors: a device's failure.
+    pub fn begin(&mut self, tokens: &[u32]) -> Result<Sequence, Error> {
+        let mut sequence = self.sequence();
+        let copies = sequence.adopt(tokens, tokens.len().saturating_sub(1));
+        self.copy(&copies)?;
+        Ok(sequence)
+    }
+
+    /// Keeps what a sequence holds for those that begin in the same way: its whole pages, and with `all` also the tokens behind
+    /// them. The pages are shared, and stay until others need them.
+    pub fn publish(&self, sequence: &mut Sequence, all: bool) {
+        if sequence.is_of(&self.pool) {
+            sequence.publish(all);
+        }
+    }
+
+    /// How many pages of each of [`Plan::pages`] are used for what.
+    pub fn pages_in_use(&self) -> Vec<PagesInUse> {
+        self.pool.lock().in_use()
+    }
+
+    /// Tokens that are kept of texts.
+    pub fn published(&self) -> usize {
+        self.pool.lock().prefixes.tokens()
+    }
+
+    /// Keeps nothing of earlier texts any more.
+    pub fn clear_published(&self) {
+        self.pool.lock().clear();
+    }
+
+    /// Copies pages, in every buffer that has such.
+    fn copy(&mut self, copies: &[Copy]) -> Result<(), Error> {
+        for copy in copies {
+            for cache in self.plan.caches.iter().filter(|c| c.kind == copy.kind) {
+                let page = u64::from(cache.page);
+                let [from, to] = [copy.from, copy.to].map(|id| u64::from(id) * page);
+                self.executor.copy(cache.buffer, from, to, page)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes pages for `more` tokens.
+    ///
+    /// Errors: the context or the pool has none left, a device's failure.
+    pub(super) fn reserve(&mut self, sequence: &mut Sequence, more: usize) -> Result<(), Error> {
+        let copies = sequence.reserve(more)?;
+        self.copy(&copies)
+    }
+
     /// One pass over tokens of several sequences. `sink` gets the wanted outputs with the index of their part, by parts and
     /// positions; with `logits` false without their logits.
     ///
@@ -147,7 +202,7 @@ impl Loaded {
         let stats = self.statistics().await?;
         for start in (held..end).step_by(self.plan.extent.batch as usize) {
             let end = end.min(start + self.plan.extent.batch as usize);
-            sequence.reserve(0)?;
+            self.reserve(sequence, 0)?;
             sequence.touch(end - 1);
             self.room.rows.clear();
             let tokens = (start..end).zip(&sequence.tokens()[start..end]);
@@ -199,7 +254,7 @@ impl Loaded {
         for part in parts.iter_mut() {
             self.owns(part.sequence)?;
             self.check(part.tokens)?;
-            part.sequence.reserve(part.tokens.len())?;
+            self.reserve(part.sequence, part.tokens.len())?;
             self.room.tables.push(part.sequence.tables())?;
         }
         for part in parts.iter_mut().filter(|p| !p.tokens.is_empty()) {

@@ -37,7 +37,9 @@ pub struct SessionOptions {
     pub outputs: u32,
     /// Most sequences of a pass.
     pub sequences: u32,
-    /// Positions that all sequences together may hold; `None`: as many as `sequences` of them with a whole context.
+    /// For how many more there are pages, which keep the beginnings of texts: see [`Loaded::begin`](super::Loaded::begin).
+    pub spare: u32,
+    /// Positions that all sequences together may hold; `None`: as many as `sequences` and `spare` of them with a whole context.
     pub pool: Option<u32>,
     /// Threads of the CPU executor; `None` for every core.
     pub threads: Option<usize>,
@@ -56,6 +58,7 @@ impl Default for SessionOptions {
             batch: None,
             outputs: 1,
             sequences: 1,
+            spare: 0,
             pool: None,
             threads: None,
             release_weights: false,
@@ -92,6 +95,7 @@ impl SessionOptions {
             outputs: self.outputs,
             context: self.context,
             sequences: self.sequences,
+            spare: self.spare,
             pool: self.pool,
             binding,
         };

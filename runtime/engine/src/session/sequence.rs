@@ -1,22 +1,10 @@
 //! The state of one sequence: its tokens, and where on the device its keys and values are.
 
+use super::pool::{Place, Pool, Shelves};
+use super::prefixes::{Found, Key, ROOT, key};
 use crate::error::Error;
 use crate::plan::{PAGE, Pages, Plan};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Pages that no sequence holds, of each of [`Plan::pages`].
-pub(super) struct Pool(Mutex<Vec<Vec<u32>>>);
-
-impl Pool {
-    pub fn new(plan: &Plan) -> Self {
-        let free = plan.pages.iter().map(|p| (0..p.count).collect());
-        Self(Mutex::new(free.collect()))
-    }
-
-    fn free(&self) -> MutexGuard<'_, Vec<Vec<u32>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use std::sync::Arc;
 
 /// What a device keeps of a sequence beside its tokens. Each kind can go back in its own way.
 enum State {
@@ -27,10 +15,36 @@ enum State {
 /// The pages of one of [`Plan::pages`].
 struct Held {
     pages: Pages,
+    /// The page in each place: page `i` of the context in place `i % kept`.
+    places: Vec<Option<u32>>,
     /// Where each page of the context is.
     table: Vec<u32>,
     /// The last page that was written since the sequence was empty.
     top: usize,
+    /// The first page that there is.
+    base: usize,
+}
+
+impl Held {
+    fn place(&self, page: usize) -> usize {
+        page % self.places.len().max(1)
+    }
+
+    fn page(&self, page: usize) -> Option<u32> {
+        self.places.get(self.place(page)).copied().flatten()
+    }
+
+    /// The page, if what was written to it is still there.
+    fn intact(&self, page: usize) -> Option<u32> {
+        let there = page >= self.base && page + self.places.len() > self.top;
+        self.page(page).filter(|_| there)
+    }
+
+    fn put(&mut self, page: usize, id: u32) {
+        let place = self.place(page);
+        self.places[place] = Some(id);
+        self.table[page] = id;
+    }
 }
 
 impl State {
@@ -40,7 +54,7 @@ impl State {
             // The next row's window must not begin before the pages that are still there.
             State::Pages(held) => {
                 let oldest = (len + 1).saturating_sub(held.pages.window as usize) / PAGE as usize;
-                match oldest + held.pages.kept as usize > held.top {
+                match oldest >= held.base && oldest + held.places.len() > held.top {
                     true => len,
                     false => 0,
                 }
@@ -57,8 +71,16 @@ impl State {
     /// Nothing that was written counts any more.
     fn reset(&mut self) {
         let State::Pages(held) = self;
-        held.top = 0;
+        (held.top, held.base) = (0, 0);
     }
+}
+
+/// A page whose words go to another one, of the same kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Copy {
+    pub kind: usize,
+    pub from: u32,
+    pub to: u32,
 }
 
 /// Tokens in the cache of a [`Loaded`](super::Loaded) model. Its pages go back when it is dropped.
@@ -70,6 +92,10 @@ pub struct Sequence {
     /// Pages of the context that the states have places for.
     mapped: usize,
     context: usize,
+    /// Positions whose pages others may hold too: before one of them is written its page is copied.
+    shared: usize,
+    /// Keys of its whole blocks, as far as they are kept for others.
+    keys: Vec<Key>,
     pool: Arc<Pool>,
 }
 
@@ -77,11 +103,14 @@ impl Sequence {
     /// An empty one. Whatever it will keep on the host is allocated here.
     pub(super) fn new(plan: &Plan, pool: Arc<Pool>) -> Self {
         let context = plan.extent.context;
+        let blocks = (context / PAGE) as usize;
         let state = |pages: &Pages| {
             State::Pages(Held {
                 pages: *pages,
-                table: vec![0; (context / PAGE) as usize],
+                places: vec![None; (pages.kept as usize).min(blocks)],
+                table: vec![0; blocks],
                 top: 0,
+                base: 0,
             })
         };
         Self {
@@ -90,6 +119,8 @@ impl Sequence {
             states: plan.pages.iter().map(state).collect(),
             mapped: 0,
             context: context as usize,
+            shared: 0,
+            keys: Vec::with_capacity(blocks),
             pool,
         }
     }
@@ -126,16 +157,25 @@ impl Sequence {
             return self.held;
         }
         self.tokens.truncate(len);
+        self.keys.truncate(len / PAGE as usize);
         self.held = self.held.min(len);
         // A state that goes back further may take another one along.
         while let Some(less) = self.less_held() {
             self.held = less;
         }
-        if self.held == 0 {
-            self.states.iter_mut().for_each(State::reset);
+        match self.held {
+            0 => self.forget(),
+            _ => self.give_back(len.div_ceil(PAGE as usize)),
         }
-        self.give_back(len.div_ceil(PAGE as usize));
         self.held
+    }
+
+    /// Gives every page back; its tokens are computed again when it goes on.
+    pub(super) fn forget(&mut self) {
+        self.held = 0;
+        self.shared = 0;
+        self.give_back(0);
+        self.states.iter_mut().for_each(State::reset);
     }
 
     /// How many tokens the states can go back to, where that is fewer than are held.
@@ -146,20 +186,24 @@ impl Sequence {
 
     /// Gives back the pages from `mapped` on.
     fn give_back(&mut self, mapped: usize) {
-        let mut free = self.pool.free();
-        for (state, free) in self.states.iter().zip(free.iter_mut()) {
+        let mut pool = self.pool.lock();
+        for (kind, state) in self.states.iter_mut().enumerate() {
             let State::Pages(held) = state;
-            let kept = held.pages.kept as usize;
+            let kept = held.places.len();
             let unused = mapped.min(kept)..self.mapped.min(kept);
-            free.extend(held.table.get(unused).unwrap_or(&[]));
+            let unused = held.places.get_mut(unused).unwrap_or_default();
+            for page in unused.iter_mut().filter_map(Option::take) {
+                pool.release((kind, page));
+            }
         }
         self.mapped = self.mapped.min(mapped);
     }
 
-    /// Takes pages for `more` tokens behind those that there are.
+    /// Takes pages for `more` tokens behind those that there are, and for a page that others hold and that would be written.
+    /// Returns what has to be copied before anything is written.
     ///
     /// Errors: the context or the pool has none left; then none is taken.
-    pub(super) fn reserve(&mut self, more: usize) -> Result<(), Error> {
+    pub(super) fn reserve(&mut self, more: usize) -> Result<Vec<Copy>, Error> {
         let (used, context) = (self.tokens.len(), self.context);
         if more > context.saturating_sub(used) {
             return Err(Error::ContextFull {
@@ -169,36 +213,178 @@ impl Sequence {
             });
         }
         let wanted = (used + more).div_ceil(PAGE as usize);
-        if wanted <= self.mapped {
-            return Ok(());
+        let writes_shared = more > 0 && used < self.shared && !used.is_multiple_of(PAGE as usize);
+        if wanted <= self.mapped && !writes_shared {
+            return Ok(Vec::new());
         }
-        let mut free = self.pool.free();
-        // Pages up to which the pool has enough.
-        let mapped = self.mapped;
-        let enough = self.states.iter().zip(free.iter()).map(|(state, free)| {
+        let pool = self.pool.clone();
+        let mut pool = pool.lock();
+        let page = used / PAGE as usize;
+        let copies = match writes_shared {
+            true => self.shared_places(page, &pool),
+            false => Vec::new(),
+        };
+        let enough = self.states.iter().enumerate().map(|(kind, state)| {
             let State::Pages(held) = state;
-            match held.pages.kept as usize {
-                kept if mapped + free.len() >= kept => usize::MAX,
-                _ => mapped + free.len(),
+            let copied = copies.iter().filter(|c| c.0 == kind).count();
+            let available = pool.available(kind);
+            match available.checked_sub(copied) {
+                Some(left) => held.fitting(kind, self.mapped, wanted, left, &pool),
+                None => 0,
             }
         });
         let enough = enough.min().unwrap_or(usize::MAX);
         if wanted > enough {
-            let left = enough * PAGE as usize - used;
+            let left = (enough * PAGE as usize).saturating_sub(used);
             return Err(Error::PoolFull { asked: more, left });
         }
-        for (state, free) in self.states.iter_mut().zip(free.iter_mut()) {
-            let State::Pages(held) = state;
-            let kept = held.pages.kept as usize;
-            for page in mapped..wanted {
-                held.table[page] = match page.checked_sub(kept) {
-                    Some(before) => held.table[before],
-                    None => free.pop().unwrap_or(0),
-                };
+        let mut copied = Vec::new();
+        for (kind, from) in copies {
+            let State::Pages(held) = &mut self.states[kind];
+            if let Some(to) = pool.take(kind) {
+                held.put(page, to);
+                copied.push(Copy { kind, from, to });
             }
         }
-        self.mapped = wanted;
-        Ok(())
+        for (kind, state) in self.states.iter_mut().enumerate() {
+            let State::Pages(held) = state;
+            for page in self.mapped..wanted {
+                let id = match held.page(page) {
+                    Some(id) if !pool.is_shared((kind, id)) => id,
+                    before => {
+                        if let Some(id) = before {
+                            pool.release((kind, id));
+                        }
+                        pool.take(kind).unwrap_or(0)
+                    }
+                };
+                held.put(page, id);
+            }
+        }
+        // What a copy is made from stays until it is made: nothing is taken after it is given back.
+        for copy in &copied {
+            pool.release((copy.kind, copy.from));
+        }
+        if writes_shared {
+            self.shared = used;
+        }
+        self.mapped = self.mapped.max(wanted);
+        Ok(copied)
+    }
+
+    /// Pages of block `page` that others hold too.
+    fn shared_places(&self, page: usize, pool: &Shelves) -> Vec<Place> {
+        let states = self.states.iter().enumerate();
+        let shared = states.filter_map(|(kind, state)| {
+            let State::Pages(held) = state;
+            let place = (kind, held.page(page)?);
+            pool.is_shared(place).then_some(place)
+        });
+        shared.collect()
+    }
+
+    /// Begins as a text whose beginning is kept, of at most `most` tokens. Only for a sequence without tokens. Returns what has to
+    /// be copied before anything is written.
+    pub(super) fn adopt(&mut self, tokens: &[u32], most: usize) -> Vec<Copy> {
+        let pool = self.pool.clone();
+        let mut pool = pool.lock();
+        let most = most.min(tokens.len()).min(self.context);
+        let windows: Vec<u32> = self
+            .states
+            .iter()
+            .map(|State::Pages(h)| h.pages.window)
+            .collect();
+        let Found { blocks, partial } = pool.prefixes.find(ROOT, &tokens[..most], &windows);
+        let whole = blocks.len();
+        let partial = partial.filter(|(_, pages)| {
+            // A copy needs a page, which must not be the one it is made from.
+            let kinds = pages.iter().enumerate();
+            kinds.clone().all(|(kind, _)| pool.available(kind) > 1)
+        });
+        let more = partial.as_ref().map_or(0, |p| p.0);
+        let len = whole * PAGE as usize + more;
+        if len == 0 {
+            return Vec::new();
+        }
+        let sources = partial
+            .iter()
+            .flat_map(|(_, pages)| pages.iter().enumerate());
+        let sources: Vec<Place> = sources
+            .filter_map(|(kind, page)| Some((kind, (*page)?)))
+            .collect();
+        // Held meanwhile: what is taken must not be what is copied.
+        sources.iter().for_each(|place| pool.hold(*place));
+        for (kind, state) in self.states.iter_mut().enumerate() {
+            let State::Pages(held) = state;
+            let window = held.pages.window as usize;
+            let oldest = (len + 1).saturating_sub(window) / PAGE as usize;
+            // Whatever a row sees, as far as there are places for it.
+            let room = held.places.len() - usize::from(more > 0);
+            let oldest = oldest.max(whole.saturating_sub(room));
+            for block in oldest..whole {
+                if let Some(id) = blocks[block].1.get(kind).copied().flatten() {
+                    pool.hold((kind, id));
+                    held.put(block, id);
+                }
+            }
+            (held.base, held.top) = (oldest.min(whole), (len - 1) / PAGE as usize);
+        }
+        let mut copies = Vec::new();
+        for (kind, from) in &sources {
+            let (kind, from) = (*kind, *from);
+            if let Some(to) = pool.take(kind) {
+                let State::Pages(held) = &mut self.states[kind];
+                held.put(whole, to);
+                copies.push(Copy { kind, from, to });
+            }
+        }
+        sources.into_iter().for_each(|place| pool.release(place));
+        self.tokens.extend_from_slice(&tokens[..len]);
+        self.held = len;
+        self.mapped = len.div_ceil(PAGE as usize);
+        self.shared = whole * PAGE as usize;
+        self.keys.extend(blocks.iter().map(|(key, _)| *key));
+        copies
+    }
+
+    /// Keeps its whole blocks for texts that begin in the same way; with `all` also the tokens behind them.
+    pub(super) fn publish(&mut self, all: bool) {
+        let size = PAGE as usize;
+        let whole = self.tokens.len() / size;
+        let rest = self.tokens.len() % size;
+        if self.held < self.tokens.len() || (self.keys.len() >= whole && !all) {
+            return;
+        }
+        let pool = self.pool.clone();
+        let mut pool = pool.lock();
+        for depth in self.keys.len()..whole {
+            let parent = self.keys.last().copied().unwrap_or(ROOT);
+            let tokens = &self.tokens[depth * size..(depth + 1) * size];
+            let pages = intact(&self.states, depth);
+            let (key, kept) = pool.keep(parent, depth, tokens, &pages);
+            self.keys.push(key);
+            self.shared = self.shared.max((depth + 1) * size);
+            for (kind, state) in self.states.iter_mut().enumerate() {
+                let State::Pages(held) = state;
+                // The same content is kept once.
+                if let (Some(own), Some(kept)) = (held.intact(depth), kept[kind])
+                    && own != kept
+                {
+                    pool.hold((kind, kept));
+                    pool.release((kind, own));
+                    held.put(depth, kept);
+                }
+            }
+        }
+        let parent = self.keys.last().copied().unwrap_or(ROOT);
+        let tokens = &self.tokens[whole * size..];
+        // What another sequence keeps already need not be kept twice.
+        let known = key(&parent, tokens);
+        if all && rest > 0 && !pool.prefixes.refresh(known) {
+            let pages = intact(&self.states, whole);
+            pool.keep(parent, whole, tokens, &pages);
+            self.shared = self.tokens.len();
+        }
     }
 
     /// Positions up to `last` are about to be written: what a window's pages held before goes.
@@ -223,6 +409,39 @@ impl Sequence {
             let State::Pages(held) = state;
             &held.table[..]
         })
+    }
+}
+
+/// The pages of a block that are still there, of each kind.
+fn intact(states: &[State], block: usize) -> Vec<Option<u32>> {
+    let page = |State::Pages(held): &State| held.intact(block);
+    states.iter().map(page).collect()
+}
+
+impl Held {
+    /// Up to which page of the context places can be had with `left` pages that can be taken; `usize::MAX` for all of `wanted`.
+    fn fitting(
+        &self,
+        kind: usize,
+        mapped: usize,
+        wanted: usize,
+        mut left: usize,
+        pool: &Shelves,
+    ) -> usize {
+        // A place that was filled here is its own.
+        let first = self.places.len().min(wanted - mapped.min(wanted));
+        for page in mapped..mapped + first {
+            let place = self.page(page).map(|id| (kind, id));
+            match place {
+                Some(place) if !pool.is_shared(place) => continue,
+                Some(place) if pool.yields(place) => {}
+                _ => match left.checked_sub(1) {
+                    Some(less) => left = less,
+                    None => return page,
+                },
+            }
+        }
+        usize::MAX
     }
 }
 

@@ -1,6 +1,6 @@
 //! Passes: steps submitted, results read.
 
-use super::{Dispatch, GpuExecutor};
+use super::{Dispatch, GpuExecutor, SMALLEST};
 use crate::error::Error;
 use crate::exec::{ARGMAX, Batch};
 use crate::plan::{BufferId, Op, Plan};
@@ -212,6 +212,36 @@ impl GpuExecutor {
         self.gpu
             .queue
             .write_buffer(&self.buffers[buffer.0], 0, bytes);
+        self.gpu.check()
+    }
+
+    /// Copies words within a buffer, before whatever is submitted next. WebGPU copies between two buffers alone, so the words
+    /// pass through a third one.
+    ///
+    /// Errors: the device was lost or reported an error.
+    pub(in crate::exec) fn copy(
+        &mut self,
+        buffer: BufferId,
+        from: u64,
+        to: u64,
+        words: u64,
+    ) -> Result<(), Error> {
+        let bytes = words * 4;
+        let between = match self.between.take().filter(|b| b.size() >= bytes) {
+            Some(between) => between,
+            None => self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("page on its way"),
+                size: bytes.max(SMALLEST),
+                usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            }),
+        };
+        let pages = &self.buffers[buffer.0];
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(pages, from * 4, &between, 0, bytes);
+        encoder.copy_buffer_to_buffer(&between, 0, pages, to * 4, bytes);
+        self.gpu.submit(Some(encoder.finish()));
+        self.between = Some(between);
         self.gpu.check()
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::plan::build::{Builder, Out, Work, capped};
 use crate::plan::widths::HeadWords;
-use crate::plan::{BufferId, Content, Op, Rows};
+use crate::plan::{BufferId, Op, Rows};
 use carat_format::model::Attention;
 use carat_format::{Part, Tensor, TensorEntry};
 use carat_shaders::params::{self, SCORE_BITS};
@@ -21,10 +21,8 @@ impl Builder<'_> {
         let of = |part: Part| part.of(block);
         let rows = self.rows_after_cache(block);
         let name = |part: &str| format!("blk.{block}.{part}");
-        let pages = self.pages(a.window);
         let page = kv_page_words(a.kv_heads, w.words, w.groups);
-        let words = u64::from(pages.count) * u64::from(page);
-        let cache = self.buffer(&name("cache"), words, Content::Work);
+        let (cache, pages) = self.cache(&name("cache"), a.window, page);
         self.norm(work, of(Part::AttnNorm), name("attn_norm"), Rows::Batch)?;
         let [mut q, mut k, v] = self.queries_keys_values(work, block, rows)?;
         if a.head_norm {
@@ -54,7 +52,7 @@ impl Builder<'_> {
         });
         let buffers = [
             ("row_table", work.row_table),
-            ("page_table", pages.table),
+            ("page_table", pages),
             ("angles", angles),
             ("q", work.q),
             ("k", work.k),
@@ -82,7 +80,7 @@ impl Builder<'_> {
         });
         let buffers = [
             ("row_table", work.row_table),
-            ("page_table", pages.table),
+            ("page_table", pages),
             ("query", work.query),
             ("cache", cache),
             ("partial", work.partial),
