@@ -9,6 +9,7 @@
 pub mod constraint;
 #[cfg(feature = "grammar")]
 pub mod grammar;
+pub mod reply;
 pub mod stop;
 pub mod template;
 pub mod tokenizer;
