@@ -233,7 +233,7 @@ fn templates_show_their_formats() {
         ("Bielik-11B-v3.0-Instruct", "hermes", "<think>"),
         ("CohereForAI-c4ai-command-r-plus-tool_use", "command-r", ""),
         ("GLM-4.7-Flash", "glm", "<think>"),
-        ("GigaChat3-10B-A1.8B", "generic", ""),
+        ("GigaChat3-10B-A1.8B", "gigachat", ""),
         ("Kimi-K2-Instruct", "kimi-k2", ""),
         ("Kimi-K3", "generic", ""),
         ("LFM2.5-8B-A1B", "lfm2", "<think>"),

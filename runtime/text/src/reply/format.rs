@@ -455,6 +455,15 @@ pub(super) static FORMATS: &[Format] = &[
         ..ROW
     },
     Format {
+        name: "gigachat",
+        signs: &[&["<|role_sep|>", "function call"]],
+        open: "<|message_sep|>\n\nfunction call<|role_sep|>\n",
+        close: "<|message_sep|>",
+        single: true,
+        writing: JSON,
+        ..ROW
+    },
+    Format {
         name: "hermes",
         signs: &[&["<tool_call>"]],
         open: "<tool_call>",

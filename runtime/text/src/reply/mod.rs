@@ -31,6 +31,7 @@ mod words;
 pub use budget::Budget;
 pub use delta::Delta;
 pub use json::MAX_DEPTH;
+pub(crate) use json::decoded;
 pub use parser::{Options, Parser};
 pub use syntax::Syntax;
 pub use tools::{Tool, Tools, ToolsError};

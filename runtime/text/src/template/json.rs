@@ -3,6 +3,7 @@
 use super::machine::{Args, Meter, Res, fail};
 use super::value::{Form, Kind, Map, Value};
 use super::{lists, python};
+use std::cell::Cell;
 
 struct Writer<'a> {
     m: &'a Meter,
@@ -54,6 +55,22 @@ pub(super) fn tojson(value: &Value, args: Args, m: &Meter) -> Res<Value> {
     };
     writer.value(value, 0)?;
     m.text(&writer.out)
+}
+
+/// A value as `tojson` writes it; nothing where it is no data.
+pub(super) fn plain(value: &Value) -> Option<String> {
+    let meter = Meter(Cell::new(u64::MAX));
+    let mut writer = Writer {
+        m: &meter,
+        out: String::new(),
+        indent: None,
+        item: ", ".into(),
+        key: ": ".into(),
+        ascii: false,
+        sort: false,
+    };
+    writer.value(value, 0).ok()?;
+    Some(writer.out)
 }
 
 impl Writer<'_> {

@@ -6,11 +6,11 @@ use carat_text::reply::{Delta, Options, Parser, Syntax, Tools};
 pub const TOOLS: &str = r#"[
     {"type": "function", "function": {"name": "weather", "description": "Weather of a city", "parameters": {
         "type": "object",
-        "properties": {"city": {"type": "string"}, "days": {"type": "integer"},
-                       "units": {"enum": ["C", "F"]}, "hourly": {"type": "boolean"},
+        "properties": {"city": {"type": "string", "description": "c"}, "days": {"type": "integer", "description": "d"},
+                       "units": {"type": "string", "enum": ["C", "F"]}, "hourly": {"type": "boolean"},
                        "places": {"type": "array", "items": {"type": "string"}}},
         "required": ["city"], "additionalProperties": false}}},
-    {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {},
+    {"type": "function", "function": {"name": "now", "description": "Time", "parameters": {"type": "object", "properties": {},
         "additionalProperties": false}}}]"#;
 
 pub fn tools() -> Tools {
