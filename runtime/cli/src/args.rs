@@ -2,10 +2,12 @@
 
 mod measure;
 mod run;
+mod serve;
 mod talk;
 
 pub use measure::{CompareArgs, EvalArgs, LogitsArgs};
 pub use run::{FollowArgs, RunArgs, SamplingArgs};
+pub use serve::ServeArgs;
 pub use talk::{ChatArgs, TemplateArgs, TokenizeArgs};
 
 use crate::values::{self, Chosen};
@@ -86,6 +88,15 @@ The text goes to stdout, everything else to stderr. The same file, prompt, setti
 same text on every device."
     )]
     Run(Box<RunArgs>),
+    /// Serve models over HTTP: the APIs of OpenAI and Anthropic, and a page to chat
+    #[command(after_help = "Example: carat serve story.gguf
+         carat serve --models-dir ~/models --models-max 2 --port 9000
+         curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}'
+
+Answers are computed at once, --parallel of them, and each is bit for bit the one that it would be alone. \
+What begins like an earlier text is not computed again. Every answer has the hash of its logits \
+(X-Carat-Logits-Hash). The log has paths and times, and no texts; CARAT_LOG=warn turns it off.")]
+    Serve(Box<ServeArgs>),
     /// Turn texts into vectors: the hidden state after the last norm
     #[command(
         after_help = "Example: carat embed story.gguf --text sentences.txt --lines > vectors.jsonl

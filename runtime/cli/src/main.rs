@@ -32,6 +32,7 @@ mod quality;
 mod relay;
 mod run;
 mod sampling;
+mod serve;
 mod stream;
 mod svg;
 mod table;
@@ -54,7 +55,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failure::of_command_line(&error),
     };
-    term::start_log();
+    match &cli.command {
+        Command::Serve(a) => term::start_log(serve::log_of(a)),
+        _ => term::start_log(("warn", false)),
+    }
     cache::tune();
     let result = match cli.command {
         Command::Demo(a) => demo::run(a),
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Command::Inspect(a) => inspect::run(a),
         Command::Bench(a) => bench::run(a),
         Command::Doctor(a) => doctor::run(a),
+        Command::Serve(a) => serve::run(*a),
         Command::Embed(a) => embed::run(a),
         Command::Chat(a) => chat::run(*a),
         Command::Template(a) => template::run(a),

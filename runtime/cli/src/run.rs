@@ -257,6 +257,7 @@ fn options(args: &RunArgs, model: &Model) -> Result<GenerateOptions> {
             (None, Some(_)) => Some(DEFAULT_TOP),
             (None, None) => None,
         },
+        ..GenerateOptions::default()
     })
 }
 

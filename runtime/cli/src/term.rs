@@ -94,16 +94,18 @@ pub fn note(text: &str) {
 }
 
 /// Log events go to stderr: warnings, or what `CARAT_LOG` asks for (`CARAT_LOG=carat=debug`).
-pub fn start_log() {
+pub fn start_log((usual, as_json): (&str, bool)) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CARAT_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(false)
-        .without_time();
+        .with_ansi(false);
     // Fails only if a subscriber is set already: then that one logs.
-    let _ = subscriber.try_init();
+    let _ = match as_json {
+        true => subscriber.json().try_init(),
+        false => subscriber.without_time().try_init(),
+    };
 }
 
 fn sent(result: io::Result<()>) -> anyhow::Result<()> {

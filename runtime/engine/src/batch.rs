@@ -251,6 +251,36 @@ impl Batcher {
         self.loaded.embed(&mut sequence, tokens, pooling).await
     }
 
+    /// What the model thinks of each token of a text but the first, with the `top` likeliest ones. Other texts wait meanwhile.
+    ///
+    /// Errors: a model without a head, more tokens than the context has, a device's failure.
+    pub async fn score(&mut self, tokens: &[u32], top: usize) -> Result<Vec<TokenMetrics>, Error> {
+        self.loaded.model().check_head()?;
+        let extent = self.loaded.plan().extent;
+        let exponent = self.loaded.logits_exponent();
+        let mut sequence = self.loaded.sequence();
+        let mut found = Vec::new();
+        // Nothing follows the last one.
+        let predicting = tokens.len().saturating_sub(1);
+        let rows = extent.batch.min(extent.outputs) as usize;
+        for piece in tokens[..predicting].chunks(rows) {
+            let mut parts = [Part {
+                sequence: &mut sequence,
+                tokens: piece,
+                outputs: piece.len(),
+            }];
+            let mut sink =
+                |_: usize, o: Output<'_>| {
+                    let next = tokens.get(o.position as usize + 1).copied();
+                    found.extend(next.and_then(|id| {
+                        TokenMetrics::new(o.position + 1, id, o.logits, exponent, top)
+                    }));
+                };
+            self.loaded.pass(&mut parts, true, &mut sink).await?;
+        }
+        Ok(found)
+    }
+
     /// A pass over what is under way.
     async fn run(&mut self, tell: &mut dyn FnMut(JobId, News)) -> Result<(), Error> {
         let extent = self.loaded.plan().extent;

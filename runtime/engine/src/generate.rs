@@ -23,6 +23,8 @@ pub struct GenerateOptions {
     pub stops: Vec<String>,
     /// Go on after end-of-text tokens.
     pub ignore_end: bool,
+    /// Control tokens that have a text: see [`Syntax::shown_tokens`](carat_text::reply::Syntax::shown_tokens). Others have none.
+    pub shown: Vec<u32>,
     /// Report [`TokenMetrics`] of every token, with so many of the likeliest ones.
     pub metrics: Option<usize>,
 }
@@ -34,6 +36,7 @@ impl Default for GenerateOptions {
             sampling: Params::default(),
             stops: Vec::new(),
             ignore_end: false,
+            shown: Vec::new(),
             metrics: None,
         }
     }

@@ -43,8 +43,8 @@ pub use crate::error::Error;
 #[cfg(feature = "gpu")]
 pub use crate::exec::gpu::Loading;
 pub use crate::front::{
-    Cause, Exchange, Fit, FitError, Observer, PLAIN_LENGTH, Prompter, Reason, Relay, Share, Talk,
-    Verdict, message, role,
+    Cause, Exchange, Fit, FitError, Observer, PLAIN_LENGTH, Prompter, Reason, Relay, Restriction,
+    Share, Talk, Verdict, Words, message, role,
 };
 pub use crate::generate::{
     Demand, Event, GenerateError, GenerateOptions, Generation, Generator, Place, Step, generate,

@@ -29,24 +29,20 @@ pub enum Format {
 
 /// A model's tokens as grammars see them, once they have been asked for.
 #[derive(Default)]
-pub(super) struct Words {
+pub struct Words {
     #[cfg(feature = "grammar")]
     vocabulary: OnceLock<Vocabulary>,
 }
 
 /// What restricts a text under way.
-pub(super) type Restriction = Box<dyn Constraint + Send>;
+pub type Restriction = Box<dyn Constraint + Send>;
 
 impl Format {
     /// The restriction at the start of a text; none where anything may come.
     ///
     /// Errors: a schema or grammar that cannot be used.
     #[cfg(feature = "grammar")]
-    pub(super) fn restriction(
-        &self,
-        model: &Model,
-        words: &Words,
-    ) -> Result<Option<Restriction>, Cause> {
+    pub fn restriction(&self, model: &Model, words: &Words) -> Result<Option<Restriction>, Cause> {
         let (kind, text) = match self {
             Self::Text => return Ok(None),
             Self::Json => (Kind::JsonSchema, r#"{"type": "object"}"#),
@@ -65,7 +61,7 @@ impl Format {
 
     /// The same in a build that has no grammars.
     #[cfg(not(feature = "grammar"))]
-    pub(super) fn restriction(&self, _: &Model, _: &Words) -> Result<Option<Restriction>, Cause> {
+    pub fn restriction(&self, _: &Model, _: &Words) -> Result<Option<Restriction>, Cause> {
         match self {
             Self::Text => Ok(None),
             _ => Err(Cause::NoGrammar),

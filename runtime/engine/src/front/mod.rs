@@ -23,7 +23,7 @@ mod watch;
 
 pub use chat::{Chat, Reply};
 pub use error::{Cause, Error, ErrorCode};
-pub use format::Format;
+pub use format::{Format, Restriction, Words};
 pub use generation::Generation;
 pub use load::Load;
 pub use message::Message;

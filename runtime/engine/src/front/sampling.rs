@@ -129,8 +129,7 @@ impl Sampling {
             max_tokens: self.max_tokens.unwrap_or(most),
             sampling: params,
             stops: self.stops.clone(),
-            ignore_end: false,
-            metrics: None,
+            ..GenerateOptions::default()
         })
     }
 }

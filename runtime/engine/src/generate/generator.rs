@@ -315,7 +315,8 @@ impl Generator {
         let text = if ends {
             String::new()
         } else {
-            let bytes = tokenizer.decode_bytes(id, false);
+            let shown = self.options.shown.contains(&id);
+            let bytes = tokenizer.decode_bytes(id, shown);
             self.stops.push(&self.utf8.push(bytes))
         };
         self.text.push_str(&text);

@@ -200,6 +200,14 @@ impl Value {
         }
     }
 
+    /// The number of an int that fits; nothing for other values.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self.0 {
+            Kind::Int(n) => i64::try_from(n).ok(),
+            _ => None,
+        }
+    }
+
     /// The value with `change` applied to every text in it, keys included; what a template compares with
     /// words of its own, keys, roles and types, stays as it is where it is a word.
     pub(super) fn each_text(&self, change: &dyn Fn(&str) -> String) -> Self {

@@ -1,0 +1,80 @@
+//! `carat serve`.
+
+use super::{CacheArgs, DeviceArgs, MemoryArgs};
+use crate::values::{self, Chosen};
+use clap::Args;
+use std::path::PathBuf;
+
+/// `carat serve`.
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("models").required(true).multiple(true).args(["model", "models_dir"]))]
+pub struct ServeArgs {
+    /// Carat files or checkpoints, which are converted once and kept; each has the name of its file or directory
+    #[arg(value_name = "MODEL")]
+    pub model: Vec<PathBuf>,
+    /// Serve every model of this directory, too
+    #[arg(long, value_name = "DIR")]
+    pub models_dir: Option<PathBuf>,
+    /// Another name of the only model
+    #[arg(long, value_name = "NAME")]
+    pub alias: Option<String>,
+    /// Most models in memory at once; the one that was not asked for the longest time goes first
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::positive)]
+    pub models_max: u32,
+    /// Where to listen; anything but this machine's own address lets others in
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1",
+        help_heading = "Network"
+    )]
+    pub host: String,
+    /// Port; 0: any that is free
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value = "8080",
+        help_heading = "Network"
+    )]
+    pub port: u16,
+    /// Let in only requests with a key of this file, which has one in each line
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    pub api_key_file: Option<PathBuf>,
+    /// Let pages of this origin ask, as https://example.org; *: all; may be given several times
+    #[arg(long, value_name = "ORIGIN", help_heading = "Network")]
+    pub cors: Vec<String>,
+    /// Most bytes of a request's body
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = values::size, help_heading = "Network")]
+    pub max_body: u64,
+    /// Seconds that a client may take to send a request
+    #[arg(long, value_name = "S", default_value = "30", value_parser = values::positive, help_heading = "Network")]
+    pub read_timeout: u32,
+    /// Seconds that answers may go on after Ctrl-C
+    #[arg(long, value_name = "S", default_value = "30", help_heading = "Network")]
+    pub grace: u32,
+    /// No page to chat at /
+    #[arg(long, help_heading = "Network")]
+    pub no_page: bool,
+    /// Answers that are computed at once; others wait for their turn
+    #[arg(long, visible_alias = "np", value_name = "N", default_value = "4", value_parser = values::positive)]
+    pub parallel: u32,
+    /// Requests that may be under way or wait; more are told to come again (429)
+    #[arg(long, value_name = "N", default_value = "256", value_parser = values::positive)]
+    pub queue: u32,
+    /// Tokens that fit each context; 0: the default [default: 4096, or the model's if that is less]
+    #[arg(short, long, visible_alias = "ctx-size", alias = "num-ctx", value_name = "N", default_value = "0", hide_default_value = true, allow_hyphen_values = true, value_parser = values::context)]
+    pub ctx: Chosen<u32>,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
+    pub place: DeviceArgs,
+    #[command(flatten)]
+    pub memory: MemoryArgs,
+    /// Write the log as one line of JSON per request
+    #[arg(long, help_heading = "Output")]
+    pub log_json: bool,
+    /// Print one JSON object with the address when the server listens
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}

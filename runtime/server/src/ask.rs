@@ -1,0 +1,73 @@
+//! What is asked of the engine: a prompt, how it goes on, and how the answer is read.
+
+use crate::hosted::Hosted;
+use crate::refusal::{Kind, Refusal};
+use carat::Format;
+use carat::internals::GenerateOptions;
+use carat_text::reply::{Options, Parser};
+
+/// One text.
+#[derive(Clone)]
+pub struct Ask {
+    /// The prompt.
+    pub ids: Vec<u32>,
+    /// How it goes on.
+    pub options: GenerateOptions,
+    /// What it follows.
+    pub format: Format,
+    /// What tells the parts of an answer apart; a text that goes on has none.
+    pub parts: Option<Options>,
+    /// The context ends it, not a number that was asked for.
+    pub fills: bool,
+}
+
+impl Ask {
+    /// A text of at most as many tokens as the context has room for.
+    ///
+    /// Errors: the prompt alone does not fit, or is empty. It is never cut.
+    pub fn new(
+        hosted: &Hosted,
+        ids: Vec<u32>,
+        mut options: GenerateOptions,
+    ) -> Result<Self, Refusal> {
+        let (context, tokens) = (hosted.context, ids.len());
+        if tokens == 0 {
+            return Err(Refusal::invalid(
+                "the prompt has no tokens and the model adds none; give some text",
+            )
+            .at("prompt"));
+        }
+        if tokens > context as usize {
+            return Err(Refusal::new(
+                Kind::ContextLength,
+                format!(
+                    "the prompt has {tokens} tokens, the context {context} positions; shorten it"
+                ),
+            ));
+        }
+        let fills = options.within(context, tokens)?;
+        Ok(Self {
+            ids,
+            options,
+            format: Format::Text,
+            parts: None,
+            fills,
+        })
+    }
+
+    /// As many choices, each with a seed of its own.
+    pub fn choices(self, n: usize) -> Vec<Self> {
+        let mut all = vec![self; n];
+        for (i, ask) in all.iter_mut().enumerate() {
+            let seed = &mut ask.options.sampling.seed;
+            *seed = seed.wrapping_add(i as u64);
+        }
+        all
+    }
+
+    /// What reads the answer.
+    pub fn parser(&self, hosted: &Hosted) -> Option<Parser> {
+        let options = self.parts.clone()?;
+        Some(Parser::new(&hosted.syntax, options))
+    }
+}

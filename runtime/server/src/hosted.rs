@@ -1,0 +1,190 @@
+//! A model that is loaded: the engine's thread, and what turns requests into tokens.
+
+use crate::ids;
+use crate::refusal::Refusal;
+use carat::Format;
+use carat::internals::sample::{Params, TokenMetrics};
+use carat::internals::{
+    Batcher, DeviceChoice, Embedding, Error, Host, Loaded, Model, PagesInUse, Prompter,
+    Restriction, SessionOptions, Words,
+};
+use carat_format::Pooling;
+use carat_text::reply::Syntax;
+use carat_text::template::{ChatTemplate, Clock, Conversation};
+use carat_text::tokenizer::Tokenizer;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Rows of logits that a pass gives at most: every text under way has one, and scores have many.
+const OUTPUTS: u32 = 32;
+
+/// How a model is loaded.
+#[derive(Clone, Debug)]
+pub struct HostedOptions {
+    /// Where it runs.
+    pub device: DeviceChoice,
+    /// Positions of each text.
+    pub context: u32,
+    /// Texts that are computed at once.
+    pub parallel: u32,
+    /// Threads of the CPU; `None` for every core.
+    pub threads: Option<usize>,
+    /// Most bytes of memory, weights included: the context becomes as short as that takes.
+    pub memory_limit: Option<u64>,
+}
+
+impl HostedOptions {
+    /// The same for a session.
+    pub fn session(&self) -> SessionOptions {
+        SessionOptions {
+            device: self.device.clone(),
+            context: self.context,
+            sequences: self.parallel,
+            outputs: self.parallel.max(OUTPUTS),
+            spare: 1,
+            threads: self.threads,
+            memory_limit: self.memory_limit,
+            ..SessionOptions::default()
+        }
+    }
+}
+
+/// A model that is loaded.
+pub struct Hosted {
+    /// Its name.
+    pub name: String,
+    model: Arc<Model>,
+    host: Host,
+    prompter: Prompter,
+    words: Words,
+    /// What its answers look like.
+    pub syntax: Syntax,
+    /// Control tokens that have a text in them.
+    pub shown: Vec<u32>,
+    /// Positions of a text.
+    pub context: u32,
+    /// Texts at once.
+    pub parallel: u32,
+    /// What computes.
+    pub device: String,
+    /// Bytes of memory, weights included.
+    pub memory: u64,
+    /// When it was loaded.
+    pub created: u64,
+    /// What its file recommends.
+    pub defaults: Params,
+    /// A name of its bytes, which is the same wherever they are.
+    pub fingerprint: String,
+}
+
+impl Hosted {
+    /// Loads a model.
+    ///
+    /// Errors: no such device, a context that cannot be held, a device that refuses; a file without a tokenizer.
+    pub fn load(name: &str, model: Arc<Model>, options: &HostedOptions) -> Result<Self, Error> {
+        let session = options.session();
+        let tokenizer = model.tokenizer()?;
+        let template = ChatTemplate::of_header(&model.header()?)?;
+        let talk = Conversation::default();
+        let source = template.as_ref().and_then(|t| t.source(&talk).ok());
+        let syntax = Syntax::of_template(source.unwrap_or_default());
+        let shown = syntax.shown_tokens(tokenizer);
+        let memory = session.memory(&model)?.total();
+        let loaded = pollster::block_on(Loaded::new(model.clone(), &session))?;
+        let extent = loaded.plan().extent;
+        let device = loaded.device();
+        let host = Host::start(Batcher::new(loaded))?;
+        Ok(Self {
+            name: name.into(),
+            prompter: Prompter::new(model.clone(), template, Clock::now()),
+            words: Words::default(),
+            syntax,
+            shown,
+            context: extent.context.min(options.context.max(1)),
+            parallel: extent.sequences,
+            device,
+            memory,
+            created: ids::now(),
+            defaults: Params::of_header(&model.header()?),
+            fingerprint: fingerprint(&model)?,
+            model,
+            host,
+        })
+    }
+
+    /// The file.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// What computes.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// What makes prompts.
+    pub fn prompter(&self) -> &Prompter {
+        &self.prompter
+    }
+
+    /// The tokenizer. Errors: none for a model that is loaded.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, Refusal> {
+        Ok(self.model.tokenizer()?)
+    }
+
+    /// What restricts a text.
+    ///
+    /// Errors: a schema or grammar that cannot be used.
+    pub fn restriction(&self, format: &Format) -> Result<Option<Restriction>, Refusal> {
+        Ok(format.restriction(&self.model, &self.words)?)
+    }
+
+    /// Does something with the batcher between two passes, and waits for it.
+    async fn between<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Batcher) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (sender, receiver) = oneshot::channel();
+        self.host.task(move |batcher| {
+            // Nobody waits for it any more where this fails.
+            let _ = sender.send(task(batcher));
+        })?;
+        match receiver.await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(Refusal::new(
+                crate::refusal::Kind::Engine,
+                "the engine's thread has ended; start the server again",
+            )),
+        }
+    }
+
+    /// The meaning of a text as a vector.
+    ///
+    /// Errors: no tokens, more than the context has, a device's failure.
+    pub async fn embed(&self, ids: Vec<u32>, pooling: Pooling) -> Result<Vec<Embedding>, Refusal> {
+        let embed = move |b: &mut Batcher| pollster::block_on(b.embed(&ids, pooling));
+        self.between(embed).await
+    }
+
+    /// What the model thinks of each token but the first, with the `top` likeliest ones.
+    ///
+    /// Errors: more tokens than the context has, a device's failure.
+    pub async fn score(&self, ids: Vec<u32>, top: usize) -> Result<Vec<TokenMetrics>, Refusal> {
+        let score = move |b: &mut Batcher| pollster::block_on(b.score(&ids, top));
+        self.between(score).await
+    }
+
+    /// How many pages are used for what.
+    ///
+    /// Errors: the engine's thread has ended.
+    pub async fn pages(&self) -> Result<Vec<PagesInUse>, Refusal> {
+        self.between(|b: &mut Batcher| Ok(b.loaded().pages_in_use()))
+            .await
+    }
+}
+
+/// A name of a file's bytes: of its header, which has the hashes of everything else.
+fn fingerprint(model: &Model) -> Result<String, Error> {
+    let hash = model.identity()?;
+    Ok(format!("b{}", &hash[..16]))
+}

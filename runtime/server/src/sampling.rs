@@ -1,0 +1,219 @@
+//! How tokens are chosen: fields that every API of texts has, under the names that clients use.
+
+use crate::hosted::Hosted;
+use crate::ids;
+use crate::refusal::Refusal;
+use carat::internals::GenerateOptions;
+use carat::internals::sample::LogitBias;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Most choices of a request.
+const MOST_CHOICES: u32 = 128;
+/// Most likeliest tokens that are told of one.
+pub const MOST_TOP: u32 = 1000;
+/// Most stop strings.
+const MOST_STOPS: usize = 64;
+
+/// One text or several.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Vec<String> {
+    fn from(texts: OneOrMany) -> Self {
+        match texts {
+            OneOrMany::One(text) => vec![text],
+            OneOrMany::Many(texts) => texts,
+        }
+    }
+}
+
+/// A bias: a number, or `false` to forbid the token.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Bias {
+    /// Nats.
+    Nats(f64),
+    /// `false`: never.
+    Flag(bool),
+}
+
+/// Biases by tokens: OpenAI's map from ids, or llama.cpp's list of pairs, whose first may be a text.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Biases {
+    /// By ids.
+    Map(BTreeMap<String, Bias>),
+    /// Pairs of an id and a bias.
+    Pairs(Vec<(u32, Bias)>),
+    /// Pairs of a text and a bias, of each token of the text.
+    Texts(Vec<(String, Bias)>),
+}
+
+/// How tokens are chosen. What is not set is what the model's file recommends.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+pub struct SamplingFields {
+    /// Divides the logits; 0 takes the likeliest token.
+    pub temperature: Option<f32>,
+    /// Choose among the likeliest tokens that together have this share.
+    pub top_p: Option<f32>,
+    /// Choose among as many of the likeliest tokens; 0 or -1 is all.
+    pub top_k: Option<i64>,
+    /// Choose among tokens at least as many times as likely as the likeliest.
+    pub min_p: Option<f32>,
+    /// Makes tokens of the last ones less likely by this factor.
+    #[serde(alias = "repetition_penalty")]
+    pub repeat_penalty: Option<f32>,
+    /// How many of the last ones.
+    pub repeat_last_n: Option<i64>,
+    /// Nats that DRY takes from what would go on with a loop.
+    pub dry_multiplier: Option<f32>,
+    /// The factor for each token that the loop goes on.
+    pub dry_base: Option<f32>,
+    /// Tokens that a loop may repeat without an effect.
+    pub dry_allowed_length: Option<i64>,
+    /// Nats that are added to the logits of tokens.
+    pub logit_bias: Option<Biases>,
+    /// Where the draws begin. The answer says which was taken.
+    pub seed: Option<i64>,
+    /// Texts or control tokens that end the answer.
+    pub stop: Option<OneOrMany>,
+    /// Most tokens of the answer.
+    #[serde(
+        alias = "max_completion_tokens",
+        alias = "max_output_tokens",
+        alias = "n_predict"
+    )]
+    pub max_tokens: Option<i64>,
+    /// Go on after tokens that end the text.
+    pub ignore_eos: Option<bool>,
+}
+
+impl SamplingFields {
+    /// What the generator is asked for, with a seed; at most `most` tokens where nothing is said.
+    ///
+    /// Errors: a value out of its range.
+    pub fn options(self, hosted: &Hosted, most: usize) -> Result<GenerateOptions, Refusal> {
+        let mut params = hosted.defaults.clone();
+        let set = |field: &mut f32, value: Option<f32>| *field = value.unwrap_or(*field);
+        set(&mut params.temperature, self.temperature);
+        set(&mut params.top_p, self.top_p);
+        set(&mut params.min_p, self.min_p);
+        set(&mut params.dry_base, self.dry_base);
+        if let Some(k) = self.top_k {
+            params.top_k = u32::try_from(k.max(0)).unwrap_or(u32::MAX);
+        }
+        if let Some(factor) = self.repeat_penalty {
+            params = params.with_repeat_penalty(factor);
+        }
+        if let Some(n) = self.repeat_last_n {
+            params.repeat_last_n = usize::try_from(n).unwrap_or(usize::MAX);
+        }
+        set(&mut params.dry_multiplier, self.dry_multiplier);
+        if let Some(n) = self.dry_allowed_length {
+            params.dry_allowed_length = count("dry_allowed_length", n)? as u32;
+        }
+        params.logit_bias = biases(self.logit_bias, hosted)?;
+        params.seed = match self.seed {
+            Some(seed) if seed != -1 => seed as u64,
+            _ => ids::seed(),
+        };
+        params
+            .validate()
+            .map_err(|e| Refusal::invalid(e.to_string()))?;
+        let stops: Vec<String> = self.stop.map(Into::into).unwrap_or_default();
+        let stops: Vec<String> = stops.into_iter().filter(|s| !s.is_empty()).collect();
+        if stops.len() > MOST_STOPS {
+            return Err(Refusal::invalid(format!(
+                "there are {} stop strings; expected at most {MOST_STOPS}",
+                stops.len()
+            ))
+            .at("stop"));
+        }
+        Ok(GenerateOptions {
+            max_tokens: match self.max_tokens {
+                None | Some(-1) => most,
+                Some(n) => count("max_tokens", n)?,
+            },
+            sampling: params,
+            stops,
+            ignore_end: self.ignore_eos.unwrap_or(false),
+            ..GenerateOptions::default()
+        })
+    }
+}
+
+/// A number of things.
+fn count(field: &str, n: i64) -> Result<usize, Refusal> {
+    usize::try_from(n).map_err(|_| {
+        Refusal::invalid(format!("'{field}' is {n}; expected a number of at least 0")).at(field)
+    })
+}
+
+/// How many choices a request has.
+///
+/// Errors: none, or too many.
+pub fn choices(n: Option<i64>) -> Result<usize, Refusal> {
+    match n.unwrap_or(1) {
+        n if (1..=i64::from(MOST_CHOICES)).contains(&n) => Ok(n as usize),
+        n => Err(Refusal::invalid(format!(
+            "'n' is {n}; expected a number from 1 to {MOST_CHOICES}"
+        ))
+        .at("n")),
+    }
+}
+
+fn biases(biases: Option<Biases>, hosted: &Hosted) -> Result<Vec<LogitBias>, Refusal> {
+    let nats = |bias: Bias| match bias {
+        Bias::Nats(nats) => Ok(nats),
+        Bias::Flag(false) => Ok(f64::NEG_INFINITY),
+        Bias::Flag(true) => Err(Refusal::invalid(
+            "a logit bias is true; expected a number, or false to forbid the token",
+        )
+        .at("logit_bias")),
+    };
+    let mut all = Vec::new();
+    match biases {
+        None => {}
+        Some(Biases::Map(map)) => {
+            for (id, bias) in map {
+                let id = id.parse().map_err(|_| {
+                    Refusal::invalid(format!(
+                        "'logit_bias' has the key '{id}'; expected the id of a token"
+                    ))
+                    .at("logit_bias")
+                })?;
+                all.push(LogitBias {
+                    id,
+                    bias: nats(bias)?,
+                });
+            }
+        }
+        Some(Biases::Pairs(pairs)) => {
+            for (id, bias) in pairs {
+                all.push(LogitBias {
+                    id,
+                    bias: nats(bias)?,
+                });
+            }
+        }
+        Some(Biases::Texts(pairs)) => {
+            for (text, bias) in pairs {
+                for id in hosted.tokenizer()?.encode(&text, false) {
+                    all.push(LogitBias {
+                        id,
+                        bias: nats(bias)?,
+                    });
+                }
+            }
+        }
+    }
+    Ok(all)
+}
