@@ -15,10 +15,13 @@ pub(super) struct Format {
     /// Ends a block.
     pub(super) close: &'static str,
     /// White space as models are trained to write it: behind `open` and `item.0`, and in front of their ends.
+    #[cfg_attr(not(feature = "grammar"), expect(dead_code))]
     pub(super) pad: &'static str,
     /// Between two calls, or two blocks where each has one.
+    #[cfg_attr(not(feature = "grammar"), expect(dead_code))]
     pub(super) between: &'static str,
     /// A block has one call.
+    #[cfg_attr(not(feature = "grammar"), expect(dead_code))]
     pub(super) single: bool,
     /// `open` ends reasoning.
     pub(super) ends_reasoning: bool,
@@ -33,12 +36,13 @@ pub(super) enum Writing {
         name: &'static str,
         /// The first is what models are trained to write.
         arguments: &'static [&'static str],
+        #[cfg_attr(not(feature = "grammar"), expect(dead_code))]
         list: bool,
     },
     /// The name, then the arguments as an object.
     Named {
         before: &'static str,
-        /// The id of the call: in front of it, what it is as a regular expression.
+        /// The id of the call: what is in front of it, and what it is as a regular expression.
         id: Option<(&'static str, &'static str)>,
         between: &'static str,
         after: &'static str,
