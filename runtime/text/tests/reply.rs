@@ -219,6 +219,29 @@ fn reasoning_that_the_prompt_opened() {
     assert!(!parser.in_reasoning());
 }
 
+/// Without quotes, the schema says what a text is.
+#[test]
+fn values_are_what_the_schema_takes() {
+    let tools = r#"[{"name": "f", "parameters": {"properties": {"a": {"type": ["string", "null"]}, "b": {}, "c": {"type": "object"}}}}]"#;
+    let tools = carat_text::reply::Tools::new(&serde_json::from_str(tools).unwrap()).unwrap();
+    let options = Options { tools, ..options() };
+    for (key, text, expected) in [
+        ("a", "5", "\"5\""),
+        ("a", "null", "null"),
+        ("a", "\"x\"", "\"\\\"x\\\"\""),
+        ("b", "5", "5"),
+        ("b", "x", "\"x\""),
+        ("c", "{\"k\": 1}", "{\"k\": 1}"),
+        ("c", "{'k': 1}", "\"{'k': 1}\""),
+    ] {
+        let call = format!(
+            "<tool_call>f<arg_key>{key}</arg_key><arg_value>{text}</arg_value></tool_call>"
+        );
+        let expected = format!("0:f‹{{\"{key}\": {expected}}}›.");
+        assert_eq!(parsed(&syntax("glm"), &options, &call), expected);
+    }
+}
+
 #[test]
 fn templates_show_their_formats() {
     let dir = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"))

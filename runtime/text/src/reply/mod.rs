@@ -15,6 +15,7 @@
 //! Markers are often control tokens, which a tokenizer decodes as nothing. [`Syntax::shown_tokens`] lists those whose
 //! text a [`Parser`] has to see.
 
+mod block;
 mod body;
 mod budget;
 mod delta;
@@ -27,7 +28,9 @@ mod object;
 mod parser;
 mod seek;
 mod syntax;
+mod table;
 mod tags;
+mod thought;
 mod tools;
 mod words;
 

@@ -1,6 +1,8 @@
 //! Which format a model writes, by its template.
 
-use super::format::{FORMATS, Format, GENERIC, THOUGHTS, Thought, WRAPPERS, Writing};
+use super::format::{Format, Writing};
+use super::table::{FORMATS, GENERIC};
+use super::thought::{THOUGHTS, Thought, WRAPPERS};
 use crate::tokenizer::Tokenizer;
 
 /// How a model writes reasoning and calls. Cheap to copy.

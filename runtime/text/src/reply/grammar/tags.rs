@@ -25,7 +25,7 @@ pub(super) fn call(lark: &mut Lark<'_>, tags: &Tags, tool: &Tool) -> Result<Stri
         let key = match tags.key.1 {
             // The tag says whether it is a text.
             ">" if tags.key.0.ends_with('"') => {
-                let text = is_text(&property);
+                let text = is_text(&property) || is_text_or_null(&property);
                 lark.text(&format!("{}{name}\" string=\"{text}\">", tags.key.0))
             }
             end => lark.text(&format!("{}{name}{end}{}", tags.key.0, tags.value)),
@@ -157,6 +157,9 @@ fn value(
             None => format!("{open} {}", lark.until(tags.end, tags.lines)),
         });
     }
+    if is_text_or_null(schema) {
+        return Ok(format!("{open} {}", lark.until(tags.end, tags.lines)));
+    }
     if may_be_text(schema) {
         // Without quotes a text cannot be told from what else may be there.
         let reason = format!("'{name}' may be a text or something else");
@@ -168,18 +171,46 @@ fn value(
 }
 
 fn may_be_text(schema: &Value) -> bool {
-    let kinds = match schema.get("type") {
+    match schema.get("type") {
         Some(Value::Array(kinds)) => kinds.iter().any(|k| k == "string"),
         Some(_) => false,
-        None => match ["anyOf", "oneOf"].iter().find_map(|k| schema.get(k)) {
-            Some(Value::Array(options)) => options.iter().any(|o| is_text(o) || may_be_text(o)),
-            _ => match schema.get("enum").or(schema.get("const")) {
+        None => match options(schema) {
+            Some(options) => options.iter().any(|o| is_text(o) || may_be_text(o)),
+            None => match schema.get("enum").or(schema.get("const")) {
                 Some(Value::Array(all)) => all.iter().any(Value::is_string),
                 Some(one) => one.is_string(),
                 // Nobody says.
                 None => true,
             },
         },
-    };
-    kinds
+    }
+}
+
+/// Whether it is any text or null, which `null` is then.
+fn is_text_or_null(schema: &Value) -> bool {
+    let free = |s: &Value| narrows(s).is_none() && texts(s).is_none() && s.get("enum").is_none();
+    let is = |s: &Value, name: &str| s.get("type") == Some(&json!(name));
+    match (schema.get("type"), options(schema)) {
+        (Some(Value::Array(kinds)), None) => {
+            free(schema) && kinds.iter().all(|k| k == "string" || k == "null")
+        }
+        (None, Some(options)) => {
+            let known = schema.as_object().into_iter().flat_map(Map::keys);
+            let known = known.into_iter().all(|k| {
+                let more = ["anyOf", "oneOf", "$defs", "definitions"];
+                NOTES.contains(&k.as_str()) || more.contains(&k.as_str())
+            });
+            known
+                && options
+                    .iter()
+                    .all(|o| is(o, "null") || is(o, "string") && free(o))
+        }
+        _ => false,
+    }
+}
+
+fn options(schema: &Value) -> Option<&Vec<Value>> {
+    ["anyOf", "oneOf"]
+        .iter()
+        .find_map(|k| schema.get(k)?.as_array())
 }
