@@ -122,7 +122,8 @@ proptest! {
                 // What is around a marker may be another one.
                 loop {
                     let before = text.len();
-                    for marker in syntax.markers() {
+                    // Short ones are parts of others.
+                    for marker in syntax.markers().iter().filter(|m| m.len() > 4) {
                         text = text.replace(marker, "");
                     }
                     if text.len() == before {

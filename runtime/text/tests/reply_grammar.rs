@@ -436,6 +436,17 @@ fn what_cannot_be_held_to_is_refused() {
     ] {
         assert!(of("qwen3-coder", &with(optional), Choice::Auto).is_ok());
     }
+    // Definitions are copied, but not without bound.
+    let many: Vec<String> = (0..500)
+        .map(|i| format!(r#""p{i}": {{"type": "null"}}"#))
+        .collect();
+    let defs = format!(r#"{{"x": {{"description": "{}"}}}}"#, "d".repeat(10_000));
+    let large = format!(
+        r#"[{{"name": "f", "parameters": {{"properties": {{{}}}, "$defs": {defs}}}}}]"#,
+        many.join(",")
+    );
+    let error = of("glm", &large, Choice::Auto).unwrap_err().to_string();
+    assert!(error.contains("definitions"), "{error}");
     // The same in a format that has quotes.
     assert!(
         of(

@@ -2,6 +2,7 @@
 
 use super::CallsError;
 use super::lark::{Lark, literal, parameters};
+use crate::grammar::MAX_SCHEMA;
 use crate::reply::Tool;
 use crate::reply::format::Tags;
 use serde_json::{Map, Value, json};
@@ -70,6 +71,16 @@ pub(super) fn properties(
         .filter_map(Value::as_str)
         .collect();
     let all = schema.get("properties").and_then(Value::as_object);
+    // Every property gets all definitions.
+    let defs = ["$defs", "definitions"]
+        .iter()
+        .filter_map(|k| schema.get(*k));
+    let bytes: usize = defs.map(|d| d.to_string().len()).sum();
+    let copies = bytes.saturating_mul(all.map_or(0, Map::len));
+    if copies > MAX_SCHEMA {
+        let reason = format!("{bytes} bytes of definitions for each of its parameters");
+        return Err(lark.unsupported(tool, reason));
+    }
     let mut out = Vec::new();
     for (name, property) in all.into_iter().flatten() {
         let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
