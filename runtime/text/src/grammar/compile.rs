@@ -95,7 +95,7 @@ pub(super) fn compile(
 }
 
 /// The schema as llguidance wants it: an object with our white space.
-fn schema(text: &str) -> Result<Value, GrammarError> {
+pub(crate) fn schema(text: &str) -> Result<Value, GrammarError> {
     let value = super::schema::read(text)?;
     let found = match value {
         Value::Object(_) => {

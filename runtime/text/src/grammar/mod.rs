@@ -17,6 +17,7 @@ mod guide;
 mod schema;
 mod vocabulary;
 
+pub(crate) use compile::schema;
 pub use compile::{Kind, MAX_DEPTH, MAX_GRAMMAR, MAX_SECONDS};
 pub use error::GrammarError;
 pub use guide::Guide;

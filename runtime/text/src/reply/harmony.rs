@@ -1,6 +1,10 @@
 //! Messages with headers, as gpt-oss writes them:
 //! `<|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{…}<|call|>`.
 
+use super::block::Block;
+use super::body::Body;
+use super::parser::{Parser, State};
+
 /// Everything that is a token of its own.
 pub(super) const MARKERS: [&str; 7] = [
     "<|start|>",
@@ -20,13 +24,13 @@ pub(super) const ENDS: [&str; 5] = [
     "<|return|>",
 ];
 /// Ends a header.
-pub(super) const MESSAGE: &str = "<|message|>";
+const MESSAGE: &str = "<|message|>";
 /// Longest header in bytes.
-pub(super) const MAX_HEADER: usize = 1024;
+const MAX_HEADER: usize = 1024;
 
 /// What the message of a header is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Message<'a> {
+enum Message<'a> {
     Reasoning,
     Content,
     /// A call of a tool.
@@ -34,7 +38,7 @@ pub(super) enum Message<'a> {
 }
 
 /// What a header without `<|message|>` says.
-pub(super) fn message(header: &str) -> Message<'_> {
+fn message(header: &str) -> Message<'_> {
     let word = |mark: &str| {
         let rest = header.split(mark).nth(1)?;
         let end = rest.find(|c: char| c.is_whitespace() || c == '<');
@@ -52,11 +56,60 @@ pub(super) fn message(header: &str) -> Message<'_> {
 }
 
 /// Whether a text may be the start of a header.
-pub(super) fn may_be_header(text: &str) -> bool {
+fn may_be_header(text: &str) -> bool {
     let text = text.trim_start();
     ["<|channel|>", "<|start|>", "to=", MESSAGE]
         .iter()
         .any(|start| text.starts_with(start) || start.starts_with(text))
+}
+
+impl Parser {
+    /// A header begins, with the marker if it is one of a header.
+    pub(super) fn header(&mut self, marker: &str) {
+        let begins = matches!(marker, "<|start|>" | "<|channel|>");
+        self.state = State::Header(if begins { marker.into() } else { String::new() });
+    }
+
+    pub(super) fn in_header(&mut self, c: char) {
+        let State::Header(text) = &mut self.state else {
+            return;
+        };
+        text.push(c);
+        if !text.ends_with(MESSAGE) {
+            if !may_be_header(text) {
+                let text = std::mem::take(text);
+                self.state = State::Content;
+                self.again(&text);
+            } else if text.len() > MAX_HEADER {
+                self.raw = std::mem::take(text);
+                self.state = State::Content;
+                self.spill();
+            }
+            return;
+        }
+        let text = std::mem::take(text);
+        let header = &text[..text.len() - MESSAGE.len()];
+        self.state = match message(header) {
+            Message::Reasoning => {
+                self.reasoned = false;
+                State::Reasoning
+            }
+            Message::Content => State::Content,
+            Message::Call(name) if self.options.calls => {
+                let body = Some(Body::named(name.into()));
+                self.raw = text;
+                State::Block(Block {
+                    body,
+                    ..Block::default()
+                })
+            }
+            Message::Call(_) => {
+                self.raw = text;
+                self.spill();
+                State::Content
+            }
+        };
+    }
 }
 
 #[cfg(test)]

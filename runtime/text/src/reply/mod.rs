@@ -2,7 +2,8 @@
 //!
 //! Models are trained to write calls and reasoning in the formats of their chat templates. [`Syntax`] finds the format in
 //! a template's source; [`Parser`] takes the text in whatever pieces it arrives and gives [`Delta`]s. Arguments of
-//! calls come out as JSON, whatever the model writes. [`Budget`] tells when reasoning has taken enough tokens.
+//! calls come out as JSON, whatever the model writes. [`Budget`] tells when reasoning has taken enough tokens. With the feature
+//! `grammar`, the module of that name makes grammars with which a model cannot write calls that are none.
 //!
 //! Three rules hold for every format:
 //!
@@ -14,17 +15,22 @@
 //! Markers are often control tokens, which a tokenizer decodes as nothing. [`Syntax::shown_tokens`] lists those whose
 //! text a [`Parser`] has to see.
 
+mod block;
 mod body;
 mod budget;
 mod delta;
 mod format;
+#[cfg(feature = "grammar")]
+pub mod grammar;
 mod harmony;
 mod json;
 mod object;
 mod parser;
 mod seek;
 mod syntax;
+mod table;
 mod tags;
+mod thought;
 mod tools;
 mod words;
 

@@ -1,11 +1,11 @@
 //! From text to parts.
 
-use super::body::Body;
-use super::delta::{Delta, Deltas, Sink};
-use super::format::{Thought, Writing};
-use super::harmony::{self, Message};
-use super::json::Step;
+use super::block::Block;
+use super::delta::{Delta, Deltas};
+use super::format::Writing;
+use super::harmony;
 use super::seek::{Seek, Seeker};
+use super::thought::Thought;
 use super::{Syntax, Tools};
 use std::collections::VecDeque;
 
@@ -22,33 +22,12 @@ pub struct Options {
 }
 
 #[derive(Clone, Debug)]
-enum State {
+pub(super) enum State {
     Content,
     Reasoning,
     Block(Block),
     /// The header of a message.
     Header(String),
-}
-
-/// Calls between the markers of a block.
-#[derive(Clone, Debug, Default)]
-struct Block {
-    body: Option<Body>,
-    /// Calls that are complete.
-    done: usize,
-    /// A marker that begins a call came last.
-    armed: bool,
-    bracket: Bracket,
-    /// No marker began the block, so that a call must name a tool.
-    known: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Bracket {
-    #[default]
-    None,
-    Open,
-    Closed,
 }
 
 /// Turns the text of an answer into parts, as it arrives.
@@ -62,24 +41,24 @@ enum Bracket {
 /// no [`Delta::End`].
 #[derive(Clone, Debug)]
 pub struct Parser {
-    syntax: Syntax,
-    options: Options,
-    state: State,
-    seeker: Seeker,
+    pub(super) syntax: Syntax,
+    pub(super) options: Options,
+    pub(super) state: State,
+    pub(super) seeker: Seeker,
     /// Characters that are read again or come next.
-    queue: VecDeque<char>,
-    out: Deltas,
+    pub(super) queue: VecDeque<char>,
+    pub(super) out: Deltas,
     /// Text of a block that is in no delta yet.
-    raw: String,
-    calls: usize,
+    pub(super) raw: String,
+    pub(super) calls: usize,
     /// Nothing but reasoning was given.
-    leading: bool,
+    pub(super) leading: bool,
     /// White space is left out until something else comes.
-    skip_space: bool,
+    pub(super) skip_space: bool,
     /// White space within reasoning, if more follows.
-    spaces: String,
+    pub(super) spaces: String,
     /// Reasoning was given since it was opened.
-    reasoned: bool,
+    pub(super) reasoned: bool,
 }
 
 impl Parser {
@@ -162,7 +141,7 @@ impl Parser {
 
     /// Reads a character as possible part of one of the markers; the place of one that is complete. One that is part of none is
     /// returned.
-    fn seek(&mut self, c: char, markers: &[&str]) -> Result<usize, Option<char>> {
+    pub(super) fn seek(&mut self, c: char, markers: &[&str]) -> Result<usize, Option<char>> {
         match self.seeker.feed(c, markers) {
             Seek::Found(at) => Ok(at),
             Seek::Hold => Err(None),
@@ -175,7 +154,7 @@ impl Parser {
         }
     }
 
-    fn again(&mut self, text: &str) {
+    pub(super) fn again(&mut self, text: &str) {
         for c in text.chars().rev() {
             self.queue.push_front(c);
         }
@@ -264,189 +243,8 @@ impl Parser {
         }
     }
 
-    /// A header begins, with the marker if it is one of a header.
-    fn header(&mut self, marker: &str) {
-        let begins = matches!(marker, "<|start|>" | "<|channel|>");
-        self.state = State::Header(if begins { marker.into() } else { String::new() });
-    }
-
-    fn in_header(&mut self, c: char) {
-        let State::Header(text) = &mut self.state else {
-            return;
-        };
-        text.push(c);
-        if !text.ends_with(harmony::MESSAGE) {
-            if !harmony::may_be_header(text) {
-                let text = std::mem::take(text);
-                self.state = State::Content;
-                self.again(&text);
-            } else if text.len() > harmony::MAX_HEADER {
-                self.raw = std::mem::take(text);
-                self.state = State::Content;
-                self.spill();
-            }
-            return;
-        }
-        let text = std::mem::take(text);
-        let header = &text[..text.len() - harmony::MESSAGE.len()];
-        self.state = match harmony::message(header) {
-            Message::Reasoning => {
-                self.reasoned = false;
-                State::Reasoning
-            }
-            Message::Content => State::Content,
-            Message::Call(name) if self.options.calls => {
-                let body = Some(Body::named(name.into()));
-                self.raw = text;
-                State::Block(Block {
-                    body,
-                    ..Block::default()
-                })
-            }
-            Message::Call(_) => {
-                self.raw = text;
-                self.spill();
-                State::Content
-            }
-        };
-    }
-
-    fn block(&mut self, marker: &str, known: bool) {
-        self.raw.push_str(marker);
-        self.state = State::Block(Block {
-            armed: true,
-            known,
-            ..Block::default()
-        });
-    }
-
-    /// Between the calls of a block.
-    fn in_block(&mut self, c: char) {
-        let format = self.syntax.format;
-        if self.syntax.is_harmony() {
-            match self.seek(c, &harmony::ENDS) {
-                Ok(at) => self.header(harmony::ENDS[at]),
-                Err(None) => {}
-                Err(Some(c)) if c.is_whitespace() => {}
-                Err(Some(c)) => self.leave(c),
-            }
-            return;
-        }
-        let after = match &format.writing {
-            Writing::Named { after, .. } => after.trim(),
-            _ => "",
-        };
-        // Those that begin a call come first.
-        let markers = [
-            format.close,
-            format.item.0,
-            format.open,
-            format.item.1,
-            after,
-        ];
-        let sought = self.seek(c, &markers);
-        let State::Block(block) = &mut self.state else {
-            return;
-        };
-        let first = block.done == 0;
-        match sought {
-            Ok(0) if first => {
-                self.raw.push_str(markers[0]);
-                self.spill();
-                self.state = State::Content;
-            }
-            Ok(0) => self.done(),
-            Ok(at) => {
-                if first {
-                    self.raw.push_str(markers[at]);
-                }
-                if at < 3 {
-                    block.armed = true;
-                    block.bracket = Bracket::None;
-                }
-            }
-            Err(None) => {}
-            Err(Some(c)) => {
-                let lists = match &format.writing {
-                    Writing::Object { .. } => true,
-                    Writing::Words(words) => words.list.is_some(),
-                    _ => false,
-                };
-                let bracket = match (c, block.bracket) {
-                    (c, bracket) if c.is_whitespace() => bracket,
-                    ('[', Bracket::None) if lists && first => Bracket::Open,
-                    (']', Bracket::Open) if !first => Bracket::Closed,
-                    (',' | ';', bracket) if lists && !first => bracket,
-                    (_, bracket) => {
-                        let named = matches!(format.writing, Writing::Named { .. });
-                        if bracket == Bracket::Closed || named && !block.armed {
-                            return self.leave(c);
-                        }
-                        block.body = Some(Body::new(format));
-                        return self.again(c.encode_utf8(&mut [0; 4]));
-                    }
-                };
-                block.bracket = bracket;
-                if first {
-                    self.raw.push(c);
-                }
-            }
-        }
-    }
-
-    /// The block ends before a character that belongs to none.
-    fn leave(&mut self, c: char) {
-        self.done();
-        self.again(c.encode_utf8(&mut [0; 4]));
-    }
-
-    /// The block is over. What of it is in no delta is content, unless it is markers behind a call.
-    fn done(&mut self) {
-        self.spill();
-        self.skip_space = true;
-        self.state = State::Content;
-    }
-
-    fn in_call(&mut self, c: char) {
-        let State::Block(block) = &mut self.state else {
-            return;
-        };
-        let Some(body) = &mut block.body else {
-            return;
-        };
-        self.raw.push(c);
-        let mut sink = Sink {
-            out: &mut self.out,
-            raw: &mut self.raw,
-            calls: &mut self.calls,
-            tools: &self.options.tools,
-            known: block.known,
-        };
-        match body.feed(c, &mut sink) {
-            Step::More => {}
-            Step::Last => {
-                let ends = body.ends_block();
-                block.body = None;
-                block.armed = false;
-                block.done += 1;
-                self.leading = false;
-                if ends {
-                    self.done();
-                }
-            }
-            Step::Bad => {
-                if self.raw.ends_with(c) {
-                    self.raw.pop();
-                }
-                self.leading = false;
-                self.done();
-                self.again(c.encode_utf8(&mut [0; 4]));
-            }
-        }
-    }
-
     /// Text of a block that belongs to no call becomes content.
-    fn spill(&mut self) {
+    pub(super) fn spill(&mut self) {
         let raw = std::mem::take(&mut self.raw);
         if !raw.trim().is_empty() {
             self.leading = false;

@@ -1,6 +1,8 @@
 //! Which format a model writes, by its template.
 
-use super::format::{FORMATS, Format, GENERIC, THOUGHTS, Thought, WRAPPERS, Writing};
+use super::format::{Format, Writing};
+use super::table::{FORMATS, GENERIC};
+use super::thought::{THOUGHTS, Thought, WRAPPERS};
 use crate::tokenizer::Tokenizer;
 
 /// How a model writes reasoning and calls. Cheap to copy.
@@ -48,6 +50,14 @@ impl Syntax {
             thought,
             wrappers: &[],
         })
+    }
+
+    /// The names that [`Syntax::named`] knows.
+    pub fn names() -> Vec<&'static str> {
+        let mut names = vec![GENERIC.name];
+        let others = FORMATS.iter().map(|f| f.name);
+        names.extend(others.filter(|n| *n != GENERIC.name));
+        names
     }
 
     /// The name of the format of calls.
@@ -106,19 +116,46 @@ impl Syntax {
     /// The control tokens of a vocabulary that are markers or parts of them: a [`Parser`](super::Parser) needs
     /// their text, `tokenizer.decode_bytes(id, true)`, where other control tokens have none. In ascending order.
     pub fn shown_tokens(&self, tokenizer: &Tokenizer) -> Vec<u32> {
-        let mut ids: Vec<u32> = self
-            .markers()
-            .iter()
-            .flat_map(|m| tokenizer.encode(m, true))
-            .filter(|id| {
-                let of = |special| tokenizer.decode_bytes(*id, special);
-                of(false).is_empty() && !of(true).is_empty()
-            })
-            .collect();
+        let mut ids = Vec::new();
+        for marker in self.markers() {
+            ids.extend(
+                pieces(marker, tokenizer)
+                    .into_iter()
+                    .filter_map(Result::err),
+            );
+        }
         ids.sort_unstable();
         ids.dedup();
         ids
     }
+}
+
+/// A marker cut into texts and control tokens, which are no text.
+pub(super) fn pieces<'a>(marker: &'a str, tokenizer: &Tokenizer) -> Vec<Result<&'a str, u32>> {
+    let control = |text: &str| {
+        let id = tokenizer.control_id(text)?;
+        tokenizer.decode_bytes(id, false).is_empty().then_some(id)
+    };
+    let (mut out, mut from, mut at) = (Vec::new(), 0, 0);
+    while at < marker.len() {
+        // The longest one; markers are short.
+        let ends = (at + 1..=marker.len())
+            .rev()
+            .filter(|end| marker.is_char_boundary(*end));
+        let found = ends
+            .into_iter()
+            .find_map(|end| Some((end, control(&marker[at..end])?)));
+        match found {
+            Some((end, id)) => {
+                out.extend((from < at).then(|| Ok(&marker[from..at])));
+                out.push(Err(id));
+                (from, at) = (end, end);
+            }
+            None => at += marker[at..].chars().next().map_or(1, char::len_utf8),
+        }
+    }
+    out.extend((from < at).then(|| Ok(&marker[from..])));
+    out
 }
 
 impl std::fmt::Debug for Syntax {

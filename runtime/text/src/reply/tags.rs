@@ -54,7 +54,7 @@ impl TagsCall {
             begun: false,
             keys: 0,
             seeker: Seeker::default(),
-            takes: Takes::Any,
+            takes: Takes::ANY,
             held: String::new(),
             first: true,
             json: String::new(),
@@ -190,15 +190,15 @@ impl TagsCall {
         };
         let name = name.trim();
         self.takes = match rest.trim() {
-            "string=\"true\"" => Takes::Text,
-            "string=\"false\"" => Takes::Data,
+            "string=\"true\"" => Takes::TEXT,
+            "string=\"false\"" => Takes::DATA,
             _ => sink.tools.takes(&self.name, name),
         };
         self.json.push_str(if self.keys == 0 { "{" } else { ", " });
         self.keys += 1;
         self.json.push_str(&json::quoted(name));
         self.json.push_str(": ");
-        if self.takes == Takes::Text {
+        if self.takes == Takes::TEXT {
             self.json.push('"');
         }
         self.first = true;
@@ -209,7 +209,7 @@ impl TagsCall {
         if first && self.tags.lines && c == '\n' {
             return;
         }
-        if self.takes != Takes::Text {
+        if self.takes != Takes::TEXT {
             self.held.push(c);
             return;
         }
@@ -225,7 +225,7 @@ impl TagsCall {
 
     fn value_end(&mut self) {
         let held = std::mem::take(&mut self.held);
-        if self.takes == Takes::Text {
+        if self.takes == Takes::TEXT {
             self.json.push('"');
             return;
         }
@@ -239,8 +239,9 @@ impl TagsCall {
             "None" => Some("null".into()),
             text => json::value(text),
         };
-        // A text with quotes is one that has quotes.
-        let value = value.filter(|v| self.takes == Takes::Data || !v.starts_with('"'));
+        // Where texts may be, one with quotes is a text that has quotes.
+        let value =
+            value.filter(|v| self.takes.takes(v) && !(self.takes.texts() && v.starts_with('"')));
         self.json
             .push_str(&value.unwrap_or_else(|| json::quoted(text)));
     }

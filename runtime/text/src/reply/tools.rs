@@ -37,15 +37,50 @@ pub struct Tool {
 #[derive(Clone, Debug, Default)]
 pub struct Tools(Vec<Tool>);
 
-/// What a parameter takes, as far as formats need it that write texts without quotes.
+/// The kinds of JSON values that a parameter takes, for formats that write texts without quotes: a set of bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Takes {
-    /// Texts alone.
-    Text,
-    /// No texts.
-    Data,
-    /// Both, or nobody says.
-    Any,
+pub(super) struct Takes(u8);
+
+impl Takes {
+    pub(super) const TEXT: Self = Self(1);
+    const NUMBER: u8 = 2;
+    const BOOL: u8 = 4;
+    const NULL: u8 = 8;
+    const LIST: u8 = 16;
+    const OBJECT: u8 = 32;
+    /// Nobody says.
+    pub(super) const ANY: Self = Self(63);
+    pub(super) const DATA: Self = Self(62);
+
+    fn of_type(name: &str) -> Self {
+        Self(match name {
+            "string" => 1,
+            "number" | "integer" => Self::NUMBER,
+            "boolean" => Self::BOOL,
+            "null" => Self::NULL,
+            "array" => Self::LIST,
+            "object" => Self::OBJECT,
+            _ => 63,
+        })
+    }
+
+    /// Whether it takes values as JSON text begins them that way.
+    pub(super) fn takes(self, json: &str) -> bool {
+        let kind = match json.bytes().next() {
+            Some(b'"') => 1,
+            Some(b't' | b'f') => Self::BOOL,
+            Some(b'n') => Self::NULL,
+            Some(b'[') => Self::LIST,
+            Some(b'{') => Self::OBJECT,
+            _ => Self::NUMBER,
+        };
+        self.0 & kind != 0
+    }
+
+    /// Whether it takes texts.
+    pub(super) fn texts(self) -> bool {
+        self.0 & 1 != 0
+    }
 }
 
 impl Tools {
@@ -106,41 +141,43 @@ impl Tools {
             .get(tool)
             .and_then(|t| t.parameters.get("properties"))
             .and_then(|p| p.get(parameter));
-        schema.map_or(Takes::Any, takes)
+        schema.map_or(Takes::ANY, takes)
     }
 }
 
 fn takes(schema: &Value) -> Takes {
-    let is_text = |v: &Value| v.as_str() == Some("string");
-    let both = |texts: usize, all: usize| match texts {
-        0 if all > 0 => Takes::Data,
-        n if n == all && all > 0 => Takes::Text,
-        _ => Takes::Any,
-    };
+    let all = |kinds: &mut dyn Iterator<Item = Takes>| Takes(kinds.fold(0, |all, k| all | k.0));
     if let Some(kind) = schema.get("type") {
         return match kind.items() {
-            Some(kinds) => both(kinds.iter().filter(|k| is_text(k)).count(), kinds.len()),
-            None if is_text(kind) => Takes::Text,
-            None => Takes::Data,
+            Some(kinds) => all(&mut kinds
+                .iter()
+                .map(|k| Takes::of_type(k.as_str().unwrap_or_default()))),
+            None => Takes::of_type(kind.as_str().unwrap_or_default()),
         };
     }
     let values = schema.get("enum").and_then(Value::items);
     if let Some(values) = values.or(schema.get("const").map(std::slice::from_ref)) {
-        let texts = values.iter().filter(|v| v.as_str().is_some()).count();
-        return both(texts, values.len());
+        return all(&mut values.iter().map(|v| {
+            Takes(match v {
+                v if v.as_str().is_some() => 1,
+                v if v.is_none() => Takes::NULL,
+                v if v.as_bool().is_some() => Takes::BOOL,
+                v if v.items().is_some() => Takes::LIST,
+                v if v.entries().is_some() => Takes::OBJECT,
+                _ => Takes::NUMBER,
+            })
+        }));
     }
     let options = ["anyOf", "oneOf"]
         .iter()
         .find_map(|k| schema.get(k)?.items());
-    // One level: what is deeper may be anything.
-    let options = options.unwrap_or_default();
-    let text = options
-        .iter()
-        .filter(|o| o.get("type").is_some_and(is_text));
-    let named = options.iter().all(|o| o.get("type").is_some());
-    match named {
-        true => both(text.count(), options.len()),
-        false => Takes::Any,
+    match options {
+        // One level: what is deeper may be anything.
+        Some(options) => all(&mut options.iter().map(|o| {
+            let kind = o.get("type").and_then(Value::as_str);
+            kind.map_or(Takes::ANY, Takes::of_type)
+        })),
+        None => Takes::ANY,
     }
 }
 
@@ -191,15 +228,29 @@ mod tests {
             "n": {"oneOf": [{"type": "integer"}, {"type": "null"}]}}}}]"##,
         )
         .unwrap();
-        let found: Vec<Takes> = "tdbemcuornx"
-            .chars()
-            .map(|c| tools.takes("f", &c.to_string()))
-            .collect();
-        use Takes::{Any, Data, Text};
+        let found = ["t", "d", "b", "e", "m", "c", "u", "o", "r", "x", "n", "y"];
+        let found = found.map(|name| tools.takes("f", name));
+        let (number, null) = (Takes::NUMBER, Takes::NULL);
         assert_eq!(
-            found,
-            [Text, Data, Any, Text, Any, Data, Any, Any, Any, Data, Any]
+            found.map(|t| t.0),
+            [
+                1,
+                number | null,
+                1 | null,
+                1,
+                1 | number,
+                number,
+                63,
+                1 | null,
+                63,
+                63,
+                number | null,
+                63
+            ]
         );
-        assert_eq!(tools.takes("g", "t"), Any);
+        assert_eq!(tools.takes("g", "t"), Takes::ANY);
+        assert!(
+            Takes(1 | null).takes("null") && !Takes(1 | null).takes("5") && Takes::ANY.takes("[1]")
+        );
     }
 }

@@ -1,4 +1,7 @@
 //! Answers of models, with what they are.
+#![allow(dead_code)] // Every test uses a part of them.
+
+pub mod calls;
 
 use carat_text::reply::{Delta, Options, Parser, Syntax, Tools};
 
