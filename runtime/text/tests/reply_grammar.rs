@@ -8,7 +8,7 @@ use answers::calls::{CASES, Case};
 use answers::{options, parsed, syntax, tools};
 use carat_text::constraint::Constraint;
 use carat_text::grammar::{Guide, Kind, Vocabulary};
-use carat_text::reply::grammar::{CallsError, Choice, Reasoning, Rules, grammar};
+use carat_text::reply::grammar::{CallsError, Choice, Reasoning, Rules, grammar, json};
 use carat_text::reply::{Delta, Options, Parser, Syntax, Tools};
 use carat_text::tokenizer::{Model, TokenType, Tokenizer, TokenizerData};
 
@@ -482,4 +482,58 @@ fn tokens_that_have_to_be_shown() {
         [id("<|\"|>"), id("<|channel>")]
     );
     assert!(syntax("harmony").shown_tokens(&tokenizer).is_empty());
+}
+
+/// Reasoning is free, and what follows it is JSON of the schema.
+#[test]
+fn json_comes_behind_reasoning() {
+    let schema =
+        r#"{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}"#;
+    let think = Syntax::of_template("<think></think>");
+    let harmony = Syntax::named("harmony").unwrap();
+    let marks = "<|channel|>,<|message|>,<|end|>,<|start|>";
+    let cases = [
+        (think, "", Reasoning::None, "{\"n\": 3}", true),
+        (
+            think,
+            "",
+            Reasoning::None,
+            "<think>a</think>{\"n\": 3}",
+            false,
+        ),
+        (
+            think,
+            "",
+            Reasoning::May,
+            "<think>a</think>\n\n{\"n\": 3}",
+            true,
+        ),
+        (think, "", Reasoning::May, "{\"n\": 3}", true),
+        (
+            think,
+            "<think>,</think>",
+            Reasoning::Opened,
+            "so {1}</think>\n{\"n\": 3}",
+            true,
+        ),
+        (think, "", Reasoning::Opened, "so</think>{\"m\": 3}", false),
+        (
+            harmony,
+            marks,
+            Reasoning::May,
+            "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{\"n\": 3}",
+            true,
+        ),
+        (harmony, marks, Reasoning::May, "{\"n\": 3}", false),
+    ];
+    for (syntax, controls, reasoning, text, fits) in cases {
+        let controls: Vec<&str> = controls.split(',').filter(|c| !c.is_empty()).collect();
+        let tokenizer = tokenizer(&controls);
+        let vocabulary = Vocabulary::new(&tokenizer).unwrap();
+        let lark = json(&syntax, &tokenizer, schema, reasoning).unwrap();
+        let guide = Guide::new(&vocabulary, Kind::Lark, &lark).unwrap();
+        let found = takes(&guide, &ids(&tokenizer, &controls, text));
+        assert_eq!(found, (fits, fits), "{text}");
+    }
+    assert!(json(&think, &tokenizer(&[]), "7", Reasoning::None).is_err());
 }

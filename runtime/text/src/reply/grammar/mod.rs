@@ -228,15 +228,59 @@ fn answer(lark: &mut Lark<'_>, rules: &Rules, call: &str) -> String {
         _ => format!("{space} {open} {back}"),
     };
     let parts = lark.rule("parts", &parts);
+    behind_reasoning(lark, rules.reasoning, &parts)
+}
+
+/// An answer that may begin with reasoning.
+fn behind_reasoning(lark: &mut Lark<'_>, reasoning: Reasoning, answer: &str) -> String {
     let Some(thought) = lark.syntax.thought else {
-        return parts;
+        return answer.into();
     };
     let end = lark.until(thought.close, false);
     let open = lark.text(thought.open);
-    match rules.reasoning {
-        Reasoning::None => parts,
-        Reasoning::May => format!("({open} {end})? {parts}"),
-        Reasoning::Opened => format!("{end} {parts}"),
+    match reasoning {
+        Reasoning::None => answer.into(),
+        Reasoning::May => format!("({open} {end})? {answer}"),
+        Reasoning::Opened => format!("{end} {answer}"),
+    }
+}
+
+/// The grammar of an answer that is JSON of a schema, behind reasoning if there is any.
+///
+/// Errors: a schema that is none, or not supported.
+pub fn json(
+    syntax: &Syntax,
+    tokenizer: &Tokenizer,
+    schema: &str,
+    reasoning: Reasoning,
+) -> Result<String, GrammarError> {
+    let schema = crate::grammar::schema(schema)?;
+    let mut lark = Lark::new(syntax, tokenizer);
+    let json = lark.rule("json", &format!("%json {schema}"));
+    let start = match syntax.format.writing {
+        Writing::Harmony => {
+            let thoughts = harmony_thoughts(&mut lark, reasoning);
+            let last = lark.text("<|channel|>final<|message|>");
+            format!("{thoughts} {last} {json}")
+        }
+        _ => {
+            let space = lark.rule("space", "(/\\n{1,2}/)?");
+            behind_reasoning(&mut lark, reasoning, &format!("{space} {json}"))
+        }
+    };
+    Ok(lark.finish(&start))
+}
+
+/// Messages of reasoning, and the start of the one that follows.
+fn harmony_thoughts(lark: &mut Lark<'_>, reasoning: Reasoning) -> String {
+    let end = lark.until("<|end|>", false);
+    let start = lark.text("<|start|>assistant");
+    let analysis = lark.text("<|channel|>analysis<|message|>");
+    let thought = format!("{analysis} {end} {start}");
+    match reasoning {
+        Reasoning::None => String::new(),
+        Reasoning::May => format!("({thought})*"),
+        Reasoning::Opened => format!("{end} {start} ({thought})*"),
     }
 }
 
@@ -244,16 +288,10 @@ fn answer(lark: &mut Lark<'_>, rules: &Rules, call: &str) -> String {
 fn harmony(lark: &mut Lark<'_>, rules: &Rules, call: &str) -> String {
     let end = lark.until("<|end|>", false);
     let start = lark.text("<|start|>assistant");
-    let of =
-        |lark: &mut Lark<'_>, channel: &str| lark.text(&format!("<|channel|>{channel}<|message|>"));
-    let (analysis, commentary) = (of(lark, "analysis"), of(lark, "commentary"));
-    let (last, text) = (of(lark, "final"), lark.without("<|"));
-    let thought = format!("{analysis} {end} {start}");
-    let before = match rules.reasoning {
-        Reasoning::None => String::new(),
-        Reasoning::May => format!("({thought})*"),
-        Reasoning::Opened => format!("{end} {start} ({thought})*"),
-    };
+    let before = harmony_thoughts(lark, rules.reasoning);
+    let commentary = lark.text("<|channel|>commentary<|message|>");
+    let last = lark.text("<|channel|>final<|message|>");
+    let text = lark.without("<|");
     match rules.choice {
         Choice::Auto => {
             format!("{before} ({commentary} {end} {start})? ({last} ({text})? | {call})")
