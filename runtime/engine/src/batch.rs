@@ -14,7 +14,7 @@ pub use turns::{Turn, turns};
 
 use crate::error::Error;
 use crate::generate::{
-    Demand, GenerateError, GenerateOptions, Generation, Generator, Place, Row, Step,
+    Demand, GenerateError, GenerateOptions, Generation, Generator, Place, Reasoning, Row, Step,
 };
 use crate::sample::TokenMetrics;
 use crate::session::{Embedding, Loaded, LogitsHash, Output, Part, Sequence, Want};
@@ -35,6 +35,8 @@ pub struct Request {
     pub options: GenerateOptions,
     /// What restricts it.
     pub constraint: Option<Box<dyn Constraint + Send>>,
+    /// How much it may reason.
+    pub reasoning: Option<Reasoning>,
 }
 
 /// What happened to a text.
@@ -210,6 +212,7 @@ impl Batcher {
             prompt,
             options,
             constraint,
+            reasoning,
         } = request;
         let model = self.loaded.model().clone();
         let vocab = model.spec().vocab_size;
@@ -228,7 +231,10 @@ impl Batcher {
         let sequence = self.loaded.begin(&prompt)?;
         let used = sequence.tokens().len();
         let place = Place { used, ..place };
-        let generator = Generator::at(place, &prompt[used..], &options, constraint.is_some())?;
+        let mut generator = Generator::at(place, &prompt[used..], &options, constraint.is_some())?;
+        if let Some(reasoning) = reasoning {
+            generator.limit_reasoning(reasoning);
+        }
         Ok(Job {
             id,
             sequence,

@@ -2,8 +2,10 @@
 //! way to cancel.
 
 mod generator;
+mod reasoning;
 
 pub use generator::{Demand, Generator, Place, Row, Step};
+pub use reasoning::Reasoning;
 
 use crate::error::Error;
 use crate::sample::{ParamError, Params, SampleError, TokenMetrics};

@@ -3,8 +3,8 @@
 use crate::hosted::Hosted;
 use crate::refusal::{Kind, Refusal};
 use carat::Format;
-use carat::internals::GenerateOptions;
-use carat_text::reply::{Options, Parser};
+use carat::internals::{GenerateOptions, Reasoning};
+use carat_text::reply::{Budget, Options, Parser};
 
 /// One text.
 #[derive(Clone)]
@@ -17,6 +17,10 @@ pub struct Ask {
     pub format: Format,
     /// What tells the parts of an answer apart; a text that goes on has none.
     pub parts: Option<Options>,
+    /// Reasoning is content.
+    pub raw: bool,
+    /// Tokens of reasoning, at most.
+    pub budget: Option<usize>,
     /// The context ends it, not a number that was asked for.
     pub fills: bool,
 }
@@ -51,6 +55,8 @@ impl Ask {
             options,
             format: Format::Text,
             parts: None,
+            raw: false,
+            budget: None,
             fills,
         })
     }
@@ -63,6 +69,12 @@ impl Ask {
             *seed = seed.wrapping_add(i as u64);
         }
         all
+    }
+
+    /// What ends its reasoning.
+    pub fn reasoning(&self, hosted: &Hosted) -> Option<Reasoning> {
+        let budget = Budget::new(&hosted.syntax, self.budget?)?;
+        Some(Reasoning::new(self.parser(hosted)?, budget))
     }
 
     /// What reads the answer.

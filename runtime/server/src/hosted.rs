@@ -10,9 +10,10 @@ use carat::internals::{
 };
 use carat_format::Pooling;
 use carat_text::reply::Syntax;
-use carat_text::template::{ChatTemplate, Clock, Conversation};
+use carat_text::template::{ChatTemplate, Clock, Conversation, Fit};
 use carat_text::tokenizer::Tokenizer;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 /// Rows of logits that a pass gives at most: every text under way has one, and scores have many.
@@ -56,6 +57,8 @@ pub struct Hosted {
     model: Arc<Model>,
     host: Host,
     prompter: Prompter,
+    /// What its templates read, by their sources.
+    fits: Mutex<BTreeMap<String, Arc<Fit>>>,
     words: Words,
     /// What its answers look like.
     pub syntax: Syntax,
@@ -97,6 +100,7 @@ impl Hosted {
         Ok(Self {
             name: name.into(),
             prompter: Prompter::new(model.clone(), template, Clock::now()),
+            fits: Mutex::default(),
             words: Words::default(),
             syntax,
             shown,
@@ -125,6 +129,23 @@ impl Hosted {
     /// What makes prompts.
     pub fn prompter(&self) -> &Prompter {
         &self.prompter
+    }
+
+    /// A conversation as the template reads it.
+    ///
+    /// Errors: no template of the name that it asks for, a template that is none.
+    pub fn fitted(&self, talk: &Conversation) -> Result<Conversation, Refusal> {
+        let Some(template) = self.prompter.template() else {
+            return Ok(talk.clone());
+        };
+        let source = template.source(talk)?;
+        let fits = || self.fits.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fit) = fits().get(source) {
+            return Ok(fit.clone().apply(talk));
+        }
+        let fit = Arc::new(Fit::of_source(source)?);
+        fits().insert(source.into(), fit.clone());
+        Ok(fit.apply(talk))
     }
 
     /// The tokenizer. Errors: none for a model that is loaded.

@@ -71,6 +71,7 @@ pub struct Reading {
     /// What is there.
     pub answer: Answer,
     parser: Option<Parser>,
+    raw: bool,
     times: Times,
     fills: bool,
     stops: Vec<String>,
@@ -86,6 +87,7 @@ impl Reading {
                 ..Answer::default()
             },
             parser: ask.parser(hosted),
+            raw: ask.raw,
             times: Times::default(),
             fills: ask.fills,
             stops: ask.options.stops.clone(),
@@ -120,7 +122,7 @@ impl Reading {
             News::End { generation, tail } => {
                 let mut parts = self.parts(&tail);
                 if let Some(parser) = &mut self.parser {
-                    let last = parser.finish();
+                    let last = unified(parser.finish(), self.raw);
                     self.answer.add(&last);
                     parts.extend(last);
                 }
@@ -141,15 +143,30 @@ impl Reading {
         }
     }
 
+    /// Milliseconds since it was asked for.
+    pub fn elapsed_ms(&self) -> f64 {
+        self.times.ms().0
+    }
+
     fn parts(&mut self, text: &str) -> Vec<Delta> {
         let parts = match &mut self.parser {
-            Some(parser) => parser.push(text),
+            Some(parser) => unified(parser.push(text), self.raw),
             None if text.is_empty() => Vec::new(),
             None => vec![Delta::Content(text.to_owned())],
         };
         self.answer.add(&parts);
         parts
     }
+}
+
+/// With `raw` reasoning is content.
+fn unified(mut parts: Vec<Delta>, raw: bool) -> Vec<Delta> {
+    for part in parts.iter_mut().filter(|_| raw) {
+        if let Delta::Reasoning(text) = part {
+            *part = Delta::Content(std::mem::take(text));
+        }
+    }
+    parts
 }
 
 impl Answer {

@@ -5,6 +5,7 @@ use crate::hosted::Hosted;
 use crate::refusal::Refusal;
 use carat::Format;
 use carat::internals::GenerateOptions;
+use carat_text::reply::grammar::{self, CallsError, Rules};
 use carat_text::reply::{Options, Tools};
 use carat_text::template::{Clock, Conversation, Value};
 
@@ -23,6 +24,10 @@ pub struct Talk {
     pub variables: Vec<(String, Value)>,
     /// What the answer follows.
     pub format: Format,
+    /// Tokens of reasoning, at most.
+    pub budget: Option<usize>,
+    /// Reasoning is content.
+    pub raw: bool,
 }
 
 /// Whether tools are called.
@@ -45,74 +50,129 @@ const TAIL: usize = 16;
 impl Talk {
     /// What the engine is asked for.
     ///
-    /// Errors: the template refuses the messages, or what is left has no room in the context.
-    pub fn ask(self, hosted: &Hosted, options: GenerateOptions) -> Result<Ask, Refusal> {
-        let tools = self
-            .tools
-            .filter(|t| t.items().is_some_and(|t| !t.is_empty()));
-        let tools = tools.filter(|_| self.choice != Choice::None);
-        let known = match &tools {
+    /// Errors: the template refuses the messages, or what is left has no room in the context; calls or a format that cannot be
+    /// followed.
+    pub fn ask(mut self, hosted: &Hosted, mut options: GenerateOptions) -> Result<Ask, Refusal> {
+        let given = self.tools.take();
+        let given = given.filter(|t| t.items().is_some_and(|t| !t.is_empty()));
+        let given = given.filter(|_| self.choice != Choice::None);
+        let known = match &given {
             Some(tools) => {
                 Tools::new(tools).map_err(|e| Refusal::invalid(e.to_string()).at("tools"))?
             }
             None => Tools::default(),
         };
-        let calls = tools.is_some();
-        if let Choice::Named(name) = &self.choice
-            && known.get(name).is_none()
-        {
-            return Err(Refusal::invalid(format!(
-                "'tool_choice' names '{name}', which is none of the tools; give it among them"
-            ))
-            .at("tool_choice"));
-        }
-        let (messages, begun) = prefill(self.messages);
+        let strict = given.as_ref().is_some_and(is_strict);
+        let (messages, begun) = prefill(std::mem::take(&mut self.messages));
         let talk = Conversation {
             messages,
-            tools,
-            variables: self.variables,
+            tools: given,
+            variables: std::mem::take(&mut self.variables),
             ..Conversation::default()
         };
         let mut ids = prompt(hosted, &talk)?;
-        let tokenizer = hosted.tokenizer()?;
-        let tail = &ids[ids.len().saturating_sub(TAIL)..];
-        let tail: Vec<u8> = tail
-            .iter()
-            .flat_map(|id| tokenizer.decode_bytes(*id, true).iter().copied())
-            .collect();
-        let opened = hosted
-            .syntax
-            .opens_reasoning(&String::from_utf8_lossy(&tail));
+        let opened = begun.is_none() && opens_reasoning(hosted, &ids)?;
+        let reasoning = match (opened, hosted.syntax.has_reasoning() && begun.is_none()) {
+            (true, _) => grammar::Reasoning::Opened,
+            (false, true) => grammar::Reasoning::May,
+            (false, false) => grammar::Reasoning::None,
+        };
         if let Some(begun) = &begun {
-            ids.extend(tokenizer.encode(begun, false));
+            ids.extend(hosted.tokenizer()?.encode(begun, false));
         }
-        let mut options = options;
         options.shown = hosted.shown.clone();
         let mut ask = Ask::new(hosted, ids, options)?;
-        ask.format = self.format;
+        let calls = match self.choice {
+            Choice::Required | Choice::Named(_) => true,
+            Choice::Auto => strict,
+            Choice::None => false,
+        };
+        ask.format = match (calls, self.format.clone()) {
+            (true, Format::Text) => self.calls(hosted, &known, reasoning)?,
+            (true, _) => {
+                return Err(Refusal::invalid(
+                    "'response_format' and calls that must follow their schemas are both set; leave one out",
+                )
+                .at("response_format"));
+            }
+            (false, Format::JsonSchema(schema)) => json(hosted, &schema, reasoning)?,
+            (false, Format::Json) => json(hosted, r#"{"type": "object"}"#, reasoning)?,
+            (false, format) => format,
+        };
         ask.parts = Some(Options {
-            calls,
+            calls: !known.is_empty(),
             tools: known,
-            reasoning_opened: opened && begun.is_none(),
+            reasoning_opened: opened,
         });
+        ask.budget = self.budget;
+        ask.raw = self.raw;
         Ok(ask)
     }
+
+    /// Calls that must come, or whose arguments must follow their schemas.
+    fn calls(
+        &self,
+        hosted: &Hosted,
+        tools: &Tools,
+        reasoning: grammar::Reasoning,
+    ) -> Result<Format, Refusal> {
+        let rules = Rules {
+            choice: match &self.choice {
+                Choice::Required => grammar::Choice::Required,
+                Choice::Named(name) => grammar::Choice::Named(name.clone()),
+                Choice::Auto | Choice::None => grammar::Choice::Auto,
+            },
+            parallel: !self.single,
+            reasoning,
+        };
+        let made = grammar::grammar(&hosted.syntax, hosted.tokenizer()?, tools, &rules);
+        let lark = made.map_err(|e| {
+            let param = match e {
+                CallsError::NoTool { .. } | CallsError::NoTools => "tool_choice",
+                _ => "tools",
+            };
+            Refusal::invalid(e.to_string()).at(param)
+        })?;
+        Ok(Format::Lark(lark))
+    }
+}
+
+/// JSON of a schema, behind reasoning where there may be some.
+fn json(hosted: &Hosted, schema: &str, reasoning: grammar::Reasoning) -> Result<Format, Refusal> {
+    if reasoning == grammar::Reasoning::None {
+        return Ok(Format::JsonSchema(schema.into()));
+    }
+    let made = grammar::json(&hosted.syntax, hosted.tokenizer()?, schema, reasoning);
+    let lark = made.map_err(|e| Refusal::invalid(e.to_string()).at("response_format"))?;
+    Ok(Format::Lark(lark))
+}
+
+/// Whether a tool's arguments must follow its schema.
+fn is_strict(tools: &Value) -> bool {
+    let strict = |t: &Value| {
+        let function = t.get("function").unwrap_or(t);
+        function.get("strict").and_then(Value::as_bool) == Some(true)
+    };
+    tools.items().is_some_and(|t| t.iter().any(strict))
+}
+
+/// Whether a prompt ends within reasoning.
+fn opens_reasoning(hosted: &Hosted, ids: &[u32]) -> Result<bool, Refusal> {
+    let tokenizer = hosted.tokenizer()?;
+    let tail = ids[ids.len().saturating_sub(TAIL)..].iter();
+    let tail = tail.flat_map(|id| tokenizer.decode_bytes(*id, true).iter().copied());
+    let tail: Vec<u8> = tail.collect();
+    Ok(hosted
+        .syntax
+        .opens_reasoning(&String::from_utf8_lossy(&tail)))
 }
 
 /// The tokens of a conversation's prompt.
 ///
 /// Errors: the template fails or refuses.
 pub fn prompt(hosted: &Hosted, talk: &Conversation) -> Result<Vec<u32>, Refusal> {
-    let prompter = hosted.prompter();
-    let fitted;
-    let talk = match prompter.template() {
-        Some(template) => {
-            fitted = template.fitted(talk)?;
-            &fitted
-        }
-        None => talk,
-    };
-    Ok(prompter.ids_at(talk, Clock::now())?)
+    let talk = hosted.fitted(talk)?;
+    Ok(hosted.prompter().ids_at(&talk, Clock::now())?)
 }
 
 /// A last message of the assistant is the beginning of the answer.

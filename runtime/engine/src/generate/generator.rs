@@ -1,6 +1,6 @@
 //! A generation, one step at a time.
 
-use super::{GenerateError, GenerateOptions, Generation};
+use super::{GenerateError, GenerateOptions, Generation, Reasoning};
 use crate::error::Error;
 use crate::model::Model;
 use crate::sample::{Sampler, TokenMetrics};
@@ -101,6 +101,7 @@ pub struct Generator {
     ids: Vec<u32>,
     text: String,
     reason: Option<StopReason>,
+    reasoning: Option<Reasoning>,
 }
 
 impl Generator {
@@ -183,7 +184,13 @@ impl Generator {
             ids: Vec::new(),
             text: String::new(),
             reason: None,
+            reasoning: None,
         })
+    }
+
+    /// Ends reasoning that takes more tokens than it may.
+    pub fn limit_reasoning(&mut self, reasoning: Reasoning) {
+        self.reasoning = Some(reasoning);
     }
 
     /// Computes a part of the prompt, or chooses a token.
@@ -292,7 +299,10 @@ impl Generator {
             return Ok(Step::End);
         };
         self.hash.push(checksum);
-        let id = if matches!(self.asked, Want::Greedy | Want::LastResult) {
+        let forced = self.reasoning.as_mut().and_then(|r| r.next(tokenizer));
+        let id = if let Some(id) = forced {
+            id
+        } else if matches!(self.asked, Want::Greedy | Want::LastResult) {
             argmax
         } else {
             // The history is the whole sequence, so a penalty sees the prompt too.
@@ -320,6 +330,9 @@ impl Generator {
             self.stops.push(&self.utf8.push(bytes))
         };
         self.text.push_str(&text);
+        if let Some(reasoning) = &mut self.reasoning {
+            reasoning.read(&text);
+        }
         self.reason = if ends {
             Some(StopReason::End { id })
         } else {

@@ -63,10 +63,17 @@ pub struct ChatRequest {
     chat_template_kwargs: Value,
     /// How much to reason: a variable of the template.
     reasoning_effort: Option<String>,
+    /// Tokens of reasoning, at most; then it is ended. -1: as many as the model likes.
+    #[serde(alias = "thinking_budget_tokens", alias = "reasoning_budget_tokens")]
+    reasoning_budget: Option<i64>,
+    /// `none`: reasoning is part of the content; otherwise it is told apart.
+    reasoning_format: Option<String>,
     add_generation_prompt: Option<bool>,
     continue_final_message: Option<bool>,
     /// Times with every piece.
     timings_per_token: Option<bool>,
+    /// How far the prompt is, before the first piece.
+    return_progress: Option<bool>,
 }
 
 /// Whether a stream ends with its usage.
@@ -158,6 +165,21 @@ pub struct ChatChunk {
     usage: Option<Usage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timings: Option<Timings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_progress: Option<PromptProgress>,
+}
+
+/// How far a prompt is.
+#[derive(Debug, Serialize, ToSchema)]
+struct PromptProgress {
+    /// Tokens of the prompt.
+    total: usize,
+    /// Of them, those that were kept of earlier texts.
+    cache: usize,
+    /// Tokens so far, those included.
+    processed: usize,
+    /// Milliseconds since the request began.
+    time_ms: f64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -236,6 +258,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
             prompt,
             with_usage,
             times,
+            progress: request.return_progress.unwrap_or(false),
             calls: vec![0; n],
         };
         return Ok(stream(texts, readings, writer));
@@ -285,6 +308,8 @@ impl ChatRequest {
             single: self.parallel_tool_calls == Some(false),
             variables,
             format: format(Some(&self.response_format), Some(&self.json_schema))?,
+            budget: self.reasoning_budget.and_then(|n| usize::try_from(n).ok()),
+            raw: self.reasoning_format.as_deref() == Some("none"),
         })
     }
 }
@@ -419,6 +444,7 @@ struct Chunks {
     prompt: usize,
     with_usage: bool,
     times: bool,
+    progress: bool,
     /// Calls that were begun, by choices.
     calls: Vec<usize>,
 }
@@ -434,6 +460,7 @@ impl Chunks {
             choices,
             usage: None,
             timings: None,
+            prompt_progress: None,
         }
     }
 
@@ -525,6 +552,16 @@ impl Writer for Chunks {
     fn said(&mut self, i: usize, said: &Said, readings: &[Reading]) -> Vec<Event> {
         let answer = &readings[i].answer;
         match said {
+            Said::Prompt { done } if self.progress => {
+                let mut chunk = self.chunk(Vec::new());
+                chunk.prompt_progress = Some(PromptProgress {
+                    total: answer.prompt,
+                    cache: answer.cached,
+                    processed: *done,
+                    time_ms: readings[i].elapsed_ms(),
+                });
+                vec![Event::data(&chunk)]
+            }
             Said::Prompt { .. } => Vec::new(),
             Said::Parts(parts, metrics) => self.parts(i, parts, metrics.as_deref(), answer),
             Said::End(parts) => {
