@@ -8,8 +8,8 @@ use carat::internals::selftest::Flavour;
 use carat::internals::text::constraint::{Constraint, ConstraintError, Mask};
 use carat::internals::text::stop::StopReason;
 use carat::internals::{
-    Batcher, DeviceChoice, GenerateOptions, Generation, Host, JobId, Loaded, Model, News, Request,
-    Session, SessionOptions, Verify, generate_constrained,
+    Batcher, DeviceChoice, GenerateOptions, Generation, Generator, Host, JobId, Loaded, Model,
+    News, Request, Session, SessionOptions, Step, Verify, generate_constrained,
 };
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;
@@ -40,7 +40,7 @@ fn options(device: DeviceChoice) -> SessionOptions {
         device,
         context: CONTEXT,
         batch: Some(BATCH),
-        outputs: SEQUENCES,
+        outputs: 2 * SEQUENCES,
         sequences: SEQUENCES,
         spare: 1,
         ..Default::default()
@@ -98,6 +98,7 @@ impl Case {
                 ..Params::default()
             },
             ignore_end: true,
+            lookup: [0, 6][rng.below(2) as usize],
             ..GenerateOptions::default()
         };
         let constraint = (rng.below(4) == 0).then_some(Thirds {
@@ -125,6 +126,7 @@ impl Case {
         session.truncate(0);
         let options = GenerateOptions {
             max_tokens: most.min(self.options.max_tokens),
+            lookup: 0,
             ..self.options.clone()
         };
         let mut constraint = self.constraint.clone();
@@ -214,7 +216,7 @@ fn texts_in_any_order(device: DeviceChoice, flavour: Flavour, seed: u64, texts: 
         }
         assert_eq!(found, case.alone(&mut alone, usize::MAX), "{flavour:?}");
     }
-    assert!(cancelled < texts / 2, "{cancelled} of {texts}");
+    assert!(cancelled < texts, "{cancelled} of {texts}");
     // No sequence holds a page any more.
     let loaded = batcher.loaded();
     assert!(loaded.pages_in_use().iter().all(|p| p.held == 0));
@@ -417,4 +419,53 @@ fn a_host_serves_many_threads() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert_eq!(host.load(), (0, 0));
+}
+
+/// Tokens that are computed in advance change nothing but the number of passes, with every way to choose.
+#[test]
+fn a_proposal_changes_no_token() {
+    let mut right = 0;
+    for flavour in FLAVOURS {
+        let model = model(flavour, 37);
+        let mut rng = Rng(39);
+        let options = SessionOptions {
+            outputs: 8,
+            ..options(DeviceChoice::Cpu)
+        };
+        let mut ahead = block_on(Session::new(model.clone(), &options)).unwrap();
+        let mut alone = session(&model);
+        for i in 0..24 {
+            let mut case = Case::new(&model, &mut rng, &[3, 1, 4, 1, 5, 9, 2, 6, 5], 5);
+            case.options.max_tokens = 60 + i;
+            // A text in a circle, and one that is kept out of it.
+            case.options.sampling.dry_multiplier = [0.0, 0.8][i % 2];
+            case.options.lookup = 7;
+            case.options.metrics = (i % 3 == 0).then_some(2);
+            let expected = case.alone(&mut alone, usize::MAX);
+            ahead.truncate(0);
+            let follows = case.constraint.is_some();
+            let mut generator =
+                Generator::new(&ahead, &case.prompt, &case.options, follows).unwrap();
+            let mut constraint = case.constraint.clone();
+            let mut metrics = Vec::new();
+            loop {
+                let follow = constraint.as_mut().map(|c| c as &mut dyn Constraint);
+                match block_on(generator.step(&mut ahead, follow)).unwrap() {
+                    Step::Token { metrics: of, .. } => metrics.extend(of),
+                    Step::Prompt { .. } => {}
+                    Step::End => break,
+                }
+            }
+            right += generator.drafted().1;
+            if case.options.metrics.is_some() {
+                assert_eq!(metrics.len(), expected.ids.len());
+                assert!(metrics.iter().zip(&expected.ids).all(|(m, id)| m.id == *id));
+            }
+            let follow = constraint.as_mut().map(|c| c as &mut dyn Constraint);
+            assert_eq!(generator.finish(follow).0, expected, "{flavour:?} {i}");
+            // The session holds what it would hold.
+            assert_eq!(ahead.tokens(), alone.tokens());
+        }
+    }
+    assert!(right > 100, "{right}");
 }

@@ -14,13 +14,15 @@ pub use turns::{Turn, turns};
 
 use crate::error::Error;
 use crate::generate::{
-    Demand, GenerateError, GenerateOptions, Generation, Generator, Place, Reasoning, Row, Step,
+    Advance, Demand, GenerateError, GenerateOptions, Generation, Generator, Place, Reasoning, Room,
+    Step,
 };
 use crate::sample::TokenMetrics;
 use crate::session::{Embedding, Loaded, LogitsHash, Output, Part, Sequence, Want};
 use carat_format::Pooling;
 use carat_text::constraint::Constraint;
 use carat_text::stop::StopReason;
+use carat_text::tokenizer::Tokenizer;
 use std::collections::VecDeque;
 
 /// Names a text of a [`Batcher`]. Later ones are larger.
@@ -82,7 +84,6 @@ struct Job {
     constraint: Option<Box<dyn Constraint + Send>>,
     /// Positions that it may come to.
     reach: usize,
-    output: Option<Row>,
 }
 
 /// Texts on one loaded model.
@@ -100,6 +101,9 @@ pub struct Batcher {
 
 /// Rows of prompts beside texts that choose tokens, as a part of a pass: those wait for no more than that.
 const PIECE: u32 = 4;
+
+/// Texts under way beside which tokens are computed in advance.
+const FEW: usize = 2;
 
 impl Batcher {
     /// Nothing to do yet.
@@ -241,7 +245,6 @@ impl Batcher {
             generator,
             constraint,
             reach,
-            output: None,
         })
     }
 
@@ -302,6 +305,18 @@ impl Batcher {
         };
         let waits: Vec<Turn> = self.running.iter().map(Job::turn).collect();
         let shares = turns(&waits, extent.batch, extent.outputs, self.piece);
+        // Rows that nobody waits for are for tokens in advance, where few texts are under way: with many the pass is full of work.
+        let few = waits.len() <= FEW;
+        let taken: usize = shares.iter().sum();
+        let ends = |(wait, share): (&Turn, &usize)| match wait {
+            Turn::Token(n) | Turn::Prompt(n) => *share == *n && *n > 0,
+            Turn::None => false,
+        };
+        let outputs = waits.iter().zip(&shares).filter(|w| ends(*w)).count();
+        let mut spare = match few {
+            true => (extent.batch as usize - taken).min(extent.outputs as usize - outputs),
+            false => 0,
+        };
         let mut fed = vec![0; self.running.len()];
         let mut logits = false;
         let (mut ended, mut failed) = (Vec::new(), Vec::new());
@@ -310,18 +325,29 @@ impl Batcher {
             if share == 0 && !job.generator.has_ended() {
                 continue;
             }
-            let room = extent.context as usize - job.sequence.tokens().len();
-            let constraint = job
-                .constraint
-                .as_deref_mut()
-                .map(|c| c as &mut dyn Constraint);
-            match job
-                .generator
-                .demand(tokenizer, share.max(1), room, constraint)
-            {
-                Ok(Some(Demand { tokens, want })) => {
+            let used = job.sequence.tokens().len();
+            let room = Room {
+                rows: share.max(1)
+                    + if waits[i] == Turn::Token(share) {
+                        spare
+                    } else {
+                        0
+                    },
+                outputs: 1 + spare,
+                positions: extent.context as usize - used,
+            };
+            let constraint = job.constraint.as_deref_mut();
+            let constraint = constraint.map(|c| c as &mut dyn Constraint);
+            let history = job.sequence.tokens();
+            match job.generator.demand(tokenizer, history, room, constraint) {
+                Ok(Some(Demand {
+                    tokens,
+                    want,
+                    outputs,
+                })) => {
                     fed[i] = tokens.len();
-                    logits |= want == Want::Last;
+                    spare -= outputs.saturating_sub(1).min(spare);
+                    logits |= outputs > 0 && matches!(want, Want::Last | Want::From(_));
                 }
                 Ok(None) => ended.push(i),
                 Err(e) => failed.push((i, e)),
@@ -329,26 +355,20 @@ impl Batcher {
         }
         let mut parts = Vec::with_capacity(self.running.len());
         let mut rooms = Vec::with_capacity(self.running.len());
-        for (job, fed) in self
-            .running
-            .iter_mut()
-            .zip(&fed)
-            .filter(|(_, fed)| **fed > 0)
-        {
-            let (tokens, wanted, room) = job.generator.parts(*fed);
+        let jobs = self.running.iter_mut().zip(&fed);
+        for (job, fed) in jobs.filter(|(_, fed)| **fed > 0) {
+            let (tokens, outputs, room) = job.generator.parts(*fed);
             parts.push(Part {
                 sequence: &mut job.sequence,
                 tokens,
-                outputs: usize::from(wanted),
+                outputs,
             });
-            rooms.push((room, &mut job.output));
+            rooms.push(room);
         }
         if !parts.is_empty() {
             let mut sink = |part: usize, o: Output<'_>| {
-                if let Some((room, output)) = rooms.get_mut(part) {
-                    room.clear();
-                    room.extend_from_slice(o.logits);
-                    **output = Some(Row::from(&o));
+                if let Some(room) = rooms.get_mut(part) {
+                    room.push(&o);
                 }
             };
             self.loaded.pass(&mut parts, logits, &mut sink).await?;
@@ -357,28 +377,15 @@ impl Batcher {
             if fed == 0 {
                 continue;
             }
-            let constraint = job
-                .constraint
-                .as_deref_mut()
-                .map(|c| c as &mut dyn Constraint);
-            let (history, output) = (job.sequence.tokens(), job.output.take());
-            let step = job
-                .generator
-                .take(tokenizer, history, fed, output, constraint);
-            let begins = matches!(step, Ok(Step::Token { .. })) && job.generator.ids().len() == 1;
-            self.loaded.publish(&mut job.sequence, begins);
-            match step {
-                Ok(Step::Prompt { done, total }) => tell(job.id, News::Prompt { done, total }),
-                Ok(Step::Token { id, text, metrics }) => {
-                    let metrics = metrics.map(Box::new);
-                    tell(job.id, News::Token { id, text, metrics });
-                    if job.generator.has_ended() {
-                        ended.push(i);
-                    }
-                }
-                Ok(Step::End) => ended.push(i),
+            let begins = job.generator.ids().is_empty();
+            match job.take(tokenizer, fed, tell) {
+                Ok(true) => ended.push(i),
+                Ok(false) => {}
                 Err(e) => failed.push((i, e)),
             }
+            // With its first token a prompt is whole: others may begin as it does.
+            let all = begins && !job.generator.ids().is_empty();
+            self.loaded.publish(&mut job.sequence, all);
         }
         self.end(ended, failed, tell);
         Ok(())
@@ -416,6 +423,36 @@ impl Batcher {
 }
 
 impl Job {
+    /// Chooses what can be chosen after the first `fed` tokens of a demand were computed. Whether it has ended then.
+    fn take(
+        &mut self,
+        tokenizer: &Tokenizer,
+        fed: usize,
+        tell: &mut dyn FnMut(JobId, News),
+    ) -> Result<bool, GenerateError> {
+        if let Some(Step::Prompt { done, total }) = self.generator.fed(fed) {
+            tell(self.id, News::Prompt { done, total });
+            return Ok(false);
+        }
+        loop {
+            let constraint = self.constraint.as_deref_mut();
+            let constraint = constraint.map(|c| c as &mut dyn Constraint);
+            let history = self.sequence.tokens();
+            let Advance { step, cut } = self.generator.advance(tokenizer, history, constraint)?;
+            if cut > 0 {
+                self.sequence.truncate(self.sequence.tokens().len() - cut);
+            }
+            match step {
+                Some(Step::Token { id, text, metrics }) => {
+                    let metrics = metrics.map(Box::new);
+                    tell(self.id, News::Token { id, text, metrics });
+                }
+                Some(_) => return Ok(true),
+                None => return Ok(self.generator.has_ended()),
+            }
+        }
+    }
+
     /// What it waits for.
     fn turn(&self) -> Turn {
         match self.generator.has_ended() {

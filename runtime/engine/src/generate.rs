@@ -2,9 +2,10 @@
 //! way to cancel.
 
 mod generator;
+mod lookup;
 mod reasoning;
 
-pub use generator::{Demand, Generator, Place, Row, Step};
+pub use generator::{Advance, Demand, Generator, Outputs, Place, Room, Step};
 pub use reasoning::Reasoning;
 
 use crate::error::Error;
@@ -27,6 +28,8 @@ pub struct GenerateOptions {
     pub ignore_end: bool,
     /// Control tokens that have a text: see [`Syntax::shown_tokens`](carat_text::reply::Syntax::shown_tokens). Others have none.
     pub shown: Vec<u32>,
+    /// Most tokens that are computed in advance because the text said the same before; 0: none. A text does not depend on it.
+    pub lookup: usize,
     /// Report [`TokenMetrics`] of every token, with so many of the likeliest ones.
     pub metrics: Option<usize>,
 }
@@ -39,6 +42,7 @@ impl Default for GenerateOptions {
             stops: Vec::new(),
             ignore_end: false,
             shown: Vec::new(),
+            lookup: 0,
             metrics: None,
         }
     }

@@ -220,9 +220,9 @@ impl Session {
         self.ahead = None;
         let first = match want {
             Want::Last | Want::LastResult | Want::Greedy => tokens.len().saturating_sub(1),
-            Want::From(i) => i,
+            Want::From(i) | Want::FromResult(i) => i,
         };
-        let logits = !matches!(want, Want::LastResult | Want::Greedy);
+        let logits = matches!(want, Want::Last | Want::From(_));
         let Extent { batch, outputs, .. } = self.loaded.plan.extent;
         let mut at = 0;
         while at < tokens.len() {

@@ -1,5 +1,6 @@
 //! A generation, one step at a time.
 
+use super::lookup::Lookup;
 use super::{GenerateError, GenerateOptions, Generation, Reasoning};
 use crate::error::Error;
 use crate::model::Model;
@@ -9,6 +10,7 @@ use carat_text::constraint::{Constraint, Mask};
 use carat_text::stop::{StopReason, StopStrings};
 use carat_text::tokenizer::Tokenizer;
 use carat_text::utf8::Utf8Stream;
+use std::collections::VecDeque;
 
 /// What a step did.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +48,17 @@ pub struct Place<'a> {
     pub context: u32,
 }
 
+/// What a pass has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Rows of a pass.
+    pub rows: usize,
+    /// Rows of it that give outputs.
+    pub outputs: usize,
+    /// Positions that the sequence has left.
+    pub positions: usize,
+}
+
 /// What a generation needs computed to go on: see [`Generator::demand`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand<'a> {
@@ -53,26 +66,66 @@ pub struct Demand<'a> {
     pub tokens: &'a [u32],
     /// Which of their logits.
     pub want: Want,
+    /// Of how many of the last ones outputs are wanted.
+    pub outputs: usize,
 }
 
-/// What is known of the last position of a demand, beside its logits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The position.
-    pub position: u32,
-    /// The checksum of its logits.
-    pub checksum: Checksum,
-    /// The largest logit's id.
-    pub argmax: u32,
+/// What [`Generator::advance`] did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Advance {
+    /// A step, if there was an output to choose from.
+    pub step: Option<Step>,
+    /// So many tokens at the end of the sequence are none of the text's, and must go.
+    pub cut: usize,
 }
 
-impl From<&Output<'_>> for Row {
-    fn from(o: &Output<'_>) -> Self {
-        Self {
-            position: o.position,
-            checksum: o.checksum,
-            argmax: o.argmax,
-        }
+/// What is known of a position, beside its logits.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    position: u32,
+    checksum: Checksum,
+    argmax: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    row: Row,
+    logits: Vec<i32>,
+}
+
+/// Outputs of positions one after another, from which tokens are to be chosen.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    queue: VecDeque<Held>,
+    /// Memory for logits, kept.
+    free: Vec<Vec<i32>>,
+}
+
+impl Outputs {
+    /// Takes the next one.
+    pub fn push(&mut self, o: &Output<'_>) {
+        let mut logits = self.free.pop().unwrap_or_default();
+        logits.clear();
+        logits.extend_from_slice(o.logits);
+        self.queue.push_back(Held {
+            row: Row {
+                position: o.position,
+                checksum: o.checksum,
+                argmax: o.argmax,
+            },
+            logits,
+        });
+    }
+
+    fn clear(&mut self) {
+        self.free
+            .extend(self.queue.drain(..).map(|held| held.logits));
+    }
+
+    fn have_logits(&self) -> bool {
+        self.queue
+            .front()
+            .is_some_and(|held| !held.logits.is_empty())
     }
 }
 
@@ -92,8 +145,13 @@ pub struct Generator {
     /// What the last demand wanted, and the tokens that may follow.
     asked: Want,
     mask: Option<Mask>,
-    /// Of the last position, where more than the arg-max is wanted.
-    logits: Vec<i32>,
+    /// What was computed and nothing was chosen from yet.
+    outputs: Outputs,
+    /// Tokens behind the pending one that were computed in advance: one fewer than outputs.
+    drafts: VecDeque<u32>,
+    /// The next output is behind a draft that was right.
+    checks: bool,
+    lookup: Lookup,
     /// Tokens of the prompt.
     total: usize,
     /// Tokens that the session does not hold yet.
@@ -178,7 +236,10 @@ impl Generator {
             },
             asked: Want::Last,
             mask: None,
-            logits: Vec::new(),
+            outputs: Outputs::default(),
+            drafts: VecDeque::new(),
+            checks: false,
+            lookup: Lookup::new(options.lookup),
             total: prompt.len(),
             pending: prompt.to_vec(),
             ids: Vec::new(),
@@ -201,51 +262,100 @@ impl Generator {
         session: &mut Session,
         mut constraint: Option<&mut (dyn Constraint + '_)>,
     ) -> Result<Step, GenerateError> {
-        let batch = session.plan().extent.batch as usize;
-        let room = session.context() as usize - session.tokens().len();
         let model = session.model().clone();
         let tokenizer = model.tokenizer().map_err(GenerateError::from)?;
-        let follow = constraint.as_deref_mut();
-        let Demand { tokens, want } = match self.demand(tokenizer, batch, room, follow)? {
-            Some(demand) => demand,
-            None => return Ok(Step::End),
-        };
-        let fed = tokens.len();
-        let (tokens, _, room) = self.parts(fed);
-        let mut output = None;
-        let sink = &mut |o: Output<'_>| {
-            room.clear();
-            room.extend_from_slice(o.logits);
-            output = Some(Row::from(&o));
-        };
-        session.forward(tokens, want, sink).await?;
-        self.take(tokenizer, session.tokens(), fed, output, constraint)
+        loop {
+            let follow = constraint.as_deref_mut();
+            let Advance { step, cut } = self.advance(tokenizer, session.tokens(), follow)?;
+            if cut > 0 {
+                session.truncate(session.tokens().len() - cut);
+            }
+            if let Some(step) = step {
+                return Ok(step);
+            }
+            let room = Room {
+                rows: session.plan().extent.batch as usize,
+                outputs: session.plan().extent.outputs as usize,
+                positions: session.context() as usize - session.tokens().len(),
+            };
+            let follow = constraint.as_deref_mut();
+            let demand = self.demand(tokenizer, session.tokens(), room, follow)?;
+            let Some(Demand { tokens, want, .. }) = demand else {
+                return Ok(Step::End);
+            };
+            let fed = tokens.len();
+            let (tokens, _, rows) = self.parts(fed);
+            session
+                .forward(tokens, want, &mut |o| rows.push(&o))
+                .await?;
+            if let Some(step) = self.fed(fed) {
+                return Ok(step);
+            }
+        }
     }
 
-    /// The tokens that are to be computed next, at most `most`, and what is wanted of them; `None` if the generation has ended.
-    /// `room` has the positions that are left. A demand may be asked for again.
+    /// The tokens that are to be computed next, and what is wanted of them; `None` if the generation has ended. `history` has the
+    /// tokens of the sequence. A demand may be asked for again, until [`Generator::fed`] says that it was met.
     ///
     /// Errors: a limit of the constraint.
     pub fn demand(
         &mut self,
         tokenizer: &Tokenizer,
-        most: usize,
-        room: usize,
+        history: &[u32],
+        room: Room,
         constraint: Option<&mut (dyn Constraint + '_)>,
     ) -> Result<Option<Demand<'_>>, GenerateError> {
+        // Of a demand that was not met.
+        let drafts = self.drafts.len();
+        self.pending.truncate(self.pending.len() - drafts);
+        self.drafts.clear();
         if self.reason.is_some() {
             return Ok(None);
         }
-        if self.pending.len() > most {
-            let tokens = &self.pending[..most];
-            let want = Want::From(most);
-            return Ok(Some(Demand { tokens, want }));
+        if self.pending.len() > room.rows {
+            return Ok(Some(Demand {
+                tokens: &self.pending[..room.rows],
+                want: Want::From(room.rows),
+                outputs: 0,
+            }));
         }
+        if !self.prepare(tokenizer, room.positions, constraint)? {
+            return Ok(None);
+        }
+        let left = self.options.max_tokens - self.ids.len();
+        let most = (room.outputs.min(room.rows).min(room.positions)).min(left);
+        // The last token needs no pass of its own.
+        let most = most.saturating_sub(self.pending.len().max(1));
+        let drafts = self.lookup.drafts(history, &self.pending, most);
+        self.pending.extend(&drafts);
+        self.drafts.extend(drafts);
+        let first = self.pending.len() - 1 - self.drafts.len();
+        let want = match (self.asked, self.drafts.len()) {
+            (want, 0) => want,
+            (Want::Greedy | Want::LastResult, _) => Want::FromResult(first),
+            _ => Want::From(first),
+        };
+        Ok(Some(Demand {
+            tokens: &self.pending[..],
+            want,
+            outputs: 1 + self.drafts.len(),
+        }))
+    }
+
+    /// Whether another token is to be chosen, and from what.
+    fn prepare(
+        &mut self,
+        tokenizer: &Tokenizer,
+        room: usize,
+        constraint: Option<&mut (dyn Constraint + '_)>,
+    ) -> Result<bool, GenerateError> {
         if self.ids.len() >= self.options.max_tokens {
-            return Ok(self.end(StopReason::Length));
+            self.reason = Some(StopReason::Length);
+            return Ok(false);
         }
         if self.pending.len() > room {
-            return Ok(self.end(StopReason::Context));
+            self.reason = Some(StopReason::Context);
+            return Ok(false);
         }
         self.mask = None;
         if let Some(constraint) = constraint {
@@ -254,62 +364,111 @@ impl Generator {
                 tokenizer.ends().for_each(|id| mask.remove(id));
             }
             if mask.as_ref().is_none_or(|m| m.is_empty()) {
-                return Ok(self.end(StopReason::Complete));
+                self.reason = Some(StopReason::Complete);
+                return Ok(false);
             }
             self.mask = mask;
         }
-        let want = match self.want {
+        self.asked = match self.want {
             // A loop can make another token than the likeliest the best one.
             Want::Greedy if self.sampler.avoids_one_after(&self.ids) => Want::Last,
             // After the last token no pass is needed.
             Want::Greedy if self.ids.len() + 1 >= self.options.max_tokens => Want::LastResult,
             want => want,
         };
-        self.asked = want;
-        let tokens = &self.pending[..];
-        Ok(Some(Demand { tokens, want }))
+        Ok(true)
     }
 
-    /// Goes on after the first `fed` tokens of a demand were computed. `history` has all tokens of the sequence, those included;
-    /// `output` is what was wanted, whose logits are in the room of [`Generator::parts`].
-    ///
-    /// Errors: a limit of the constraint, no token that fits.
-    pub fn take(
-        &mut self,
-        tokenizer: &Tokenizer,
-        history: &[u32],
-        fed: usize,
-        output: Option<Row>,
-        constraint: Option<&mut (dyn Constraint + '_)>,
-    ) -> Result<Step, GenerateError> {
+    /// The first `fed` tokens of a demand, how many of its last ones give outputs, and where those go.
+    pub fn parts(&mut self, fed: usize) -> (&[u32], usize, &mut Outputs) {
+        let fed = fed.min(self.pending.len());
+        let outputs = match fed == self.pending.len() {
+            true => 1 + self.drafts.len(),
+            false => 0,
+        };
+        self.outputs.clear();
+        (&self.pending[..fed], outputs, &mut self.outputs)
+    }
+
+    /// The first `fed` tokens of a demand were computed. A step if they are a part of the prompt; otherwise
+    /// [`Generator::advance`] has some.
+    pub fn fed(&mut self, fed: usize) -> Option<Step> {
         if fed < self.pending.len() {
             self.pending.drain(..fed);
-            return Ok(Step::Prompt {
+            return Some(Step::Prompt {
                 done: self.total - self.pending.len(),
                 total: self.total,
             });
         }
-        let Some(Row {
-            position,
-            checksum,
-            argmax,
-        }) = output
-        else {
-            self.end(StopReason::Cancelled);
+        self.checks = false;
+        None
+    }
+
+    /// Chooses a token, if an output is there. `history` has all tokens of the sequence, of which the last [`Advance::cut`] then
+    /// must go.
+    ///
+    /// Errors: a limit of the constraint, no token that fits.
+    pub fn advance(
+        &mut self,
+        tokenizer: &Tokenizer,
+        history: &[u32],
+        mut constraint: Option<&mut (dyn Constraint + '_)>,
+    ) -> Result<Advance, GenerateError> {
+        if self.outputs.queue.is_empty() {
+            return Ok(Advance::default());
+        }
+        // Behind a draft that was right the sequence holds the token already: what a demand would have asked is asked now.
+        if self.checks {
+            let follow = constraint.as_deref_mut();
+            let goes_on = self.reason.is_none() && self.prepare(tokenizer, usize::MAX, follow)?;
+            let lacks = matches!(self.asked, Want::Last) && !self.outputs.have_logits();
+            if !goes_on || lacks {
+                let cut = self.outputs.queue.len();
+                self.outputs.clear();
+                self.drafts.clear();
+                let step = (!goes_on).then_some(Step::End);
+                return Ok(Advance { step, cut });
+            }
+        }
+        let history = &history[..history.len() - self.drafts.len()];
+        let step = self.choose(tokenizer, history, constraint)?;
+        let id = self.pending.first().copied();
+        let mut cut = 0;
+        if self.reason.is_none() && id.is_some() && self.drafts.front().copied() == id {
+            self.drafts.pop_front();
+            self.lookup.was_right();
+            self.checks = true;
+        } else {
+            cut = self.drafts.len();
+            self.lookup.was_wrong(cut);
+            self.drafts.clear();
+            self.outputs.clear();
+        }
+        let step = Some(step);
+        Ok(Advance { step, cut })
+    }
+
+    /// Chooses a token from the first output.
+    fn choose(
+        &mut self,
+        tokenizer: &Tokenizer,
+        history: &[u32],
+        constraint: Option<&mut (dyn Constraint + '_)>,
+    ) -> Result<Step, GenerateError> {
+        let Some(Held { row, logits }) = self.outputs.queue.pop_front() else {
             return Ok(Step::End);
         };
-        self.hash.push(checksum);
+        self.hash.push(row.checksum);
         let forced = self.reasoning.as_mut().and_then(|r| r.next(tokenizer));
         let id = if let Some(id) = forced {
             id
         } else if matches!(self.asked, Want::Greedy | Want::LastResult) {
-            argmax
+            row.argmax
         } else {
             // The history is the whole sequence, so a penalty sees the prompt too.
-            let (logits, generated) = (&self.logits, self.ids.len());
-            let mask = self.mask.as_ref();
+            let (generated, mask) = (self.ids.len(), self.mask.as_ref());
             self.sampler
-                .sample_among(logits, self.exponent, history, generated, mask)?
+                .sample_among(&logits, self.exponent, history, generated, mask)?
         };
         self.ids.push(id);
         self.pending.clear();
@@ -320,7 +479,8 @@ impl Generator {
         let metrics = self
             .options
             .metrics
-            .and_then(|top| TokenMetrics::new(position + 1, id, &self.logits, self.exponent, top));
+            .and_then(|top| TokenMetrics::new(row.position + 1, id, &logits, self.exponent, top));
+        self.outputs.free.push(logits);
         let ends = !self.options.ignore_end && tokenizer.is_end(id);
         let text = if ends {
             String::new()
@@ -343,11 +503,9 @@ impl Generator {
         Ok(Step::Token { id, text, metrics })
     }
 
-    /// The first `fed` tokens of a demand, whether an output of the last one is wanted, and room for its logits.
-    pub fn parts(&mut self, fed: usize) -> (&[u32], bool, &mut Vec<i32>) {
-        let fed = fed.min(self.pending.len());
-        let wanted = fed == self.pending.len();
-        (&self.pending[..fed], wanted, &mut self.logits)
+    /// How many tokens were proposed in advance, and how many of them were right.
+    pub fn drafted(&self) -> (u64, u64) {
+        self.lookup.counts()
     }
 
     /// Tokens that are not computed yet.
@@ -358,11 +516,6 @@ impl Generator {
     /// Whether no further token comes.
     pub fn has_ended(&self) -> bool {
         self.reason.is_some() || self.ids.len() >= self.options.max_tokens
-    }
-
-    fn end(&mut self, reason: StopReason) -> Option<Demand<'_>> {
-        self.reason = Some(reason);
-        None
     }
 
     /// Ends the generation, unless it has ended already.

@@ -10,6 +10,8 @@ pub enum Want {
     Last,
     /// Those of the tokens from this index on.
     From(usize),
+    /// The checksums and arg-maxes of the tokens from this index on, not their logits.
+    FromResult(usize),
     /// The last token's checksum and arg-max, not its logits.
     LastResult,
     /// The same, where the next token will be that arg-max: a GPU begins its pass before the host has read the result.
