@@ -67,7 +67,7 @@ pub(crate) fn list(
 ) -> Result<Listing, Error> {
     let base = format!("{}/api/models/{}", client.endpoint(), model.repository);
     let ask = |url: &str| {
-        let mut tries = Tries::new(patience);
+        let mut tries = Tries::first(patience);
         loop {
             match answer(client, url, model, observer) {
                 Ok(found) => return Ok(found),

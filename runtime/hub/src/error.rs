@@ -22,7 +22,7 @@ impl fmt::Display for TokenState {
             Self::Absent => "set HF_TOKEN to a token of https://huggingface.co/settings/tokens",
             Self::Sent => "check that the token in HF_TOKEN is valid and may read this repository",
             Self::Withheld => {
-                "the token was not sent, because the endpoint is not encrypted; set HF_ENDPOINT to an https address"
+                "set HF_ENDPOINT to an https address, because the token is not sent without encryption"
             }
         })
     }
@@ -136,7 +136,7 @@ pub enum Error {
     },
     /// Access is given to those who ask for it.
     #[error(
-        "{repository} is gated: its owner decides who may fetch it; ask for access at {page}, and then {token}"
+        "{repository} is gated, so that its owner decides who may fetch it; ask for access at {page}, and then {token}"
     )]
     Gated {
         /// The repository.

@@ -4,13 +4,17 @@
 //! and the disk writes while the network reads. A thread that nobody listens to ends at its next piece, or after the silence
 //! that the patience allows.
 
+mod address;
+mod trust;
+
 use crate::retry::{Again, LOOK};
 use crate::{Error, Observer, Settings, Token, TokenState};
+use address::{Origin, join, shown};
 use std::io::Read;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, Uri, header};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Proxy};
 
 /// Redirects that are followed.
@@ -18,10 +22,6 @@ const REDIRECTS: usize = 8;
 /// Bytes of a piece, and how many pieces wait at most.
 const PIECE: usize = 256 << 10;
 const PIECES: usize = 8;
-/// Largest file of certificates, in bytes.
-const MAX_CERTIFICATES: u64 = 16 << 20;
-/// Characters of an address in an error.
-const SHOWN: usize = 200;
 
 /// A request's failure.
 #[derive(Debug)]
@@ -41,42 +41,6 @@ impl Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Self::Final(error)
-    }
-}
-
-/// Scheme, host and port: who receives the token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
-    secure: bool,
-    host: String,
-    port: u16,
-}
-
-impl Origin {
-    /// Errors: why the address is none that is asked.
-    fn of(uri: &Uri) -> Result<Self, &'static str> {
-        let secure = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err("it is neither https nor http"),
-        };
-        let authority = uri.authority().ok_or("it has no host")?;
-        if authority.as_str().contains('@') {
-            return Err("it has a user's name in it");
-        }
-        let host = authority.host().to_lowercase();
-        if host.is_empty() {
-            return Err("it has no host");
-        }
-        let usual = if secure { 443 } else { 80 };
-        let port = authority.port_u16().unwrap_or(usual);
-        Ok(Self { secure, host, port })
-    }
-
-    /// Whether nobody on the way can read what is sent.
-    fn is_private(&self) -> bool {
-        let here = ["localhost", "127.0.0.1", "[::1]"];
-        self.secure || here.contains(&&*self.host)
     }
 }
 
@@ -167,7 +131,7 @@ impl Client {
         let patience = settings.patience;
         let mut tls = TlsConfig::builder();
         if let Some(path) = &settings.certificates {
-            tls = tls.root_certs(certificates(path)?);
+            tls = tls.root_certs(trust::certificates(path)?);
         }
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -417,92 +381,5 @@ fn fault(error: ureq::Error, host: &str) -> Fault {
         E::ConnectionFailed => Fault::again(network("no connection can be made".into())),
         E::Protocol(e) => Fault::again(network(format!("it breaks the protocol ({e})"))),
         e => network(e.to_string()).into(),
-    }
-}
-
-/// Where a redirect leads.
-fn join(from: &str, to: &str) -> String {
-    let after = |at: usize| from[at..].find(['/', '?', '#']).map(|i| at + i);
-    let host = from.find("://").map_or(0, |i| i + 3);
-    let end = after(host).unwrap_or(from.len());
-    let scheme = to.find(':').is_some_and(|colon| {
-        let before = &to[..colon];
-        !before.is_empty()
-            && before
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
-    });
-    if scheme {
-        return to.into();
-    }
-    if to.starts_with("//") {
-        return format!("{}{to}", &from[..host.saturating_sub(2)]);
-    }
-    if to.starts_with('/') {
-        return format!("{}{to}", &from[..end]);
-    }
-    let path = from.split(['?', '#']).next().unwrap_or(from);
-    let folder = path.rfind('/').filter(|i| *i >= end);
-    format!("{}/{to}", &path[..folder.unwrap_or(path.len().min(end))])
-}
-
-/// An address for a person: without its query, and cut.
-fn shown(url: &str) -> String {
-    let place = url.split(['?', '#']).next().unwrap_or_default();
-    place.chars().take(SHOWN).collect()
-}
-
-fn certificates(path: &std::path::Path) -> Result<RootCerts, Error> {
-    let failed = |reason: String| Error::Certificates {
-        path: path.into(),
-        reason,
-    };
-    let file = std::fs::File::open(path).map_err(|e| failed(e.to_string()))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_CERTIFICATES)
-        .read_to_end(&mut bytes)
-        .map_err(|e| failed(e.to_string()))?;
-    let mut found = Vec::new();
-    for item in parse_pem(&bytes) {
-        if let PemItem::Certificate(certificate) = item.map_err(|e| failed(e.to_string()))? {
-            found.push(certificate);
-        }
-    }
-    match found.is_empty() {
-        true => Err(failed("there are none in it".into())),
-        false => Ok(RootCerts::new_with_certs(&found)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_of_redirects() {
-        let from = "https://h.co/a/b?x=1";
-        for (to, expected) in [
-            ("https://c.co/d", "https://c.co/d"),
-            ("file:///etc/passwd", "file:///etc/passwd"),
-            ("//c.co/d", "https://c.co/d"),
-            ("/d?y=a:b", "https://h.co/d?y=a:b"),
-            ("d", "https://h.co/a/d"),
-        ] {
-            assert_eq!(join(from, to), expected);
-        }
-        assert_eq!(join("https://h.co", "d"), "https://h.co/d");
-    }
-
-    #[test]
-    fn origins() {
-        let of = |url: &str| Origin::of(&url.parse().unwrap_or_default());
-        assert_eq!(of("https://h.co/a"), of("https://H.co:443/b"));
-        assert_ne!(of("https://h.co"), of("http://h.co"));
-        assert_ne!(of("https://h.co"), of("https://h.co:444"));
-        for bad in ["ftp://h.co/", "https://user@h.co/", "/a", "file:///a"] {
-            assert!(of(bad).is_err(), "{bad}");
-        }
-        assert!(of("http://127.0.0.1:1/").is_ok_and(|o| o.is_private()));
-        assert!(of("http://h.co/").is_ok_and(|o| !o.is_private()));
     }
 }

@@ -49,6 +49,11 @@ pub struct Reference {
 }
 
 impl Reference {
+    /// Whether a name says that it is a hub's; `owner/model` alone may be a path.
+    pub fn is_stated(name: &str) -> bool {
+        BEGINNINGS.iter().any(|b| name.starts_with(b))
+    }
+
     /// The revision, which is `main` where none is given.
     pub fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or("main")

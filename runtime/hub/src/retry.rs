@@ -50,7 +50,12 @@ pub(crate) struct Tries {
     failures: u32,
     /// Bytes there when failures were last counted from nothing.
     reached: u64,
+    /// Whether someone waits for the first answer: a machine without a network is told so soon.
+    first: bool,
 }
+
+/// Tries to reach a hub of which nothing was heard yet.
+const FIRST: u32 = 3;
 
 impl Tries {
     pub fn new(patience: Patience) -> Self {
@@ -58,6 +63,15 @@ impl Tries {
             patience,
             failures: 0,
             reached: 0,
+            first: false,
+        }
+    }
+
+    /// Tries of a request before which nothing was heard of the hub.
+    pub fn first(patience: Patience) -> Self {
+        Self {
+            first: true,
+            ..Self::new(patience)
         }
     }
 
@@ -76,7 +90,12 @@ impl Tries {
         self.failures += 1;
         // A server that asks for a long pause is not asked again before.
         let long = why.wait.is_some_and(|w| w > self.patience.longest);
-        if self.failures >= self.patience.tries || long {
+        let few = self.first && matches!(why.error, Error::Network { .. });
+        let tries = match few {
+            true => self.patience.tries.min(FIRST),
+            false => self.patience.tries,
+        };
+        if self.failures >= tries || long {
             return Err(why.error);
         }
         let doubled = 1u32 << (self.failures - 1).min(16);
