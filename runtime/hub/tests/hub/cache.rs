@@ -219,11 +219,13 @@ fn a_lock_that_another_program_holds_is_waited_for_until_the_caller_stops() {
     let lock = fs::File::create(locks.join(format!("{}.lock", sha256(&bytes)))).unwrap();
     lock.lock().unwrap();
     let watch = Watch {
-        until: Some(0),
+        until_note: true,
         ..Watch::default()
     };
     let error = stage.watched(MODEL, &watch).unwrap_err();
     assert!(matches!(error, Error::Cancelled { .. }), "{error}");
+    assert!(watch.has(|n| matches!(n, Note::Busy { .. })));
+    assert!(stage.played.storage.requests().is_empty());
     drop(lock);
     stage.pull(MODEL).unwrap();
     is_whole(&stage, &bytes);

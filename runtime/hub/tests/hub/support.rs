@@ -96,6 +96,8 @@ pub struct Watch {
     pub most: AtomicU64,
     /// Stops when so many bytes are there.
     pub until: Option<u64>,
+    /// Stops at the first note.
+    pub until_note: bool,
 }
 
 impl Watch {
@@ -127,6 +129,9 @@ impl Observer for Watch {
     }
 
     fn cancelled(&self) -> bool {
+        if self.until_note && self.has(|_| true) {
+            return true;
+        }
         self.until
             .is_some_and(|until| self.most.load(Ordering::SeqCst) >= until)
     }

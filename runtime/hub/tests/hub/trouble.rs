@@ -78,12 +78,13 @@ fn a_server_says_when_to_come_again() {
 fn a_pause_can_be_ended() {
     let (stage, _) = failing(At::Api, usize::MAX, 503, Some("3"));
     let watch = Watch {
-        until: Some(0),
+        until_note: true,
         ..Watch::default()
     };
     let start = Instant::now();
     let error = stage.watched(MODEL, &watch).unwrap_err();
     assert!(matches!(error, Error::Cancelled { .. }), "{error}");
+    assert_eq!(watch.retries(), 1, "it was in the pause");
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 
