@@ -162,8 +162,8 @@ fn commands_take_what_a_hub_has() {
     let card = |path: &Path| json(carat().arg("inspect").arg(path).arg("--json"));
     let (there, own) = (card(&target), card(&own));
     assert_eq!(
-        (&there["model"], &there["bytes"]),
-        (&own["model"], &own["bytes"])
+        (&there["model"], &there["payload_bpw"]),
+        (&own["model"], &own["payload_bpw"])
     );
     assert_eq!(there["name"], "model");
     let fast = [
