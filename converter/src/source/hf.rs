@@ -66,11 +66,7 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
             architecture: hyper.source_architecture,
         });
     }
-    let name = directory.canonicalize().ok();
-    let name = name
-        .as_deref()
-        .and_then(Path::file_name)
-        .map(|n| n.to_string_lossy().into_owned());
+    let name = directory.canonicalize().ok().and_then(|d| model_name(&d));
     Ok(Checkpoint {
         kind: Kind::HuggingFace,
         path: directory.into(),
@@ -83,6 +79,19 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, SourceError> {
         header: Vec::new(),
         transform: Transform::default(),
     })
+}
+
+/// A model's name by its directory: the directory's own, or the repository's where it is a snapshot in the cache of
+/// huggingface_hub (`models--OWNER--NAME/snapshots/COMMIT`).
+fn model_name(directory: &Path) -> Option<String> {
+    let own = |d: &Path| Some(d.file_name()?.to_string_lossy().into_owned());
+    let snapshots = directory.parent().filter(|p| p.ends_with("snapshots"));
+    let repository = snapshots.and_then(Path::parent).and_then(own);
+    let repository = repository.and_then(|r| {
+        let name = r.strip_prefix("models--")?;
+        Some(name.rsplit_once("--").map_or(name, |n| n.1).to_owned())
+    });
+    repository.or_else(|| own(directory))
 }
 
 fn ignored(hyper: &Hyper, name: &str) -> bool {
@@ -455,5 +464,23 @@ impl Placing<'_> {
             Packed::Times => out[0],
             Packed::Over => 1.0 / out[0],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_directories() {
+        for (directory, name) in [
+            ("/m/SmolLM2", "SmolLM2"),
+            ("/c/hub/models--a--SmolLM2/snapshots/0123", "SmolLM2"),
+            ("/c/hub/models--gpt2/snapshots/0123", "gpt2"),
+            ("/m/snapshots/0123", "0123"),
+            ("/m/models--a--b/other/0123", "0123"),
+        ] {
+            assert_eq!(model_name(Path::new(directory)).as_deref(), Some(name));
+        }
     }
 }

@@ -133,8 +133,8 @@ fn is_plain(part: &str) -> bool {
     part.chars().all(known) && !part.is_empty()
 }
 
-/// The command that downloads what is on the Hugging Face Hub: `owner/model`, where the name begins as in [`HUB`] also a
-/// file of it, and behind a colon a part of the names of files, as llama.cpp and Ollama have it.
+/// How Carat names what is on the Hugging Face Hub, `hf:owner/model`: where the name begins as in [`HUB`] also with a file of
+/// it, and behind a colon with a part of the names of files, as llama.cpp and Ollama have it.
 fn hub(name: &str) -> Option<String> {
     let stated = HUB.iter().find_map(|begin| name.strip_prefix(begin));
     let (place, tag) = match stated.unwrap_or(name).split_once(':') {
@@ -157,23 +157,20 @@ fn hub(name: &str) -> Option<String> {
     if !names.into_iter().all(is_plain) || is_address || (is_path && stated.is_none()) {
         return None;
     }
-    let mut command = format!("hf download {owner}/{model}");
-    if !file.is_empty() {
-        command += &format!(" {}", file.join("/"));
-    } else if let Some(tag) = tag.filter(|t| *t != "latest") {
-        command += &format!(" --include '*{tag}*'");
-    }
-    Some(format!("{command} --local-dir {model}"))
+    let file = Some(file.join("/")).filter(|f| !f.is_empty());
+    let tag = tag.filter(|t| *t != "latest").map(str::to_owned);
+    let wanted = file.or(tag).map_or(String::new(), |w| format!(":{w}"));
+    Some(format!("hf:{owner}/{model}{wanted}"))
 }
 
 /// A name of what is elsewhere: an address, or a model of a hub.
 pub(super) fn elsewhere(path: &Path) -> Option<SourceError> {
     let name = path.to_str()?;
-    let what = "not on this machine, and nothing is downloaded";
-    if let Some(command) = hub(name) {
+    let what = "not on this machine";
+    if let Some(known) = hub(name) {
         // Below a folder that is here the path is only wrong.
         let first = name.split('/').next().unwrap_or_default();
-        let remedy = format!("download it first: {command}");
+        let remedy = format!("if it is a model of the Hugging Face hub, give {known}");
         return (!Path::new(first).exists()).then(|| no_model(path, what, remedy));
     }
     if name.starts_with("https://") || name.starts_with("http://") {

@@ -1,10 +1,12 @@
 //! The command line.
 
+mod hub;
 mod measure;
 mod run;
 mod serve;
 mod talk;
 
+pub use hub::PullArgs;
 pub use measure::{CompareArgs, EvalArgs, LogitsArgs};
 pub use run::{FollowArgs, RunArgs, SamplingArgs};
 pub use serve::ServeArgs;
@@ -31,7 +33,8 @@ use std::path::PathBuf;
          carat chat model.gguf
          carat run model.gguf 'It was a dark night'
 
-A model is a Carat file, any other GGUF of a known architecture, or a directory from Hugging Face.
+A model is a Carat file, any other GGUF of a known architecture, a directory from Hugging Face, or \
+hf:OWNER/NAME, which is fetched from the Hugging Face hub.
 
 Every command has its own --help with an example. Exit codes: 0 done, 1 failed, 2 wrong usage, \
 130 interrupted, 143 terminated. CARAT_LOG=debug logs to stderr; NO_COLOR=1 turns colours off.")]
@@ -66,6 +69,20 @@ leaves the fit out: faster, worse, and the same bytes on every machine.
 
 The file appears under its name when it is whole. A file that would be useless does not appear.")]
     Convert(ConvertArgs),
+    /// Fetch a model from the Hugging Face hub, and print its path
+    #[command(after_help = "Example: carat pull HuggingFaceTB/SmolLM2-135M-Instruct
+         carat pull bartowski/SmolLM2-135M-Instruct-GGUF:Q8_0
+         carat pull OWNER/NAME:FOLDER/FILE.gguf --revision v1.0
+         carat convert $(carat pull OWNER/NAME) -o small.gguf
+
+Commands that take a model fetch it themselves: carat run hf:OWNER/NAME PROMPT. Without a file, the \
+safetensors checkpoint is fetched, else the one GGUF model, else the one in Q8_0.
+
+Files go to the cache that other programs share ($HF_HUB_CACHE, $HF_HOME/hub or ~/.cache/huggingface/hub). \
+Each is checked by its hash; what was interrupted is gone on with. HF_TOKEN is the token for private and \
+gated models, HF_ENDPOINT another hub, HF_HUB_OFFLINE=1 takes from the cache alone, SSL_CERT_FILE names \
+certificates to trust.")]
+    Pull(PullArgs),
     /// Chat with a model
     #[command(
         after_help = "Example: carat chat qwen.gguf --system 'Answer in one sentence.'

@@ -17,7 +17,7 @@ use std::ffi::{OsStr, OsString};
 pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = match matches(args) {
         Ok(matches) => matches,
-        Err(error) => match respelt(args).filter(|_| error.use_stderr()) {
+        Err(error) => match respelt(args).filter(|_| error.use_stderr() || names_hub(args)) {
             Some(again) => {
                 matches(&again).map_err(|error| as_typed(advised(error, &again), args))?
             }
@@ -66,6 +66,9 @@ fn one_or_last(arg: Arg) -> Arg {
 const SHORT: [(&str, &str); 2] = [("-ngl", "--n-gpu-layers"), ("-sys", "--system")];
 /// Options that name the model, which stands alone here.
 const MODEL: [&str; 2] = ["-m", "--model"];
+/// Options that name the model on the hub, and a file of it.
+const HUB: [&str; 3] = ["-hf", "-hfr", "--hf-repo"];
+const HUB_FILE: [&str; 2] = ["-hff", "--hf-file"];
 
 /// The name of an option, and the value that is with it.
 fn parts(arg: &OsStr) -> (&OsStr, Option<&str>) {
@@ -73,6 +76,13 @@ fn parts(arg: &OsStr) -> (&OsStr, Option<&str>) {
         Some((name, value)) => (OsStr::new(name), Some(value)),
         None => (arg, None),
     }
+}
+
+/// Whether the model is named on the hub; of `-hf` the parser takes the first letter for a cry for help.
+fn names_hub(args: &[OsString]) -> bool {
+    let options = args.iter().take_while(|a| *a != "--");
+    let mut names = options.map(|a| parts(a).0);
+    names.any(|name| HUB.iter().any(|h| name == *h))
 }
 
 /// The error, in which an option is called as it was typed.
@@ -93,7 +103,8 @@ fn as_typed(mut error: clap::Error, args: &[OsString]) -> clap::Error {
 /// A command line that is wrong as it stands, with others' spellings replaced; `None` if it has none.
 fn respelt(args: &[OsString]) -> Option<Vec<OsString>> {
     let mut out = Vec::with_capacity(args.len());
-    let (mut model, mut changed) = (None, false);
+    let (mut model, mut file, mut changed): (Option<OsString>, Option<OsString>, _) =
+        (None, None, false);
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         if arg == "--" {
@@ -105,6 +116,16 @@ fn respelt(args: &[OsString]) -> Option<Vec<OsString>> {
         if MODEL.iter().any(|m| name == *m) {
             let value = value.map(OsString::from);
             model = Some(value.or_else(|| rest.next().cloned())?);
+        } else if HUB.iter().any(|h| name == *h) {
+            let value = value.map(OsString::from);
+            let value = value.or_else(|| rest.next().cloned())?;
+            let stated = value.to_str().is_some_and(carat_hub::Reference::is_stated);
+            let mut name = OsString::from(if stated { "" } else { "hf:" });
+            name.push(value);
+            model = Some(name);
+        } else if HUB_FILE.iter().any(|h| name == *h) {
+            let value = value.map(OsString::from);
+            file = Some(value.or_else(|| rest.next().cloned())?);
         } else if let Some((_, long)) = SHORT.iter().find(|s| name == s.0) {
             let value = value.map(|v| format!("={v}")).unwrap_or_default();
             out.push(format!("{long}{value}").into());
@@ -113,7 +134,11 @@ fn respelt(args: &[OsString]) -> Option<Vec<OsString>> {
             out.push(arg.clone());
         }
     }
-    if let Some(model) = model {
+    if let Some(mut model) = model {
+        if let Some(file) = file {
+            model.push(":");
+            model.push(file);
+        }
         // Behind the command's name.
         out.insert(out.len().min(2), model);
         changed = true;
@@ -258,6 +283,13 @@ mod tests {
             assert_eq!(args.model.to_str(), Some("m.gguf"), "{text}");
             assert_eq!(args.place.n_gpu_layers.as_deref(), Some("99"), "{text}");
         }
+        for (text, model) in [
+            ("run -hf a/b:Q4_0 -p hi", "hf:a/b:Q4_0"),
+            ("run --hf-repo=a/b --hf-file c.gguf hi", "hf:a/b:c.gguf"),
+            ("run -hfr hf://a/b hi", "hf://a/b"),
+        ] {
+            assert_eq!(run(text).model.to_str(), Some(model), "{text}");
+        }
         // llama.cpp's own defaults.
         let args = run("run m x -t -1 -c 0 --top-k -1 --repeat-last-n -1");
         assert_eq!((args.place.threads, args.ctx), (None, None));
@@ -290,7 +322,7 @@ mod tests {
                 "'--max-tokens'",
             ),
             ("run m -p a -fa", "'-fa'", "leave it out"),
-            ("run -hf a/b -p a", "'-hf'", "downloads nothing"),
+            ("run -hf", "'-hf'", "hf:OWNER/NAME"),
             ("run m -p a --lora=x", "'--lora'", "merge it"),
             ("run m It was dark", "'was'", "quotes"),
             ("chat m Hello", "'Hello'", "standard input"),
@@ -298,7 +330,7 @@ mod tests {
             ("run m a --mirostat 2", "'--mirostat'", "--top-k"),
             ("run m", "PROMPT", "carat chat MODEL"),
             ("quantize m", "'quantize'", "carat convert"),
-            ("pull m", "'pull'", "downloads"),
+            ("download m", "'download'", "carat pull"),
             ("inspct m", "'inspct'", "'inspect'"),
             ("run m x --batch_size 4", "'--batch_size'", "leave it out"),
             (

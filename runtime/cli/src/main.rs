@@ -20,6 +20,7 @@ mod eval;
 mod failure;
 mod follow;
 mod habits;
+mod hub;
 mod input;
 mod inspect;
 mod interrupt;
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
     display::none();
     let args: Vec<OsString> = std::env::args_os().collect();
     failure::speak(habits::asks_for_json(&args));
-    let cli = match habits::parse(&args) {
+    let mut cli = match habits::parse(&args) {
         Ok(cli) => cli,
         Err(error) => return failure::of_command_line(&error),
     };
@@ -60,7 +61,17 @@ fn main() -> ExitCode {
         _ => term::start_log(("warn", false)),
     }
     cache::tune();
-    let result = match cli.command {
+    let result = hub::fetch(&mut cli.command).and_then(|()| run(cli.command));
+    cache::clean_up();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Pull(a) => hub::run(a),
         Command::Demo(a) => demo::run(a),
         Command::Convert(a) => convert::run(a),
         Command::Run(a) => run::run(*a),
@@ -77,11 +88,6 @@ fn main() -> ExitCode {
         Command::Tokenize(a) => tokenize::run(a),
         Command::Cache(a) => cache::run(a),
         Command::Completions { shell } => completions(shell),
-    };
-    cache::clean_up();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::report(&error),
     }
 }
 

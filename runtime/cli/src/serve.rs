@@ -141,12 +141,23 @@ fn models(args: &ServeArgs) -> Result<BTreeMap<String, PathBuf>> {
     Ok(models)
 }
 
-/// A model's name: of its file without the ending, or of its directory.
+/// A model's name: of its file without the ending, or of its directory; of a snapshot of a hub the repository's.
 fn name(path: &Path) -> String {
-    let path = path.canonicalize().unwrap_or_else(|_| path.into());
+    let repository = path.components().rev().find_map(|c| {
+        let name = c.as_os_str().to_str()?.strip_prefix("models--")?;
+        Some(name.rsplit("--").next().unwrap_or(name).to_owned())
+    });
+    if let Some(name) = repository.filter(|_| path.is_dir()) {
+        return name;
+    }
+    let named = match path.file_name() {
+        Some(_) => path.to_path_buf(),
+        // As in `.`.
+        None => path.canonicalize().unwrap_or_else(|_| path.into()),
+    };
     let name = match path.is_dir() {
-        true => path.file_name(),
-        false => path.file_stem(),
+        true => named.file_name(),
+        false => named.file_stem(),
     };
     name.map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
 }

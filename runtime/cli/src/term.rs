@@ -167,6 +167,9 @@ fn print_line(object: &impl Serialize) -> anyhow::Result<()> {
     )
 }
 
+/// A bar's whole part, its parts, and its rest.
+const BLOCKS: &str = "█▉▊▋▌▍▎▏ ";
+
 /// A bar on stderr for a long operation, cancelled by Ctrl-C. Nothing is drawn where stderr is no
 /// terminal.
 pub struct Bar {
@@ -203,6 +206,43 @@ impl Bar {
         this
     }
 
+    /// A bar for a download of which `present` bytes of `total` are there: bytes, rate, and the time that is left.
+    pub fn bytes(title: &str, present: u64, total: u64) -> Self {
+        let this = Self::styled(title, Vec::new(), false);
+        let done = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+            let of = bytes(state.len().unwrap_or_default());
+            let _ = write!(to, "{} of {of}", bytes(state.pos()));
+        };
+        let rate = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+            let _ = write!(to, "{}/s", bytes(state.per_sec() as u64));
+        };
+        let left = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+            if state.per_sec() >= 1.0 && state.elapsed() > Duration::from_secs(1) {
+                let _ = write!(to, "{:#}", HumanDuration(state.eta()));
+            }
+        };
+        let template = "{bar:16} {percent:>3}% {left:>4} {rate:>11} {done}  {wide_msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            let style = style.with_key("done", done).with_key("rate", rate);
+            let style = style.with_key("left", left);
+            this.bar.set_style(style.progress_chars(BLOCKS));
+        }
+        this.step(present, total);
+        // What was there before did not come at any rate.
+        this.bar.reset_eta();
+        this
+    }
+
+    /// Names what is being worked on.
+    pub fn name(&self, name: &str) {
+        self.bar.set_message(plain(name).into_owned());
+    }
+
+    /// Writes something else while the bar is off the screen.
+    pub fn suspend(&self, write: impl FnOnce()) {
+        self.bar.suspend(write);
+    }
+
     fn styled(title: &str, stages: Vec<(u64, String)>, speed: bool) -> Self {
         interrupt::install();
         let bar = ProgressBar::new(1);
@@ -226,7 +266,7 @@ impl Bar {
                 }
             };
             let style = style.with_key("speed", speed).with_key("left", left);
-            bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+            bar.set_style(style.progress_chars(BLOCKS));
         }
         bar.set_message(title.to_string());
         bar.enable_steady_tick(Duration::from_millis(200));

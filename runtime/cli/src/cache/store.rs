@@ -56,6 +56,22 @@ impl Entry {
     }
 }
 
+/// The whole path of a checkpoint under the name that it was given: a hub's cache has links to contents without names.
+fn named(source: &Path) -> Option<PathBuf> {
+    let name = source.file_name().filter(|_| !source.is_dir());
+    match (source.parent(), name) {
+        (Some(parent), Some(name)) => {
+            let parent = if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            };
+            Some(fs::canonicalize(parent).ok()?.join(name))
+        }
+        _ => fs::canonicalize(source).ok(),
+    }
+}
+
 /// What is said about a converted file.
 #[derive(Deserialize, Serialize)]
 pub struct Description {
@@ -230,7 +246,7 @@ impl Store {
         let shown = || file.display().to_string();
         let mut opened = File::open(&file).with_context(shown)?;
         let header_bytes = crate::input::Start::read(&file)?.header()?.data_start();
-        let source = fs::canonicalize(&options.source).unwrap_or_else(|_| options.source.clone());
+        let source = named(&options.source).unwrap_or_else(|| options.source.clone());
         let description = Description {
             source: source.display().to_string(),
             bits: options.bits,

@@ -28,6 +28,12 @@ const DEVICE: &str = "device";
 const EXISTS: &str = "exists";
 /// A conversion's result would be no model any more.
 const USELESS: &str = "useless";
+/// A hub does not answer, or not as a hub does.
+const NETWORK: &str = "network";
+/// A hub wants to know who asks, or refuses who does.
+const ACCESS: &str = "access";
+/// Bytes without the hash that is stated of them.
+const DAMAGED: &str = "damaged";
 /// A chat template fails or refuses.
 const TEMPLATE: &str = "template";
 /// All else.
@@ -67,6 +73,9 @@ fn known(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     if let Some(e) = cause.downcast_ref::<TextError>() {
         return text(e);
     }
+    if let Some(e) = cause.downcast_ref::<carat_hub::Error>() {
+        return Some(hub(e));
+    }
     if let Some(e) = cause.downcast_ref::<io::Error>() {
         return Some(system(e));
     }
@@ -103,6 +112,31 @@ fn engine(error: &carat::internals::Error) -> &'static str {
         // Of a token that does not exist, or of none.
         C::Parameter => FAILED,
         code => code.name(),
+    }
+}
+
+fn hub(error: &carat_hub::Error) -> &'static str {
+    use carat_hub::Error as E;
+    match error {
+        E::Name { .. } | E::Endpoint { .. } => USAGE,
+        E::RepositoryNotFound { .. }
+        | E::RevisionNotFound { .. }
+        | E::FileNotFound { .. }
+        | E::PartsMissing { .. }
+        | E::Offline { .. } => NOT_FOUND,
+        E::NoModel { .. } | E::Ambiguous { .. } => NO_MODEL,
+        E::Gated { .. } | E::Unauthorised { .. } | E::Token { .. } => ACCESS,
+        E::Verification { .. } | E::Size { .. } => DAMAGED,
+        E::UnsafeName { .. } | E::TooLarge { .. } => INVALID,
+        E::Io { error, .. } => system(error),
+        E::DiskFull { .. } | E::NoCache | E::Certificates { .. } => IO,
+        E::Cancelled { .. } => INTERRUPTED,
+        E::Network { .. }
+        | E::Tls { .. }
+        | E::RateLimited { .. }
+        | E::Status { .. }
+        | E::Answer { .. }
+        | E::Redirect { .. } => NETWORK,
     }
 }
 

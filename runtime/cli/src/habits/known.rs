@@ -14,8 +14,16 @@ const OPTIONS: &[(&[&str], &str)] = &[
         "CARAT_LOG=debug in the environment logs to stderr; in a chat /stats shows speeds; -V is the version",
     ),
     (
-        &["-hf", "-hfr", "--hf-repo", "-mu", "--model-url"],
-        "Carat downloads nothing: give a file or directory on this machine",
+        &[
+            "-hf",
+            "-hfr",
+            "--hf-repo",
+            "-hff",
+            "--hf-file",
+            "-mu",
+            "--model-url",
+        ],
+        "give hf:OWNER/NAME, which is fetched from the Hugging Face hub, or a file on this machine",
     ),
     (
         &["-p", "--prompt"],
@@ -192,9 +200,10 @@ pub const COMMANDS: &[(&[&str], &str)] = &[
         &["embedding", "embeddings"],
         "carat embed MODEL --text FILE",
     ),
+    (&["download", "fetch", "get"], "carat pull OWNER/NAME"),
     (
-        &["pull", "push", "download", "serve", "server", "stop"],
-        "Carat downloads and serves nothing: carat run MODEL PROMPT, where MODEL is a file or directory on this machine",
+        &["push", "serve", "server", "stop"],
+        "Carat serves nothing: carat run MODEL PROMPT, where MODEL is a file, a directory or hf:OWNER/NAME",
     ),
 ];
 

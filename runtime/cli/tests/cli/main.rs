@@ -12,9 +12,13 @@ mod events;
 mod failures;
 mod follow;
 mod habits;
+// One definition of a hub that is played.
+#[path = "../../../hub/tests/hub/server.rs"]
+mod hub;
 mod loops;
 mod memory;
 mod page;
+mod pull;
 mod streams;
 mod support;
 mod template;

@@ -293,32 +293,12 @@ fn codes_of_faults_in_a_directory() {
 #[test]
 fn names_of_what_is_elsewhere() {
     for (name, remedy) in [
-        ("Qwen/Qwen3-0.6B", "hf download Qwen/Qwen3-0.6B"),
+        ("Qwen/Qwen3-0.6B", "give hf:Qwen/Qwen3-0.6B"),
+        ("org/X-GGUF:Q4_K_M", "give hf:org/X-GGUF:Q4_K_M"),
         ("llama3.2:1b", "download a GGUF"),
         ("https://example.org/a.gguf", "give the path"),
-        (
-            "hf.co/org/X-GGUF",
-            "hf download org/X-GGUF --local-dir X-GGUF",
-        ),
-        (
-            "hf.co/org/X-GGUF:Q4_K_M",
-            "hf download org/X-GGUF --include '*Q4_K_M*' --local-dir X-GGUF",
-        ),
-        ("hf://org/x", "hf download org/x --local-dir x"),
-        (
-            "hf://org/x/a.gguf",
-            "hf download org/x a.gguf --local-dir x",
-        ),
-        (
-            "https://huggingface.co/org/x",
-            "hf download org/x --local-dir x",
-        ),
-        (
-            "https://huggingface.co/org/x/resolve/main/a.gguf",
-            "give the path",
-        ),
     ] {
-        check(Path::new(name), "nothing is downloaded", remedy);
+        check(Path::new(name), "not on this machine", remedy);
     }
     // A path that is only wrong.
     for name in ["models/a.gguf", "./models/a", "src/none"] {
