@@ -2,10 +2,12 @@
 
 mod measure;
 mod run;
+mod sampling;
 mod talk;
 
 pub use measure::{CompareArgs, EvalArgs, LogitsArgs};
-pub use run::{FollowArgs, RunArgs, SamplingArgs};
+pub use run::{FollowArgs, RunArgs};
+pub use sampling::SamplingArgs;
 pub use talk::{ChatArgs, TemplateArgs, TokenizeArgs};
 
 use crate::values::{self, Chosen};
