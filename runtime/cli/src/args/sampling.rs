@@ -27,10 +27,10 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = values::look_back, default_value_t = Params::default().repeat_last_n as u32, help_heading = "Sampling")]
     pub repeat_last_n: u32,
     /// Take A nats from every token that the text has, not the prompt, once; 0: off
-    #[arg(long, value_name = "A", allow_hyphen_values = true, value_parser = values::nats, default_value_t = Params::default().presence_penalty, help_heading = "Sampling")]
+    #[arg(long, value_name = "A", allow_hyphen_values = true, value_parser = values::nats, default_value_t = Params::default().presence_penalty, hide_default_value = true, help_heading = "Sampling")]
     pub presence_penalty: f32,
     /// Take A nats from a token as often as the text has it; 0: off
-    #[arg(long, value_name = "A", allow_hyphen_values = true, value_parser = values::nats, default_value_t = Params::default().frequency_penalty, help_heading = "Sampling")]
+    #[arg(long, value_name = "A", allow_hyphen_values = true, value_parser = values::nats, default_value_t = Params::default().frequency_penalty, hide_default_value = true, help_heading = "Sampling")]
     pub frequency_penalty: f32,
     /// DRY, against loops: take M nats from a token that would say a third time what the text said twice in a row; 0: off
     /// [default: 0.8; off if the model or you give a --repeat-penalty]
@@ -49,34 +49,34 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "STR", allow_hyphen_values = true, value_parser = values::stop, help_heading = "Sampling")]
     pub dry_sequence_breaker: Vec<String>,
     /// Choose among logits within N standard deviations of the largest; 0 or -1: all
-    #[arg(long, visible_alias = "top-n-sigma", value_name = "N", allow_hyphen_values = true, value_parser = values::sigmas, default_value_t = Params::default().top_n_sigma, help_heading = "Sampling")]
+    #[arg(long, visible_alias = "top-n-sigma", value_name = "N", allow_hyphen_values = true, value_parser = values::sigmas, default_value_t = Params::default().top_n_sigma, hide_default_value = true, help_heading = "Sampling")]
     pub top_nsigma: f32,
     /// Choose among tokens as surprising as expected that together have this share; 1: all
-    #[arg(long, visible_alias = "typical-p", value_name = "P", allow_hyphen_values = true, value_parser = values::share, default_value_t = Params::default().typical_p, help_heading = "Sampling")]
+    #[arg(long, visible_alias = "typical-p", value_name = "P", allow_hyphen_values = true, value_parser = values::share, default_value_t = Params::default().typical_p, hide_default_value = true, help_heading = "Sampling")]
     pub typical: f32,
-    /// XTC: leave the likeliest tokens out, so often; 0: never
-    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share, default_value_t = Params::default().xtc_probability, help_heading = "Sampling")]
+    /// XTC: leave out the likeliest tokens for this share of all choices; 0: never
+    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share, default_value_t = Params::default().xtc_probability, hide_default_value = true, help_heading = "Sampling")]
     pub xtc_probability: f32,
-    /// XTC: leave out tokens of at least this share but the last of them; above 0.5: none
+    /// XTC: those of at least this share, but for the least likely of them
     #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::share, default_value_t = Params::default().xtc_threshold, help_heading = "Sampling")]
     pub xtc_threshold: f32,
-    /// Let the temperature be up to R lower or higher, as sure as the model is; 0: off
-    #[arg(long, value_name = "R", allow_hyphen_values = true, value_parser = values::amount, default_value_t = Params::default().dynatemp_range, help_heading = "Sampling")]
+    /// Temperature up to R lower where the model is sure, R higher where not; 0: off
+    #[arg(long, value_name = "R", allow_hyphen_values = true, value_parser = values::amount, default_value_t = Params::default().dynatemp_range, hide_default_value = true, help_heading = "Sampling")]
     pub dynatemp_range: f32,
-    /// The power by which it rises
+    /// Temperature: the power by which it rises between the two
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = values::amount, default_value_t = Params::default().dynatemp_exponent, help_heading = "Sampling")]
     pub dynatemp_exp: f32,
     /// 2: Mirostat 2.0 in place of top-k, top-p, min-p and the like; 0: off
-    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = values::mirostat, default_value_t = Params::default().mirostat, help_heading = "Sampling")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = values::mirostat, default_value_t = Params::default().mirostat, hide_default_value = true, help_heading = "Sampling")]
     pub mirostat: u32,
     /// Mirostat: bits of surprise that a token should have
     #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = values::amount, default_value_t = Params::default().mirostat_tau, help_heading = "Sampling")]
     pub mirostat_ent: f32,
-    /// Mirostat: how fast it follows
+    /// Mirostat: how fast it follows the surprise of the text
     #[arg(long, value_name = "E", allow_hyphen_values = true, value_parser = values::amount, default_value_t = Params::default().mirostat_eta, help_heading = "Sampling")]
     pub mirostat_lr: f32,
     /// Adaptive-p: prefer tokens near this share, on average; below 0: off
-    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::target, default_value_t = Params::default().adaptive_target, help_heading = "Sampling")]
+    #[arg(long, value_name = "P", allow_hyphen_values = true, value_parser = values::target, default_value_t = Params::default().adaptive_target, hide_default_value = true, help_heading = "Sampling")]
     pub adaptive_target: f32,
     /// Adaptive-p: how much older tokens count in that average, up to 0.99
     #[arg(long, value_name = "D", allow_hyphen_values = true, value_parser = values::decay, default_value_t = Params::default().adaptive_decay, help_heading = "Sampling")]
