@@ -446,10 +446,10 @@ fn a_state_that_no_sampler_is_ever_in_is_refused() {
     }
 }
 
-#[test]
-fn a_large_vocabulary_is_fast_with_every_filter() {
-    let mut state = 1u32;
-    let z: Vec<i32> = (0..128_256)
+/// Logits that look like a model's: a few peaks over a broad bulk.
+fn peaks(count: usize, salt: u32) -> Vec<i32> {
+    let mut state = salt.wrapping_mul(0x9E37_79B9) | 1;
+    (0..count)
         .map(|_| {
             let mut sum = 0i32;
             for _ in 0..4 {
@@ -460,7 +460,106 @@ fn a_large_vocabulary_is_fast_with_every_filter() {
             }
             (sum - 131_072) * 6
         })
-        .collect();
+        .collect()
+}
+
+/// The same tokens and the same state to the last bit on every platform.
+#[test]
+fn fixed_seed_gives_fixed_tokens() {
+    let wide = || Params {
+        temperature: 1.0,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        seed: 42,
+        ..Params::default()
+    };
+    let settings = [
+        Params {
+            presence_penalty: 1.5,
+            frequency_penalty: 0.25,
+            ..Params::greedy()
+        },
+        Params {
+            top_n_sigma: 2.5,
+            ..wide()
+        },
+        Params {
+            typical_p: 0.8,
+            ..wide()
+        },
+        Params {
+            xtc_probability: 0.5,
+            xtc_threshold: 0.02,
+            ..wide()
+        },
+        Params {
+            dynatemp_range: 0.7,
+            dynatemp_exponent: 1.3,
+            ..wide()
+        },
+        Params {
+            mirostat: 2,
+            mirostat_tau: 4.0,
+            ..wide()
+        },
+        Params {
+            adaptive_target: 0.2,
+            min_p: 0.05,
+            ..wide()
+        },
+    ];
+    let run = |params: Params| {
+        let mut sampler = Sampler::new(params).unwrap();
+        let mut history = Vec::new();
+        for step in 0..8 {
+            let z = peaks(5000, step / 2 + 1);
+            history.push(sampler.sample(&z, -16, &history).unwrap());
+        }
+        let state = sampler.state();
+        let bits = state.mirostat_mu.to_bits() ^ state.adaptive_sum.to_bits();
+        (history, bits)
+    };
+    let got = settings.map(run);
+    let got = got.each_ref().map(|(ids, bits)| (&ids[..], *bits));
+    assert_eq!(got, GOLDEN);
+}
+
+/// Tokens of the settings above, and the bits of what they remember.
+const GOLDEN: [(&[u32], u64); 7] = [
+    (
+        &[4343, 3095, 3052, 2828, 847, 737, 3719, 1030],
+        4621819117588971520,
+    ),
+    (
+        &[2587, 4762, 1717, 3335, 847, 737, 3618, 3719],
+        4621819117588971520,
+    ),
+    (
+        &[629, 1521, 4261, 510, 737, 941, 3464, 3942],
+        4621819117588971520,
+    ),
+    (
+        &[2011, 126, 3121, 1417, 737, 4880, 343, 182],
+        4621819117588971520,
+    ),
+    (
+        &[561, 1521, 4568, 3524, 737, 4626, 422, 3719],
+        4621819117588971520,
+    ),
+    (
+        &[1692, 101, 3121, 2269, 847, 737, 3942, 3719],
+        4620570307740324839,
+    ),
+    (
+        &[596, 11, 378, 378, 847, 847, 3719, 3719],
+        9210821884746710027,
+    ),
+];
+
+#[test]
+fn a_large_vocabulary_is_fast_with_every_filter() {
+    let z = peaks(128_256, 1);
     let text: Vec<u32> = (0..4096).map(|i| i * 7 % 3000).collect();
     let wide = Params {
         temperature: 1.0,
