@@ -3,12 +3,14 @@
 mod hub;
 mod measure;
 mod run;
+mod sampling;
 mod serve;
 mod talk;
 
 pub use hub::PullArgs;
 pub use measure::{CompareArgs, EvalArgs, LogitsArgs};
-pub use run::{FollowArgs, RunArgs, SamplingArgs};
+pub use run::{FollowArgs, RunArgs};
+pub use sampling::SamplingArgs;
 pub use serve::ServeArgs;
 pub use talk::{ChatArgs, TemplateArgs, TokenizeArgs};
 

@@ -298,6 +298,16 @@ mod tests {
             (sampling.top_k, sampling.repeat_last_n),
             (Some(0), u32::MAX)
         );
+        let sampling =
+            run("run m x --presence_penalty -0.5 --top-n-sigma -1 --typical-p 0.9").sampling;
+        assert_eq!(
+            (
+                sampling.presence_penalty,
+                sampling.top_nsigma,
+                sampling.typical
+            ),
+            (-0.5, 0.0, 0.9)
+        );
         let args = run("run m --stop a --stop b x");
         assert_eq!(
             args.sampling.stop,
@@ -327,17 +337,13 @@ mod tests {
             ("run m It was dark", "'was'", "quotes"),
             ("chat m Hello", "'Hello'", "standard input"),
             ("chat m -p Hello", "'-p'", "--system"),
-            ("run m a --mirostat 2", "'--mirostat'", "--top-k"),
+            ("run m a --samplers top_k", "'--samplers'", "fixed"),
             ("run m", "PROMPT", "carat chat MODEL"),
             ("quantize m", "'quantize'", "carat convert"),
             ("download m", "'download'", "carat pull"),
             ("inspct m", "'inspct'", "'inspect'"),
             ("run m x --batch_size 4", "'--batch_size'", "leave it out"),
-            (
-                "run m x --frequency_penalty=1",
-                "'--frequency_penalty'",
-                "--repeat-penalty",
-            ),
+            ("run m x --sampler_seq=k", "'--sampler_seq'", "fixed"),
             ("run m x -np 1", "'-np'", "leave it out"),
             ("run m x -tb 2", "'-tb'", "-t N"),
             ("run m x -st", "'-st'", "--messages"),

@@ -26,6 +26,21 @@ pub fn params(args: &SamplingArgs, model: &Model) -> Result<Params> {
     set(&mut params.dry_multiplier, args.dry_multiplier);
     params.dry_base = args.dry_base;
     params.dry_allowed_length = args.dry_allowed_length;
+    params.dry_penalty_last_n = args.dry_penalty_last_n as usize;
+    params.dry_breakers = breakers(&args.dry_sequence_breaker, model)?;
+    params.presence_penalty = args.presence_penalty;
+    params.frequency_penalty = args.frequency_penalty;
+    params.top_n_sigma = args.top_nsigma;
+    params.typical_p = args.typical;
+    params.xtc_probability = args.xtc_probability;
+    params.xtc_threshold = args.xtc_threshold;
+    params.dynatemp_range = args.dynatemp_range;
+    params.dynatemp_exponent = args.dynatemp_exp;
+    params.mirostat = args.mirostat;
+    params.mirostat_tau = args.mirostat_ent;
+    params.mirostat_eta = args.mirostat_lr;
+    params.adaptive_target = args.adaptive_target;
+    params.adaptive_decay = args.adaptive_decay;
     params.top_k = args.top_k.unwrap_or(params.top_k);
     params.logit_bias = biases(&args.logit_bias, model)?;
     params.validate().map_err(|e| Usage(e.to_string()))?;
@@ -124,6 +139,29 @@ fn biases(asked: &[Bias], model: &Model) -> Result<Vec<LogitBias>> {
                     return Err(Usage(text).into());
                 }
             }
+        }
+    }
+    Ok(out)
+}
+
+/// The tokens of this model that have one of these texts in them. `none` stands for no text, as in llama.cpp.
+///
+/// Errors: a text that no token has (a [`Usage`] error).
+fn breakers(asked: &[String], model: &Model) -> Result<Vec<u32>> {
+    let mut out = Vec::new();
+    for text in asked.iter().filter(|text| *text != "none") {
+        let tokenizer = model.tokenizer().context("--dry-sequence-breaker")?;
+        let has = |id: &u32| {
+            let bytes = tokenizer.decode_bytes(*id, false);
+            bytes.windows(text.len()).any(|w| w == text.as_bytes())
+        };
+        let before = out.len();
+        out.extend((0..model.spec().vocab_size).filter(has));
+        if out.len() == before {
+            let text = format!(
+                "--dry-sequence-breaker: no token has {text:?} in it; give a shorter text, like a line break"
+            );
+            return Err(Usage(text).into());
         }
     }
     Ok(out)

@@ -161,8 +161,8 @@ pub fn penalty(text: &str) -> Result<f32, String> {
     )
 }
 
-/// What DRY takes from a logit.
-pub fn multiplier(text: &str) -> Result<f32, String> {
+/// An amount of which there may be none.
+pub fn amount(text: &str) -> Result<f32, String> {
     number(
         text,
         |x| x >= 0.0,
@@ -170,7 +170,39 @@ pub fn multiplier(text: &str) -> Result<f32, String> {
     )
 }
 
-/// How fast that grows.
+/// What is taken from a logit, or given to it.
+pub fn nats(text: &str) -> Result<f32, String> {
+    number(text, |_| true, "a finite number (0 changes nothing)")
+}
+
+/// Standard deviations; -1 is as many as 0, which is all.
+pub fn sigmas(text: &str) -> Result<f32, String> {
+    let expected = "a finite number of at least 0, or -1 for all tokens, like 0";
+    number(text, |x| x >= 0.0 || x == -1.0, expected).map(|x| x.max(0.0))
+}
+
+/// Which Mirostat.
+pub fn mirostat(text: &str) -> Result<u32, String> {
+    match text {
+        "0" => Ok(0),
+        "2" => Ok(2),
+        _ => Err("expected 2 for Mirostat 2.0, or 0 for none".into()),
+    }
+}
+
+/// The probability of tokens that are preferred.
+pub fn target(text: &str) -> Result<f32, String> {
+    let expected = "a number from 0 to 1, or a negative one for none";
+    number(text, |x| x <= 1.0, expected)
+}
+
+/// The weight of the older.
+pub fn decay(text: &str) -> Result<f32, String> {
+    let expected = "a number from 0 to 0.99";
+    number(text, |x| (0.0..=0.99).contains(&x), expected)
+}
+
+/// The growth of what DRY takes.
 pub fn base(text: &str) -> Result<f32, String> {
     number(text, |x| x >= 1.0, "a finite number of at least 1")
 }
@@ -277,6 +309,10 @@ mod tests {
         assert_eq!((top_k("7"), top_k("0"), top_k("-1")), (Ok(7), Ok(0), Ok(0)));
         assert_eq!((look_back("0"), look_back("-1")), (Ok(0), Ok(u32::MAX)));
         assert_eq!(share("1"), Ok(1.0));
+        assert_eq!((sigmas("-1"), sigmas("1.5")), (Ok(0.0), Ok(1.5)));
+        assert_eq!((mirostat("0"), mirostat("2")), (Ok(0), Ok(2)));
+        assert_eq!((nats("-2"), target("-1")), (Ok(-2.0), Ok(-1.0)));
+        assert_eq!((amount("0"), decay("0.99")), (Ok(0.0), Ok(0.99)));
     }
 
     #[test]
@@ -303,6 +339,13 @@ mod tests {
             assert!(threads(bad).is_err() && context(bad).is_err(), "{bad:?}");
             assert!(top_k(bad).is_err() && look_back(bad).is_err(), "{bad:?}");
         }
+        for bad in ["nan", "inf", "-inf", "x", ""] {
+            assert!(nats(bad).is_err() && target(bad).is_err(), "{bad:?}");
+            assert!(sigmas(bad).is_err() && mirostat(bad).is_err(), "{bad:?}");
+            assert!(amount(bad).is_err() && decay(bad).is_err(), "{bad:?}");
+        }
+        assert!(mirostat("1").is_err() && sigmas("-2").is_err() && target("1.1").is_err());
+        assert!(amount("-1").is_err() && decay("1").is_err());
         assert!(share("1.1").is_err() && penalty("0").is_err() && stop("").is_err());
         assert!(threads("0").is_err() && threads("9999999").is_err() && positive("0").is_err());
     }

@@ -59,6 +59,36 @@ fn one_text_however_the_model_came() {
     assert_eq!(again.logits_hash().len(), 64);
 }
 
+/// Greedy decoding reads the device's arg-max alone, unless a penalty can make another token the best one.
+#[test]
+fn a_penalty_acts_at_temperature_0() {
+    let model = model();
+    let tokens = |sampling: Sampling| {
+        let sampling = sampling.max_tokens(24);
+        let text = model.generate("Once upon a").sampling(sampling).text();
+        model.tokenize(&text.unwrap()).unwrap()
+    };
+    let repeats = |tokens: &[u32]| {
+        let mut unique = tokens.to_vec();
+        unique.sort_unstable();
+        unique.dedup();
+        tokens.len() - unique.len()
+    };
+    let plain = tokens(Sampling::greedy());
+    assert!(repeats(&plain) > 0, "{plain:?}");
+    assert_eq!(tokens(Sampling::greedy().presence_penalty(0.0)), plain);
+    for penalized in [
+        Sampling::greedy().presence_penalty(1e6),
+        Sampling::greedy().frequency_penalty(1e6),
+    ] {
+        let found = tokens(penalized);
+        assert_eq!(repeats(&found), 0, "{found:?}");
+    }
+    // What only a draw knows does nothing there.
+    let idle = Sampling::greedy().xtc(1.0, 0.0).mirostat(5.0, 0.1);
+    assert_eq!(tokens(idle), plain);
+}
+
 #[test]
 fn a_chat_keeps_what_is_computed_and_takes_back_what_fails() {
     let model = model();

@@ -16,6 +16,10 @@ pub const MOST_TOP: u32 = 1000;
 /// Most stop strings.
 const MOST_STOPS: usize = 64;
 
+/// Most tokens in advance where nothing is said, and at all.
+const LOOKUP: u32 = 8;
+const MOST_LOOKUP: u32 = 31;
+
 /// One text or several.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
@@ -71,6 +75,34 @@ pub struct SamplingFields {
     /// Makes tokens of the last ones less likely by this factor.
     #[serde(alias = "repetition_penalty")]
     pub repeat_penalty: Option<f32>,
+    /// Nats that a token loses which the answer has already.
+    pub presence_penalty: Option<f32>,
+    /// Nats that a token loses for each time that the answer has it.
+    pub frequency_penalty: Option<f32>,
+    /// Choose among tokens within so many standard deviations of the likeliest.
+    #[serde(alias = "top_nsigma")]
+    pub top_n_sigma: Option<f32>,
+    /// Choose among tokens that are about as likely as the distribution has it; 1 is all.
+    #[serde(alias = "typ_p")]
+    pub typical_p: Option<f32>,
+    /// How often XTC leaves the likeliest tokens out.
+    pub xtc_probability: Option<f32>,
+    /// What a token must have for XTC.
+    pub xtc_threshold: Option<f32>,
+    /// How far the temperature follows the entropy.
+    pub dynatemp_range: Option<f32>,
+    /// How it follows it.
+    pub dynatemp_exponent: Option<f32>,
+    /// 2: Mirostat.
+    pub mirostat: Option<u32>,
+    /// Its surprise.
+    pub mirostat_tau: Option<f32>,
+    /// How fast it learns.
+    pub mirostat_eta: Option<f32>,
+    /// Choose tokens that are about as likely as this.
+    pub adaptive_target: Option<f32>,
+    /// How long it remembers.
+    pub adaptive_decay: Option<f32>,
     /// How many of the last ones.
     pub repeat_last_n: Option<i64>,
     /// Nats that DRY takes from what would go on with a loop.
@@ -94,6 +126,9 @@ pub struct SamplingFields {
     pub max_tokens: Option<i64>,
     /// Go on after tokens that end the text.
     pub ignore_eos: Option<bool>,
+    /// Most tokens that are computed in advance because the text said the same before. The answer does not depend on it.
+    #[serde(alias = "speculative.n_max")]
+    pub lookup: Option<u32>,
 }
 
 impl SamplingFields {
@@ -107,6 +142,19 @@ impl SamplingFields {
         set(&mut params.top_p, self.top_p);
         set(&mut params.min_p, self.min_p);
         set(&mut params.dry_base, self.dry_base);
+        set(&mut params.presence_penalty, self.presence_penalty);
+        set(&mut params.frequency_penalty, self.frequency_penalty);
+        set(&mut params.top_n_sigma, self.top_n_sigma);
+        set(&mut params.typical_p, self.typical_p);
+        set(&mut params.xtc_probability, self.xtc_probability);
+        set(&mut params.xtc_threshold, self.xtc_threshold);
+        set(&mut params.dynatemp_range, self.dynatemp_range);
+        set(&mut params.dynatemp_exponent, self.dynatemp_exponent);
+        set(&mut params.mirostat_tau, self.mirostat_tau);
+        set(&mut params.mirostat_eta, self.mirostat_eta);
+        set(&mut params.adaptive_target, self.adaptive_target);
+        set(&mut params.adaptive_decay, self.adaptive_decay);
+        params.mirostat = self.mirostat.unwrap_or(params.mirostat);
         if let Some(k) = self.top_k {
             params.top_k = u32::try_from(k.max(0)).unwrap_or(u32::MAX);
         }
@@ -145,6 +193,7 @@ impl SamplingFields {
             sampling: params,
             stops,
             ignore_end: self.ignore_eos.unwrap_or(false),
+            lookup: self.lookup.unwrap_or(LOOKUP).min(MOST_LOOKUP) as usize,
             ..GenerateOptions::default()
         })
     }

@@ -20,6 +20,14 @@ export interface Sampling {
   temperature: number; topK: number; topP: number; minP: number; repeatPenalty: number;
   repeatLastN: number;               // tokens that the penalty looks back on
   dryMultiplier: number; dryBase: number; dryAllowedLength: number;   // against loops; a repeatPenalty that is set switches it off, unless dryMultiplier is set too
+  dryPenaltyLastN: number;           // generated tokens that are searched for loops; 0 is none
+  presencePenalty: number; frequencyPenalty: number;   // nats from the logits of generated tokens, once and as often as they came; 0 is off
+  topNSigma: number;                 // standard deviations below the largest logit; 0 is off
+  typicalP: number;                  // locally typical; 1 is off
+  xtcProbability: number; xtcThreshold: number;         // a probability of 0 is off
+  dynatempRange: number; dynatempExponent: number;      // a range of 0 is off
+  mirostat: number; mirostatTau: number; mirostatEta: number;   // 2 is Mirostat 2.0 in place of the filters, 0 is off
+  adaptiveTarget: number; adaptiveDecay: number;        // a target below 0 is off
   seed: string;                      // digits, below 2^64
 }
 export interface SamplingOptions extends Partial<Omit<Sampling, 'seed'>> {

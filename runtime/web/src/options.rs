@@ -124,7 +124,7 @@ macro_rules! number {
 
 /// Every number of sampling but the seed, which may be larger than a number of JavaScript is exact. They are set in this order: a
 /// penalty that is set is all that is done against repetition, unless DRY is set too.
-const NUMBERS: [Number; 9] = [
+const NUMBERS: [Number; 23] = [
     number!("temperature", temperature: f32),
     number!("topK", top_k: u32),
     number!("topP", top_p: f32),
@@ -137,6 +137,20 @@ const NUMBERS: [Number; 9] = [
     number!("dryMultiplier", dry_multiplier: f32),
     number!("dryBase", dry_base: f32),
     number!("dryAllowedLength", dry_allowed_length: u32),
+    number!("dryPenaltyLastN", dry_penalty_last_n: usize),
+    number!("presencePenalty", presence_penalty: f32),
+    number!("frequencyPenalty", frequency_penalty: f32),
+    number!("topNSigma", top_n_sigma: f32),
+    number!("typicalP", typical_p: f32),
+    number!("xtcProbability", xtc_probability: f32),
+    number!("xtcThreshold", xtc_threshold: f32),
+    number!("dynatempRange", dynatemp_range: f32),
+    number!("dynatempExponent", dynatemp_exponent: f32),
+    number!("mirostat", mirostat: u32),
+    number!("mirostatTau", mirostat_tau: f32),
+    number!("mirostatEta", mirostat_eta: f32),
+    number!("adaptiveTarget", adaptive_target: f32),
+    number!("adaptiveDecay", adaptive_decay: f32),
 ];
 
 /// What holds where JavaScript sets nothing: the numbers, and the seed as a text of digits.

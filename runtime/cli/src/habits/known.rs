@@ -61,22 +61,8 @@ const OPTIONS: &[(&[&str], &str)] = &[
         "--stop TEXT ends a text before TEXT",
     ),
     (
-        &[
-            "--presence-penalty",
-            "--frequency-penalty",
-            "--mirostat",
-            "--typical",
-            "--tfs",
-            "--samplers",
-            "--sampler-seq",
-            "--xtc-probability",
-            "--xtc-threshold",
-            "--top-nsigma",
-            "--dynatemp-range",
-            "--dry-penalty-last-n",
-            "--dry-sequence-breaker",
-        ],
-        "Carat has --temp, --top-k, --top-p, --min-p, --repeat-penalty and --dry-multiplier",
+        &["--tfs", "--samplers", "--sampler-seq", "--sampling-seq"],
+        "Carat's order of the filters is fixed, and --tfs has gone from llama.cpp too: leave it out",
     ),
     (
         &[

@@ -1,6 +1,6 @@
 //! Texts that turn in a circle: what is done against them without being asked, and how to leave it out.
 
-use crate::support::{carat, json, model};
+use crate::support::{carat, failure, json, model};
 use serde_json::Value;
 
 fn run(flags: &[&str]) -> Value {
@@ -42,6 +42,32 @@ fn a_loop_ends() {
     ]);
     let first = both.iter().position(|id| *id != 300).unwrap();
     assert!(first < 20, "{first}");
+}
+
+#[test]
+fn no_loop_goes_over_a_breaker() {
+    let without = ["-n", "2", "--logit-bias", "300=40"];
+    let text = run(&without)["text"].as_str().unwrap().to_string();
+    let token = &text[..text.len() / 2];
+    assert_eq!(token.repeat(2), text, "the token's text, twice");
+    let breaker = |text| stuck(&["--dry-sequence-breaker", text]);
+    assert_eq!(breaker(token), [300; 90]);
+    assert_eq!(breaker("none"), stuck(&[]));
+    assert_eq!(stuck(&["--dry-penalty-last-n", "0"]), [300; 90]);
+    let mut c = carat();
+    c.arg("run").arg(model());
+    let text = "no token is so long";
+    let said = failure(c.args(["a", "--dry-sequence-breaker", text]), 2);
+    assert!(said.contains(text), "{said}");
+}
+
+#[test]
+fn what_the_text_has_gets_less_likely() {
+    for flag in ["--presence-penalty", "--frequency-penalty"] {
+        let ids = stuck(&["--dry-multiplier", "0", flag, "1000"]);
+        let again = ids.iter().filter(|id| **id == 300).count();
+        assert_eq!(again, 1, "{flag}");
+    }
 }
 
 #[test]

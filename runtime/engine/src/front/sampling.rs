@@ -23,6 +23,14 @@ pub struct Sampling {
     top_p: Option<f32>,
     min_p: Option<f32>,
     repeat_penalty: Option<f32>,
+    presence_penalty: f32,
+    frequency_penalty: f32,
+    top_n_sigma: f32,
+    typical_p: Option<f32>,
+    xtc: Option<(f32, f32)>,
+    dynamic: Option<(f32, f32)>,
+    mirostat: Option<(f32, f32)>,
+    adaptive: Option<(f32, f32)>,
     logit_bias: Vec<LogitBias>,
     seed: u64,
     max_tokens: Option<usize>,
@@ -76,6 +84,60 @@ impl Sampling {
         self
     }
 
+    /// Takes `nats` from the logit of every token that the generated text has, once. A finite number; 0 changes nothing.
+    pub fn presence_penalty(mut self, nats: f32) -> Self {
+        self.presence_penalty = nats;
+        self
+    }
+
+    /// Takes `nats` from the logit of a token as often as the generated text has it. A finite number; 0 changes nothing.
+    pub fn frequency_penalty(mut self, nats: f32) -> Self {
+        self.frequency_penalty = nats;
+        self
+    }
+
+    /// Chooses among tokens whose logits are at most `n` standard deviations of all logits below the largest, a finite
+    /// number; 0 is all.
+    pub fn top_n_sigma(mut self, n: f32) -> Self {
+        self.top_n_sigma = n;
+        self
+    }
+
+    /// Chooses among the tokens whose surprise is nearest to what is expected, which together have the probability
+    /// `typical_p`, 0 to 1; 1 is all.
+    pub fn typical_p(mut self, typical_p: f32) -> Self {
+        self.typical_p = Some(typical_p);
+        self
+    }
+
+    /// XTC: as often as `probability` says, 0 to 1, leaves out all tokens of at least the probability `threshold`, 0 to 1,
+    /// but the least probable of them.
+    pub fn xtc(mut self, probability: f32, threshold: f32) -> Self {
+        self.xtc = Some((probability, threshold));
+        self
+    }
+
+    /// Lets the temperature of a token be up to `range` below or above the one that is set: the nearer all tokens are to
+    /// equally probable, the higher. `exponent` is the power of that, 1 being plain. Finite numbers of at least 0.
+    pub fn dynamic_temperature(mut self, range: f32, exponent: f32) -> Self {
+        self.dynamic = Some((range, exponent));
+        self
+    }
+
+    /// Mirostat 2.0, in place of every filter: keeps the surprise of tokens near `tau` bits, and follows it the faster the
+    /// larger `eta` is; 5 and 0.1 are usual. Finite numbers of at least 0.
+    pub fn mirostat(mut self, tau: f32, eta: f32) -> Self {
+        self.mirostat = Some((tau, eta));
+        self
+    }
+
+    /// Adaptive-p: prefers tokens with a probability near `target`, 0 to 1, such that this is the mean. `decay`, 0 to 0.99,
+    /// is how much older tokens count in it; 0.9 is usual. Not together with Mirostat.
+    pub fn adaptive_p(mut self, target: f32, decay: f32) -> Self {
+        self.adaptive = Some((target, decay));
+        self
+    }
+
     /// Adds `nats` to the logit of a token of [`Model::tokenize`](crate::Model::tokenize); `f64::NEG_INFINITY` forbids the
     /// token. May be called several times.
     pub fn logit_bias(mut self, id: u32, nats: f64) -> Self {
@@ -123,6 +185,23 @@ impl Sampling {
         if let Some(factor) = self.repeat_penalty {
             params = params.with_repeat_penalty(factor);
         }
+        params.presence_penalty = self.presence_penalty;
+        params.frequency_penalty = self.frequency_penalty;
+        params.top_n_sigma = self.top_n_sigma;
+        set(&mut params.typical_p, self.typical_p);
+        let pair = |a: &mut f32, b: &mut f32, value: Option<(f32, f32)>| {
+            (*a, *b) = value.unwrap_or((*a, *b));
+        };
+        let p = &mut params;
+        pair(&mut p.xtc_probability, &mut p.xtc_threshold, self.xtc);
+        pair(
+            &mut p.dynatemp_range,
+            &mut p.dynatemp_exponent,
+            self.dynamic,
+        );
+        pair(&mut p.mirostat_tau, &mut p.mirostat_eta, self.mirostat);
+        pair(&mut p.adaptive_target, &mut p.adaptive_decay, self.adaptive);
+        p.mirostat = if self.mirostat.is_some() { 2 } else { 0 };
         params.logit_bias = self.logit_bias.clone();
         params.seed = self.seed.wrapping_add(nth);
         Ok(GenerateOptions {
@@ -155,5 +234,35 @@ mod tests {
         assert_eq!(of(Sampling::greedy()).sampling.temperature, 0.0);
         let penalized = of(Sampling::greedy().repeat_penalty(1.2)).sampling;
         assert!(penalized.penalizes() && !penalized.avoids_loops());
+        let lively = Sampling::new()
+            .presence_penalty(0.1)
+            .frequency_penalty(0.2)
+            .top_n_sigma(0.3)
+            .typical_p(0.4)
+            .xtc(0.5, 0.15)
+            .dynamic_temperature(0.6, 1.5)
+            .adaptive_p(0.7, 0.8);
+        let expected = Params {
+            presence_penalty: 0.1,
+            frequency_penalty: 0.2,
+            top_n_sigma: 0.3,
+            typical_p: 0.4,
+            xtc_probability: 0.5,
+            xtc_threshold: 0.15,
+            dynatemp_range: 0.6,
+            dynatemp_exponent: 1.5,
+            adaptive_target: 0.7,
+            adaptive_decay: 0.8,
+            ..plain.sampling.clone()
+        };
+        assert_eq!(of(lively).sampling, expected);
+        let steered = of(Sampling::new().mirostat(3.0, 0.2)).sampling;
+        let expected = Params {
+            mirostat: 2,
+            mirostat_tau: 3.0,
+            mirostat_eta: 0.2,
+            ..plain.sampling
+        };
+        assert_eq!(steered, expected);
     }
 }

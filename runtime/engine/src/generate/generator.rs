@@ -216,11 +216,8 @@ impl Generator {
         let stop_ids = options.stops.iter().enumerate();
         let stop_ids = stop_ids.filter_map(control_id).collect();
         // Greedy choice among all tokens needs the arg-max alone, which the device finds.
-        let argmax_only = options.sampling.temperature == 0.0
-            && !options.sampling.penalizes()
-            && options.sampling.logit_bias.is_empty()
-            && options.metrics.is_none()
-            && !constrained;
+        let argmax_only =
+            options.sampling.takes_likeliest() && options.metrics.is_none() && !constrained;
         Ok(Self {
             sampler: Sampler::new(options.sampling.clone())?,
             stops: StopStrings::new(options.stops.clone())?,

@@ -2,11 +2,12 @@
 //!
 //! A loop is a part of the text that came twice in a row and begins a third time. Other programs' DRY knows every repeat,
 //! near or far: that breaks code that an answer shows twice, and refrains. The tokens are those of the text that is
-//! being generated, not the prompt's, and none of them ends a repeat: a loop of short lines is one too.
+//! being generated, not the prompt's, and none of them ends a repeat unless it is named as a breaker: a loop of short lines
+//! is one too.
 
 use super::params::Params;
 
-/// The last tokens of a text that are searched for loops; twice the longest one's part.
+/// As many of the last tokens are searched without allocating, in which a loop's part is at most half.
 const WINDOW: usize = 4096;
 /// Most that is taken from a logit, in nats.
 const MOST: f64 = 1e6;
@@ -18,6 +19,8 @@ pub(super) struct Loops {
     lengths: Vec<u32>,
     /// (token that would go on with a loop, tokens of the loop that came too many times already).
     found: Vec<(u32, usize)>,
+    /// Tokens over which no loop goes, in ascending order.
+    breakers: Vec<u32>,
 }
 
 /// More tokens at once do not go on with loops of one text.
@@ -29,9 +32,12 @@ impl Loops {
         if !params.avoids_loops() {
             return Self::default();
         }
+        let mut breakers = params.dry_breakers.clone();
+        breakers.sort_unstable();
         Self {
-            lengths: Vec::with_capacity(WINDOW),
+            lengths: Vec::with_capacity(params.dry_penalty_last_n.min(WINDOW)),
             found: Vec::with_capacity(MOST_FOUND),
+            breakers,
         }
     }
 
@@ -44,7 +50,11 @@ impl Loops {
         self.found.clear();
         let least = params.dry_allowed_length as usize;
         if params.avoids_loops() && text.len() > least {
-            self.search(&text[text.len().saturating_sub(WINDOW)..], least);
+            let text = &text[text.len().saturating_sub(params.dry_penalty_last_n)..];
+            // A loop that goes over no breaker is behind the last one: both of its parts are.
+            let breaks = |id: &u32| self.breakers.binary_search(id).is_ok();
+            let start = text.iter().rposition(breaks).map_or(0, |at| at + 1);
+            self.search(&text[start..], least);
         }
         let (first, base) = (params.dry_multiplier, params.dry_base);
         let nats = move |more: usize| {
@@ -63,7 +73,7 @@ impl Loops {
     fn search(&mut self, text: &[u32], least: usize) {
         let n = text.len();
         let back = |i: usize| text[n - 1 - i];
-        let Self { lengths, found } = self;
+        let Self { lengths, found, .. } = self;
         lengths.clear();
         lengths.resize(n, 0);
         // The Z function of the text read backwards: (start, end) is the match that reaches farthest.
@@ -100,13 +110,19 @@ mod tests {
     use proptest::prelude::*;
 
     fn found(least: u32, text: &[u32]) -> Vec<(u32, usize)> {
+        found_between(least, text, WINDOW, &[])
+    }
+
+    fn found_between(least: u32, text: &[u32], last: usize, breakers: &[u32]) -> Vec<(u32, usize)> {
         let params = Params {
             dry_multiplier: 1.0,
             dry_base: 1.0,
             dry_allowed_length: least,
+            dry_penalty_last_n: last,
+            dry_breakers: breakers.to_vec(),
             ..Params::greedy()
         };
-        let mut loops = Loops::default();
+        let mut loops = Loops::new(&params);
         loops.penalties(&params, text).for_each(drop);
         loops.found.sort_unstable();
         loops.found
@@ -130,6 +146,19 @@ mod tests {
             "longer than is looked for"
         );
         assert_eq!(found(1, &part[..WINDOW / 2].repeat(2)), [(0, 0)]);
+    }
+
+    #[test]
+    fn no_loop_goes_over_a_breaker_or_beyond_the_window() {
+        let text = [1, 2, 1, 2, 1, 2, 1, 2];
+        assert_eq!(found_between(1, &text, 8, &[]), [(1, 4)]);
+        assert_eq!(found_between(1, &text, 4, &[]), [(1, 0)]);
+        assert_eq!(found_between(1, &text, 3, &[]), []);
+        assert_eq!(found_between(1, &text, 0, &[]), [], "off");
+        assert_eq!(found_between(1, &text, 8, &[7, 2, 5]), []);
+        // The loop behind the last breaker counts, with what came since.
+        assert_eq!(found_between(1, &[1, 1, 9, 1, 1, 1], 8, &[9]), [(1, 1)]);
+        assert_eq!(found_between(1, &[1, 9, 1, 1, 9], 8, &[9]), []);
     }
 
     #[test]

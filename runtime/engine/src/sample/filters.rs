@@ -1,4 +1,5 @@
-//! Candidate tokens and the filters over them.
+//! Candidate tokens, what every filter over them is made of, and the filters by probability: top-k, top-p, min-p. Each
+//! other filter has a file of its own.
 
 use std::cmp::Ordering;
 
@@ -26,12 +27,12 @@ pub struct Candidate {
 }
 
 /// Higher logit first, the lower id first among equals: a total order, so a ranking is unique.
-fn rank(a: &Candidate, b: &Candidate) -> Ordering {
+pub(super) fn rank(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id))
 }
 
 /// Fixed-point weight of a logit that lies `difference <= 0` from the largest one.
-fn weight(difference: f64) -> u64 {
+pub(super) fn weight(difference: f64) -> u64 {
     if difference > ZERO_BELOW {
         (libm::exp(difference) * WEIGHT_ONE as f64) as u64
     } else {
@@ -44,8 +45,8 @@ fn weight(difference: f64) -> u64 {
 /// The first `ranked` items are the set's best in rank order; the rest are unordered and rank behind.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates {
-    items: Vec<Candidate>,
-    ranked: usize,
+    pub(super) items: Vec<Candidate>,
+    pub(super) ranked: usize,
     /// Memory that [`Candidates::penalize`] keeps from call to call.
     recent: Vec<u32>,
 }
@@ -136,10 +137,9 @@ impl Candidates {
         if p >= 1.0 {
             return;
         }
-        let total = self.total(best.logit, 1.0);
-        // `p` in units of 2^-32: exact for every f32 of at least 2^-8.
-        let p = (f64::from(p) * 4_294_967_296.0) as u128;
-        let keep = self.prefix(best.logit, 1.0, |sum| sum << 32 >= p * total);
+        let weight = |c: &Candidate| weight(c.logit - best.logit);
+        let (total, p) = (self.total(weight), share(p));
+        let keep = self.prefix(weight, |sum| sum << 32 >= p * total);
         self.items.truncate(keep);
     }
 
@@ -152,11 +152,36 @@ impl Candidates {
         let real = f64::from(p) * WEIGHT_ONE as f64;
         let truncated = real as u64;
         let threshold = truncated + u64::from((truncated as f64) < real);
-        let mut kept_ranked = 0;
+        self.retain(|c| weight(c.logit - best.logit) >= threshold);
+    }
+
+    /// Draws a candidate with probability proportional to `exp(logit / temperature)`: the first in rank
+    /// order whose cumulated weight exceeds `uniform / 2^53` of the total. `uniform < 2^53`,
+    /// `temperature > 0`.
+    pub fn draw(&mut self, temperature: f64, uniform: u64) -> Option<u32> {
+        let max = self.best()?.logit;
+        let weight = |c: &Candidate| weight((c.logit - max) / temperature);
+        self.pick(weight, uniform).map(|c| c.id)
+    }
+
+    /// Draws a candidate with probability proportional to a weight of at most [`WEIGHT_ONE`], as [`Candidates::draw`] does.
+    pub(super) fn pick(
+        &mut self,
+        weight: impl Fn(&Candidate) -> u64,
+        uniform: u64,
+    ) -> Option<Candidate> {
+        debug_assert!(uniform < 1 << 53);
+        let threshold = (self.total(&weight) * u128::from(uniform)) >> 53;
+        let count = self.prefix(weight, |sum| sum > threshold);
+        self.items.get(count.checked_sub(1)?).copied()
+    }
+
+    /// Keeps what `keep` says, in the order in which it is.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Candidate) -> bool) {
+        let (mut kept_ranked, mut index) = (0, 0);
         let ranked = self.ranked;
-        let mut index = 0;
         self.items.retain(|c| {
-            let keep = weight(c.logit - best.logit) >= threshold;
+            let keep = keep(c);
             kept_ranked += usize::from(keep && index < ranked);
             index += 1;
             keep
@@ -164,60 +189,75 @@ impl Candidates {
         self.ranked = kept_ranked;
     }
 
-    /// Draws a candidate with probability proportional to `exp(logit / temperature)`: the first in rank
-    /// order whose cumulated weight exceeds `uniform / 2^53` of the total. `uniform < 2^53`,
-    /// `temperature > 0`.
-    pub fn draw(&mut self, temperature: f32, uniform: u64) -> Option<u32> {
-        debug_assert!(uniform < 1 << 53);
-        let best = self.best()?;
-        let temperature = f64::from(temperature);
-        let total = self.total(best.logit, temperature);
-        let threshold = (total * u128::from(uniform)) >> 53;
-        let count = self.prefix(best.logit, temperature, |sum| sum > threshold);
-        self.items.get(count - 1).map(|c| c.id)
-    }
-
     /// Sum of all weights; exact, so independent of the order.
-    fn total(&self, max: f64, temperature: f64) -> u128 {
-        self.items
-            .iter()
-            .map(|c| u128::from(weight((c.logit - max) / temperature)))
-            .sum()
+    pub(super) fn total(&self, weight: impl Fn(&Candidate) -> u64) -> u128 {
+        self.items.iter().map(|c| u128::from(weight(c))).sum()
     }
 
     /// Length of the shortest ranked prefix whose weights' sum satisfies `enough`; the whole set if none
     /// does. At least 1 for a non-empty set.
-    fn prefix(&mut self, max: f64, temperature: f64, enough: impl Fn(u128) -> bool) -> usize {
-        let mut sum = 0u128;
-        let mut seen = 0;
-        let mut target = FIRST_RANKED;
-        while seen < self.items.len() {
-            self.rank_first(target);
-            while seen < self.ranked {
-                sum += u128::from(weight((self.items[seen].logit - max) / temperature));
-                seen += 1;
-                if enough(sum) {
-                    return seen;
-                }
-            }
-            target = target.saturating_mul(8);
-        }
-        seen
+    fn prefix(
+        &mut self,
+        weight: impl Fn(&Candidate) -> u64,
+        enough: impl Fn(u128) -> bool,
+    ) -> usize {
+        prefix(&mut self.items, &mut self.ranked, rank, weight, enough)
     }
 
-    /// Brings at least the `n` best (or all) into rank order at the front: linear selection, then a sort
-    /// of the selected.
-    fn rank_first(&mut self, n: usize) {
-        let n = n.min(self.items.len());
-        if n <= self.ranked {
-            return;
-        }
-        let rest = &mut self.items[self.ranked..];
-        let wanted = n - self.ranked;
-        if wanted < rest.len() {
-            rest.select_nth_unstable_by(wanted - 1, rank);
-        }
-        rest[..wanted].sort_unstable_by(rank);
-        self.ranked = n;
+    /// Brings at least the `n` best (or all) into rank order at the front.
+    pub(super) fn rank_first(&mut self, n: usize) {
+        rank_first(&mut self.items, &mut self.ranked, rank, n);
     }
+}
+
+/// A share in units of 2^-32: exact for every f32 of at least 2^-8.
+pub(super) fn share(p: f32) -> u128 {
+    (f64::from(p) * 4_294_967_296.0) as u128
+}
+
+/// Length of the shortest prefix in `order`, a total one, whose weights' sum satisfies `enough`; all items if none does. The
+/// first `done` are in order already.
+pub(super) fn prefix(
+    items: &mut [Candidate],
+    done: &mut usize,
+    order: impl Fn(&Candidate, &Candidate) -> Ordering,
+    weight: impl Fn(&Candidate) -> u64,
+    enough: impl Fn(u128) -> bool,
+) -> usize {
+    let mut sum = 0u128;
+    let mut seen = 0;
+    let mut target = FIRST_RANKED;
+    while seen < items.len() {
+        rank_first(items, done, &order, target);
+        while seen < *done {
+            sum += u128::from(weight(&items[seen]));
+            seen += 1;
+            if enough(sum) {
+                return seen;
+            }
+        }
+        target = target.saturating_mul(8);
+    }
+    seen
+}
+
+/// Brings at least the first `n` in `order` (or all) to the front, of which `done` are there already: linear selection,
+/// then a sort of the selected.
+fn rank_first(
+    items: &mut [Candidate],
+    done: &mut usize,
+    order: impl Fn(&Candidate, &Candidate) -> Ordering,
+    n: usize,
+) {
+    let n = n.min(items.len());
+    if n <= *done {
+        return;
+    }
+    let rest = &mut items[*done..];
+    let wanted = n - *done;
+    if wanted < rest.len() {
+        rest.select_nth_unstable_by(wanted - 1, &order);
+    }
+    rest[..wanted].sort_unstable_by(&order);
+    *done = n;
 }

@@ -19,6 +19,12 @@ pub struct Params {
     pub repeat_penalty: f32,
     /// How many of the last tokens the penalty looks at; 0 switches it off.
     pub repeat_last_n: usize,
+    /// Nats taken from the logit of a token that the generated text has, once (OpenAI's interface); 0 changes nothing.
+    /// Finite.
+    pub presence_penalty: f32,
+    /// Nats taken from the logit of a token as often as the generated text has it (OpenAI's interface); 0 changes nothing.
+    /// Finite.
+    pub frequency_penalty: f32,
     /// Nats that DRY takes from the logit of a token that would go on with a loop: a part of the generated text that came
     /// twice in a row. 0 switches it off. Finite, at least 0.
     pub dry_multiplier: f32,
@@ -26,6 +32,35 @@ pub struct Params {
     pub dry_base: f32,
     /// Tokens that a loop may repeat without an effect, however short its part is. At least 1.
     pub dry_allowed_length: u32,
+    /// How many of the last generated tokens are searched for loops; 0 switches DRY off.
+    pub dry_penalty_last_n: usize,
+    /// Tokens over which no loop goes.
+    pub dry_breakers: Vec<u32>,
+    /// Keep tokens whose logits lie within so many standard deviations of the best one (Tang et al. 2024); 0 keeps all.
+    /// Finite, at least 0.
+    pub top_n_sigma: f32,
+    /// Keep the tokens nearest to the expected surprise whose probabilities reach `typical_p` (Meister et al. 2022); 1 keeps
+    /// all. In 0..=1; at least one token stays.
+    pub typical_p: f32,
+    /// How often XTC leaves out the most probable tokens (p-e-w 2024); 0 is never. In 0..=1.
+    pub xtc_probability: f32,
+    /// XTC leaves out all tokens of at least this probability but the least probable of them. In 0..=1; above 0.5 it never
+    /// does.
+    pub xtc_threshold: f32,
+    /// How far the temperature of a token may be from `temperature` (kalomaze 2023); 0 keeps it. Finite, at least 0.
+    pub dynatemp_range: f32,
+    /// The power of the relative entropy by which the temperature rises. Finite, at least 0.
+    pub dynatemp_exponent: f32,
+    /// 2 for Mirostat 2.0 (Basu et al. 2021) in place of the filters from top-n-sigma to XTC; 0 is off.
+    pub mirostat: u32,
+    /// The surprise of a token that Mirostat aims at, in bits. Finite, at least 0.
+    pub mirostat_tau: f32,
+    /// How fast Mirostat follows. Finite, at least 0.
+    pub mirostat_eta: f32,
+    /// The probability of tokens that adaptive-p aims at (pull request 17927 of llama.cpp). At most 1; below 0 it is off.
+    pub adaptive_target: f32,
+    /// The weight of a token in adaptive-p's mean, relative to that of the token after it. In 0..=0.99.
+    pub adaptive_decay: f32,
     /// Seed of the draws.
     pub seed: u64,
     /// What is added to the logits of single tokens before everything else.
@@ -53,49 +88,28 @@ impl Default for Params {
             min_p: 0.05,
             repeat_penalty: 1.0,
             repeat_last_n: 64,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
             dry_multiplier: 0.8,
             dry_base: 1.75,
             dry_allowed_length: 24,
+            dry_penalty_last_n: 4096,
+            dry_breakers: Vec::new(),
+            top_n_sigma: 0.0,
+            typical_p: 1.0,
+            xtc_probability: 0.0,
+            xtc_threshold: 0.1,
+            dynatemp_range: 0.0,
+            dynatemp_exponent: 1.0,
+            mirostat: 0,
+            mirostat_tau: 5.0,
+            mirostat_eta: 0.1,
+            adaptive_target: -1.0,
+            adaptive_decay: 0.9,
             seed: 0,
             logit_bias: Vec::new(),
         }
     }
-}
-
-/// A parameter outside its range.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum ParamError {
-    /// Not finite or below 0.
-    #[error("temperature is {0}; expected a finite number of at least 0 (0 = most probable token)")]
-    Temperature(f32),
-    /// Outside 0..=1.
-    #[error("top-p is {0}; expected a number from 0 to 1 (1 = off)")]
-    TopP(f32),
-    /// Outside 0..=1.
-    #[error("min-p is {0}; expected a number from 0 to 1 (0 = off)")]
-    MinP(f32),
-    /// Not finite or not above 0.
-    #[error("repeat penalty is {0}; expected a finite number above 0 (1 = off)")]
-    RepeatPenalty(f32),
-    /// Not finite or below 0.
-    #[error("DRY multiplier is {0}; expected a finite number of at least 0 (0 = off)")]
-    DryMultiplier(f32),
-    /// Not finite or below 1.
-    #[error("DRY base is {0}; expected a finite number of at least 1")]
-    DryBase(f32),
-    /// No token.
-    #[error("DRY allowed length is 0; expected at least 1 token")]
-    DryAllowedLength,
-    /// Not a number, or +∞.
-    #[error(
-        "the logit bias of token {id} is {bias}; expected a finite number, or -inf to forbid the token"
-    )]
-    LogitBias {
-        /// The token.
-        id: u32,
-        /// The bias.
-        bias: f64,
-    },
 }
 
 impl Params {
@@ -154,39 +168,6 @@ impl Params {
         }
     }
 
-    /// Checks every range.
-    ///
-    /// # Errors
-    /// The first parameter that is outside its range.
-    pub fn validate(&self) -> Result<(), ParamError> {
-        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            return Err(ParamError::Temperature(self.temperature));
-        }
-        if !(0.0..=1.0).contains(&self.top_p) {
-            return Err(ParamError::TopP(self.top_p));
-        }
-        if !(0.0..=1.0).contains(&self.min_p) {
-            return Err(ParamError::MinP(self.min_p));
-        }
-        if !(self.repeat_penalty.is_finite() && self.repeat_penalty > 0.0) {
-            return Err(ParamError::RepeatPenalty(self.repeat_penalty));
-        }
-        if !(self.dry_multiplier.is_finite() && self.dry_multiplier >= 0.0) {
-            return Err(ParamError::DryMultiplier(self.dry_multiplier));
-        }
-        if !(self.dry_base.is_finite() && self.dry_base >= 1.0) {
-            return Err(ParamError::DryBase(self.dry_base));
-        }
-        if self.dry_allowed_length == 0 {
-            return Err(ParamError::DryAllowedLength);
-        }
-        let wrong = |b: &&LogitBias| b.bias.is_nan() || b.bias == f64::INFINITY;
-        if let Some(&LogitBias { id, bias }) = self.logit_bias.iter().find(wrong) {
-            return Err(ParamError::LogitBias { id, bias });
-        }
-        Ok(())
-    }
-
     /// Whether the repetition penalty does anything.
     pub fn penalizes(&self) -> bool {
         self.repeat_penalty != 1.0 && self.repeat_last_n > 0
@@ -194,6 +175,16 @@ impl Params {
 
     /// Whether DRY does anything.
     pub fn avoids_loops(&self) -> bool {
-        self.dry_multiplier > 0.0
+        self.dry_multiplier > 0.0 && self.dry_penalty_last_n > 0
+    }
+
+    /// Whether the presence or frequency penalty does anything.
+    pub fn counts(&self) -> bool {
+        self.presence_penalty != 0.0 || self.frequency_penalty != 0.0
+    }
+
+    /// Whether the token of the largest logit is the choice wherever DRY finds no loop and no mask is given.
+    pub fn takes_likeliest(&self) -> bool {
+        self.temperature == 0.0 && !self.penalizes() && !self.counts() && self.logit_bias.is_empty()
     }
 }

@@ -1,8 +1,13 @@
 //! The sampler: parameters, a random stream, reused buffers.
 
+use super::counts::Counts;
 use super::dry::Loops;
 use super::filters::{Candidates, MAX_EXPONENT};
-use super::params::{LogitBias, ParamError, Params};
+use super::mirostat;
+use super::params::Params;
+use super::ranges::ParamError;
+use super::shifts::{Shifts, allowed};
+use super::state::{SamplerState, StateError};
 use carat_text::constraint::Mask;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -48,7 +53,9 @@ pub struct Sampler {
     random: ChaCha12Rng,
     candidates: Candidates,
     loops: Loops,
+    counts: Counts,
     shifts: Shifts,
+    state: SamplerState,
 }
 
 impl Sampler {
@@ -64,7 +71,9 @@ impl Sampler {
         key[..8].copy_from_slice(&params.seed.to_le_bytes());
         Ok(Self {
             loops: Loops::new(&params),
+            counts: Counts::default(),
             shifts: Shifts::new(&params),
+            state: SamplerState::new(&params),
             params,
             random: ChaCha12Rng::from_seed(key),
             candidates: Candidates::default(),
@@ -76,6 +85,23 @@ impl Sampler {
         &self.params
     }
 
+    /// What it carries from token to token.
+    pub fn state(&self) -> SamplerState {
+        self.state
+    }
+
+    /// Goes on where a sampler of the same parameters had that state.
+    ///
+    /// # Errors
+    /// A state that no sampler is ever in.
+    pub fn restore(&mut self, state: SamplerState) -> Result<(), StateError> {
+        state.validate()?;
+        // The position is in words of 32 bits.
+        self.random.set_word_pos(2 * u128::from(state.drawn));
+        self.state = state;
+        Ok(())
+    }
+
     /// Whether DRY makes a token less likely after `text`, the tokens generated so far.
     pub fn avoids_one_after(&mut self, text: &[u32]) -> bool {
         self.loops.penalties(&self.params, text).next().is_some()
@@ -83,7 +109,7 @@ impl Sampler {
 
     /// Chooses a token. `logits` holds one integer per token of the vocabulary (real logit =
     /// z · 2^exponent), `history` the tokens so far, oldest first, all of them generated. Takes 64 bits of the
-    /// random stream, none at temperature 0.
+    /// random stream, twice as many where XTC is on, none at temperature 0.
     ///
     /// # Errors
     /// No logits, too many, an exponent out of range, or biases that forbid every token.
@@ -118,94 +144,75 @@ impl Sampler {
         if logits.is_empty() {
             return Err(SampleError::NoLogits);
         }
-        let greedy = self.params.temperature == 0.0;
+        // This is the order of everything, which docs/sampling.md has for readers.
+        let p = &self.params;
+        let greedy = p.temperature == 0.0;
         let text = &history[history.len().saturating_sub(generated)..];
-        let loops = self.loops.penalties(&self.params, text);
-        let shifts = self.shifts.fill(&self.params.logit_bias, loops, exponent);
-        if greedy && !self.params.penalizes() && shifts.is_empty() && mask.is_none() {
+        // Logit biases, DRY, presence and frequency penalty: one sum of integers.
+        let taken = self.loops.penalties(p, text);
+        let taken = taken.chain(self.counts.penalties(p, text));
+        let shifts = self.shifts.fill(&p.logit_bias, taken, exponent);
+        if greedy && !p.penalizes() && shifts.is_empty() && mask.is_none() {
             return argmax(logits).ok_or(SampleError::NoLogits);
         }
+        // Mask.
         let left = allowed(logits, mask, shifts);
-        if greedy && !self.params.penalizes() {
+        if greedy && !p.penalizes() {
             // The first of equals is the lowest id.
             let best = left.reduce(|a, b| if b.1 > a.1 { b } else { a });
             return best.map(|(id, _)| id).ok_or(SampleError::NoneAllowed);
         }
         let set = &mut self.candidates;
         set.load_some(left, exponent);
-        if self.params.penalizes() {
-            let start = history.len().saturating_sub(self.params.repeat_last_n);
-            set.penalize(&history[start..], self.params.repeat_penalty);
+        // Repetition penalty.
+        if p.penalizes() {
+            let start = history.len().saturating_sub(p.repeat_last_n);
+            set.penalize(&history[start..], p.repeat_penalty);
         }
         if greedy {
             return set.best().map(|c| c.id).ok_or(SampleError::NoneAllowed);
         }
-        set.top_k(self.params.top_k);
-        set.top_p(self.params.top_p);
-        set.min_p(self.params.min_p);
-        let uniform = self.random.next_u64() >> 11;
-        set.draw(self.params.temperature, uniform)
-            .ok_or(SampleError::NoneAllowed)
-    }
-}
-
-/// Largest magnitude of a bias, in units of the logits: with a logit it stays an exact `f64`.
-const MAX_SHIFT: i64 = 1 << 50;
-
-/// What is added to logits, by ascending id in units of 2^exponent, one a token; `None` forbids it.
-#[derive(Clone, Debug)]
-struct Shifts(Vec<(u32, Option<i64>)>);
-
-impl Shifts {
-    /// With room for what a few loops take.
-    fn new(params: &Params) -> Self {
-        let few = if params.avoids_loops() { 16 } else { 0 };
-        Self(Vec::with_capacity(params.logit_bias.len() + few))
-    }
-
-    /// Those of biases and of what DRY takes. Keeps the allocation.
-    fn fill(
-        &mut self,
-        biases: &[LogitBias],
-        loops: impl Iterator<Item = (u32, f64)>,
-        exponent: i32,
-    ) -> &[(u32, Option<i64>)] {
-        let per_nat = f64::from_bits(((1023 - i64::from(exponent)) as u64) << 52);
-        let biases = biases.iter().map(|b| (b.id, b.bias));
-        let all = biases.chain(loops.map(|(id, nats)| (id, -nats)));
-        self.0.clear();
-        self.0.extend(all.map(|(id, nats)| {
-            // Saturates where the product leaves i64.
-            let units = (nats * per_nat).round() as i64;
-            let shift = units.clamp(-MAX_SHIFT, MAX_SHIFT);
-            (id, (nats != f64::NEG_INFINITY).then_some(shift))
-        }));
-        self.0.sort_by_key(|s| s.0);
-        self.0.dedup_by(|later, kept| {
-            let same = later.0 == kept.0;
-            if same {
-                let sum = kept.1.zip(later.1);
-                kept.1 = sum.map(|(a, b)| (a + b).clamp(-MAX_SHIFT, MAX_SHIFT));
-            }
-            same
-        });
-        &self.0
-    }
-}
-
-/// The tokens that may be chosen, by ascending id, with their biased logits.
-fn allowed<'a>(
-    logits: &'a [i32],
-    mask: Option<&'a Mask>,
-    shifts: &'a [(u32, Option<i64>)],
-) -> impl Iterator<Item = (u32, i64)> + 'a {
-    let mut shifts = shifts.iter().peekable();
-    (0u32..).zip(logits).filter_map(move |(id, &z)| {
-        let shift = match shifts.next_if(|s| s.0 == id) {
-            Some((_, shift)) => (*shift)?,
-            None => 0,
+        let (random, state) = (&mut self.random, &mut self.state);
+        let mut uniform = || {
+            state.drawn = state.drawn.wrapping_add(1);
+            random.next_u64() >> 11
         };
-        mask.is_none_or(|m| m.allows(id))
-            .then(|| (id, i64::from(z) + shift))
-    })
+        // Filters, in whose place Mirostat has a bound of its own.
+        if p.mirostat == 0 {
+            set.top_n_sigma(p.top_n_sigma);
+            set.top_k(p.top_k);
+            set.typical(p.typical_p);
+            set.top_p(p.top_p);
+            set.min_p(p.min_p);
+            if p.xtc_probability > 0.0 && chance(p.xtc_probability, uniform()) {
+                set.exclude_top(p.xtc_threshold);
+            }
+        }
+        // Temperature.
+        let temperature = set.temperature(p.temperature, p.dynatemp_range, p.dynatemp_exponent);
+        // One draw.
+        let uniform = uniform();
+        let drawn = if p.mirostat != 0 {
+            let drawn = set.mirostat(temperature, state.mirostat_mu, uniform);
+            drawn.map(|(id, surprise)| {
+                let mu = state.mirostat_mu;
+                state.mirostat_mu = mirostat::follow(mu, surprise, p.mirostat_tau, p.mirostat_eta);
+                id
+            })
+        } else if p.adaptive_target >= 0.0 {
+            let drawn = set.near(temperature, state.adapted(p.adaptive_target), uniform);
+            drawn.map(|(id, probability)| {
+                state.adapt(probability, p.adaptive_decay);
+                id
+            })
+        } else {
+            set.draw(temperature, uniform)
+        };
+        drawn.ok_or(SampleError::NoneAllowed)
+    }
+}
+
+/// Whether something of this probability happens, by a number below 2^53. Exact for every f32 of at least 2^-29.
+fn chance(probability: f32, uniform: u64) -> bool {
+    uniform < (f64::from(probability) * 9_007_199_254_740_992.0) as u64
 }
