@@ -3,6 +3,7 @@
 use crate::args::ServeArgs;
 use crate::failure::Usage;
 use crate::input::{self, Input};
+use crate::values::Length;
 use crate::{cache, interrupt, memory, term};
 use anyhow::{Context, Result, bail};
 use carat::internals::Verify;
@@ -41,16 +42,21 @@ pub fn run(args: ServeArgs) -> Result<()> {
     };
     let names: Vec<String> = models.keys().cloned().collect();
     let (most, limit) = (args.models_max as usize, args.memory.memory_limit);
-    let address = match args.host.contains(':') && !args.host.starts_with('[') {
-        true => format!("[{}]:{}", args.host, args.port),
-        false => format!("{}:{}", args.host, args.port),
-    };
+    let addresses =
+        args.host
+            .split(',')
+            .map(|host| match host.contains(':') && !host.starts_with('[') {
+                true => format!("[{host}]:{}", args.port),
+                false => format!("{host}:{}", args.port),
+            });
+    let addresses: Vec<String> = addresses.collect();
+    let template = args.template.as_deref().map(input::read_text).transpose()?;
     let (as_json, single) = (args.json, names.len() == 1);
     let shown = names.join(", ");
     let opener = move |name: &str| {
         let path = models.get(name).map(PathBuf::as_path);
         let path = path.ok_or_else(|| format!("there is no model '{name}'"))?;
-        load(name, path, &args).map_err(|e| format!("{e:#}"))
+        load(name, path, &args, template.clone()).map_err(|e| format!("{e:#}"))
     };
     let shelf = Shelf::new(names, most, limit, Box::new(opener));
     let app = App::new(shelf, config);
@@ -61,18 +67,20 @@ pub fn run(args: ServeArgs) -> Result<()> {
         .build()
         .context("cannot start the threads of the server")?;
     runtime.block_on(async {
-        let server = Server::bind(app.clone(), &address).await?;
+        let server = Server::bind(app.clone(), &addresses).await?;
         // With one model, what is wrong with it shows now.
         if single {
             app.warm().await.map_err(anyhow::Error::msg)?;
         }
-        let local = server.address();
-        let url = local.map_or(address, |a| a.to_string());
+        let addresses = server.addresses();
+        let urls: Vec<String> = addresses.iter().map(|a| format!("http://{a}")).collect();
         if as_json {
-            term::print_json(&json!({"address": url, "url": format!("http://{url}")}))?;
+            let address = addresses.first().map(ToString::to_string);
+            term::print_json(&json!({"address": address, "url": urls.first(), "urls": urls}))?;
         }
         term::note(&format!(
-            "serving {shown} at http://{url} (Ctrl-C ends it; /openapi.json describes it)"
+            "serving {shown} at {} (Ctrl-C ends it; /openapi.json describes it)",
+            urls.join(" and ")
         ));
         server.run(ended()).await;
         anyhow::Ok(())
@@ -90,7 +98,7 @@ async fn ended() {
 }
 
 /// Loads one model.
-fn load(name: &str, path: &Path, args: &ServeArgs) -> Result<Hosted> {
+fn load(name: &str, path: &Path, args: &ServeArgs, template: Option<String>) -> Result<Hosted> {
     let shown = || path.display().to_string();
     let prepared = cache::prepare_to_generate(path, &args.cache, args.place.threads)?;
     let prepared = prepared.in_memory(args.memory.map.no_mmap, args.memory.memory_limit);
@@ -102,6 +110,13 @@ fn load(name: &str, path: &Path, args: &ServeArgs) -> Result<Hosted> {
         parallel: args.parallel,
         threads: args.place.threads,
         memory_limit: args.memory.memory_limit,
+        template,
+        temperature: args.temp,
+        seed: args.seed,
+        max_tokens: match args.length {
+            Some(Length::Tokens(n)) => Some(n),
+            Some(Length::Unlimited) | None => None,
+        },
     };
     options.context = memory::fitted(options.session(), &model)
         .with_context(shown)?
@@ -209,9 +224,11 @@ fn keys(file: &Path) -> Result<Vec<String>> {
 }
 
 fn warn_of_strangers(args: &ServeArgs, open: bool) {
-    let address: Option<IpAddr> = args.host.trim_matches(['[', ']']).parse().ok();
-    let own = args.host == "localhost" || address.is_some_and(|a| a.is_loopback());
-    if own {
+    let own = |host: &str| {
+        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        host == "localhost" || address.is_some_and(|a| a.is_loopback())
+    };
+    if args.host.split(',').all(own) {
         return;
     }
     match open {

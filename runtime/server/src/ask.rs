@@ -42,12 +42,14 @@ impl Ask {
             .at("prompt"));
         }
         if tokens > context as usize {
-            return Err(Refusal::new(
+            let mut refusal = Refusal::new(
                 Kind::ContextLength,
                 format!(
                     "the prompt has {tokens} tokens, the context {context} positions; shorten it"
                 ),
-            ));
+            );
+            refusal.room = Some((tokens, context));
+            return Err(refusal);
         }
         let fills = options.within(context, tokens)?;
         Ok(Self {

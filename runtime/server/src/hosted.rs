@@ -32,6 +32,25 @@ pub struct HostedOptions {
     pub threads: Option<usize>,
     /// Most bytes of memory, weights included: the context becomes as short as that takes.
     pub memory_limit: Option<u64>,
+    /// A chat template (Jinja) instead of the file's.
+    pub template: Option<String>,
+    /// Divides the logits where a request does not say.
+    pub temperature: Option<f32>,
+    /// Where draws begin where a request does not say; otherwise somewhere else each time.
+    pub seed: Option<u64>,
+    /// Most tokens of an answer where a request does not say.
+    pub max_tokens: Option<usize>,
+}
+
+/// What holds where a request says nothing.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// How tokens are chosen.
+    pub params: Params,
+    /// Where draws begin; otherwise somewhere else each time.
+    pub seed: Option<u64>,
+    /// Most tokens of an answer.
+    pub max_tokens: Option<usize>,
 }
 
 impl HostedOptions {
@@ -74,8 +93,8 @@ pub struct Hosted {
     pub memory: u64,
     /// When it was loaded.
     pub created: u64,
-    /// What its file recommends.
-    pub defaults: Params,
+    /// What its file recommends, and who serves it.
+    pub defaults: Defaults,
     /// A name of its bytes, which is the same wherever they are.
     pub fingerprint: String,
 }
@@ -87,7 +106,23 @@ impl Hosted {
     pub fn load(name: &str, model: Arc<Model>, options: &HostedOptions) -> Result<Self, Error> {
         let session = options.session();
         let tokenizer = model.tokenizer()?;
-        let template = ChatTemplate::of_header(&model.header()?)?;
+        let template = match &options.template {
+            Some(source) => {
+                let piece = |name: &str, id: Option<u32>| {
+                    let bytes = tokenizer.decode_bytes(id?, true);
+                    Some((name.to_owned(), String::from_utf8_lossy(bytes).into_owned()))
+                };
+                let tokens = [
+                    ("bos_token", tokenizer.bos()),
+                    ("eos_token", tokenizer.eos()),
+                ];
+                let tokens = tokens.into_iter().filter_map(|(name, id)| piece(name, id));
+                Some(ChatTemplate::of_source(source.clone(), tokens.collect()))
+            }
+            None => ChatTemplate::of_header(&model.header()?)?,
+        };
+        let mut params = Params::of_header(&model.header()?);
+        params.temperature = options.temperature.unwrap_or(params.temperature);
         let talk = Conversation::default();
         let source = template.as_ref().and_then(|t| t.source(&talk).ok());
         let syntax = Syntax::of_template(source.unwrap_or_default());
@@ -109,7 +144,11 @@ impl Hosted {
             device,
             memory,
             created: ids::now(),
-            defaults: Params::of_header(&model.header()?),
+            defaults: Defaults {
+                params,
+                seed: options.seed,
+                max_tokens: options.max_tokens,
+            },
             fingerprint: fingerprint(&model)?,
             model,
             host,

@@ -16,6 +16,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::FutureExt;
+use futures_util::future::select_all;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
@@ -52,31 +53,35 @@ pub enum ServeError {
 /// A server that listens.
 pub struct Server {
     app: Arc<App>,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
 }
 
 impl Server {
-    /// Listens at an address, `host:port`; port 0 is any that is free.
+    /// Listens at addresses, `host:port`; port 0 is any that is free.
     ///
-    /// Errors: the address cannot be had.
-    pub async fn bind(app: Arc<App>, address: &str) -> Result<Self, ServeError> {
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|reason| ServeError::Listen {
-            address: address.into(),
-            reason,
-        })?;
-        Ok(Self { app, listener })
+    /// Errors: an address cannot be had.
+    pub async fn bind(app: Arc<App>, addresses: &[String]) -> Result<Self, ServeError> {
+        let mut listeners = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let listener = TcpListener::bind(address).await;
+            listeners.push(listener.map_err(|reason| ServeError::Listen {
+                address: address.into(),
+                reason,
+            })?);
+        }
+        Ok(Self { app, listeners })
     }
 
     /// Where it listens.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.listener.local_addr().ok()
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let local = |l: &TcpListener| l.local_addr().ok();
+        self.listeners.iter().filter_map(local).collect()
     }
 
     /// Serves until `end` is ready. Then nobody else is let in, texts under way have [`Config::grace`](crate::Config::grace) to end,
     /// and all else is broken off.
     pub async fn run(self, end: impl Future<Output = ()>) {
-        let Self { app, listener } = self;
+        let Self { app, listeners } = self;
         let (ending, ends) = watch::channel(false);
         let router = router(app.clone(), ends.clone());
         let places = Arc::new(Semaphore::new(app.config.connections.max(1)));
@@ -85,7 +90,7 @@ impl Server {
         loop {
             while open.try_join_next().is_some() {}
             let accepted = tokio::select! {
-                accepted = accept(&listener, &places) => accepted,
+                accepted = accept(&listeners, &places) => accepted,
                 () = &mut end => break,
             };
             let (stream, permit) = accepted;
@@ -95,7 +100,7 @@ impl Server {
                 drop(permit);
             });
         }
-        drop(listener);
+        drop(listeners);
         // Nobody listens where no connection is open.
         let _ = ending.send(true);
         let last = Instant::now() + app.config.grace;
@@ -111,7 +116,7 @@ impl Server {
 
 /// The next connection, when there is a place for it.
 async fn accept(
-    listener: &TcpListener,
+    listeners: &[TcpListener],
     places: &Arc<Semaphore>,
 ) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
     loop {
@@ -119,7 +124,8 @@ async fn accept(
             std::future::pending::<()>().await;
             continue;
         };
-        match listener.accept().await {
+        let all = listeners.iter().map(|l| Box::pin(l.accept()));
+        match select_all(all).await.0 {
             Ok((stream, _)) => return (stream, permit),
             // Too many files are open, or the client has gone: others may come.
             Err(e) => {
@@ -172,6 +178,11 @@ fn router(app: Arc<App>, ends: watch::Receiver<bool>) -> Router {
     let mut router = Router::new()
         .route("/v1/chat/completions", chat())
         .route("/chat/completions", chat())
+        .route(
+            "/v1/chat/completions/input_tokens",
+            post(openai::chat::count),
+        )
+        .route("/chat/completions/input_tokens", post(openai::chat::count))
         .route("/v1/completions", post(openai::completions::create))
         .route("/v1/responses", responses())
         .route("/responses", responses())
@@ -293,7 +304,7 @@ impl Drop for Open {
 async fn answer(rules: &Rules, request: Request, next: Next) -> Result<Response, Refusal> {
     let app = &rules.app;
     if request.method() == Method::OPTIONS {
-        return Ok(StatusCode::NO_CONTENT.into_response());
+        return Ok(StatusCode::OK.into_response());
     }
     check_key(app, &request)?;
     if *rules.ends.borrow() {
@@ -373,10 +384,28 @@ fn told(refusal: &Refusal, path: &str) -> Response {
     response
 }
 
+/// Whether an origin is a page of this machine.
+fn is_local(origin: &HeaderValue) -> bool {
+    let host = origin.to_str().ok().and_then(|o| {
+        let rest = o
+            .strip_prefix("http://")
+            .or_else(|| o.strip_prefix("https://"))?;
+        match rest.strip_prefix('[') {
+            Some(v6) => v6.split(']').next(),
+            None => rest.split(':').next(),
+        }
+    });
+    matches!(host, Some("localhost" | "127.0.0.1" | "::1"))
+}
+
 /// Lets pages of the configured origins read the answer.
 fn allow(app: &App, origin: Option<&HeaderValue>, response: &mut Response) {
     let Some(origin) = origin else { return };
-    let allowed = |o: &String| o == "*" || o.as_bytes() == origin.as_bytes();
+    let allowed = |o: &String| match o.as_str() {
+        "*" => true,
+        "localhost" => is_local(origin),
+        o => o.as_bytes() == origin.as_bytes(),
+    };
     if !app.config.origins.iter().any(allowed) {
         return;
     }

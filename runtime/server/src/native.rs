@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::ask::Ask;
 use crate::events::{Event, Writer, stream};
 use crate::hosted::Hosted;
+use crate::openai::logprobs::{Logprobs, TokenLogprob};
 use crate::openai::usage::Timings;
 use crate::parts::{Answer, Reading, Said, all};
 use crate::refusal::{Kind, Refusal};
@@ -88,13 +89,14 @@ pub async fn props(State(app): State<Arc<App>>) -> Result<Json<Json_>, Refusal> 
     let talk = Conversation::default();
     let template = hosted.prompter().template();
     let template = template.and_then(|t| t.source(&talk).ok());
-    let p = &hosted.defaults;
+    let p = &hosted.defaults.params;
     Ok(Json(json!({
         "default_generation_settings": {
             "n_ctx": hosted.context,
             "params": {
                 "temperature": p.temperature, "top_k": p.top_k, "top_p": p.top_p, "min_p": p.min_p,
                 "repeat_penalty": p.repeat_penalty, "dry_multiplier": p.dry_multiplier,
+                "seed": hosted.defaults.seed, "n_predict": hosted.defaults.max_tokens,
             },
         },
         "total_slots": hosted.parallel,
@@ -110,12 +112,12 @@ pub async fn props(State(app): State<Arc<App>>) -> Result<Json<Json_>, Refusal> 
     })))
 }
 
-/// `GET /slots`: llama.cpp's places for conversations, which pages of the cache take the place of.
-pub async fn slots() -> Refusal {
-    Refusal::new(
-        Kind::Unsupported,
-        "this server has pages of the cache and no slots; /metrics tells how they are used",
-    )
+/// `GET /slots`: as many places as texts are computed at once, of which so many are in use. A text has no fixed one.
+pub async fn slots(State(app): State<Arc<App>>) -> Result<Json<Json_>, Refusal> {
+    let hosted = app.shelf.get(None).await?;
+    let (running, _) = hosted.host().load();
+    let slot = |id: u32| json!({"id": id, "n_ctx": hosted.context, "is_processing": u64::from(id) < running});
+    Ok(Json((0..hosted.parallel).map(slot).collect()))
 }
 
 /// `POST /v1/rerank`.
@@ -295,6 +297,9 @@ struct CompletionBody {
     content: String,
     tokens: Vec<u32>,
     stop: bool,
+    /// What the model thought of the tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_probabilities: Option<Vec<TokenLogprob>>,
     #[serde(flatten)]
     end: Option<End>,
 }
@@ -390,6 +395,8 @@ pub async fn completion(State(app): State<Arc<App>>, body: Bytes) -> Result<Resp
                 false => Vec::new(),
             },
             stop: true,
+            completion_probabilities: (!answer.metrics.is_empty())
+                .then(|| Logprobs::of(&hosted, &answer.metrics).content),
             end: Some(End::of(&hosted, answer, &settings)),
         });
     let mut bodies: Vec<CompletionBody> = bodies.collect();
@@ -413,10 +420,10 @@ impl Writer for Pieces {
 
     fn said(&mut self, i: usize, said: &Said, readings: &[Reading]) -> Vec<Event> {
         let answer = &readings[i].answer;
-        let (parts, end) = match said {
+        let (parts, metrics, end) = match said {
             Said::Prompt { .. } => return Vec::new(),
-            Said::Parts(parts, _) => (parts, false),
-            Said::End(parts) => (parts, true),
+            Said::Parts(parts, metrics) => (parts, metrics.as_deref(), false),
+            Said::End(parts) => (parts, None, true),
         };
         let texts = parts.iter().filter_map(|p| match p {
             Delta::Content(text) => Some(text.as_str()),
@@ -429,6 +436,7 @@ impl Writer for Pieces {
             content,
             tokens: last.into_iter().collect(),
             stop: end,
+            completion_probabilities: metrics.map(|m| Logprobs::of(&self.hosted, [m]).content),
             end: end.then(|| End::of(&self.hosted, answer, &self.settings)),
         })]
     }

@@ -88,6 +88,8 @@ pub struct Refusal {
     pub param: Option<String>,
     /// When it may go better.
     pub retry_after: Option<u32>,
+    /// Tokens of a prompt, and the positions that there are for it.
+    pub room: Option<(usize, u32)>,
 }
 
 impl Refusal {
@@ -98,6 +100,7 @@ impl Refusal {
             message: message.into(),
             param: None,
             retry_after: None,
+            room: None,
         }
     }
 
@@ -126,6 +129,8 @@ impl Refusal {
                 kind: words.openai,
                 param: self.param.clone(),
                 code: words.code,
+                n_prompt_tokens: self.room.map(|r| r.0),
+                n_ctx: self.room.map(|r| r.1),
             },
         }
     }
@@ -160,6 +165,12 @@ struct OpenAiProblem {
     param: Option<String>,
     #[schema(required)]
     code: Option<&'static str>,
+    /// Tokens of a prompt that is too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_prompt_tokens: Option<usize>,
+    /// Positions that there are for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_ctx: Option<u32>,
 }
 
 /// An error in Anthropic's form.

@@ -49,16 +49,24 @@ pub enum Bias {
     Flag(bool),
 }
 
-/// Biases by tokens: OpenAI's map from ids, or llama.cpp's list of pairs, whose first may be a text.
+/// Tokens.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Biased {
+    /// By its id.
+    Id(u32),
+    /// Each token of a text.
+    Text(String),
+}
+
+/// Biases by tokens: a map as OpenAI has it, or pairs as llama.cpp does. Keys that are no ids are texts.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Biases {
-    /// By ids.
+    /// By ids or texts.
     Map(BTreeMap<String, Bias>),
-    /// Pairs of an id and a bias.
-    Pairs(Vec<(u32, Bias)>),
-    /// Pairs of a text and a bias, of each token of the text.
-    Texts(Vec<(String, Bias)>),
+    /// Pairs of tokens and a bias.
+    Pairs(Vec<(Biased, Bias)>),
 }
 
 /// How tokens are chosen. What is not set is what the model's file recommends.
@@ -136,7 +144,7 @@ impl SamplingFields {
     ///
     /// Errors: a value out of its range.
     pub fn options(self, hosted: &Hosted, most: usize) -> Result<GenerateOptions, Refusal> {
-        let mut params = hosted.defaults.clone();
+        let mut params = hosted.defaults.params.clone();
         let set = |field: &mut f32, value: Option<f32>| *field = value.unwrap_or(*field);
         set(&mut params.temperature, self.temperature);
         set(&mut params.top_p, self.top_p);
@@ -171,7 +179,7 @@ impl SamplingFields {
         params.logit_bias = biases(self.logit_bias, hosted)?;
         params.seed = match self.seed {
             Some(seed) if seed != -1 => seed as u64,
-            _ => ids::seed(),
+            _ => hosted.defaults.seed.unwrap_or_else(ids::seed),
         };
         params
             .validate()
@@ -187,7 +195,7 @@ impl SamplingFields {
         }
         Ok(GenerateOptions {
             max_tokens: match self.max_tokens {
-                None | Some(-1) => most,
+                None | Some(-1) => hosted.defaults.max_tokens.unwrap_or(most),
                 Some(n) => count("max_tokens", n)?,
             },
             sampling: params,
@@ -228,41 +236,25 @@ fn biases(biases: Option<Biases>, hosted: &Hosted) -> Result<Vec<LogitBias>, Ref
         )
         .at("logit_bias")),
     };
-    let mut all = Vec::new();
-    match biases {
-        None => {}
+    let pairs: Vec<(Biased, Bias)> = match biases {
+        None => Vec::new(),
+        Some(Biases::Pairs(pairs)) => pairs,
         Some(Biases::Map(map)) => {
-            for (id, bias) in map {
-                let id = id.parse().map_err(|_| {
-                    Refusal::invalid(format!(
-                        "'logit_bias' has the key '{id}'; expected the id of a token"
-                    ))
-                    .at("logit_bias")
-                })?;
-                all.push(LogitBias {
-                    id,
-                    bias: nats(bias)?,
-                });
-            }
+            let of = |(key, bias): (String, Bias)| match key.parse() {
+                Ok(id) => (Biased::Id(id), bias),
+                Err(_) => (Biased::Text(key), bias),
+            };
+            map.into_iter().map(of).collect()
         }
-        Some(Biases::Pairs(pairs)) => {
-            for (id, bias) in pairs {
-                all.push(LogitBias {
-                    id,
-                    bias: nats(bias)?,
-                });
-            }
-        }
-        Some(Biases::Texts(pairs)) => {
-            for (text, bias) in pairs {
-                for id in hosted.tokenizer()?.encode(&text, false) {
-                    all.push(LogitBias {
-                        id,
-                        bias: nats(bias)?,
-                    });
-                }
-            }
-        }
+    };
+    let mut all = Vec::new();
+    for (tokens, bias) in pairs {
+        let bias = nats(bias)?;
+        let ids = match tokens {
+            Biased::Id(id) => vec![id],
+            Biased::Text(text) => hosted.tokenizer()?.encode(&text, false),
+        };
+        all.extend(ids.into_iter().map(|id| LogitBias { id, bias }));
     }
     Ok(all)
 }

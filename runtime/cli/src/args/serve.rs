@@ -1,7 +1,7 @@
 //! `carat serve`.
 
 use super::{CacheArgs, DeviceArgs, MemoryArgs};
-use crate::values::{self, Chosen};
+use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -18,10 +18,13 @@ pub struct ServeArgs {
     /// Another name of the only model
     #[arg(long, value_name = "NAME")]
     pub alias: Option<String>,
+    /// Chat template (.jinja) instead of the models'
+    #[arg(long, alias = "chat-template-file", value_name = "FILE.jinja")]
+    pub template: Option<PathBuf>,
     /// Most models in memory at once; the one that was not asked for the longest time goes first
     #[arg(long, value_name = "N", default_value = "1", value_parser = values::positive)]
     pub models_max: u32,
-    /// Where to listen; anything but this machine's own address lets others in
+    /// Where to listen, or several addresses with commas; anything but this machine's own lets others in
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -41,7 +44,7 @@ pub struct ServeArgs {
     /// Let in only requests with a key of this file, which has one in each line
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub api_key_file: Option<PathBuf>,
-    /// Let pages of this origin ask, as https://example.org; *: all; may be given several times
+    /// Let pages of this origin ask, as https://example.org; localhost: this machine's, *: all; may be given several times
     #[arg(long, value_name = "ORIGIN", help_heading = "Network")]
     pub cors: Vec<String>,
     /// Most bytes of a request's body
@@ -65,6 +68,20 @@ pub struct ServeArgs {
     /// Tokens that fit each context; 0: the default [default: 4096, or the model's if that is less]
     #[arg(short, long, visible_alias = "ctx-size", alias = "num-ctx", value_name = "N", default_value = "0", hide_default_value = true, allow_hyphen_values = true, value_parser = values::context)]
     pub ctx: Chosen<u32>,
+    /// Temperature where a request does not say [default: the model's, else 0.8]
+    #[arg(long, visible_alias = "temperature", value_name = "T", allow_hyphen_values = true, value_parser = values::temperature, help_heading = "Where a request does not say")]
+    pub temp: Option<f32>,
+    /// Seed where a request does not say [default: another one each time, which the answer tells]
+    #[arg(
+        short,
+        long,
+        value_name = "S",
+        help_heading = "Where a request does not say"
+    )]
+    pub seed: Option<u64>,
+    /// Most tokens of an answer where a request does not say [default: to the end of the turn; 128 without a template]
+    #[arg(short = 'n', long = "max-tokens", visible_alias = "n-predict", aliases = ["predict", "num-predict"], value_name = "N", allow_hyphen_values = true, value_parser = values::length, help_heading = "Where a request does not say")]
+    pub length: Option<Length>,
     #[command(flatten)]
     pub cache: CacheArgs,
     #[command(flatten)]

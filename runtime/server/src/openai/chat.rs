@@ -15,6 +15,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use carat::internals::GenerateOptions;
 use carat::internals::sample::TokenMetrics;
 use carat_text::reply::Delta;
 use carat_text::template::Value;
@@ -267,6 +268,26 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
     Ok(head.whole(answers, prompt))
 }
 
+/// `POST /v1/chat/completions/input_tokens`: how many tokens the prompt would have.
+pub async fn count(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Refusal> {
+    let request: ChatRequest = read::json(&body)?;
+    let hosted = app.shelf.get(request.model.as_deref()).await?;
+    let talk = request.talk()?;
+    let ask = talk.ask(&hosted, GenerateOptions::default())?;
+    let body = InputTokens {
+        object: "response.input_tokens",
+        input_tokens: ask.ids.len(),
+    };
+    Ok(Json(body).into_response())
+}
+
+/// Tokens of a prompt.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InputTokens {
+    object: &'static str,
+    input_tokens: usize,
+}
+
 /// How many likeliest tokens are told, if any.
 fn top(logprobs: Option<bool>, top: Option<u32>) -> Result<Option<usize>, Refusal> {
     match (logprobs.unwrap_or(false), top) {
@@ -325,6 +346,16 @@ pub fn messages(list: &Value) -> Result<Vec<Value>, Refusal> {
         .ok_or_else(|| wrong(format!("'messages' is no list; {expected}")))?;
     if list.is_empty() {
         return Err(wrong(format!("'messages' is empty; {expected}")));
+    }
+    let assistants = list.iter().rev().take_while(|m| {
+        let role = m.get("role").and_then(Value::as_str);
+        role == Some("assistant") && m.get("tool_calls").is_none()
+    });
+    if assistants.count() > 1 {
+        return Err(wrong(
+            "the last two messages are the assistant's; join them, or let a user speak in between"
+                .into(),
+        ));
     }
     for (i, message) in list.iter().enumerate() {
         if message.entries().is_none() {
@@ -475,6 +506,17 @@ impl Chunks {
         }])
     }
 
+    fn progress(&self, reading: &Reading, processed: usize) -> Event {
+        let mut chunk = self.chunk(Vec::new());
+        chunk.prompt_progress = Some(PromptProgress {
+            total: reading.answer.prompt,
+            cache: reading.answer.cached,
+            processed,
+            time_ms: reading.elapsed_ms(),
+        });
+        Event::data(&chunk)
+    }
+
     fn parts(
         &mut self,
         i: usize,
@@ -552,18 +594,18 @@ impl Writer for Chunks {
     fn said(&mut self, i: usize, said: &Said, readings: &[Reading]) -> Vec<Event> {
         let answer = &readings[i].answer;
         match said {
-            Said::Prompt { done } if self.progress => {
-                let mut chunk = self.chunk(Vec::new());
-                chunk.prompt_progress = Some(PromptProgress {
-                    total: answer.prompt,
-                    cache: answer.cached,
-                    processed: *done,
-                    time_ms: readings[i].elapsed_ms(),
-                });
-                vec![Event::data(&chunk)]
-            }
+            Said::Prompt { done } if self.progress => vec![self.progress(&readings[i], *done)],
             Said::Prompt { .. } => Vec::new(),
-            Said::Parts(parts, metrics) => self.parts(i, parts, metrics.as_deref(), answer),
+            Said::Parts(parts, metrics) => {
+                // With its first token a prompt is whole.
+                let whole = self.progress && answer.ids.len() == 1;
+                let mut events: Vec<Event> = match whole {
+                    true => vec![self.progress(&readings[i], answer.prompt)],
+                    false => Vec::new(),
+                };
+                events.extend(self.parts(i, parts, metrics.as_deref(), answer));
+                events
+            }
             Said::End(parts) => {
                 let mut events = self.parts(i, parts, None, answer);
                 let mut last = self.chunk(vec![ChunkChoice {
@@ -587,6 +629,7 @@ impl Writer for Chunks {
             let mut chunk = self.chunk(Vec::new());
             let answers = readings.iter().map(|r| &r.answer);
             chunk.usage = Some(Usage::of(answers, self.prompt));
+            chunk.timings = readings.first().map(|r| Timings::of(&r.answer));
             events.push(Event::data(&chunk));
         }
         events.push(Event::done());
