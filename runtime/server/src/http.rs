@@ -142,6 +142,7 @@ async fn connection(app: &App, stream: TcpStream, router: Router, mut ends: watc
     let service = router.map_request(|r: hyper::Request<hyper::body::Incoming>| r.map(Body::new));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
+        .title_case_headers(true)
         .header_read_timeout(app.config.patience)
         .max_headers(MOST_HEADERS);
     let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
