@@ -8,6 +8,7 @@ node_modules; without them their checks are left out, loudly.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import described
 import with_anthropic  # noqa: F401: it registers its checks.
-import with_openai  # noqa: F401
+import with_openai
 import with_others  # noqa: F401
 from checks import ALL, Tally, equal
 from serving import Served
@@ -49,6 +50,18 @@ def node(tally, served, place, only):
         tally.line(False, name, f"status {done.returncode}: {done.stderr[-2000:]}")
 
 
+def same_as_run(served, program, model):
+    """A server's answer is that of `carat run`, to the bit."""
+    messages = [{"role": "user", "content": "Tell me a story of a cat and a king."}]
+    command = [program, "run", model, "--messages", "-", "--json", "-n", "12", "--temp", "0.8", "--seed", "5", "--device", "cpu"]
+    done = subprocess.run(command, input=json.dumps({"messages": messages}), capture_output=True, text=True, timeout=60)
+    equal(done.returncode, 0, f"status of carat run, with {done.stderr[-500:]}")
+    run = json.loads(done.stdout)
+    answer = with_openai.client(served).chat.completions.create(model=served.model, messages=messages, max_tokens=12, temperature=0.8, seed=5)
+    equal(answer.choices[0].message.content, run["text"], "text")
+    equal(answer.choices[0].model_extra["logits_hash"], run["logits_hash"], "hash")
+
+
 def main():
     arguments = argparse.ArgumentParser(description="Unmodified clients against carat serve.")
     arguments.add_argument("program")
@@ -68,6 +81,7 @@ def main():
                 tally.run(name, function, served)
         node(tally, served, given.npm.resolve(), given.only)
         if not given.only:
+            tally.run("an answer is that of carat run", same_as_run, served, given.program, given.model)
             tally.run("description: it is one", lambda: described.Description(served.url).check())
             tally.run("description: openapi-core takes it", described.core_agrees, served)
             tally.run("description: whatever passed is as it says", described.all_described, served)

@@ -29,6 +29,8 @@ const MARKS = [
   [/^~~(?=\S)([\s\S]*?\S)~~/, (m, deep) => el('del', {}, ...inline(m[1], deep))],
   [/^\*(?=[^\s*])([^*]*[^\s*])\*/, (m, deep) => el('em', {}, ...inline(m[1], deep))],
   [/^_(?=[^\s_])([^_]*[^\s_])_(?!\w)/, (m, deep) => el('em', {}, ...inline(m[1], deep))],
+  // An image would tell its host that the answer was read.
+  [/^!\[([^\[\]]*)\]\(([^\s()]+)(?:\s+"[^"]*")?\)/, (m) => `${m[1] || 'image'} (${m[2]})`],
   [/^\[([^\[\]]+)\]\((https?:\/\/[^\s()]+|mailto:[^\s()]+)\)/, (m, deep) => link(m[2], inline(m[1], deep))],
   [/^<?(https?:\/\/[^\s<>()"'`]*[^\s<>()"'`.,;:!?])>?/, (m) => link(m[1], [m[1]])],
   [/^ {2,}\n|^\\\n/, () => el('br')],
@@ -49,7 +51,7 @@ function inline(text, deep = 0) {
     }
     const before = text[at - 1] ?? ' ';
     // A mark within a word is none, but for code.
-    const may = '`*_~[<h \\'.includes(c) && (c !== '_' && c !== 'h' || !/\w/.test(before));
+    const may = '`*_~![<h \\'.includes(c) && (c !== '_' && c !== 'h' || !/\w/.test(before));
     const found = may && MARKS.map(([pattern, make]) => [pattern.exec(text.slice(at, at + 4000)), make]).find(([m]) => m);
     if (found) {
       if (plain) out.push(plain);

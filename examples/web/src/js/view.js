@@ -44,7 +44,7 @@ export class View {
 
   add(p) {
     const body = el('div', { class: 'body' });
-    const thought = el('details', { class: 'thought', hidden: true }, el('summary', {}, 'Reasoning'), el('div', { class: 'thought-text' }));
+    const thought = p.role === 'assistant' ? el('details', { class: 'thought', hidden: true }, el('summary', {}, 'Reasoning'), el('div', { class: 'thought-text' })) : null;
     const foot = el('footer', { class: 'foot' });
     const article = el('article', { class: `passage ${p.role}` }, thought, body, foot);
     const li = el('li', {}, article);
@@ -78,6 +78,7 @@ export class View {
 
   /** What the model thought, folded; its heading says whether it still does. */
   reasoning(p, { thought }) {
+    if (!thought) return;
     const text = p.reasoning ?? '';
     thought.hidden = text === '';
     if (thought.hidden) return;
