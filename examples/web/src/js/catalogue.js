@@ -3,7 +3,6 @@
 
 import * as shape from './shape.js';
 import { address, fileName, hubAddress } from './address.js';
-import { served } from './served.js';
 
 const size = shape.whole(1, Number.MAX_SAFE_INTEGER);
 const figure = shape.number(0, 1e12);
@@ -54,9 +53,8 @@ export function read(text, base) {
   return { models, wrong };
 }
 
-/** Fetches models.json, or asks the server for its models. */
+/** Fetches models.json. */
 export async function load() {
-  if (served) return { models: await served.models(), wrong: [] };
   const response = await fetch('models.json');
   if (!response.ok) throw Object.assign(new Error(`models.json: HTTP ${response.status}`), { code: 'network' });
   return read(await response.text(), location.href);

@@ -340,7 +340,7 @@ async function first() {
 /** Asks which models there are. */
 async function list() {
   try {
-    const { models, wrong } = await catalogue.load();
+    const { models, wrong } = served ? { models: await served.models(), wrong: [] } : await catalogue.load();
     state.models = models;
     for (const message of wrong) $('notices').append(notice(Object.assign(new Error(message), { code: 'catalogue' })));
   } catch (error) {
