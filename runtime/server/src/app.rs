@@ -2,7 +2,7 @@
 
 use crate::shelf::Shelf;
 use crate::stats::Stats;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How a server treats requests.
@@ -54,6 +54,8 @@ pub struct App {
     pub(crate) config: Config,
     /// Hashes of its keys: comparing them takes the same time wherever they differ.
     pub(crate) keys: Vec<blake3::Hash>,
+    /// What there is, as JSON, once it was asked for.
+    pub(crate) description: OnceLock<String>,
     /// Requests for texts that are under way.
     pub(crate) places: Arc<tokio::sync::Semaphore>,
 }
@@ -64,6 +66,7 @@ impl App {
         Arc::new(Self {
             shelf: Arc::new(shelf),
             stats: Arc::default(),
+            description: OnceLock::new(),
             keys: config
                 .keys
                 .iter()

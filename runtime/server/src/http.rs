@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::read;
 use crate::refusal::{Kind, Refusal};
-use crate::{anthropic, native, openai};
+use crate::routes;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -14,7 +14,6 @@ use axum::http::header::{
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use futures_util::FutureExt;
 use futures_util::future::select_all;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -172,52 +171,11 @@ struct Rules {
 
 /// The paths, and what every request passes.
 fn router(app: Arc<App>, ends: watch::Receiver<bool>) -> Router {
-    let chat = || post(openai::chat::create);
-    let models = || get(openai::models::list);
-    let embeddings = || post(openai::embeddings::create);
-    let responses = || post(openai::responses::create);
-    let mut router = Router::new()
-        .route("/v1/chat/completions", chat())
-        .route("/chat/completions", chat())
-        .route(
-            "/v1/chat/completions/input_tokens",
-            post(openai::chat::count),
-        )
-        .route("/chat/completions/input_tokens", post(openai::chat::count))
-        .route("/v1/completions", post(openai::completions::create))
-        .route("/v1/responses", responses())
-        .route("/responses", responses())
-        .route("/v1/embeddings", embeddings())
-        .route("/embeddings", embeddings())
-        .route("/v1/models", models())
-        .route("/models", models())
-        .route("/v1/models/{name}", get(openai::models::one))
-        .route("/v1/messages", post(anthropic::create))
-        .route("/v1/messages/count_tokens", post(anthropic::count))
-        .route("/v1/rerank", post(native::rerank))
-        .route("/rerank", post(native::rerank))
-        .route("/completion", post(native::completion))
-        .route("/completions", post(native::completion))
-        .route("/tokenize", post(native::tokenize))
-        .route("/detokenize", post(native::detokenize))
-        .route("/tokenizer_info", get(native::tokenizer_info))
-        .route("/apply-template", post(native::apply_template))
-        .route("/props", get(native::props))
-        .route("/slots", get(native::slots))
-        .route("/health", get(native::health))
-        .route("/v1/health", get(native::health))
-        .route("/openapi.json", get(native::openapi));
-    if app.config.metrics {
-        router = router.route("/metrics", get(native::metrics));
-    }
-    if app.config.page {
-        router = router.route("/", get(native::page));
-    }
     let rules = Rules {
         app: app.clone(),
         ends,
     };
-    router
+    routes::router(&app.config)
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
         .with_state(app)
@@ -330,11 +288,8 @@ async fn answer(rules: &Rules, request: Request, next: Next) -> Result<Response,
     Ok(next.run(request).await)
 }
 
-/// Paths that need no key.
-const OPEN: [&str; 4] = ["/", "/health", "/v1/health", "/openapi.json"];
-
 fn check_key(app: &App, request: &Request) -> Result<(), Refusal> {
-    if app.keys.is_empty() || OPEN.contains(&request.uri().path()) {
+    if app.keys.is_empty() || routes::is_open(&app.config, request.uri().path()) {
         return Ok(());
     }
     let headers = request.headers();

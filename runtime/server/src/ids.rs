@@ -17,6 +17,11 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}{}", &hex[..24])
 }
 
+/// A name of a client as it may stand in a message: the beginning of it.
+pub fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
 /// A seed for a request that has none.
 pub fn seed() -> u64 {
     let hex = unique("");

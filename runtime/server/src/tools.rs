@@ -176,7 +176,7 @@ pub fn prompt(hosted: &Hosted, talk: &Conversation) -> Result<Vec<u32>, Refusal>
 }
 
 /// A last message of the assistant is the beginning of the answer.
-fn prefill(mut messages: Vec<Value>) -> (Vec<Value>, Option<String>) {
+pub fn prefill(mut messages: Vec<Value>) -> (Vec<Value>, Option<String>) {
     let role = |m: &Value| m.get("role").and_then(Value::as_str).map(str::to_owned);
     let last = messages.last();
     let assistant = last.is_some_and(|m| role(m).as_deref() == Some("assistant"));

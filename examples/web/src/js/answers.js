@@ -5,6 +5,7 @@ import { aborted } from './engine.js';
 import { announce } from './announce.js';
 import { plural, rate } from './format.js';
 import { mark } from './marks.js';
+import { served } from './served.js';
 import * as sampling from './sampling.js';
 import * as talk from './talk.js';
 
@@ -54,6 +55,8 @@ export class Answers {
 
   /** Whether a passage can go on: the last one, of the model that is open, with tokens or a limit left. */
   canGoOn(p) {
+    // A server keeps no place to go on from.
+    if (served) return false;
     return p === this.passages.at(-1) && p.run?.mode === 'chat' && this.mode === 'chat' && talk.open(p.run) && this.engine.has(p.run.model);
   }
 
@@ -100,7 +103,7 @@ export class Answers {
     // Meanwhile another conversation may have been opened.
     const shown = this.passages.includes(p);
     // Nothing came: the passage goes, what the user wrote stays.
-    if (p.text === '' && !p.run?.result?.generatedTokens) this.passages = this.passages.filter((q) => q !== p);
+    if (p.text === '' && !p.reasoning && !p.run?.result?.generatedTokens) this.passages = this.passages.filter((q) => q !== p);
     page.view.keepEnd(page.draw);
     if (!shown) return;
     page.changed();
@@ -154,6 +157,7 @@ export class Answers {
         // An answer that the context's end cuts short is written again with more room, as one that has none at all is.
         if (!more || !cutShort(run)) return;
         p.text = '';
+        p.reasoning = '';
       } catch (error) {
         // A chat goes on without its oldest exchange; a text has no such part to leave out.
         if (error?.code !== 'context' || !more || p.text !== '') throw error;
@@ -192,16 +196,19 @@ export class Answers {
         fresh = false;
       }
       p.text += piece.text;
+      if (piece.reasoning) p.reasoning = (p.reasoning ?? '') + piece.reasoning;
       if (piece.id !== null) {
         tokens += 1;
         run.ids.push(piece.id);
       }
-      if (tokens === 1 && first === 0) {
+      // A server counts itself.
+      tokens = piece.tokens ?? tokens;
+      if (tokens >= 1 && first === 0) {
         first = now;
         mark('carat:first-token');
       }
       this.page.view.grow(p);
-      this.page.same.grow(piece.logitsHash, known + tokens);
+      if (piece.logitsHash) this.page.same.grow(piece.logitsHash, known + tokens);
       this.page.changed();
       if (now - metered > 250 && tokens > 0) {
         metered = now;

@@ -2,6 +2,7 @@
 
 import { $, el, button } from './dom.js';
 import { announce } from './announce.js';
+import { served } from './served.js';
 
 const NAMES = { webgpu: 'WebGPU', cpu: 'the CPU' };
 
@@ -26,6 +27,11 @@ export class Devices {
     if (why && change !== 'rebuilt') this.why = why;
     const badge = $('device');
     badge.hidden = false;
+    if (served) {
+      badge.textContent = 'Server';
+      badge.title = 'Computed by the server that gave this page';
+      return;
+    }
     badge.textContent = device === 'webgpu' ? 'WebGPU' : 'CPU';
     badge.title = `Computed by ${NAMES[device]}${why ? `: ${why}` : ''}`;
     badge.dataset.device = device;

@@ -12,6 +12,8 @@ const KNOWN = {
   memory: ['There is not enough memory', 'Close other tabs, choose a smaller context in the settings, or a smaller model.'],
   context: ['The text is longer than the context', 'Raise the context in the settings, shorten the text, or begin a new conversation.'],
   parameter: ['A setting is out of its range', 'Open the settings and correct it.'],
+  server: ['The server failed', 'Try again. If it stays, look at what the server wrote, or whether it still runs.'],
+  key: ['The server needs a key', 'Give the key under “Settings”; whoever runs the server has it.'],
   unopened: ['No model is open', 'Choose one with the button at the top, or drop a file on the page.'],
   template: ['The model’s chat template failed', 'Choose “Text”, which needs no template, or change the message.'],
   storage: ['The browser’s storage failed', 'Free space under “Stored models”. In a private window models may not be stored; they work all the same, and are fetched again.'],

@@ -15,6 +15,7 @@ import { notice } from './errors.js';
 import * as catalogue from './catalogue.js';
 import * as history from './history.js';
 import * as models from './models.js';
+import { prepare, served } from './served.js';
 import * as record from './record.js';
 import * as settingsOf from './settings.js';
 import * as stored from './stored.js';
@@ -265,6 +266,7 @@ function openTalk(kept) {
 function settingsChanged(now, key) {
   // Also the one that failed to open with what the settings were.
   if ((key === 'context' || key === 'device') && engine.last) open(engine.last);
+  if (key === 'key') begin();
 }
 
 function showSettings() {
@@ -307,7 +309,7 @@ function wire() {
     keeping.flush();
     keeping.queue.then(() => history.show({ current: () => keeping.id, open: openTalk, removed: (id) => id === keeping.id && (keeping.forget(), show(null)) }));
   });
-  wireDrop();
+  if (!served) wireDrop();
 }
 
 function wireDrop() {
@@ -335,18 +337,32 @@ async function first() {
   return here(state.models) ?? here((await models.stored(state.models)).filter((m) => m.complete)) ?? state.models[0];
 }
 
+/** Asks which models there are. */
+async function list() {
+  try {
+    const { models, wrong } = served ? { models: await served.models(), wrong: [] } : await catalogue.load();
+    state.models = models;
+    for (const message of wrong) $('notices').append(notice(Object.assign(new Error(message), { code: 'catalogue' })));
+  } catch (error) {
+    $('notices').append(notice(served ? error : Object.assign(error, { code: 'network' }), served ? { again: begin } : {}));
+  }
+}
+
+/** Lists the models of a server again, and opens one if none is. */
+async function begin() {
+  clearNotices('.bad');
+  await list();
+  const choice = await first();
+  if (choice && !engine.opening && !engine.choice) open(choice);
+}
+
 async function start() {
+  prepare();
   wire();
   draw();
   engine.hasGpu().then((gpu) => (state.gpu = gpu));
   const before = keeping.restored().catch(() => null);
-  try {
-    const { models, wrong } = await catalogue.load();
-    state.models = models;
-    for (const message of wrong) $('notices').append(notice(Object.assign(new Error(message), { code: 'catalogue' })));
-  } catch (error) {
-    $('notices').append(notice(Object.assign(error, { code: 'network' })));
-  }
+  await list();
   const kept = await before;
   const choice = await first();
   // Whoever has begun to write meanwhile goes on.

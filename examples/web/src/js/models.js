@@ -4,6 +4,7 @@ import { $, el, button, dialogHead, openDialog } from './dom.js';
 import { bytes, many, quality } from './format.js';
 import { address as addressOf, fileName } from './address.js';
 import { fromAddress, fromFile, storage } from './engine.js';
+import { served } from './served.js';
 
 /** Size and quality in a line. */
 function facts(model) {
@@ -70,12 +71,17 @@ export async function show(models, engine, choose, manage) {
     el(
       'div',
       { class: 'dialog-body' },
-      engine.info ? opened(engine) : null,
+      engine.info && !served ? opened(engine) : null,
       el('ul', { class: 'list', 'aria-label': 'Offered here' }, ...models.map((m) => item(m, engine, pick))),
-      local,
-      byAddress,
-      el('div', { class: 'field' }, el('label', { htmlFor: 'file' }, 'From a file'), file, el('p', { class: 'help' }, 'Or drop one anywhere on the page. It is read here and sent nowhere.')),
-      el('div', { class: 'actions' }, button('Stored models', () => (dialog.close(), manage()), { id: 'manage' })),
+      // What a server computes is its own.
+      ...(served
+        ? []
+        : [
+            local,
+            byAddress,
+            el('div', { class: 'field' }, el('label', { htmlFor: 'file' }, 'From a file'), file, el('p', { class: 'help' }, 'Or drop one anywhere on the page. It is read here and sent nowhere.')),
+            el('div', { class: 'actions' }, button('Stored models', () => (dialog.close(), manage()), { id: 'manage' })),
+          ]),
     ),
   );
   openDialog(dialog);

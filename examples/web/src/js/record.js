@@ -24,7 +24,7 @@ const result = shape.object({
   generatedTokens: COUNT,
   msToFirstToken: MS,
   tokensPerSecond: MS,
-  device: shape.oneOf('webgpu', 'cpu'),
+  device: shape.oneOf('webgpu', 'cpu', 'server'),
 });
 
 const run = shape.object({
@@ -38,7 +38,7 @@ const run = shape.object({
   result: shape.orNull(result),
 });
 
-const passage = shape.object({ role: shape.oneOf('user', 'assistant'), text: shape.text(TEXT) }, { variant: COUNT, run });
+const passage = shape.object({ role: shape.oneOf('user', 'assistant'), text: shape.text(TEXT) }, { reasoning: shape.text(TEXT), variant: COUNT, run });
 
 /** A conversation, checked. */
 export const conversation = shape.object({
@@ -69,13 +69,13 @@ function runOf(r) {
 
 /** Passages as they are kept. */
 export const write = (passages) =>
-  passages.map(({ role, text, variant, run }) => ({ role, text, ...(variant === undefined ? {} : { variant }), ...(run ? { run: runOf(run) } : {}) }));
+  passages.map(({ role, text, reasoning, variant, run }) => ({ role, text, ...(reasoning ? { reasoning } : {}), ...(variant === undefined ? {} : { variant }), ...(run ? { run: runOf(run) } : {}) }));
 
 /** Passages as the page has them: each run has its prompt again. */
 export function read(kept) {
   const passages = [];
-  for (const { role, text, variant, run } of kept) {
-    const p = talk.passage(role, text, variant === undefined ? {} : { variant });
+  for (const { role, text, reasoning, variant, run } of kept) {
+    const p = talk.passage(role, text, { ...(reasoning ? { reasoning } : {}), ...(variant === undefined ? {} : { variant }) });
     if (run) {
       const { seed, ...rest } = run.sampling;
       const chat = run.mode === 'chat';

@@ -127,7 +127,7 @@ export class Same {
 const soFar = (tokens) => `${plural(tokens, 'token')} so far`;
 
 /** How a device is called. */
-export const device = (name) => ({ webgpu: 'WebGPU', cpu: 'the CPU' })[name] ?? name;
+export const device = (name) => ({ webgpu: 'WebGPU', cpu: 'the CPU', server: 'the server' })[name] ?? name;
 
 function verdict(out, equal, text) {
   out.className = `verdict ${equal ? 'good' : 'different'}`;

@@ -2,6 +2,7 @@
 
 import { $, el, button, dialogHead, openDialog } from './dom.js';
 import { FIELDS as SAMPLING, PASSAGE, fields as known } from './sampling.js';
+import { served } from './served.js';
 import * as theme from './theme.js';
 
 /** Numbers beside those of sampling. An empty one is what the model or the page says. */
@@ -83,8 +84,8 @@ export function show(settings, info, changed, chosen = null) {
       'div',
       { class: 'dialog-body' },
       group('settings-sampling', 'How tokens are chosen', el('p', { class: 'help wide' }, 'An empty field is what the model’s file says, or else what Carat takes.'), ...rows(known(info)), ...rows(MORE.slice(0, 1))),
-      group('settings-answers', 'Answers', ...rows(MORE.slice(1)), area('stop', 'Stop texts', 'An answer ends before one of them; one a line.'), area('system', 'System message', 'Put before a chat; not used to continue a text.')),
-      group('settings-page', 'This device', device, colours),
+      group('settings-answers', 'Answers', ...rows(MORE.slice(1).filter((f) => !served || f.key !== 'context')), area('stop', 'Stop texts', 'An answer ends before one of them; one a line.'), area('system', 'System message', 'Put before a chat; not used to continue a text.')),
+      served ? group('settings-page', 'This page', keyField(changed, settings), colours) : group('settings-page', 'This device', device, colours),
     ),
     el(
       'footer',
@@ -100,8 +101,21 @@ export function show(settings, info, changed, chosen = null) {
       button('Done', () => dialog.close(), { kind: 'primary' }),
     ),
   );
-  if (info) dialog.querySelector('#help-context').append(` This model was made for ${info.contextLength.toLocaleString('en')}.`);
+  if (info && !served) dialog.querySelector('#help-context').append(` This model was made for ${info.contextLength.toLocaleString('en')}.`);
   openDialog(dialog);
+}
+
+/** The key of the server; it is kept in this browser. */
+function keyField(changed, settings) {
+  const field = el('input', {
+    type: 'password',
+    id: 'set-key',
+    autocomplete: 'off',
+    value: served.key(),
+    'aria-describedby': 'help-key',
+    on: { change: () => (served.setKey(field.value.trim()), changed(settings, 'key')) },
+  });
+  return el('div', { class: 'field' }, el('label', { htmlFor: 'set-key' }, 'Key of the server'), field, el('p', { id: 'help-key', class: 'help' }, 'If the server asks for one. It is kept in this browser.'));
 }
 
 function select(key, label, choices, value, chosen, help) {

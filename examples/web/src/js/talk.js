@@ -4,7 +4,8 @@ import * as sampling from './sampling.js';
 
 /**
  * A passage: what someone wrote, or what the model did.
- * @typedef {{ id: number, role: 'user' | 'assistant', text: string, variant?: number, run?: Run }} Passage
+ * `reasoning`: what the model thought first, where the server tells it apart.
+ * @typedef {{ id: number, role: 'user' | 'assistant', text: string, reasoning?: string, variant?: number, run?: Run }} Passage
  */
 /**
  * How an answer was made and what came out: enough to make it again anywhere.

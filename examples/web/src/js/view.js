@@ -44,10 +44,11 @@ export class View {
 
   add(p) {
     const body = el('div', { class: 'body' });
+    const thought = p.role === 'assistant' ? el('details', { class: 'thought', hidden: true }, el('summary', {}, 'Reasoning'), el('div', { class: 'thought-text' })) : null;
     const foot = el('footer', { class: 'foot' });
-    const article = el('article', { class: `passage ${p.role}` }, body, foot);
+    const article = el('article', { class: `passage ${p.role}` }, thought, body, foot);
     const li = el('li', {}, article);
-    this.nodes.set(p.id, { li, article, body, foot, markdown: p.role === 'assistant' && this.mode === 'chat' ? new Markdown(body) : null, shown: 0, timer: 0 });
+    this.nodes.set(p.id, { li, article, thought, body, foot, markdown: p.role === 'assistant' && this.mode === 'chat' ? new Markdown(body) : null, shown: 0, timer: 0 });
     this.list.append(li);
   }
 
@@ -71,7 +72,20 @@ export class View {
     const text = p.role === 'assistant' ? p.text.replace(/^ /, '') : p.text;
     if (node.markdown) node.markdown.show(text);
     else if (node.body.textContent !== text) node.body.textContent = text;
+    this.reasoning(p, node);
     node.shown = performance.now();
+  }
+
+  /** What the model thought, folded; its heading says whether it still does. */
+  reasoning(p, { thought }) {
+    if (!thought) return;
+    const text = p.reasoning ?? '';
+    thought.hidden = text === '';
+    if (thought.hidden) return;
+    const [summary, body] = thought.children;
+    const heading = p.running && p.text === '' ? 'Reasoning …' : 'Reasoning';
+    if (summary.textContent !== heading) summary.textContent = heading;
+    if (body.textContent !== text) body.textContent = text;
   }
 
   /** Text has come: it is shown soon, not for every token. */

@@ -3,6 +3,7 @@
 use super::logprobs::Logprobs;
 use super::usage::{Timings, Usage};
 use crate::app::App;
+use crate::describe::forms::{ChatMessageForm, ResponseFormatForm, ToolChoiceForm, ToolForm};
 use crate::events::{Event, Writer, stream};
 use crate::hosted::Hosted;
 use crate::parts::{Answer, Reading, Said, all};
@@ -29,21 +30,21 @@ pub struct ChatRequest {
     /// A model of `/v1/models`; with one model any name is that model's.
     model: Option<String>,
     /// What was said. A last message of the assistant is the beginning of the answer.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<ChatMessageForm>)]
     messages: Value,
     /// Functions that may be called.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<ToolForm>>)]
     tools: Value,
     /// `none`, `auto`, `required`, or a function.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<ToolChoiceForm>)]
     tool_choice: Value,
     /// Whether an answer may call several.
     parallel_tool_calls: Option<bool>,
     /// `text`, `json_object` or `json_schema`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<ResponseFormatForm>)]
     response_format: Value,
     /// The schema alone, as llama.cpp takes it.
     #[serde(default)]
@@ -94,9 +95,9 @@ impl StreamOptions {
 #[derive(ToSchema)]
 #[allow(dead_code)]
 pub struct ChatBody {
-    #[schema(inline)]
+    #[serde(flatten)]
     chat: ChatRequest,
-    #[schema(inline)]
+    #[serde(flatten)]
     sampling: SamplingFields,
 }
 
@@ -136,11 +137,11 @@ struct ChatMessage {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<ToolCall>,
+    tool_calls: Vec<ChatToolCall>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct ToolCall {
+struct ChatToolCall {
     id: String,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -429,7 +430,7 @@ impl Head {
             let finish_reason = answer.finish_reason();
             let logprobs =
                 (!answer.metrics.is_empty()).then(|| Logprobs::of(&self.hosted, &answer.metrics));
-            let calls = answer.calls.into_iter().map(|call| ToolCall {
+            let calls = answer.calls.into_iter().map(|call| ChatToolCall {
                 id: call.id,
                 kind: "function",
                 function: FunctionCall {
@@ -437,7 +438,7 @@ impl Head {
                     arguments: call.arguments,
                 },
             });
-            let tool_calls: Vec<ToolCall> = calls.collect();
+            let tool_calls: Vec<ChatToolCall> = calls.collect();
             let silent = answer.content.is_empty() && !tool_calls.is_empty();
             ChatChoice {
                 index,

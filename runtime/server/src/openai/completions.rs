@@ -4,6 +4,7 @@ use super::logprobs::token;
 use super::usage::{Timings, Usage};
 use crate::app::App;
 use crate::ask::Ask;
+use crate::describe::forms::ResponseFormatForm;
 use crate::events::{Event, Writer, stream};
 use crate::hosted::Hosted;
 use crate::parts::{Answer, Reading, Said, all};
@@ -81,7 +82,7 @@ pub struct CompletionRequest {
     /// Begin with the prompt; with `logprobs` what the model thought of it, too.
     echo: Option<bool>,
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<ResponseFormatForm>)]
     response_format: Value,
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -92,9 +93,9 @@ pub struct CompletionRequest {
 #[derive(ToSchema)]
 #[allow(dead_code)]
 pub struct CompletionBody {
-    #[schema(inline)]
+    #[serde(flatten)]
     completion: CompletionRequest,
-    #[schema(inline)]
+    #[serde(flatten)]
     sampling: SamplingFields,
 }
 

@@ -49,6 +49,8 @@ struct Meta {
     n_embd: u32,
     /// Bytes of its file.
     size: u64,
+    /// Whether its file has a chat template.
+    chat_template: bool,
 }
 
 /// `GET /v1/models`.
@@ -93,6 +95,7 @@ fn entry(app: &App, name: &str) -> ModelEntry {
                 n_vocab: spec.vocab_size,
                 n_embd: spec.embedding_length,
                 size: h.model().len(),
+                chat_template: h.prompter().template().is_some(),
             }
         }),
     }

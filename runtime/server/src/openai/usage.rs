@@ -50,6 +50,31 @@ impl Usage {
     }
 }
 
+/// What is known of an answer that has ended; nothing of it before.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Facts {
+    /// blake3 over everything that the tokens were chosen from: equal wherever the same was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logits_hash: Option<String>,
+    /// Where the draws began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// How long it took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
+}
+
+impl Facts {
+    /// Of an answer that has ended.
+    pub fn of(answer: &Answer) -> Self {
+        Self {
+            logits_hash: Some(answer.hash.clone()),
+            seed: Some(answer.seed),
+            timings: Some(Timings::of(answer)),
+        }
+    }
+}
+
 /// How long an answer took.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Timings {
