@@ -24,7 +24,7 @@ from serving import Served
 
 HERE = Path(__file__).resolve().parent
 # Whether `tool_choice` makes the model call a tool. A check fails where this is not so.
-FORCED_CALLS = False
+FORCED_CALLS = True
 
 
 def node(tally, served, place, only):

@@ -18,8 +18,8 @@ pub struct Talk {
     pub tools: Option<Value>,
     /// Whether they may be called, must be, or which one.
     pub choice: Choice,
-    /// Most calls of an answer is one.
-    pub single: bool,
+    /// Whether an answer may have several calls. Where nothing is said it may if the model calls by itself, and has one if it must.
+    pub parallel: Option<bool>,
     /// Variables of the template, as `enable_thinking`.
     pub variables: Vec<(String, Value)>,
     /// What the answer follows.
@@ -122,7 +122,7 @@ impl Talk {
                 Choice::Named(name) => grammar::Choice::Named(name.clone()),
                 Choice::Auto | Choice::None => grammar::Choice::Auto,
             },
-            parallel: !self.single,
+            parallel: self.parallel.unwrap_or(self.choice == Choice::Auto),
             reasoning,
         };
         let made = grammar::grammar(&hosted.syntax, hosted.tokenizer()?, tools, &rules);

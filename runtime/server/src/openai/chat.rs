@@ -40,7 +40,7 @@ pub struct ChatRequest {
     #[serde(default)]
     #[schema(value_type = Option<ToolChoiceForm>)]
     tool_choice: Value,
-    /// Whether an answer may call several.
+    /// Whether an answer may call several; one that must call has one where nothing is said.
     parallel_tool_calls: Option<bool>,
     /// `text`, `json_object` or `json_schema`.
     #[serde(default)]
@@ -327,7 +327,7 @@ impl ChatRequest {
             messages,
             tools: Some(self.tools.clone()).filter(|t| !t.is_none()),
             choice: choice(&self.tool_choice)?,
-            single: self.parallel_tool_calls == Some(false),
+            parallel: self.parallel_tool_calls,
             variables,
             format: format(Some(&self.response_format), Some(&self.json_schema))?,
             budget: self.reasoning_budget.and_then(|n| usize::try_from(n).ok()),

@@ -116,8 +116,9 @@ impl<'a> Lark<'a> {
 
     /// The arguments of a tool as a JSON object.
     pub(super) fn arguments(&mut self, tool: &Tool) -> Result<String, CallsError> {
-        let schema = parameters(tool)?;
-        self.json(tool, &Value::Object(schema))
+        let mut schema = Value::Object(parameters(tool)?);
+        close(&mut schema);
+        self.json(tool, &schema)
     }
 
     /// A value that follows a schema.
@@ -135,6 +136,43 @@ impl<'a> Lark<'a> {
             tool: tool.name.clone(),
             reason: reason.into(),
         }
+    }
+}
+
+/// Words of a schema beside which others may name properties.
+const COMBINED: [&str; 8] = [
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "$ref",
+    "patternProperties",
+    "additionalProperties",
+];
+
+/// Leaves no room for arguments that no tool has asked for: small models make some up without end. A schema that says what further
+/// ones may be is left as it is.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            let open = !COMBINED.iter().any(|word| object.contains_key(*word));
+            if open && object.get("properties").is_some_and(Value::is_object) {
+                object.insert("additionalProperties".into(), false.into());
+            }
+            for (word, inner) in object.iter_mut() {
+                match (word.as_str(), inner) {
+                    // The names within are no words of a schema.
+                    ("properties" | "$defs" | "definitions", Value::Object(named)) => {
+                        named.values_mut().for_each(close);
+                    }
+                    ("items" | "prefixItems" | "anyOf" | "oneOf", inner) => close(inner),
+                    _ => {}
+                }
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(close),
+        _ => {}
     }
 }
 
@@ -170,4 +208,37 @@ pub(super) fn parameters(tool: &Tool) -> Result<Map<String, Value>, CallsError> 
     };
     schema.insert("type".into(), "object".into());
     Ok(schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn objects_have_the_properties_that_are_listed() {
+        let mut schema = json!({
+            "type": "object",
+            "properties": {
+                "properties": {"type": "string"},
+                "list": {"type": "array", "items": {"type": "object", "properties": {"x": {}}}},
+                "free": {"type": "object"},
+                "open": {"type": "object", "properties": {}, "additionalProperties": {"type": "string"}},
+                "either": {"anyOf": [{"type": "object", "properties": {"y": {}}}, {"type": "null"}]},
+            }
+        });
+        close(&mut schema);
+        let of = |pointer: &str| {
+            schema
+                .pointer(pointer)
+                .and_then(|s| s.get("additionalProperties"))
+        };
+        let closed = Some(&json!(false));
+        assert_eq!(of(""), closed);
+        assert_eq!(of("/properties/list/items"), closed);
+        assert_eq!(of("/properties/either/anyOf/0"), closed);
+        assert_eq!(of("/properties/either"), None);
+        assert_eq!(of("/properties/free"), None);
+        assert_eq!(of("/properties/open"), Some(&json!({"type": "string"})));
+    }
 }
