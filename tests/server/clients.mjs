@@ -113,8 +113,8 @@ await check('ai embedMany', async () => {
 
 await check('ai tools', async () => {
   if (!forced) return 'the server does not make models call tools yet: see FORCED_CALLS in clients.py';
-  const add = tool({ description: 'Adds two numbers.', inputSchema: z.object({ a: z.number().int(), b: z.number().int() }), execute: async ({ a, b }) => a + b });
-  const a = await generateText({ ...greedy, maxOutputTokens: 200, tools: { add }, toolChoice: 'required' });
+  const add = tool({ description: 'Adds two numbers.', inputSchema: z.object({ a: z.number().int().min(0).max(9), b: z.number().int().min(0).max(9) }), execute: async ({ a, b }) => a + b });
+  const a = await generateText({ ...greedy, maxOutputTokens: 200, tools: { add }, toolChoice: 'required', providerOptions: { carat: { parallel_tool_calls: false } } });
   equal(a.finishReason, 'tool-calls', 'finishReason');
   equal(a.toolCalls[0].toolName, 'add', 'tool');
   equal(a.toolResults[0].output, a.toolCalls[0].input.a + a.toolCalls[0].input.b, 'result');

@@ -2,7 +2,7 @@
 
     python tests/server/clients.py PROGRAM MODEL.gguf [--only WORD] [--npm DIRECTORY]
 
-PROGRAM is `target/release/carat`; MODEL a small model that chats, as SmolLM2-135M-Instruct (CONTRIBUTING.md says how to get one).
+PROGRAM is `target/release/carat`; MODEL a small model that chats, as SmolLM2-135M-Instruct.
 Packages: `pip install -r tests/server/requirements.txt`. The clients of npm need `npm ci` in tests/server, or DIRECTORY with a
 node_modules; without them their checks are left out, loudly.
 """

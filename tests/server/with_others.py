@@ -104,7 +104,7 @@ def instructor_tools(served):
     from with_openai import City, client
 
     patched = instructor.from_openai(client(served), mode=instructor.Mode.TOOLS)
-    a = patched.chat.completions.create(model=served.model, messages=ASK, response_model=City, temperature=0, max_tokens=200, max_retries=0)
+    a = patched.chat.completions.create(model=served.model, messages=ASK, response_model=City, temperature=0, parallel_tool_calls=False, max_tokens=200, max_retries=0)
     true(isinstance(a, City), f"not parsed: {a!r}")
 
 
