@@ -35,9 +35,11 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
     }
     let options = sampling.options(&hosted, usize::MAX)?;
     let omits = prompted.omits_thinking();
+    let budget = prompted.budget();
     let mut talk = prompted.talk()?;
     request.restrict(&mut talk)?;
     keep_read(&hosted, &mut talk);
+    talk.budget = budget.map(|tokens| tokens as usize);
     let ask = talk.ask(&hosted, options)?;
     let readings = vec![Reading::new(&hosted, &ask)];
     let texts = Texts::begin(&app, hosted.clone(), vec![ask])?;

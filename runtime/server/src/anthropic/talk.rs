@@ -38,7 +38,7 @@ impl Prompted {
             messages,
             tools: Some(tools?.into()),
             choice,
-            single,
+            parallel: single.then_some(false),
             variables,
             ..Talk::default()
         })

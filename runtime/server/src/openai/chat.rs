@@ -242,7 +242,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
     let metrics = top(request.logprobs, request.top_logprobs)?;
     let mut options = sampling.options(&hosted, usize::MAX)?;
     options.metrics = metrics;
-    let talk = request.talk()?;
+    let talk = request.talk(&hosted)?;
     let ask = talk.ask(&hosted, options)?;
     let prompt = ask.ids.len();
     let asks = ask.choices(n);
@@ -273,7 +273,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
 pub async fn count(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Refusal> {
     let request: ChatRequest = read::json(&body)?;
     let hosted = app.shelf.get(request.model.as_deref()).await?;
-    let talk = request.talk()?;
+    let talk = request.talk(&hosted)?;
     let ask = talk.ask(&hosted, GenerateOptions::default())?;
     let body = InputTokens {
         object: "response.input_tokens",
@@ -306,7 +306,7 @@ fn top(logprobs: Option<bool>, top: Option<u32>) -> Result<Option<usize>, Refusa
 }
 
 impl ChatRequest {
-    fn talk(&self) -> Result<Talk, Refusal> {
+    fn talk(&self, hosted: &Hosted) -> Result<Talk, Refusal> {
         let messages = messages(&self.messages)?;
         if self.add_generation_prompt == Some(true) && self.continue_final_message == Some(true) {
             return Err(Refusal::invalid(
@@ -314,16 +314,13 @@ impl ChatRequest {
             ));
         }
         let mut variables = Vec::new();
-        if let Some(effort) = &self.reasoning_effort {
-            variables.push(("reasoning_effort".to_owned(), Value::from(effort.as_str())));
-        }
         if let Some(given) = self.chat_template_kwargs.entries() {
             for (name, value) in given {
                 let name = name.as_str().unwrap_or_default().to_owned();
                 variables.push((name, value.clone()));
             }
         }
-        Ok(Talk {
+        let mut talk = Talk {
             messages,
             tools: Some(self.tools.clone()).filter(|t| !t.is_none()),
             choice: choice(&self.tool_choice)?,
@@ -332,7 +329,18 @@ impl ChatRequest {
             format: format(Some(&self.response_format), Some(&self.json_schema))?,
             budget: self.reasoning_budget.and_then(|n| usize::try_from(n).ok()),
             raw: self.reasoning_format.as_deref() == Some("none"),
-        })
+        };
+        // A wish of any model, where the others are meant for this one.
+        if let Some(effort) = &self.reasoning_effort {
+            let wish = ("reasoning_effort".to_owned(), Value::from(effort.as_str()));
+            let mut wishes = Talk {
+                variables: vec![wish],
+                ..Talk::default()
+            };
+            crate::wishes::keep_read(hosted, &mut wishes);
+            talk.variables.extend(wishes.variables);
+        }
+        Ok(talk)
     }
 }
 

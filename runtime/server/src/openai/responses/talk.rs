@@ -33,7 +33,7 @@ impl ResponsesRequest {
             messages,
             tools: tools(&self.tools)?,
             choice: choice(&self.tool_choice)?,
-            single: self.parallel_tool_calls == Some(false),
+            parallel: self.parallel_tool_calls,
             variables,
             ..Talk::default()
         };
