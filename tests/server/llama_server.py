@@ -5,6 +5,7 @@ CARAT is the program, CARAT_MODEL the model of every test. Flags that have no co
 """
 
 import os
+import pathlib
 import sys
 import tempfile
 
@@ -51,6 +52,9 @@ def main() -> None:
         out += ["--ctx", str(int(flags["--ctx-size"]) // slots)]
     if "--alias" in flags:
         out += ["--alias", flags["--alias"].split(",")[0]]
+    # A model without a template has ChatML there.
+    if "--chat-template-file" not in flags:
+        out += ["--template", str(pathlib.Path(__file__).with_name("chatml.jinja"))]
     if "--api-key" in flags:
         with tempfile.NamedTemporaryFile("w", suffix=".key", delete=False) as file:
             file.write(flags["--api-key"] + "\n")

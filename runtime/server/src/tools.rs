@@ -64,12 +64,13 @@ impl Talk {
         };
         let strict = given.as_ref().is_some_and(is_strict);
         let (messages, begun) = prefill(std::mem::take(&mut self.messages));
-        let talk = Conversation {
+        let mut talk = Conversation {
             messages,
             tools: given,
             variables: std::mem::take(&mut self.variables),
             ..Conversation::default()
         };
+        tell_of_tools(hosted, &mut talk)?;
         let mut ids = prompt(hosted, &talk)?;
         let opened = begun.is_none() && opens_reasoning(hosted, &ids)?;
         let reasoning = match (opened, hosted.syntax.has_reasoning() && begun.is_none()) {
@@ -135,6 +136,40 @@ impl Talk {
         })?;
         Ok(Format::Lark(lark))
     }
+}
+
+/// Tells a model of its tools whose template does not: in the system message, with the form of a call that is read here.
+fn tell_of_tools(hosted: &Hosted, talk: &mut Conversation) -> Result<(), Refusal> {
+    let template = hosted.prompter().template();
+    let (Some(_), Some(template)) = (&talk.tools, template) else {
+        return Ok(());
+    };
+    let fitted = hosted.fitted(talk)?;
+    // Some have them under another name.
+    let renamed = fitted
+        .variables
+        .iter()
+        .any(|(name, _)| name.ends_with("tools"));
+    let unread = template
+        .unread(&fitted)?
+        .is_some_and(|what| what == "'tools'");
+    let Some(tools) = talk.tools.take_if(|_| unread && !renamed) else {
+        return Ok(());
+    };
+    let tools = serde_json::to_string(&tools).unwrap_or_default();
+    let text = format!(
+        "You can call these functions:\n{tools}\nTo call one, answer with nothing but JSON: {{\"name\": NAME, \"arguments\": {{…}}}}"
+    );
+    let said = talk.messages.first();
+    let system = said.filter(|m| m.get("role").and_then(Value::as_str) == Some("system"));
+    let (text, rest) = match system.and_then(|m| m.get("content")).and_then(text_of) {
+        Some(own) => (format!("{own}\n\n{text}"), 1),
+        None => (text, 0),
+    };
+    let first = Conversation::of_texts([("system", text.as_str())]).messages;
+    let rest = talk.messages.split_off(rest.min(talk.messages.len()));
+    talk.messages = first.into_iter().chain(rest).collect();
+    Ok(())
 }
 
 /// JSON of a schema, behind reasoning where there may be some.

@@ -4,12 +4,11 @@ use crate::app::App;
 use crate::describe::forms::{ChatMessageForm, ToolForm};
 use crate::hosted::Hosted;
 use crate::refusal::Refusal;
-use crate::tools::prompt;
 use crate::{openai, read};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use carat_text::template::{Conversation, Value};
+use carat_text::template::{Clock, Conversation, Value};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -242,8 +241,10 @@ pub async fn apply_template(
             .collect(),
         ..Conversation::default()
     };
-    let ids = prompt(&hosted, &talk)?;
-    Ok(Json(Fitted {
-        prompt: hosted.model().detokenize(&ids)?,
-    }))
+    let talk = hosted.fitted(&talk)?;
+    let prompt = match hosted.prompter().template() {
+        Some(template) => template.render(&talk, Clock::now(), &|text| text.to_owned())?,
+        None => talk.plain()?,
+    };
+    Ok(Json(Fitted { prompt }))
 }

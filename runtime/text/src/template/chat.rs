@@ -402,7 +402,7 @@ impl Conversation {
     }
 
     /// A conversation for a model without a template: one text that goes on.
-    fn plain(&self) -> Result<String, ChatError> {
+    pub fn plain(&self) -> Result<String, ChatError> {
         if let Some(what) = self.unread() {
             return Err(ChatError::Plain { what });
         }
