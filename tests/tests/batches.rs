@@ -118,7 +118,7 @@ impl Case {
             prompt: self.prompt.clone(),
             options: self.options.clone(),
             constraint: constraint.map(|c| Box::new(c) as Box<dyn Constraint + Send>),
-            reasoning: None,
+            forcing: None,
         }
     }
 

@@ -14,7 +14,7 @@ pub use turns::{Turn, turns};
 
 use crate::error::Error;
 use crate::generate::{
-    Advance, Demand, GenerateError, GenerateOptions, Generation, Generator, Place, Reasoning, Room,
+    Advance, Demand, Forcing, GenerateError, GenerateOptions, Generation, Generator, Place, Room,
     Step,
 };
 use crate::sample::TokenMetrics;
@@ -37,8 +37,8 @@ pub struct Request {
     pub options: GenerateOptions,
     /// What restricts it.
     pub constraint: Option<Box<dyn Constraint + Send>>,
-    /// How much it may reason.
-    pub reasoning: Option<Reasoning>,
+    /// What decides some of its tokens, as where it may reason so much.
+    pub forcing: Option<Box<dyn Forcing>>,
 }
 
 /// What happened to a text.
@@ -216,7 +216,7 @@ impl Batcher {
             prompt,
             options,
             constraint,
-            reasoning,
+            forcing,
         } = request;
         let model = self.loaded.model().clone();
         let vocab = model.spec().vocab_size;
@@ -236,8 +236,8 @@ impl Batcher {
         let used = sequence.tokens().len();
         let place = Place { used, ..place };
         let mut generator = Generator::at(place, &prompt[used..], &options, constraint.is_some())?;
-        if let Some(reasoning) = reasoning {
-            generator.limit_reasoning(reasoning);
+        if let Some(forcing) = forcing {
+            generator.force(forcing);
         }
         Ok(Job {
             id,

@@ -6,7 +6,7 @@ mod lookup;
 mod reasoning;
 
 pub use generator::{Advance, Demand, Generator, Outputs, Place, Room, Step};
-pub use reasoning::Reasoning;
+pub use reasoning::{Forcing, Reasoning};
 
 use crate::error::Error;
 use crate::sample::{ParamError, Params, SampleError, TokenMetrics};

@@ -3,7 +3,7 @@
 use crate::hosted::Hosted;
 use crate::refusal::{Kind, Refusal};
 use carat::Format;
-use carat::internals::{GenerateOptions, Reasoning};
+use carat::internals::{Forcing, GenerateOptions, Reasoning};
 use carat_text::reply::{Budget, Options, Parser};
 
 /// One text.
@@ -74,9 +74,10 @@ impl Ask {
     }
 
     /// What ends its reasoning.
-    pub fn reasoning(&self, hosted: &Hosted) -> Option<Reasoning> {
+    pub fn forcing(&self, hosted: &Hosted) -> Option<Box<dyn Forcing>> {
         let budget = Budget::new(&hosted.syntax, self.budget?)?;
-        Some(Reasoning::new(self.parser(hosted)?, budget))
+        let reasoning = Reasoning::new(self.parser(hosted)?, budget);
+        Some(Box::new(reasoning))
     }
 
     /// What reads the answer.

@@ -86,7 +86,7 @@ impl Texts {
         };
         for (i, ask) in asks.into_iter().enumerate() {
             let constraint = this.hosted.restriction(&ask.format)?;
-            let reasoning = ask.reasoning(&this.hosted);
+            let forcing = ask.forcing(&this.hosted);
             let count =
                 |counter: &AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);
             count(&this.stats.prompt_tokens, ask.ids.len());
@@ -94,7 +94,7 @@ impl Texts {
                 prompt: ask.ids,
                 options: ask.options,
                 constraint,
-                reasoning,
+                forcing,
             };
             let (sender, stats) = (sender.clone(), this.stats.clone());
             let mut times = Times::default();

@@ -1,7 +1,7 @@
 //! A generation, one step at a time.
 
 use super::lookup::Lookup;
-use super::{GenerateError, GenerateOptions, Generation, Reasoning};
+use super::{Forcing, GenerateError, GenerateOptions, Generation};
 use crate::error::Error;
 use crate::model::Model;
 use crate::sample::{Sampler, TokenMetrics};
@@ -159,7 +159,7 @@ pub struct Generator {
     ids: Vec<u32>,
     text: String,
     reason: Option<StopReason>,
-    reasoning: Option<Reasoning>,
+    forcing: Option<Box<dyn Forcing>>,
 }
 
 impl Generator {
@@ -242,13 +242,13 @@ impl Generator {
             ids: Vec::new(),
             text: String::new(),
             reason: None,
-            reasoning: None,
+            forcing: None,
         })
     }
 
-    /// Ends reasoning that takes more tokens than it may.
-    pub fn limit_reasoning(&mut self, reasoning: Reasoning) {
-        self.reasoning = Some(reasoning);
+    /// Lets `forcing` decide tokens, as where reasoning takes more of them than it may.
+    pub fn force(&mut self, forcing: Box<dyn Forcing>) {
+        self.forcing = Some(forcing);
     }
 
     /// Computes a part of the prompt, or chooses a token.
@@ -456,7 +456,7 @@ impl Generator {
             return Ok(Step::End);
         };
         self.hash.push(row.checksum);
-        let forced = self.reasoning.as_mut().and_then(|r| r.next(tokenizer));
+        let forced = self.forcing.as_mut().and_then(|f| f.next(tokenizer));
         let id = if let Some(id) = forced {
             id
         } else if matches!(self.asked, Want::Greedy | Want::LastResult) {
@@ -487,8 +487,8 @@ impl Generator {
             self.stops.push(&self.utf8.push(bytes))
         };
         self.text.push_str(&text);
-        if let Some(reasoning) = &mut self.reasoning {
-            reasoning.read(&text);
+        if let Some(forcing) = &mut self.forcing {
+            forcing.read(&text);
         }
         self.reason = if ends {
             Some(StopReason::End { id })

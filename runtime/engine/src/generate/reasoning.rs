@@ -4,6 +4,26 @@ use carat_text::reply::{Budget, Parser};
 use carat_text::tokenizer::Tokenizer;
 use std::collections::VecDeque;
 
+/// Decides some tokens of a text instead of the sampler.
+///
+/// A generator holds one as an object, so that a program whose texts are never held to anything does not carry the parsers.
+pub trait Forcing: Send {
+    /// The token that comes next, where none is to be chosen.
+    fn next(&mut self, tokenizer: &Tokenizer) -> Option<u32>;
+
+    /// More of the text.
+    fn read(&mut self, text: &str);
+
+    /// A copy, as a generation between its steps has.
+    fn copy(&self) -> Box<dyn Forcing>;
+}
+
+impl Clone for Box<dyn Forcing> {
+    fn clone(&self) -> Self {
+        self.copy()
+    }
+}
+
 /// Follows the text of an answer, and ends its reasoning where that takes too long: the tokens of the text that ends it are taken
 /// instead of chosen ones.
 #[derive(Clone, Debug)]
@@ -22,9 +42,10 @@ impl Reasoning {
             forced: VecDeque::new(),
         }
     }
+}
 
-    /// The token that comes next, where none is to be chosen.
-    pub(super) fn next(&mut self, tokenizer: &Tokenizer) -> Option<u32> {
+impl Forcing for Reasoning {
+    fn next(&mut self, tokenizer: &Tokenizer) -> Option<u32> {
         if self.forced.is_empty()
             && let Some(text) = self.budget.before(self.parser.in_reasoning())
         {
@@ -33,8 +54,11 @@ impl Reasoning {
         self.forced.pop_front()
     }
 
-    /// More of the answer.
-    pub(super) fn read(&mut self, text: &str) {
+    fn read(&mut self, text: &str) {
         self.parser.push(text);
+    }
+
+    fn copy(&self) -> Box<dyn Forcing> {
+        Box::new(self.clone())
     }
 }

@@ -252,7 +252,7 @@ mod tests {
             json!([[{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}]])
         );
         assert_eq!(talk.choice, Choice::Required);
-        assert!(talk.single);
+        assert_eq!(talk.parallel, Some(false));
         assert_eq!(talk.variables[0].0, "enable_thinking");
         assert_eq!(talk.variables[0].1.as_bool(), Some(true));
     }

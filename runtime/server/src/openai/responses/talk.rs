@@ -257,7 +257,7 @@ mod tests {
             json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": true}}])
         );
         assert_eq!(talk.choice, Choice::Named("f".into()));
-        assert!(talk.single);
+        assert_eq!(talk.parallel, Some(false));
         assert_eq!(talk.format, carat::Format::Json);
     }
 
