@@ -102,6 +102,7 @@ fn load(name: &str, path: &Path, args: &ServeArgs) -> Result<Hosted> {
         parallel: args.parallel,
         threads: args.place.threads,
         memory_limit: args.memory.memory_limit,
+        cache: args.place.kv,
     };
     options.context = memory::fitted(options.session(), &model)
         .with_context(shown)?

@@ -4,11 +4,14 @@ use super::for_chunks;
 use super::scratch::Scratch;
 use super::simd::{Isa, attention};
 use crate::kv::KvLayout;
-use crate::params::{AttnBlock, PAGE, ROW_WORDS, SCORE_GROUP_MAX, SCORE_MAX, VALUE_SHIFT};
+use crate::params::{
+    AttnBlock, NARROW_KEYS, NARROW_VALUES, PAGE, ROW_WORDS, SCORE_GROUP_MAX, SCORE_MAX, VALUE_SHIFT,
+};
 use crate::reference::attn_block_q8::{
     cap, key_scale, probability_q15, score_base, seen, value_scale,
 };
 use crate::reference::byte;
+use crate::reference::narrow::level;
 use crate::{partial_stride, query_stride};
 use carat_format::bounds::MAX_HEAD_DIM;
 use std::ops::Range;
@@ -56,7 +59,7 @@ const BAND: usize = 16;
 /// What is kept for `rows` rows.
 pub fn scratch(p: &AttnBlock, rows: u32) -> Scratch {
     let page = match rows as usize >= BAND {
-        true => attention::page_bytes(p.groups as usize),
+        true => attention::page_bytes(p.groups as usize, p.narrow),
         false => 0,
     };
     Scratch {
@@ -97,7 +100,7 @@ impl Pass<'_> {
     pub fn cells(&self, page: usize, kv_head: usize) -> &[u32] {
         let p = self.p;
         let kv_heads = (p.heads / p.heads_per_kv) as usize;
-        let stride = KvLayout::new(p.head_words, p.groups).page(1) as usize;
+        let stride = KvLayout::new(p.head_words, p.groups, p.narrow).page(1) as usize;
         &self.cache[(page * kv_heads + kv_head) * stride..][..stride]
     }
 
@@ -172,6 +175,28 @@ pub(super) struct Block<'a> {
 /// 32 elements of a key or value.
 pub(super) type Codes = [i8; 32];
 
+/// The levels of 4 bits by their code.
+pub(super) const LEVELS: [i8; 16] = {
+    let (mut levels, mut code) = ([0; 16], 0);
+    while code < 16 {
+        levels[code] = level(code as u32) as i8;
+        code += 1;
+    }
+    levels
+};
+
+/// The levels of a group of codes of 4 bits.
+#[inline(always)]
+pub(super) fn widen(bytes: &[u8; 16], out: &mut Codes) {
+    let (lows, highs) = out.split_at_mut(16);
+    for ((byte, low), high) in bytes.iter().zip(lows).zip(highs) {
+        (*low, *high) = (
+            LEVELS[usize::from(byte & 15)],
+            LEVELS[usize::from(byte >> 4)],
+        );
+    }
+}
+
 /// One group of the visible positions' keys or values.
 pub(super) struct Rows<'a> {
     /// From the first visible position on, `[position][dimension]`.
@@ -184,7 +209,18 @@ pub(super) struct Rows<'a> {
     pub len: usize,
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// Those of whole groups.
+    #[inline(always)]
+    fn of(groups: &'a [Codes]) -> Self {
+        Self {
+            bytes: groups.as_flattened(),
+            stride: 32,
+            dims: 0..32,
+            len: groups.len(),
+        }
+    }
+
     /// Of position `i`; `filled` is room for a group of fewer than 32, whose rest is zeros.
     #[inline(always)]
     pub fn get<'b>(&'b self, i: usize, filled: &'b mut Codes) -> &'b Codes {
@@ -200,27 +236,39 @@ impl Rows<'_> {
 }
 
 impl Block<'_> {
-    /// The block's part: `dots` multiplies a group of the query with that of every key, `weigh` adds up a group of
-    /// values by weights, one a position.
+    /// The block's part: `widen` gives the levels of a group of 4 bits, `dots` multiplies a group of the query with that of
+    /// every key, `weigh` adds up a group of values by weights, one a position.
     #[inline(always)]
     pub fn attend(
         &self,
+        widen: impl Fn(&[u8; 16], &mut Codes),
         dots: impl Fn(&[i16; 32], &Rows<'_>, &mut [i32]),
         weigh: impl Fn(&[u16], &Rows<'_>, &mut [i32; 32]),
         out: &mut [u32],
     ) {
         let p = self.p;
         let (words, groups) = (p.head_words as usize, p.groups as usize);
-        let [keys, values, scales] = KvLayout::new(p.head_words, p.groups).split(self.cells);
+        let layout = KvLayout::new(p.head_words, p.groups, p.narrow);
+        let [keys, values, scales] = layout.split(self.cells);
         let dims = 4 * words;
         let (first, len) = (self.visible.start, self.visible.len());
-        let rows = |cells, g: usize| {
+        // Of the positions that are seen a group of the codes of 8 bits, or of 4 bits their levels.
+        let part = |cells, g: usize| {
             let bytes: &[i8] = bytemuck::cast_slice(cells);
             Rows {
                 bytes: &bytes[first * dims..(first + len) * dims],
                 stride: dims,
                 dims: g * 32..(g * 32 + 32).min(dims),
                 len,
+            }
+        };
+        let mut room = [[0i8; 32]; PAGE as usize];
+        let room = &mut room[..len];
+        let widened = |cells: &[u32], g: usize, room: &mut [Codes]| {
+            let (bytes, _) = bytemuck::cast_slice::<u32, u8>(cells).as_chunks::<16>();
+            let bytes = bytes[first * groups..(first + len) * groups].chunks_exact(groups);
+            for (bytes, out) in bytes.zip(room) {
+                widen(&bytes[g], out);
             }
         };
         // The group's scales, a word a position.
@@ -237,7 +285,12 @@ impl Block<'_> {
         let mut products = [0i32; PAGE as usize];
         let products = &mut products[..len];
         for (g, q) in self.query.codes.iter().enumerate().take(groups) {
-            dots(q, &rows(keys, g), products);
+            if p.narrow & NARROW_KEYS == 0 {
+                dots(q, &part(keys, g), products);
+            } else {
+                widened(keys, g, room);
+                dots(q, &Rows::of(room), products);
+            }
             of_group(g, scales);
             shares(products, scales, self.query.exponent, scores);
         }
@@ -255,7 +308,12 @@ impl Block<'_> {
                 *w = weight(*p, *s, top);
             }
             let mut sums = [0i32; 32];
-            weigh(weights, &rows(values, g), &mut sums);
+            if p.narrow & NARROW_VALUES == 0 {
+                weigh(weights, &part(values, g), &mut sums);
+            } else {
+                widened(values, g, room);
+                weigh(weights, &Rows::of(room), &mut sums);
+            }
             let range = g * 32..(g * 32 + 32).min(dims);
             for (o, s) in out[range].iter_mut().zip(sums) {
                 *o = s as u32;
@@ -370,7 +428,7 @@ mod tests {
     use super::*;
     use crate::cpu::random::Random;
     use crate::cpu::simd::tests::with_each;
-    use crate::kv_page_words;
+    use crate::kv::CacheBits;
     use crate::params::QUERY_MAX;
     use crate::reference;
     use crate::reference::softcap::Cap;
@@ -380,16 +438,32 @@ mod tests {
     /// What random pages reach only by chance, of one row and of a band of rows.
     #[test]
     fn extremes_are_exact() {
-        let p = AttnBlock {
-            heads: 1,
-            heads_per_kv: 1,
-            head_words: 8,
-            groups: 1,
-            max_blocks: 1,
-            ..Default::default()
-        };
+        for bits in CacheBits::ALL {
+            extremes(AttnBlock {
+                heads: 1,
+                heads_per_kv: 1,
+                head_words: 8,
+                groups: 1,
+                max_blocks: 1,
+                narrow: bits.narrow(),
+                ..Default::default()
+            });
+        }
+    }
+
+    /// The largest codes of a part: bytes of the levels, or of the codes of 4 bits.
+    fn largest(narrow: bool, sign: i8) -> (u8, i8) {
+        match (narrow, sign) {
+            (false, _) => ((127 * sign) as u8, 127 * sign),
+            (true, 1) => (0x77, 123),
+            (true, _) => (0xff, -123),
+        }
+    }
+
+    fn extremes(p: AttnBlock) {
         let table = [0, PAGE - 1, 0].repeat(BAND);
-        let signs = [(127i8, 127i8), (-127, 127), (127, -127), (-127, -127)];
+        let signs = [(1i8, 1i8), (-1, 1), (1, -1), (-1, -1)];
+        let layout = KvLayout::new(8, 1, p.narrow);
         // A query of ±2047: 32 times the first part, plus the second.
         for (high, low) in [(63i8, 31i8), (-63, -31)] {
             let mut query = vec![0; query_stride(8) as usize];
@@ -399,11 +473,12 @@ mod tests {
             // Shifts of the scores to the left, none, by 1 to 31 and beyond.
             let exponents = [-128i8, -46, -45, -20, -16, -15, -14, 0, 100, 127];
             for ((k, v), exponent) in signs.into_iter().flat_map(|s| exponents.map(|e| (s, e))) {
-                let mut cells = vec![0; kv_page_words(1, 8, 1) as usize];
-                let (codes, scales) = cells.split_at_mut(2 * PAGE as usize * 8);
-                let (keys, values) = codes.split_at_mut(PAGE as usize * 8);
-                keys.fill(u32::from_ne_bytes([k as u8; 4]));
-                values.fill(u32::from_ne_bytes([v as u8; 4]));
+                let (k, _) = largest(p.narrow & NARROW_KEYS != 0, k);
+                let (byte, v) = largest(p.narrow & NARROW_VALUES != 0, v);
+                let mut cells = vec![0; layout.page(1) as usize];
+                let [keys, values, scales] = layout.split_mut(&mut cells);
+                keys.fill(u32::from_ne_bytes([k; 4]));
+                values.fill(u32::from_ne_bytes([byte; 4]));
                 scales.fill(u32::from_le_bytes([255, exponent as u8, 255, 0]));
                 for rows in [1, BAND] {
                     let n = rows as u32;
@@ -464,7 +539,7 @@ mod tests {
             (kv_heads, heads_per_kv) in (1u32..3, 1u32..7),
             rows in prop_oneof![1u32..4, 15u32..21], turn in 1u32..3,
             window in prop_oneof![select(vec![0u32, 1, 40, 300]), 1u32..600],
-            cap in any::<bool>(), far in 2u32..20, seed in any::<u64>(),
+            cap in any::<bool>(), far in 2u32..20, narrow in 0u32..4, seed in any::<u64>(),
         ) {
             let mut random = Random(seed);
             let mut p = AttnBlock {
@@ -475,6 +550,7 @@ mod tests {
                 window,
                 table_stride: 2,
                 max_blocks: 2,
+                narrow,
                 ..Default::default()
             };
             if cap {
@@ -486,9 +562,11 @@ mod tests {
                 .flat_map(|r| [0, random.below(2 * PAGE), r / turn % 2])
                 .collect();
             let query = queries(&mut random, &p, rows, far == 2);
-            let mut cache = random.words(4 * kv_page_words(kv_heads, words, p.groups) as usize);
-            for cells in cache.chunks_mut(kv_page_words(1, words, p.groups) as usize) {
-                for scale in &mut cells[2 * PAGE as usize * words as usize..] {
+            let layout = KvLayout::new(words, p.groups, narrow);
+            let mut cache = random.words(4 * layout.page(kv_heads) as usize);
+            for cells in cache.chunks_mut(layout.page(1) as usize) {
+                let [_, _, scales] = layout.split_mut(cells);
+                for scale in scales {
                     // Exponents near each other, as real pages have them; some far off.
                     if random.below(far) > 0 {
                         *scale = *scale & 0x00ff_00ff | 0xf600_f400;

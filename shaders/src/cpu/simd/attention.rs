@@ -4,12 +4,12 @@
 use super::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::queries;
-use crate::cpu::attn_block_q8::{Block, Pass, dots, weigh};
+use crate::cpu::attn_block_q8::{Block, Pass, dots, weigh, widen};
 
 /// One block of one head by the instructions of `isa`, which the processor has.
 pub fn attend(isa: Isa, block: &Block<'_>, out: &mut [u32]) {
     match isa {
-        Isa::Portable => block.attend(dots, weigh, out),
+        Isa::Portable => block.attend(widen, dots, weigh, out),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vl => {
             assert!(is_x86_feature_detected!("avx2"));
@@ -24,7 +24,7 @@ pub fn attend(isa: Isa, block: &Block<'_>, out: &mut [u32]) {
         }
         // As the compiler makes vectors of it.
         #[cfg(all(wide_isa, not(target_arch = "x86_64")))]
-        _ => block.attend(dots, weigh, out),
+        _ => block.attend(widen, dots, weigh, out),
     }
 }
 
@@ -42,24 +42,46 @@ pub fn band(isa: Isa, pass: &Pass<'_>, first: usize, out: &mut [u32]) -> bool {
     false
 }
 
-/// Bytes that [`band`] keeps in a thread for pages of so many groups.
-pub fn page_bytes(groups: usize) -> u64 {
+/// Bytes that [`band`] keeps in a thread for pages of so many groups, of which parts may have 4 bits.
+pub fn page_bytes(groups: usize, narrow: u32) -> u64 {
     #[cfg(target_arch = "x86_64")]
     if Isa::get() == Isa::Avx512 {
-        return queries::page_bytes(groups);
+        return queries::page_bytes(groups, narrow);
     }
-    let _ = groups;
+    let _ = (groups, narrow);
     0
 }
 
 #[cfg(target_arch = "x86_64")]
+pub use avx2::widen as widen_group;
+
+#[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use crate::cpu::attn_block_q8::{Block, Codes, Rows};
+    use crate::cpu::attn_block_q8::{Block, Codes, LEVELS, Rows};
     use std::arch::x86_64::*;
+
+    /// Levels of codes of 4 bits, by a table that is a vector.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn widen(bytes: &[u8; 16], out: &mut Codes) {
+        // SAFETY: both are 16 readable bytes; the loads are unaligned.
+        let (table, codes) = unsafe {
+            (
+                _mm_loadu_si128(LEVELS.as_ptr().cast()),
+                _mm_loadu_si128(bytes.as_ptr().cast()),
+            )
+        };
+        let both = _mm256_set_m128i(_mm_srli_epi16::<4>(codes), codes);
+        let both = _mm256_and_si256(both, _mm256_set1_epi8(15));
+        let levels = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), both);
+        // SAFETY: `out` is 32 writable bytes; the store is unaligned.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), levels) };
+    }
 
     #[target_feature(enable = "avx2")]
     pub fn attend(block: &Block<'_>, out: &mut [u32]) {
         block.attend(
+            |bytes, out| widen(bytes, out),
             |q, keys, out| dots(q, keys, out),
             |weights, values, sums| weigh(weights, values, sums),
             out,
@@ -69,7 +91,7 @@ mod avx2 {
     /// The 32 codes as 16 bits, in order.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn widen(codes: &Codes) -> [__m256i; 2] {
+    fn halves(codes: &Codes) -> [__m256i; 2] {
         // SAFETY: `codes` is 32 readable bytes; the loads are unaligned.
         let (a, b) = unsafe {
             (
@@ -91,7 +113,7 @@ mod avx2 {
             )
         };
         for (i, out) in out.iter_mut().enumerate() {
-            let [x, y] = widen(keys.get(i, &mut [0; 32]));
+            let [x, y] = halves(keys.get(i, &mut [0; 32]));
             let sum = _mm256_add_epi32(_mm256_madd_epi16(a, x), _mm256_madd_epi16(b, y));
             let sum = _mm_add_epi32(
                 _mm256_castsi256_si128(sum),
@@ -115,8 +137,8 @@ mod avx2 {
             let w = [pair[0], if last > 0 { pair[1] } else { 0 }].map(i32::from);
             let both = |f: &dyn Fn(i32) -> i32| _mm256_set1_epi32(f(w[0]) | f(w[1]) << 16);
             let weight = [both(&|w| w >> 8), both(&|w| w & 255)];
-            let a = widen(values.get(2 * i, &mut [0; 32]));
-            let b = widen(values.get(2 * i + last, &mut [0; 32]));
+            let a = halves(values.get(2 * i, &mut [0; 32]));
+            let b = halves(values.get(2 * i + last, &mut [0; 32]));
             for half in 0..2 {
                 let parts = [
                     _mm256_unpacklo_epi16(a[half], b[half]),
@@ -147,6 +169,7 @@ mod avx2 {
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
+    use super::avx2::widen;
     use crate::cpu::attn_block_q8::{Block, Codes, Rows};
     use crate::params::PAGE;
     use std::arch::x86_64::*;
@@ -154,6 +177,7 @@ mod avx512 {
     #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
     pub fn attend(block: &Block<'_>, out: &mut [u32]) {
         block.attend(
+            |bytes, out| widen(bytes, out),
             |q, keys, out| dots(q, keys, out),
             |weights, values, sums| weigh(weights, values, sums),
             out,
