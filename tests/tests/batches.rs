@@ -8,8 +8,8 @@ use carat::internals::selftest::Flavour;
 use carat::internals::text::constraint::{Constraint, ConstraintError, Mask};
 use carat::internals::text::stop::StopReason;
 use carat::internals::{
-    Batcher, DeviceChoice, GenerateOptions, Generation, Generator, Host, JobId, Loaded, Model,
-    News, Request, Session, SessionOptions, Step, Verify, generate_constrained,
+    Batcher, CacheBits, DeviceChoice, GenerateOptions, Generation, Generator, Host, JobId, Loaded,
+    Model, News, Request, Session, SessionOptions, Step, Verify, generate_constrained,
 };
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;
@@ -142,6 +142,7 @@ fn session(model: &Arc<Model>, cache: CacheBits) -> Session {
     let options = SessionOptions {
         device: DeviceChoice::Cpu,
         context: CONTEXT,
+        cache,
         ..Default::default()
     };
     block_on(Session::new(model.clone(), &options)).unwrap()
@@ -451,15 +452,15 @@ fn a_host_serves_many_threads() {
 #[test]
 fn a_proposal_changes_no_token() {
     let mut right = 0;
-    for flavour in FLAVOURS {
+    for (flavour, cache) in KINDS {
         let model = model(flavour, 37);
         let mut rng = Rng(39);
         let options = SessionOptions {
             outputs: 8,
-            ..options(DeviceChoice::Cpu, CacheBits::default())
+            ..options(DeviceChoice::Cpu, cache)
         };
         let mut ahead = block_on(Session::new(model.clone(), &options)).unwrap();
-        let mut alone = session(&model, CacheBits::default());
+        let mut alone = session(&model, cache);
         for i in 0..24 {
             let mut case = Case::new(&model, &mut rng, &[3, 1, 4, 1, 5, 9, 2, 6, 5], 5);
             case.options.max_tokens = 60 + i;
