@@ -83,7 +83,7 @@ fn linear_512_rows(bencher: Bencher<'_, '_>, encoding: &Encoding) {
 }
 
 /// 32 heads of 64 over 8 for keys and values, one row; the cache of every kind.
-#[divan::bench(args = [128, 256, 1024, 4096], consts = [0, 1, 2, 3])]
+#[divan::bench(args = [128, 256, 1024, 8192], consts = [0, 1, 2, 3])]
 fn attention<const NARROW: u32>(bencher: Bencher<'_, '_>, positions: u32) {
     let (heads, kv_heads, head_words, groups) = (32, 8, 16, 2);
     let blocks = positions.div_ceil(PAGE);
