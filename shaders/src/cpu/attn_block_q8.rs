@@ -187,7 +187,7 @@ pub(super) const LEVELS: [i8; 16] = {
 
 /// The levels of a group of codes of 4 bits.
 #[inline(always)]
-pub(super) fn widen(bytes: &[u8; 16], out: &mut Codes) {
+fn widen(bytes: &[u8; 16], out: &mut Codes) {
     let (lows, highs) = out.split_at_mut(16);
     for ((byte, low), high) in bytes.iter().zip(lows).zip(highs) {
         (*low, *high) = (
@@ -209,18 +209,45 @@ pub(super) struct Rows<'a> {
     pub len: usize,
 }
 
-impl<'a> Rows<'a> {
-    /// Those of whole groups.
+/// The same of codes of 4 bits.
+pub(super) struct Packed<'a> {
+    /// From the first visible position on, `[position][group]`.
+    bytes: &'a [[u8; 16]],
+    groups: usize,
+    group: usize,
+    /// Positions.
+    pub len: usize,
+}
+
+impl Packed<'_> {
+    /// Of position `i`.
     #[inline(always)]
-    fn of(groups: &'a [Codes]) -> Self {
-        Self {
-            bytes: groups.as_flattened(),
-            stride: 32,
-            dims: 0..32,
-            len: groups.len(),
+    pub fn get(&self, i: usize) -> &[u8; 16] {
+        &self.bytes[i * self.groups + self.group]
+    }
+}
+
+/// One group of keys or values of either kind.
+pub(super) enum Part<'a> {
+    Eight(Rows<'a>),
+    Four(Packed<'a>),
+}
+
+impl Part<'_> {
+    /// The levels of position `i`; `filled` is room for them.
+    #[inline(always)]
+    fn get<'b>(&'b self, i: usize, filled: &'b mut Codes) -> &'b Codes {
+        match self {
+            Part::Eight(rows) => rows.get(i, filled),
+            Part::Four(packed) => {
+                widen(packed.get(i), filled);
+                filled
+            }
         }
     }
+}
 
+impl Rows<'_> {
     /// Of position `i`; `filled` is room for a group of fewer than 32, whose rest is zeros.
     #[inline(always)]
     pub fn get<'b>(&'b self, i: usize, filled: &'b mut Codes) -> &'b Codes {
@@ -236,14 +263,13 @@ impl<'a> Rows<'a> {
 }
 
 impl Block<'_> {
-    /// The block's part: `widen` gives the levels of a group of 4 bits, `dots` multiplies a group of the query with that of
-    /// every key, `weigh` adds up a group of values by weights, one a position.
+    /// The block's part: `dots` multiplies a group of the query with that of every key, `weigh` adds up a group of
+    /// values by weights, one a position.
     #[inline(always)]
     pub fn attend(
         &self,
-        widen: impl Fn(&[u8; 16], &mut Codes),
-        dots: impl Fn(&[i16; 32], &Rows<'_>, &mut [i32]),
-        weigh: impl Fn(&[u16], &Rows<'_>, &mut [i32; 32]),
+        dots: impl Fn(&[i16; 32], &Part<'_>, &mut [i32]),
+        weigh: impl Fn(&[u16], &Part<'_>, &mut [i32; 32]),
         out: &mut [u32],
     ) {
         let p = self.p;
@@ -252,24 +278,23 @@ impl Block<'_> {
         let [keys, values, scales] = layout.split(self.cells);
         let dims = 4 * words;
         let (first, len) = (self.visible.start, self.visible.len());
-        // Of the positions that are seen a group of the codes of 8 bits, or of 4 bits their levels.
-        let part = |cells, g: usize| {
+        let part = |cells, bit: u32, g: usize| {
+            if p.narrow & bit != 0 {
+                let (bytes, _) = bytemuck::cast_slice::<u32, u8>(cells).as_chunks();
+                return Part::Four(Packed {
+                    bytes: &bytes[first * groups..(first + len) * groups],
+                    groups,
+                    group: g,
+                    len,
+                });
+            }
             let bytes: &[i8] = bytemuck::cast_slice(cells);
-            Rows {
+            Part::Eight(Rows {
                 bytes: &bytes[first * dims..(first + len) * dims],
                 stride: dims,
                 dims: g * 32..(g * 32 + 32).min(dims),
                 len,
-            }
-        };
-        let mut room = [[0i8; 32]; PAGE as usize];
-        let room = &mut room[..len];
-        let widened = |cells: &[u32], g: usize, room: &mut [Codes]| {
-            let (bytes, _) = bytemuck::cast_slice::<u32, u8>(cells).as_chunks::<16>();
-            let bytes = bytes[first * groups..(first + len) * groups].chunks_exact(groups);
-            for (bytes, out) in bytes.zip(room) {
-                widen(&bytes[g], out);
-            }
+            })
         };
         // The group's scales, a word a position.
         let scales = &scales[first * groups..(first + len) * groups];
@@ -285,12 +310,7 @@ impl Block<'_> {
         let mut products = [0i32; PAGE as usize];
         let products = &mut products[..len];
         for (g, q) in self.query.codes.iter().enumerate().take(groups) {
-            if p.narrow & NARROW_KEYS == 0 {
-                dots(q, &part(keys, g), products);
-            } else {
-                widened(keys, g, room);
-                dots(q, &Rows::of(room), products);
-            }
+            dots(q, &part(keys, NARROW_KEYS, g), products);
             of_group(g, scales);
             shares(products, scales, self.query.exponent, scores);
         }
@@ -308,12 +328,7 @@ impl Block<'_> {
                 *w = weight(*p, *s, top);
             }
             let mut sums = [0i32; 32];
-            if p.narrow & NARROW_VALUES == 0 {
-                weigh(weights, &part(values, g), &mut sums);
-            } else {
-                widened(values, g, room);
-                weigh(weights, &Rows::of(room), &mut sums);
-            }
+            weigh(weights, &part(values, NARROW_VALUES, g), &mut sums);
             let range = g * 32..(g * 32 + 32).min(dims);
             for (o, s) in out[range].iter_mut().zip(sums) {
                 *o = s as u32;
@@ -398,8 +413,7 @@ pub(super) fn share(d: i32, scale: u32, exponent: i32) -> i32 {
 
 /// A group of a query times that of each key.
 #[inline(always)]
-pub(super) fn dots(q: &[i16; 32], keys: &Rows<'_>, out: &mut [i32]) {
-    debug_assert_eq!(keys.len, out.len());
+pub(super) fn dots(q: &[i16; 32], keys: &Part<'_>, out: &mut [i32]) {
     for (i, out) in out.iter_mut().enumerate() {
         let mut filled = [0; 32];
         let key = keys.get(i, &mut filled);
@@ -413,7 +427,7 @@ pub(super) fn dots(q: &[i16; 32], keys: &Rows<'_>, out: &mut [i32]) {
 
 /// Values by their weights.
 #[inline(always)]
-pub(super) fn weigh(weights: &[u16], values: &Rows<'_>, sums: &mut [i32; 32]) {
+pub(super) fn weigh(weights: &[u16], values: &Part<'_>, sums: &mut [i32; 32]) {
     for (i, weight) in weights.iter().enumerate() {
         let mut filled = [0; 32];
         let value = values.get(i, &mut filled);
