@@ -206,6 +206,7 @@ pub(super) struct Rows<'a> {
     /// The group's dimensions: 32, fewer in the last group of some.
     dims: Range<usize>,
     /// Positions.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub len: usize,
 }
 
@@ -216,6 +217,7 @@ pub(super) struct Packed<'a> {
     groups: usize,
     group: usize,
     /// Positions.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub len: usize,
 }
 
