@@ -79,7 +79,7 @@ fn build() -> Result<()> {
         let bindings = bindings.iter().map(listed).collect::<Vec<_>>().join(", ");
         let has_codes = source.contains("override CODES");
         let file = out.join(format!("{name}.wgsl"));
-        fs::write(&file, &source).map_err(|e| e.to_string())?;
+        fs::write(&file, bare(&source)).map_err(|e| e.to_string())?;
         writeln!(
             table,
             "    Kernel {{ name: {name:?}, wgsl: include_str!({:?}), bindings: &[{bindings}], has_codes: {has_codes} }},",
@@ -91,6 +91,18 @@ fn build() -> Result<()> {
     places.push_str("}\n");
     table.push_str(&places);
     fs::write(out.join("kernels.rs"), table).map_err(|e| e.to_string())
+}
+
+/// A source without comments and indentation: a page in a browser fetches every byte of it. WGSL has no texts in which two slashes
+/// could stand.
+fn bare(source: &str) -> String {
+    let lines = source
+        .lines()
+        .map(|l| l.split("//").next().unwrap_or_default().trim());
+    lines
+        .filter(|l| !l.is_empty())
+        .flat_map(|l| [l, "\n"])
+        .collect()
 }
 
 /// The prelude, the imports and the kernel itself.

@@ -82,9 +82,9 @@ fn linear_512_rows(bencher: Bencher<'_, '_>, encoding: &Encoding) {
     product(bencher, *encoding, 512, 512);
 }
 
-/// 32 heads of 64 over 8 for keys and values, one row.
-#[divan::bench(args = [128, 256, 1024, 4096])]
-fn attention(bencher: Bencher<'_, '_>, positions: u32) {
+/// 32 heads of 64 over 8 for keys and values, one row; the cache of every kind.
+#[divan::bench(args = [128, 256, 1024, 8192], consts = [0, 1, 2, 3])]
+fn attention<const NARROW: u32>(bencher: Bencher<'_, '_>, positions: u32) {
     let (heads, kv_heads, head_words, groups) = (32, 8, 16, 2);
     let blocks = positions.div_ceil(PAGE);
     let p = AttnBlock {
@@ -94,6 +94,7 @@ fn attention(bencher: Bencher<'_, '_>, positions: u32) {
         groups,
         max_blocks: blocks,
         table_stride: blocks,
+        narrow: NARROW,
         ..Default::default()
     };
     let mut row = vec![0; ROW_WORDS as usize];
@@ -103,7 +104,8 @@ fn attention(bencher: Bencher<'_, '_>, positions: u32) {
     for head in query.chunks_mut(query_stride(head_words) as usize) {
         head[2 * head_words as usize] = 8;
     }
-    let cache = words(kv_page_words(kv_heads, head_words, groups) as usize * blocks as usize);
+    let cache =
+        words(kv_page_words(kv_heads, head_words, groups, NARROW) as usize * blocks as usize);
     let stride = partial_stride(head_words, groups);
     let mut partial = vec![0; (heads * blocks * stride) as usize];
     bencher

@@ -77,8 +77,8 @@ pub const fn scales_of(groups: u32, shift: u32) -> u32 {
 }
 
 /// Words of one page of a layer's KV cache for all heads: see [`KvLayout`].
-pub const fn kv_page_words(heads: u32, head_words: u32, groups: u32) -> u32 {
-    KvLayout::new(head_words, groups).page(heads)
+pub const fn kv_page_words(heads: u32, head_words: u32, groups: u32, narrow: u32) -> u32 {
+    KvLayout::new(head_words, groups, narrow).page(heads)
 }
 
 /// Words of one partial result of attention:

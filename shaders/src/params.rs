@@ -15,6 +15,12 @@ pub const QUERY_MAX: i32 = 2047;
 /// A weight of a value is `p · mantissa >> VALUE_SHIFT` for the block's largest exponent: `p ≤ 2^15` and
 /// mantissas up to 255 give at most 65,280, and 256 of them times 127 stay under 2^31.
 pub const VALUE_SHIFT: u32 = 7;
+/// The cache's keys have 4 bits: a bit of `narrow`, see `CacheBits` in `kv.rs`.
+pub const NARROW_KEYS: u32 = 1;
+/// The cache's values have 4 bits.
+pub const NARROW_VALUES: u32 = 2;
+/// Bits by which the product of two groups of 32 is less after both were turned: `turn` in `reference/narrow.rs`.
+pub const TURN_SHIFT: u32 = 5;
 /// Words of one entry of the batch's row table: token, position, sequence.
 pub const ROW_WORDS: u32 = 3;
 /// Words of the statistics: saturations, largest |residual|.
@@ -54,6 +60,9 @@ pub const WGSL_CONSTANTS: &[(&str, i64)] = &[
     ("PAGE", PAGE as i64),
     ("SCORE_BITS", SCORE_BITS as i64),
     ("VALUE_SHIFT", VALUE_SHIFT as i64),
+    ("NARROW_KEYS", NARROW_KEYS as i64),
+    ("TURN_SHIFT", TURN_SHIFT as i64),
+    ("NARROW_VALUES", NARROW_VALUES as i64),
     ("ROW_WORDS", ROW_WORDS as i64),
     ("RESULT_WORDS", RESULT_WORDS as i64),
     ("MIX_LOW", MIX_LOW as i64),
@@ -279,8 +288,8 @@ params! {
         value_exponent: i32,
         /// Pages of a sequence's row in the page table.
         table_stride: u32,
-        /// Padding to 16 bytes.
-        pad0: u32,
+        /// Which of the cache's codes have 4 bits: [`NARROW_KEYS`] | [`NARROW_VALUES`]; a constant of the kernel, too.
+        narrow: u32,
     }
     /// Attention of one head, row and block of positions.
     AttnBlock for ["attn_block_q8"] => {
@@ -306,8 +315,8 @@ params! {
         rate_mantissa: u32,
         /// `score · rate_mantissa · 2^-rate_shift` is 2·log2(e)·score/cap in Q26.
         rate_shift: i32,
-        /// Padding to 16 bytes.
-        pad0: u32,
+        /// Which of the cache's codes have 4 bits: [`NARROW_KEYS`] | [`NARROW_VALUES`]; a constant of the kernel, too.
+        narrow: u32,
     }
     /// The blocks of one head and row merged.
     AttnMerge for ["attn_merge_i32", "attn_merge_row_q8"] => {

@@ -4,6 +4,7 @@
 mod common;
 
 use carat_shaders::cpu::softcap::Cap;
+use carat_shaders::kv::CacheBits;
 use carat_shaders::params::{AttnBlock, AttnMerge, PAGE, ROW_WORDS, RopeAngles, RopeStore};
 use carat_shaders::{
     act_stride, cpu, grid, groups_of, kv_page_words, partial_stride, query_stride,
@@ -82,6 +83,7 @@ fn store_params(
     heads: u32,
     head_dim: u32,
     exponents: (i32, i32),
+    narrow: u32,
 ) -> RopeStore {
     RopeStore {
         heads,
@@ -95,12 +97,12 @@ fn store_params(
         key_exponent: exponents.0,
         value_exponent: exponents.1,
         table_stride: TABLE_STRIDE,
-        pad0: 0,
+        narrow,
     }
 }
 
 fn cache_words(p: &RopeStore) -> usize {
-    PAGES.len() * kv_page_words(p.kv_heads, p.head_words, p.groups) as usize
+    PAGES.len() * kv_page_words(p.kv_heads, p.head_words, p.groups, p.narrow) as usize
 }
 
 #[test]
@@ -108,8 +110,10 @@ fn rope_store_q8() {
     on_each_driver("rope_store_q8", |gpu| {
         let mut random = Random(12);
         for head_dim in HEAD_DIMS.into_iter().chain([2, 7, 10, 96]) {
-            for exponents in [(-20, -18), (-64, 32), (32, -64)] {
-                let p = store_params(&mut random, 3, head_dim, exponents);
+            let kinds = [(-20, -18), (-64, 32), (32, -64)].map(|e| (e, random.below(4)));
+            // Each kind of cache, and each kind of exponents.
+            for (exponents, narrow) in kinds.into_iter().chain((0..4).map(|n| ((-20, -18), n))) {
+                let p = store_params(&mut random, 3, head_dim, exponents, narrow);
                 let mut table = row_table();
                 let rows = POSITIONS.len() as u32;
                 let mut angles = angles(&mut random, &table, head_dim / 2);
@@ -136,7 +140,7 @@ fn rope_store_q8() {
                     let (mut query, mut cache) = (query.clone(), cache.clone());
                     gpu.kernel(
                         "rope_store_q8",
-                        &lanes(n),
+                        &of_heads(n, narrow),
                         bytemuck::bytes_of(&p),
                         &mut [
                             &mut table,
@@ -150,13 +154,21 @@ fn rope_store_q8() {
                         ],
                         [grid::rope_store_q8(&p), rows, 1],
                     );
-                    let what = format!("head_dim {head_dim} {exponents:?} {n} lanes");
+                    let what =
+                        format!("head_dim {head_dim} {exponents:?} narrow {narrow} {n} lanes");
                     same(&format!("queries: {what}"), &query, &twin_query);
                     same(&format!("cells: {what}"), &cache, &twin_cache);
                 }
             }
         }
     });
+}
+
+/// The pipeline constants of kernels that know the cache.
+fn of_heads(n: u32, narrow: u32) -> Vec<(&'static str, f64)> {
+    let mut constants = lanes(n).to_vec();
+    constants.push(("NARROW", narrow.into()));
+    constants
 }
 
 /// A cache whose every cell was written by the twin of `rope_store_q8`.
@@ -186,8 +198,9 @@ fn filled_cache(random: &mut Random, p: &RopeStore) -> Vec<u32> {
 }
 
 /// Queries from the twin of `rope_store_q8` over small and large elements.
-fn queries(random: &mut Random, heads: u32, head_dim: u32, exponent: i32) -> Vec<u32> {
-    let mut p = store_params(random, heads, head_dim, (0, 0));
+fn queries(random: &mut Random, heads: u32, kv: &RopeStore, exponent: i32) -> Vec<u32> {
+    let head_dim = kv.head_dim;
+    let mut p = store_params(random, heads, head_dim, (0, 0), kv.narrow);
     (p.query_exponent, p.kv_heads) = (exponent, 0);
     let table = row_table();
     let mut angles = angles(random, &table, head_dim / 2);
@@ -225,7 +238,7 @@ fn attend(
         let mut device = device.clone();
         gpu.kernel(
             "attn_block_q8",
-            &lanes(n),
+            &of_heads(n, p.narrow),
             bytemuck::bytes_of(p),
             &mut [&mut table, pages, query, cache, &mut device],
             [grid::attn_block_q8(p), rows, blocks],
@@ -278,6 +291,7 @@ fn attention_params(heads: u32, kv: &RopeStore, exponent: i32) -> (AttnBlock, At
         groups,
         table_stride: TABLE_STRIDE,
         max_blocks,
+        narrow: kv.narrow,
         ..Default::default()
     };
     let head_dim = kv.head_dim;
@@ -294,17 +308,22 @@ fn attention_params(heads: u32, kv: &RopeStore, exponent: i32) -> (AttnBlock, At
     (block, merge)
 }
 
+/// Every kind of cache for a head.
+fn kinds(head_dim: u32) -> [(u32, u32); 4] {
+    CacheBits::ALL.map(|bits| (head_dim, bits.narrow()))
+}
+
 #[test]
 fn attention_of_stored_keys_and_values() {
     on_each_driver("attention_of_stored_keys_and_values", |gpu| {
         let mut random = Random(13);
-        for head_dim in HEAD_DIMS.into_iter().chain([10]) {
-            let kv = store_params(&mut random, 0, head_dim, (-20, -18));
+        for (head_dim, narrow) in HEAD_DIMS.into_iter().chain([10]).flat_map(kinds) {
+            let kv = store_params(&mut random, 0, head_dim, (-20, -18), narrow);
             let mut cache = filled_cache(&mut random, &kv);
             // From flat probabilities to one position that takes all.
             for exponent in [-60, -36, -30, -20] {
                 let heads = [2, 6][head_dim as usize / 8 % 2];
-                let mut query = queries(&mut random, heads, head_dim, exponent);
+                let mut query = queries(&mut random, heads, &kv, exponent);
                 let (mut block, mut merged) = attention_params(heads, &kv, -18);
                 // None, one position, a part of a block, a part of two, more than there is.
                 let window = [0, 1, 40, 300, 5000][random.below(5) as usize];
@@ -316,7 +335,9 @@ fn attention_of_stored_keys_and_values() {
                     block.rate_mantissa = cap.rate_mantissa;
                     block.rate_shift = cap.rate_shift;
                 }
-                let what = format!("head_dim {head_dim} exponent {exponent} window {window}");
+                let what = format!(
+                    "head_dim {head_dim} narrow {narrow} exponent {exponent} window {window}"
+                );
                 let mut partial = attend(gpu, &what, &block, &mut query, &mut cache, &mut random);
                 merge(gpu, &what, &merged, &mut partial, &mut random);
             }
@@ -328,8 +349,8 @@ fn attention_of_stored_keys_and_values() {
 fn attention_of_any_bits() {
     on_each_driver("attention_of_any_bits", |gpu| {
         let mut random = Random(14);
-        for head_dim in HEAD_DIMS.into_iter().chain([10]) {
-            let kv = store_params(&mut random, 0, head_dim, (0, 0));
+        for (head_dim, narrow) in HEAD_DIMS.into_iter().chain([10]).flat_map(kinds) {
+            let kv = store_params(&mut random, 0, head_dim, (0, 0), narrow);
             let (block, mut merged) = attention_params(4, &kv, 0);
             let mut cache = random.words(cache_words(&kv));
             let stride = query_stride(kv.head_words) as usize;
@@ -337,7 +358,7 @@ fn attention_of_any_bits() {
             for head in query.chunks_mut(stride) {
                 head[stride - 1] = random.range(-150, 120) as u32;
             }
-            let what = format!("head_dim {head_dim}");
+            let what = format!("head_dim {head_dim} narrow {narrow}");
             attend(gpu, &what, &block, &mut query, &mut cache, &mut random);
 
             let stride = partial_stride(kv.head_words, kv.groups) as usize;

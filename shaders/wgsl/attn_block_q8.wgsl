@@ -1,6 +1,7 @@
 //#import lanes
 //#import fixed
 //#import kv
+//#import narrow
 //#import dot
 //#import score
 //#import softcap
@@ -44,6 +45,36 @@ fn key_words(at: u32) -> vec4<u32> {
     return vec4<u32>(cache[at], cache[at + 1u], cache[at + 2u], cache[at + 3u]);
 }
 
+// The 32 levels of a group.
+struct Levels {
+    low: vec4<u32>,
+    high: vec4<u32>,
+}
+
+fn four_levels(w: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(narrow_levels(w.x), narrow_levels(w.y), narrow_levels(w.z), narrow_levels(w.w));
+}
+
+// Group g of the key of position t; `keys` is where the keys of its page begin.
+fn key_group(keys: u32, t: u32, g: u32) -> Levels {
+    let at = keys + t * kv_keys_words();
+    if (has_narrow(NARROW_KEYS)) {
+        let codes = key_words(at + g * 4u);
+        return Levels(four_levels(codes), four_levels(codes >> vec4<u32>(4u)));
+    }
+    return Levels(key_words(at + g * 8u), key_words(at + g * 8u + 4u));
+}
+
+// Dimensions 4·word to 4·word + 3 of the value of position t.
+fn value_levels(values: u32, t: u32, word: u32) -> vec4<i32> {
+    let at = values + t * kv_values_words();
+    if (has_narrow(NARROW_VALUES)) {
+        let codes = cache[at + word / 8u * 4u + word % 4u];
+        return unpack4xI8(narrow_levels(codes >> (word & 4u)));
+    }
+    return unpack4xI8(cache[at + word]);
+}
+
 // Adds the shares of group g to the scores of the lane's positions first, first + LANES and so on up to `visible`.
 fn add_shares(query_at: u32, keys: u32, scales: u32, g: u32, first: u32, visible: u32) {
     let words = params.head_words;
@@ -56,9 +87,9 @@ fn add_shares(query_at: u32, keys: u32, scales: u32, g: u32, first: u32, visible
     let l0 = query_words(high + words, 0u, count);
     let l1 = query_words(high + words, 4u, count);
     for (var t = first; t < visible; t += LANES) {
-        let key = keys + t * words + g * 8u;
-        let k0 = key_words(key);
-        let k1 = key_words(key + 4u);
+        let key = key_group(keys, t, g);
+        let k0 = key.low;
+        let k1 = key.high;
         let d = 32 * (dot_words(h0, k0) + dot_words(h1, k1)) + dot_words(l0, k0) + dot_words(l1, k1);
         let scale = cache[scales + t * params.groups + g];
         let shift = -(i32(SCORE_BITS) + exponent + extractBits(bitcast<i32>(scale), 8u, 8u));
@@ -149,7 +180,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let word = item % words;
         var sum = vec4<i32>();
         for (var t = start + item / words; t < visible; t += slices) {
-            sum += weight_of[t * groups + word / 8u] * unpack4xI8(cache[values + t * words + word]);
+            sum += weight_of[t * groups + word / 8u] * value_levels(values, t, word);
         }
         atomicAdd(&sums[word * 4u], sum.x);
         atomicAdd(&sums[word * 4u + 1u], sum.y);

@@ -3,7 +3,7 @@
 
 mod counting;
 
-use carat::internals::{DeviceChoice, Model, Session, SessionOptions, Verify, Want};
+use carat::internals::{CacheBits, DeviceChoice, Model, Session, SessionOptions, Verify, Want};
 use carat_format::Encoding;
 use carat_tests::synth::Shape;
 use std::sync::Arc;
@@ -16,10 +16,13 @@ const PROMPT: u32 = 600;
 /// One test alone: the counter is the process's.
 #[test]
 fn a_session_allocates_what_its_account_says() {
-    for (encoding, threads, outputs) in [
-        (Encoding::Pow4, 1, 1),
-        (Encoding::Pow2, 2, 1),
-        (Encoding::Ternary, 2, 7),
+    let [wide, values, _, both] = CacheBits::ALL;
+    for (encoding, threads, outputs, cache) in [
+        (Encoding::Pow4, 1, 1, wide),
+        (Encoding::Pow2, 2, 1, wide),
+        (Encoding::Ternary, 2, 7, wide),
+        (Encoding::Pow4, 1, 1, values),
+        (Encoding::Pow2, 2, 1, both),
     ] {
         let shape = Shape {
             dim: 352,
@@ -37,6 +40,7 @@ fn a_session_allocates_what_its_account_says() {
             context: 1000,
             threads: Some(threads),
             outputs,
+            cache,
             ..SessionOptions::default()
         };
         let memory = options.memory(&model).unwrap();
@@ -56,8 +60,9 @@ fn a_session_allocates_what_its_account_says() {
             }
         };
         let ((), peak, _) = counting::measured(run);
-        let what =
-            format!("{encoding:?}, {threads} threads: {peak} bytes, {account} in the account");
+        let what = format!(
+            "{encoding:?}, {cache:?}, {threads} threads: {peak} bytes, {account} in the account"
+        );
         assert!(peak as u64 <= account + BESIDE, "{what}");
         assert!(peak as u64 >= account / 10 * 9, "{what}");
     }

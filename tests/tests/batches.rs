@@ -8,8 +8,8 @@ use carat::internals::selftest::Flavour;
 use carat::internals::text::constraint::{Constraint, ConstraintError, Mask};
 use carat::internals::text::stop::StopReason;
 use carat::internals::{
-    Batcher, DeviceChoice, GenerateOptions, Generation, Generator, Host, JobId, Loaded, Model,
-    News, Request, Session, SessionOptions, Step, Verify, generate_constrained,
+    Batcher, CacheBits, DeviceChoice, GenerateOptions, Generation, Generator, Host, JobId, Loaded,
+    Model, News, Request, Session, SessionOptions, Step, Verify, generate_constrained,
 };
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;
@@ -35,7 +35,7 @@ fn model(flavour: Flavour, seed: u64) -> Arc<Model> {
     Arc::new(Model::from_bytes(&shape.bytes(), Verify::Hashes).unwrap())
 }
 
-fn options(device: DeviceChoice) -> SessionOptions {
+fn options(device: DeviceChoice, cache: CacheBits) -> SessionOptions {
     SessionOptions {
         device,
         context: CONTEXT,
@@ -43,6 +43,7 @@ fn options(device: DeviceChoice) -> SessionOptions {
         outputs: 2 * SEQUENCES,
         sequences: SEQUENCES,
         spare: 1,
+        cache,
         ..Default::default()
     }
 }
@@ -137,10 +138,11 @@ impl Case {
     }
 }
 
-fn session(model: &Arc<Model>) -> Session {
+fn session(model: &Arc<Model>, cache: CacheBits) -> Session {
     let options = SessionOptions {
         device: DeviceChoice::Cpu,
         context: CONTEXT,
+        cache,
         ..Default::default()
     };
     block_on(Session::new(model.clone(), &options)).unwrap()
@@ -175,7 +177,12 @@ impl Heard {
 }
 
 /// Texts that come when chance wants it, of which some are cancelled: what each had. Returns the tokens that were kept of others.
-fn texts_in_any_order(device: DeviceChoice, flavour: Flavour, seed: u64, texts: usize) -> usize {
+fn texts_in_any_order(
+    device: DeviceChoice,
+    (flavour, cache): (Flavour, CacheBits),
+    seed: u64,
+    texts: usize,
+) -> usize {
     let model = model(flavour, 100 + seed);
     let mut rng = Rng(seed);
     let vocab = u64::from(model.spec().vocab_size);
@@ -183,7 +190,7 @@ fn texts_in_any_order(device: DeviceChoice, flavour: Flavour, seed: u64, texts: 
     let cases: Vec<Case> = (0..texts)
         .map(|_| Case::new(&model, &mut rng, &stem, 60))
         .collect();
-    let mut batcher = batcher(&model, &options(device));
+    let mut batcher = batcher(&model, &options(device, cache));
     let mut heard: BTreeMap<JobId, Heard> = BTreeMap::new();
     let mut ids = Vec::new();
     while ids.len() < cases.len() || !batcher.is_empty() {
@@ -198,7 +205,7 @@ fn texts_in_any_order(device: DeviceChoice, flavour: Flavour, seed: u64, texts: 
         let mut tell = |id: JobId, news: News| heard.get_mut(&id).unwrap().take(news);
         block_on(batcher.pass(&mut tell)).unwrap();
     }
-    let mut alone = session(&model);
+    let mut alone = session(&model, cache);
     let mut cancelled = 0;
     for (case, id) in cases.iter().zip(&ids) {
         let heard = heard.remove(id).unwrap();
@@ -227,14 +234,22 @@ fn texts_in_any_order(device: DeviceChoice, flavour: Flavour, seed: u64, texts: 
     kept
 }
 
-/// One model without windows, one whose window is shorter than a batch, one whose window is longer than a page.
-const FLAVOURS: [Flavour; 3] = [Flavour::Plain, Flavour::HeadNorms, Flavour::BranchNorms];
+/// One model without windows, one whose window is shorter than a batch, one whose window is longer than a page; and caches of 4
+/// bits.
+const KINDS: [(Flavour, CacheBits); 6] = [
+    (Flavour::Plain, CacheBits::ALL[0]),
+    (Flavour::HeadNorms, CacheBits::ALL[0]),
+    (Flavour::BranchNorms, CacheBits::ALL[0]),
+    (Flavour::Plain, CacheBits::ALL[3]),
+    (Flavour::HeadNorms, CacheBits::ALL[1]),
+    (Flavour::BranchNorms, CacheBits::ALL[2]),
+];
 
 #[test]
 fn a_text_does_not_know_its_neighbours() {
-    for flavour in FLAVOURS {
+    for kind in KINDS {
         for seed in [1, 2] {
-            let kept = texts_in_any_order(DeviceChoice::Cpu, flavour, seed, 40);
+            let kept = texts_in_any_order(DeviceChoice::Cpu, kind, seed, 40);
             assert!(kept > 0);
         }
     }
@@ -245,21 +260,25 @@ fn a_text_does_not_know_its_neighbours() {
 fn nor_does_it_on_any_driver() {
     carat_tests::drivers::on_each_driver("nor_does_it_on_any_driver", |adapter| {
         let device = DeviceChoice::GpuNamed(adapter.to_lowercase());
-        texts_in_any_order(device, Flavour::BranchNorms, 3, 6) as u64
+        let of = |cache| {
+            let kind = (Flavour::BranchNorms, cache);
+            texts_in_any_order(device.clone(), kind, 3, 6) as u64
+        };
+        of(CacheBits::default()) + of(CacheBits::ALL[3])
     });
 }
 
 /// A beginning that is known is not computed again, whole pages and the tokens behind them.
 #[test]
 fn a_beginning_is_computed_once() {
-    for flavour in FLAVOURS {
+    for (flavour, cache) in KINDS {
         let model = model(flavour, 7);
         let mut rng = Rng(9);
         let vocab = u64::from(model.spec().vocab_size);
         let mut text = |n: usize| -> Vec<u32> { (0..n).map(|_| rng.below(vocab) as u32).collect() };
         let system = text(600);
-        let mut batcher = batcher(&model, &options(DeviceChoice::Cpu));
-        let mut alone = session(&model);
+        let mut batcher = batcher(&model, &options(DeviceChoice::Cpu, cache));
+        let mut alone = session(&model, cache);
         let mut run = |own: Vec<u32>| {
             let mut prompt = system.clone();
             prompt.extend(own);
@@ -310,13 +329,17 @@ fn a_beginning_is_computed_once() {
 /// A sequence that goes back into pages which others share writes to copies of them.
 #[test]
 fn a_shared_page_is_copied_before_it_is_written() {
-    for flavour in FLAVOURS {
+    for (flavour, cache) in KINDS {
         let model = model(flavour, 17);
         let mut rng = Rng(19);
         let vocab = u64::from(model.spec().vocab_size);
         let text: Vec<u32> = (0..1000).map(|_| rng.below(vocab) as u32).collect();
-        let mut loaded = block_on(Loaded::new(model.clone(), &options(DeviceChoice::Cpu))).unwrap();
-        let mut alone = session(&model);
+        let mut loaded = block_on(Loaded::new(
+            model.clone(),
+            &options(DeviceChoice::Cpu, cache),
+        ))
+        .unwrap();
+        let mut alone = session(&model, cache);
         let mut checksums = |tokens: &[u32]| {
             alone.truncate(0);
             let mut found = 0;
@@ -374,12 +397,16 @@ fn a_host_serves_many_threads() {
     let cases: Vec<Case> = (0..24)
         .map(|_| Case::new(&model, &mut rng, &[5; 300], 50))
         .collect();
-    let mut alone = session(&model);
+    let mut alone = session(&model, CacheBits::default());
     let expected: Vec<Generation> = cases
         .iter()
         .map(|c| c.alone(&mut alone, usize::MAX))
         .collect();
-    let host = Host::start(batcher(&model, &options(DeviceChoice::Cpu))).unwrap();
+    let host = Host::start(batcher(
+        &model,
+        &options(DeviceChoice::Cpu, CacheBits::default()),
+    ))
+    .unwrap();
     std::thread::scope(|scope| {
         for (i, (case, expected)) in cases.iter().zip(&expected).enumerate() {
             let host = &host;
@@ -425,15 +452,15 @@ fn a_host_serves_many_threads() {
 #[test]
 fn a_proposal_changes_no_token() {
     let mut right = 0;
-    for flavour in FLAVOURS {
+    for (flavour, cache) in KINDS {
         let model = model(flavour, 37);
         let mut rng = Rng(39);
         let options = SessionOptions {
             outputs: 8,
-            ..options(DeviceChoice::Cpu)
+            ..options(DeviceChoice::Cpu, cache)
         };
         let mut ahead = block_on(Session::new(model.clone(), &options)).unwrap();
-        let mut alone = session(&model);
+        let mut alone = session(&model, cache);
         for i in 0..24 {
             let mut case = Case::new(&model, &mut rng, &[3, 1, 4, 1, 5, 9, 2, 6, 5], 5);
             case.options.max_tokens = 60 + i;

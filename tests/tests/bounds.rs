@@ -213,7 +213,7 @@ impl Head {
         // No rotation: cos 1, sin 0.
         let angles: Vec<i32> = (0..dim / 2).flat_map(|_| [1 << 30, 0]).collect();
         let pages: Vec<u32> = (0..blocks).rev().collect();
-        let mut cache = vec![0; (blocks * kv_page_words(1, words, groups)) as usize];
+        let mut cache = vec![0; (blocks * kv_page_words(1, words, groups, 0)) as usize];
         let scale = carat_format::Fixed::from_f64(std::f64::consts::LOG2_E / f64::from(dim).sqrt())
             .unwrap();
         let store = RopeStore {
@@ -228,7 +228,7 @@ impl Head {
             key_exponent: UNIT,
             value_exponent: UNIT,
             table_stride: blocks,
-            pad0: 0,
+            narrow: 0,
         };
         let mut q = vec![0; query_stride(words) as usize];
         for (t, (k, v)) in keys.iter().zip(values).enumerate() {

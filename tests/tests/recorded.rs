@@ -7,7 +7,7 @@ use carat_converter::progress::Silent;
 use carat_tests::architectures::{NAMES, model};
 use carat_tests::drivers::{self, Driver};
 use carat_tests::facet;
-use carat_tests::hashes::{Request, hashes};
+use carat_tests::hashes::{Request, hashes_of};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,22 +32,31 @@ fn converted(source: PathBuf, output: PathBuf, bits: f64) -> PathBuf {
     output
 }
 
-/// Every model with its name in the record.
-fn models(dir: &Path) -> Vec<(String, PathBuf)> {
+/// Kinds of caches with 4 bits, by their places in `CacheBits::ALL`.
+const NARROW: [(&str, usize); 3] = [("8,4", 1), ("4,8", 2), ("4,4", 3)];
+
+/// Every model with its name in the record, and the kind of its cache.
+fn models(dir: &Path) -> Vec<(String, PathBuf, usize)> {
     let mut found = Vec::new();
     for bits in BITS {
         let file = dir.join(format!("facet-{bits}.gguf"));
         found.push((
             format!("facet-6m at {bits}"),
             converted(facet::directory(), file, bits),
+            0,
         ));
+    }
+    for (name, kind) in NARROW {
+        let file = dir.join("facet-4.gguf");
+        found.push((format!("facet-6m at 4, cache of {name}"), file, kind));
     }
     for name in NAMES {
         let source = tempfile::tempdir().unwrap();
         model(name).write(source.path());
         let file = dir.join(format!("{name}.gguf"));
         let bits = if *name == "bitnet" { 1.6 } else { 4.0 };
-        found.push(((*name).into(), converted(source.path().into(), file, bits)));
+        let file = converted(source.path().into(), file, bits);
+        found.push(((*name).into(), file, 0));
     }
     found
 }
@@ -57,17 +66,17 @@ fn logits_are_those_of_the_record() {
     let dir = tempfile::tempdir().unwrap();
     let models = models(dir.path());
     // Into a second page of the cache.
-    let runs: Vec<Request<'_>> = models
+    let runs: Vec<(Request<'_>, usize)> = models
         .iter()
-        .map(|(_, file)| (file.as_path(), 64, 270))
+        .map(|(_, file, kind)| ((file.as_path(), 64, 270), *kind))
         .collect();
-    let found = hashes(&mut Command::new(PROGRAM), "cpu", &runs);
+    let found = hashes_of(&mut Command::new(PROGRAM), "cpu", &runs);
     let of = |v: &Value| v["hash"].clone();
     if std::env::var_os("CARAT_RECORD").is_some_and(|v| v == "1") {
         let table: Map<String, Value> = models
             .iter()
             .zip(&found)
-            .map(|((name, _), v)| (name.clone(), of(v)))
+            .map(|((name, ..), v)| (name.clone(), of(v)))
             .collect();
         let text = serde_json::to_string_pretty(&table).unwrap() + "\n";
         std::fs::write(recorded(), text).unwrap();
@@ -76,7 +85,7 @@ fn logits_are_those_of_the_record() {
     let text = std::fs::read_to_string(recorded()).unwrap();
     let table: Map<String, Value> = serde_json::from_str(&text).unwrap();
     assert_eq!(table.len(), models.len());
-    for ((name, _), v) in models.iter().zip(&found) {
+    for ((name, ..), v) in models.iter().zip(&found) {
         assert_eq!(Some(&of(v)), table.get(name), "{name} on the CPU");
     }
     for driver in &drivers::VULKAN {
@@ -85,8 +94,8 @@ fn logits_are_those_of_the_record() {
         };
         let mut command = Command::new(PROGRAM);
         let program = command.envs(Driver::environment(manifest));
-        let found = hashes(program, driver.adapter, &runs);
-        for ((name, _), v) in models.iter().zip(&found) {
+        let found = hashes_of(program, driver.adapter, &runs);
+        for ((name, ..), v) in models.iter().zip(&found) {
             assert_eq!(Some(&of(v)), table.get(name), "{name} on {}", driver.name);
         }
     }

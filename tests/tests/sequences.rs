@@ -5,8 +5,8 @@ use carat::internals::exec::{Batch, PageTables};
 use carat::internals::plan::{PAGE, Row};
 use carat::internals::selftest::Flavour;
 use carat::internals::{
-    Checksum, DeviceChoice, Error, Loaded, Model, Part, Sequence, Session, SessionOptions, Verify,
-    Want,
+    CacheBits, Checksum, DeviceChoice, Error, Loaded, Model, Part, Sequence, Session,
+    SessionOptions, Verify, Want,
 };
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;
@@ -25,13 +25,14 @@ fn model(flavour: Flavour, seed: u64) -> Arc<Model> {
     Arc::new(Model::from_bytes(&shape.bytes(), Verify::Hashes).unwrap())
 }
 
-fn options(device: DeviceChoice) -> SessionOptions {
+fn options(device: DeviceChoice, cache: CacheBits) -> SessionOptions {
     SessionOptions {
         device,
         context: 4 * PAGE,
         batch: Some(BATCH),
         outputs: BATCH,
         sequences: 2,
+        cache,
         ..Default::default()
     }
 }
@@ -47,10 +48,10 @@ fn text(model: &Model, seed: u64, len: usize) -> Vec<u32> {
 }
 
 /// Every token's checksum, on the CPU. A batch of the whole context leaves no window's pages to be written twice.
-fn alone(model: &Arc<Model>, tokens: &[u32]) -> Vec<Checksum> {
+fn alone(model: &Arc<Model>, cache: CacheBits, tokens: &[u32]) -> Vec<Checksum> {
     let options = SessionOptions {
         batch: Some(4 * PAGE),
-        ..options(DeviceChoice::Cpu)
+        ..options(DeviceChoice::Cpu, cache)
     };
     let mut session = block_on(Session::new(model.clone(), &options)).unwrap();
     let pages = &session.plan().pages;
@@ -98,18 +99,29 @@ fn together(loaded: &mut Loaded, texts: [&[u32]; 2]) -> [Vec<Checksum>; 2] {
     found
 }
 
-/// One model without windows, one whose window is shorter than a batch, one whose window is longer than a page.
-const FLAVOURS: [Flavour; 3] = [Flavour::Plain, Flavour::HeadNorms, Flavour::BranchNorms];
+/// One model without windows, one whose window is shorter than a batch, one whose window is longer than a page; and caches of 4
+/// bits.
+const KINDS: [(Flavour, CacheBits); 6] = [
+    (Flavour::Plain, CacheBits::ALL[0]),
+    (Flavour::HeadNorms, CacheBits::ALL[0]),
+    (Flavour::BranchNorms, CacheBits::ALL[0]),
+    (Flavour::Plain, CacheBits::ALL[3]),
+    (Flavour::HeadNorms, CacheBits::ALL[2]),
+    (Flavour::BranchNorms, CacheBits::ALL[1]),
+];
 
-fn each_has_what_it_has_alone(device: &DeviceChoice, cases: &[(Flavour, [usize; 2])]) -> u64 {
+fn each_has_what_it_has_alone(
+    device: &DeviceChoice,
+    cases: &[(Flavour, CacheBits, [usize; 2])],
+) -> u64 {
     let mut dispatches = 1;
-    for (flavour, lengths) in cases {
+    for (flavour, cache, lengths) in cases {
         let model = model(*flavour, 31 + lengths[0] as u64);
         let (a, b) = (text(&model, 5, lengths[0]), text(&model, 6, lengths[1]));
-        let mut loaded = load(&model, &options(device.clone()));
+        let mut loaded = load(&model, &options(device.clone(), *cache));
         let found = together(&mut loaded, [&a, &b]);
-        assert_eq!(found[0], alone(&model, &a), "{flavour:?}");
-        assert_eq!(found[1], alone(&model, &b), "{flavour:?}");
+        assert_eq!(found[0], alone(&model, *cache, &a), "{flavour:?}");
+        assert_eq!(found[1], alone(&model, *cache, &b), "{flavour:?}");
         dispatches += loaded.dispatches();
     }
     dispatches
@@ -118,7 +130,7 @@ fn each_has_what_it_has_alone(device: &DeviceChoice, cases: &[(Flavour, [usize; 
 #[test]
 fn sequences_do_not_see_each_other() {
     // Beyond the pages that the windows keep.
-    let cases = FLAVOURS.map(|flavour| (flavour, [900, 420]));
+    let cases = KINDS.map(|(flavour, cache)| (flavour, cache, [900, 420]));
     each_has_what_it_has_alone(&DeviceChoice::Cpu, &cases);
 }
 
@@ -126,7 +138,12 @@ fn sequences_do_not_see_each_other() {
 #[test]
 fn nor_on_any_driver() {
     carat_tests::drivers::on_each_driver("nor_on_any_driver", |adapter| {
-        let cases = [(Flavour::Plain, [90, 70]), (Flavour::HeadNorms, [540, 100])];
+        let [wide, .., narrow] = CacheBits::ALL;
+        let cases = [
+            (Flavour::Plain, wide, [90, 70]),
+            (Flavour::HeadNorms, wide, [540, 100]),
+            (Flavour::HeadNorms, narrow, [300, 100]),
+        ];
         let device = DeviceChoice::GpuNamed(adapter.to_lowercase());
         each_has_what_it_has_alone(&device, &cases)
     });
@@ -138,7 +155,7 @@ fn weights_are_in_the_account_once() {
     let of = |sequences| {
         let options = SessionOptions {
             sequences,
-            ..options(DeviceChoice::Cpu)
+            ..options(DeviceChoice::Cpu, CacheBits::default())
         };
         options.memory(&model).unwrap()
     };
@@ -155,7 +172,10 @@ fn weights_are_uploaded_once() {
     use carat::internals::{Delivery, Loading};
     carat_tests::drivers::on_each_driver("weights_are_uploaded_once", |adapter| {
         let model = model(Flavour::Plain, 3);
-        let options = options(DeviceChoice::GpuNamed(adapter.to_lowercase()));
+        let options = options(
+            DeviceChoice::GpuNamed(adapter.to_lowercase()),
+            CacheBits::default(),
+        );
         let gpu = block_on(options.open_device(&model)).unwrap().unwrap();
         let loading = Arc::new(Loading::default());
         let opened = Delivery::on(model.clone(), &options, gpu, loading.clone());
@@ -181,11 +201,14 @@ fn weights_are_uploaded_once() {
 fn a_window_keeps_its_pages() {
     for (i, (flavour, window)) in [(Flavour::HeadNorms, 3), (Flavour::BranchNorms, 260)]
         .into_iter()
+        .cycle()
+        .take(2 * CacheBits::ALL.len())
         .enumerate()
     {
-        let model = model(flavour, 41 + i as u64);
+        let cache = CacheBits::ALL[i / 2];
+        let model = model(flavour, 41 + i as u64 % 2);
         let tokens = text(&model, 8, 1000);
-        let options = options(DeviceChoice::Cpu);
+        let options = options(DeviceChoice::Cpu, cache);
         let mut session = block_on(Session::new(model.clone(), &options)).unwrap();
         let plan = session.plan();
         let kept = (window + BATCH).div_ceil(PAGE) + 1;
@@ -199,7 +222,7 @@ fn a_window_keeps_its_pages() {
         let caches: u64 = caches.map(|b| b.words * 4).sum();
         assert_eq!(options.memory(&model).unwrap().cache, caches);
 
-        let expected = alone(&model, &tokens);
+        let expected = alone(&model, cache, &tokens);
         assert_eq!(checksums(&mut session, &tokens), expected);
         let stats = block_on(session.residual_stats()).unwrap();
         let batch = BATCH as usize;
@@ -229,11 +252,11 @@ fn a_window_keeps_its_pages() {
 
 #[test]
 fn a_rehearsal_does_not_show() {
-    for flavour in FLAVOURS {
+    for (flavour, cache) in KINDS {
         let model = model(flavour, 51);
         let tokens = text(&model, 9, 1000);
-        let expected = alone(&model, &tokens);
-        let options = options(DeviceChoice::Cpu);
+        let expected = alone(&model, cache, &tokens);
+        let options = options(DeviceChoice::Cpu, cache);
         let mut session = block_on(Session::new(model.clone(), &options)).unwrap();
         let mut found = Vec::new();
         for part in tokens.chunks(64) {
@@ -248,12 +271,12 @@ fn a_rehearsal_does_not_show() {
 
 #[test]
 fn a_pool_that_is_used_up_says_so() {
-    for flavour in FLAVOURS {
+    for (flavour, cache) in KINDS {
         let model = model(flavour, 61);
         let options = SessionOptions {
             pool: Some(4 * PAGE),
             sequences: 3,
-            ..options(DeviceChoice::Cpu)
+            ..options(DeviceChoice::Cpu, cache)
         };
         let tokens = text(&model, 10, 1024);
         let mut loaded = load(&model, &options);
@@ -302,7 +325,7 @@ fn loaded_again(model: &Arc<Model>, options: &SessionOptions) -> Sequence {
 #[test]
 fn what_is_not_there_is_an_error() {
     let model = model(Flavour::Plain, 71);
-    let options = options(DeviceChoice::Cpu);
+    let options = options(DeviceChoice::Cpu, CacheBits::default());
     let mut loaded = load(&model, &options);
     let tokens = text(&model, 11, 64);
     let mut sequences: Vec<Sequence> = (0..3).map(|_| loaded.sequence()).collect();

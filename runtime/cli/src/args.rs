@@ -15,7 +15,7 @@ pub use serve::ServeArgs;
 pub use talk::{ChatArgs, TemplateArgs, TokenizeArgs};
 
 use crate::values::{self, Chosen};
-use carat::internals::DeviceChoice;
+use carat::internals::{CacheBits, DeviceChoice};
 use carat_converter::budget::Target;
 use carat_converter::convert::{CardText, Rule};
 use carat_format::{Pooling, ScaleGroup, keys};
@@ -225,6 +225,9 @@ pub struct DeviceArgs {
     /// CPU threads; -1: all cores [default: all cores]
     #[arg(short, long, value_name = "N", default_value = "-1", hide_default_value = true, allow_hyphen_values = true, value_parser = values::threads, help_heading = "Device")]
     pub threads: Chosen<usize>,
+    /// Bits of the cached keys and values, 8 or 4: of both, or of each as 8,4. 4 halves the memory; keys of 4 bits cost quality
+    #[arg(long, value_name = "K,V", default_value = "8", hide_default_value = true, value_parser = values::kv, help_heading = "Device")]
+    pub kv: CacheBits,
     // Taken for those who are used to it; crate::habits says what decides instead.
     #[arg(long, aliases = ["gpu-layers", "num-gpu"], value_name = "N", allow_hyphen_values = true, hide = true)]
     pub n_gpu_layers: Option<String>,

@@ -81,6 +81,7 @@ fn used_session(args: &BenchArgs, prepared: Prepared, batch: Option<u32>) -> Res
         device: args.of.place.device.clone(),
         context: args.pp,
         batch,
+        cache: args.of.place.kv,
         ..SessionOptions::default()
     };
     let session = pollster::block_on(Session::new(model, &options));
@@ -102,6 +103,7 @@ fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {
         device: args.of.place.device.clone(),
         context: args.pp.saturating_add(args.tg),
         threads: args.of.place.threads,
+        cache: args.of.place.kv,
         ..SessionOptions::default()
     };
     let mut session =

@@ -135,6 +135,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
         device: args.place.device.clone(),
         context,
         threads: args.place.threads,
+        cache: args.place.kv,
         memory_limit: args.memory.memory_limit,
         ..SessionOptions::default()
     };

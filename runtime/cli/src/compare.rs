@@ -247,6 +247,7 @@ fn measure(
                     batch: Some(BATCH.min(ctx)),
                     outputs: BATCH.min(ctx),
                     threads: args.place.threads,
+                    cache: args.place.kv,
                     ..SessionOptions::default()
                 };
                 let session = Session::new(model.clone(), &session_options);

@@ -120,6 +120,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         device: args.place.device.clone(),
         context: 512,
         threads: args.place.threads,
+        cache: args.place.kv,
         ..SessionOptions::default()
     };
     let mut relay = relay::open(model, &session_options, &Verdict::default())?;

@@ -91,6 +91,7 @@ pub fn run(args: EmbedArgs) -> Result<()> {
         context: u32::try_from(longest)?,
         batch: Some(BATCH),
         threads: args.of.place.threads,
+        cache: args.of.place.kv,
         ..SessionOptions::default()
     };
     let mut session =

@@ -121,6 +121,7 @@ pub fn integers(
         batch: Some(BATCH),
         outputs: BATCH,
         threads: place.threads,
+        cache: place.kv,
         ..SessionOptions::default()
     };
     let session = pollster::block_on(Session::new(model.clone(), &session_options))?;

@@ -47,6 +47,7 @@ fn integers(args: &LogitsArgs) -> Result<()> {
         context: u32::try_from(ids.len())?,
         outputs: 64,
         threads: args.place.threads,
+        cache: args.place.kv,
         ..SessionOptions::default()
     };
     let mut session =

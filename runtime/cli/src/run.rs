@@ -87,6 +87,7 @@ pub fn run(args: RunArgs) -> Result<()> {
         device: args.place.device.clone(),
         context: context(&args, &model, prompt_ids.len()),
         threads: args.place.threads,
+        cache: args.place.kv,
         memory_limit: args.memory.memory_limit,
         ..SessionOptions::default()
     };

@@ -117,6 +117,7 @@ fn load(name: &str, path: &Path, args: &ServeArgs, template: Option<String>) -> 
             Some(Length::Tokens(n)) => Some(n),
             Some(Length::Unlimited) | None => None,
         },
+        cache: args.place.kv,
     };
     options.context = memory::fitted(options.session(), &model)
         .with_context(shown)?

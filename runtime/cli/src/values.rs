@@ -1,6 +1,6 @@
 //! Values of the command line, checked while it is parsed: a wrong one is a usage error.
 
-use carat::internals::DeviceChoice;
+use carat::internals::{CacheBits, DeviceChoice, KvBits};
 use carat_converter::budget::PRESETS;
 use carat_converter::convert::{Rule, RuleError};
 use carat_format::{Encoding, Pooling, ScaleGroup};
@@ -69,6 +69,22 @@ pub fn tokens(text: &str) -> Result<Tokens, String> {
         .map(id)
         .collect::<Result<_, _>>()
         .map(Tokens)
+}
+
+/// `8`, `4`, or keys and values apart as `8,4`.
+pub fn kv(text: &str) -> Result<CacheBits, String> {
+    let bits = |part: &str| match part.trim() {
+        "8" => Ok(KvBits::Eight),
+        "4" => Ok(KvBits::Four),
+        other => Err(format!(
+            "'{other}' is no number of bits; expected 8 or 4, or keys and values apart, like 8,4"
+        )),
+    };
+    let (keys, values) = text.split_once(',').unwrap_or((text, text));
+    Ok(CacheBits {
+        keys: bits(keys)?,
+        values: bits(values)?,
+    })
 }
 
 /// A number of tokens, −1 or `unlimited`.

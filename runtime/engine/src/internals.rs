@@ -56,6 +56,6 @@ pub use crate::model::{Head, Model, Segments, Verify};
 #[cfg(feature = "gpu")]
 pub use crate::session::Delivery;
 pub use crate::session::{
-    CPU_BATCH, Checksum, DeviceChoice, Embedding, GPU_BATCH, Loaded, LogitsHash, Output,
-    PagesInUse, Part, Probe, Sequence, Session, SessionOptions, Want,
+    CPU_BATCH, CacheBits, Checksum, DeviceChoice, Embedding, GPU_BATCH, KvBits, Loaded, LogitsHash,
+    Output, PagesInUse, Part, Probe, Sequence, Session, SessionOptions, Want,
 };

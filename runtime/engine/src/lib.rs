@@ -59,4 +59,4 @@ pub use front::{
     Cancel, Chat, Error, ErrorCode, Format, Generation, Load, Message, Model, Progress, Reply,
     Sampling,
 };
-pub use session::{DeviceChoice as Device, Embedding};
+pub use session::{CacheBits, DeviceChoice as Device, Embedding, KvBits};

@@ -12,6 +12,7 @@ mod prefixes;
 mod probe;
 mod sequence;
 
+pub use carat_shaders::kv::{CacheBits, KvBits};
 #[cfg(feature = "gpu")]
 pub use delivery::Delivery;
 pub use embed::Embedding;

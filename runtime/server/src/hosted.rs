@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 use carat::Format;
 use carat::internals::sample::{Params, TokenMetrics};
 use carat::internals::{
-    Batcher, DeviceChoice, Embedding, Error, Host, Loaded, Model, PagesInUse, Prompter,
+    Batcher, CacheBits, DeviceChoice, Embedding, Error, Host, Loaded, Model, PagesInUse, Prompter,
     Restriction, SessionOptions, Words,
 };
 use carat_format::Pooling;
@@ -32,6 +32,8 @@ pub struct HostedOptions {
     pub threads: Option<usize>,
     /// Most bytes of memory, weights included: the context becomes as short as that takes.
     pub memory_limit: Option<u64>,
+    /// Bits of keys and values.
+    pub cache: CacheBits,
     /// A chat template (Jinja) instead of the file's.
     pub template: Option<String>,
     /// Divides the logits where a request does not say.
@@ -64,6 +66,7 @@ impl HostedOptions {
             spare: 1,
             threads: self.threads,
             memory_limit: self.memory_limit,
+            cache: self.cache,
             ..SessionOptions::default()
         }
     }

@@ -4,11 +4,14 @@ use super::for_chunks;
 use super::scratch::Scratch;
 use super::simd::{Isa, attention};
 use crate::kv::KvLayout;
-use crate::params::{AttnBlock, PAGE, ROW_WORDS, SCORE_GROUP_MAX, SCORE_MAX, VALUE_SHIFT};
+use crate::params::{
+    AttnBlock, NARROW_KEYS, NARROW_VALUES, PAGE, ROW_WORDS, SCORE_GROUP_MAX, SCORE_MAX, VALUE_SHIFT,
+};
 use crate::reference::attn_block_q8::{
     cap, key_scale, probability_q15, score_base, seen, value_scale,
 };
 use crate::reference::byte;
+use crate::reference::narrow::level;
 use crate::{partial_stride, query_stride};
 use carat_format::bounds::MAX_HEAD_DIM;
 use std::ops::Range;
@@ -56,7 +59,7 @@ const BAND: usize = 16;
 /// What is kept for `rows` rows.
 pub fn scratch(p: &AttnBlock, rows: u32) -> Scratch {
     let page = match rows as usize >= BAND {
-        true => attention::page_bytes(p.groups as usize),
+        true => attention::page_bytes(p.groups as usize, p.narrow),
         false => 0,
     };
     Scratch {
@@ -97,7 +100,7 @@ impl Pass<'_> {
     pub fn cells(&self, page: usize, kv_head: usize) -> &[u32] {
         let p = self.p;
         let kv_heads = (p.heads / p.heads_per_kv) as usize;
-        let stride = KvLayout::new(p.head_words, p.groups).page(1) as usize;
+        let stride = KvLayout::new(p.head_words, p.groups, p.narrow).page(1) as usize;
         &self.cache[(page * kv_heads + kv_head) * stride..][..stride]
     }
 
@@ -172,6 +175,28 @@ pub(super) struct Block<'a> {
 /// 32 elements of a key or value.
 pub(super) type Codes = [i8; 32];
 
+/// The levels of 4 bits by their code.
+pub(super) const LEVELS: [i8; 16] = {
+    let (mut levels, mut code) = ([0; 16], 0);
+    while code < 16 {
+        levels[code] = level(code as u32) as i8;
+        code += 1;
+    }
+    levels
+};
+
+/// The levels of a group of codes of 4 bits.
+#[inline(always)]
+fn widen(bytes: &[u8; 16], out: &mut Codes) {
+    let (lows, highs) = out.split_at_mut(16);
+    for ((byte, low), high) in bytes.iter().zip(lows).zip(highs) {
+        (*low, *high) = (
+            LEVELS[usize::from(byte & 15)],
+            LEVELS[usize::from(byte >> 4)],
+        );
+    }
+}
+
 /// One group of the visible positions' keys or values.
 pub(super) struct Rows<'a> {
     /// From the first visible position on, `[position][dimension]`.
@@ -181,7 +206,47 @@ pub(super) struct Rows<'a> {
     /// The group's dimensions: 32, fewer in the last group of some.
     dims: Range<usize>,
     /// Positions.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub len: usize,
+}
+
+/// The same of codes of 4 bits.
+pub(super) struct Packed<'a> {
+    /// From the first visible position on, `[position][group]`.
+    bytes: &'a [[u8; 16]],
+    groups: usize,
+    group: usize,
+    /// Positions.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    pub len: usize,
+}
+
+impl Packed<'_> {
+    /// Of position `i`.
+    #[inline(always)]
+    pub fn get(&self, i: usize) -> &[u8; 16] {
+        &self.bytes[i * self.groups + self.group]
+    }
+}
+
+/// One group of keys or values of either kind.
+pub(super) enum Part<'a> {
+    Eight(Rows<'a>),
+    Four(Packed<'a>),
+}
+
+impl Part<'_> {
+    /// The levels of position `i`; `filled` is room for them.
+    #[inline(always)]
+    fn get<'b>(&'b self, i: usize, filled: &'b mut Codes) -> &'b Codes {
+        match self {
+            Part::Eight(rows) => rows.get(i, filled),
+            Part::Four(packed) => {
+                widen(packed.get(i), filled);
+                filled
+            }
+        }
+    }
 }
 
 impl Rows<'_> {
@@ -205,23 +270,33 @@ impl Block<'_> {
     #[inline(always)]
     pub fn attend(
         &self,
-        dots: impl Fn(&[i16; 32], &Rows<'_>, &mut [i32]),
-        weigh: impl Fn(&[u16], &Rows<'_>, &mut [i32; 32]),
+        dots: impl Fn(&[i16; 32], &Part<'_>, &mut [i32]),
+        weigh: impl Fn(&[u16], &Part<'_>, &mut [i32; 32]),
         out: &mut [u32],
     ) {
         let p = self.p;
         let (words, groups) = (p.head_words as usize, p.groups as usize);
-        let [keys, values, scales] = KvLayout::new(p.head_words, p.groups).split(self.cells);
+        let layout = KvLayout::new(p.head_words, p.groups, p.narrow);
+        let [keys, values, scales] = layout.split(self.cells);
         let dims = 4 * words;
         let (first, len) = (self.visible.start, self.visible.len());
-        let rows = |cells, g: usize| {
+        let part = |cells, bit: u32, g: usize| {
+            if p.narrow & bit != 0 {
+                let (bytes, _) = bytemuck::cast_slice::<u32, u8>(cells).as_chunks();
+                return Part::Four(Packed {
+                    bytes: &bytes[first * groups..(first + len) * groups],
+                    groups,
+                    group: g,
+                    len,
+                });
+            }
             let bytes: &[i8] = bytemuck::cast_slice(cells);
-            Rows {
+            Part::Eight(Rows {
                 bytes: &bytes[first * dims..(first + len) * dims],
                 stride: dims,
                 dims: g * 32..(g * 32 + 32).min(dims),
                 len,
-            }
+            })
         };
         // The group's scales, a word a position.
         let scales = &scales[first * groups..(first + len) * groups];
@@ -237,7 +312,7 @@ impl Block<'_> {
         let mut products = [0i32; PAGE as usize];
         let products = &mut products[..len];
         for (g, q) in self.query.codes.iter().enumerate().take(groups) {
-            dots(q, &rows(keys, g), products);
+            dots(q, &part(keys, NARROW_KEYS, g), products);
             of_group(g, scales);
             shares(products, scales, self.query.exponent, scores);
         }
@@ -255,7 +330,7 @@ impl Block<'_> {
                 *w = weight(*p, *s, top);
             }
             let mut sums = [0i32; 32];
-            weigh(weights, &rows(values, g), &mut sums);
+            weigh(weights, &part(values, NARROW_VALUES, g), &mut sums);
             let range = g * 32..(g * 32 + 32).min(dims);
             for (o, s) in out[range].iter_mut().zip(sums) {
                 *o = s as u32;
@@ -340,8 +415,7 @@ pub(super) fn share(d: i32, scale: u32, exponent: i32) -> i32 {
 
 /// A group of a query times that of each key.
 #[inline(always)]
-pub(super) fn dots(q: &[i16; 32], keys: &Rows<'_>, out: &mut [i32]) {
-    debug_assert_eq!(keys.len, out.len());
+pub(super) fn dots(q: &[i16; 32], keys: &Part<'_>, out: &mut [i32]) {
     for (i, out) in out.iter_mut().enumerate() {
         let mut filled = [0; 32];
         let key = keys.get(i, &mut filled);
@@ -355,7 +429,7 @@ pub(super) fn dots(q: &[i16; 32], keys: &Rows<'_>, out: &mut [i32]) {
 
 /// Values by their weights.
 #[inline(always)]
-pub(super) fn weigh(weights: &[u16], values: &Rows<'_>, sums: &mut [i32; 32]) {
+pub(super) fn weigh(weights: &[u16], values: &Part<'_>, sums: &mut [i32; 32]) {
     for (i, weight) in weights.iter().enumerate() {
         let mut filled = [0; 32];
         let value = values.get(i, &mut filled);
@@ -370,7 +444,7 @@ mod tests {
     use super::*;
     use crate::cpu::random::Random;
     use crate::cpu::simd::tests::with_each;
-    use crate::kv_page_words;
+    use crate::kv::CacheBits;
     use crate::params::QUERY_MAX;
     use crate::reference;
     use crate::reference::softcap::Cap;
@@ -380,16 +454,32 @@ mod tests {
     /// What random pages reach only by chance, of one row and of a band of rows.
     #[test]
     fn extremes_are_exact() {
-        let p = AttnBlock {
-            heads: 1,
-            heads_per_kv: 1,
-            head_words: 8,
-            groups: 1,
-            max_blocks: 1,
-            ..Default::default()
-        };
+        for bits in CacheBits::ALL {
+            extremes(AttnBlock {
+                heads: 1,
+                heads_per_kv: 1,
+                head_words: 8,
+                groups: 1,
+                max_blocks: 1,
+                narrow: bits.narrow(),
+                ..Default::default()
+            });
+        }
+    }
+
+    /// The largest codes of a part: bytes of the levels, or of the codes of 4 bits.
+    fn largest(narrow: bool, sign: i8) -> (u8, i8) {
+        match (narrow, sign) {
+            (false, _) => ((127 * sign) as u8, 127 * sign),
+            (true, 1) => (0x77, 123),
+            (true, _) => (0xff, -123),
+        }
+    }
+
+    fn extremes(p: AttnBlock) {
         let table = [0, PAGE - 1, 0].repeat(BAND);
-        let signs = [(127i8, 127i8), (-127, 127), (127, -127), (-127, -127)];
+        let signs = [(1i8, 1i8), (-1, 1), (1, -1), (-1, -1)];
+        let layout = KvLayout::new(8, 1, p.narrow);
         // A query of ±2047: 32 times the first part, plus the second.
         for (high, low) in [(63i8, 31i8), (-63, -31)] {
             let mut query = vec![0; query_stride(8) as usize];
@@ -399,11 +489,12 @@ mod tests {
             // Shifts of the scores to the left, none, by 1 to 31 and beyond.
             let exponents = [-128i8, -46, -45, -20, -16, -15, -14, 0, 100, 127];
             for ((k, v), exponent) in signs.into_iter().flat_map(|s| exponents.map(|e| (s, e))) {
-                let mut cells = vec![0; kv_page_words(1, 8, 1) as usize];
-                let (codes, scales) = cells.split_at_mut(2 * PAGE as usize * 8);
-                let (keys, values) = codes.split_at_mut(PAGE as usize * 8);
-                keys.fill(u32::from_ne_bytes([k as u8; 4]));
-                values.fill(u32::from_ne_bytes([v as u8; 4]));
+                let (k, _) = largest(p.narrow & NARROW_KEYS != 0, k);
+                let (byte, v) = largest(p.narrow & NARROW_VALUES != 0, v);
+                let mut cells = vec![0; layout.page(1) as usize];
+                let [keys, values, scales] = layout.split_mut(&mut cells);
+                keys.fill(u32::from_ne_bytes([k; 4]));
+                values.fill(u32::from_ne_bytes([byte; 4]));
                 scales.fill(u32::from_le_bytes([255, exponent as u8, 255, 0]));
                 for rows in [1, BAND] {
                     let n = rows as u32;
@@ -464,7 +555,7 @@ mod tests {
             (kv_heads, heads_per_kv) in (1u32..3, 1u32..7),
             rows in prop_oneof![1u32..4, 15u32..21], turn in 1u32..3,
             window in prop_oneof![select(vec![0u32, 1, 40, 300]), 1u32..600],
-            cap in any::<bool>(), far in 2u32..20, seed in any::<u64>(),
+            cap in any::<bool>(), far in 2u32..20, narrow in 0u32..4, seed in any::<u64>(),
         ) {
             let mut random = Random(seed);
             let mut p = AttnBlock {
@@ -475,6 +566,7 @@ mod tests {
                 window,
                 table_stride: 2,
                 max_blocks: 2,
+                narrow,
                 ..Default::default()
             };
             if cap {
@@ -486,9 +578,11 @@ mod tests {
                 .flat_map(|r| [0, random.below(2 * PAGE), r / turn % 2])
                 .collect();
             let query = queries(&mut random, &p, rows, far == 2);
-            let mut cache = random.words(4 * kv_page_words(kv_heads, words, p.groups) as usize);
-            for cells in cache.chunks_mut(kv_page_words(1, words, p.groups) as usize) {
-                for scale in &mut cells[2 * PAGE as usize * words as usize..] {
+            let layout = KvLayout::new(words, p.groups, narrow);
+            let mut cache = random.words(4 * layout.page(kv_heads) as usize);
+            for cells in cache.chunks_mut(layout.page(1) as usize) {
+                let [_, _, scales] = layout.split_mut(cells);
+                for scale in scales {
                     // Exponents near each other, as real pages have them; some far off.
                     if random.below(far) > 0 {
                         *scale = *scale & 0x00ff_00ff | 0xf600_f400;

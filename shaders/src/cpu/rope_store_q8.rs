@@ -4,8 +4,10 @@
 use super::for_chunks;
 use super::simd::wide;
 use crate::kv::KvLayout;
-use crate::params::{PAGE, ROW_WORDS, RopeStore};
+use crate::params::{NARROW_KEYS, NARROW_VALUES, PAGE, ROW_WORDS, RopeStore, TURN_SHIFT};
 use crate::query_stride;
+use crate::reference::fixed::sat32;
+use crate::reference::narrow::narrowed;
 use crate::reference::quantize::{kv_code, kv_unit};
 use crate::reference::rope_store_q8::{
     kv_scale, query_exponent, query_planes, query_shift, rotated_pair, scaled,
@@ -35,14 +37,10 @@ fn keys_and_values(
     [k, v]: [&[i32]; 2],
     cache: &mut [u32],
 ) {
-    let (heads, dim, words, groups) = (
-        p.kv_heads as usize,
-        p.head_dim as usize,
-        p.head_words as usize,
-        p.groups as usize,
-    );
+    let (heads, dim, groups) = (p.kv_heads as usize, p.head_dim as usize, p.groups as usize);
     let pairs = dim / 2;
-    let layout = KvLayout::new(p.head_words, p.groups);
+    let layout = KvLayout::new(p.head_words, p.groups, p.narrow);
+    let [key_words, value_words, _] = layout.strides();
     let head_stride = layout.page(1) as usize;
     let page_len = PAGE as usize;
     for r in 0..rows as usize {
@@ -54,26 +52,24 @@ fn keys_and_values(
         for head in 0..heads {
             let at = (r * heads + head) * dim;
             let mut room = Head::default();
-            let key = room.rotate(&k[at..at + dim], angles);
+            let key = room.rotate(p, &k[at..at + dim], angles);
             let base = (page * heads + head) * head_stride;
             let cells = &mut cache[base..base + head_stride];
             let [keys, values, scales] = layout.split_mut(cells);
             let scales = &mut scales[slot * groups..(slot + 1) * groups];
             scales.fill(0);
-            wide::store_head(
-                key,
-                &mut keys[slot * words..(slot + 1) * words],
-                p.key_exponent,
-                0,
-                scales,
-            );
-            wide::store_head(
-                &v[at..at + dim],
-                &mut values[slot * words..(slot + 1) * words],
-                p.value_exponent,
-                16,
-                scales,
-            );
+            let keys = Cell {
+                codes: &mut keys[slot * key_words..][..key_words],
+                narrow: p.narrow & NARROW_KEYS != 0,
+                bit: 0,
+            };
+            wide::store_head(key, keys, p.key_exponent, scales);
+            let values = Cell {
+                codes: &mut values[slot * value_words..][..value_words],
+                narrow: p.narrow & NARROW_VALUES != 0,
+                bit: 16,
+            };
+            wide::store_head(&v[at..at + dim], values, p.value_exponent, scales);
         }
     }
 }
@@ -97,7 +93,7 @@ fn queries(p: &RopeStore, rows: u32, angles: &[i32], q: &[i32], query: &mut [u32
 #[inline(always)]
 pub(super) fn query(p: &RopeStore, angles: &[i32], q: &[i32], words: usize, out: &mut [u32]) {
     let mut room = Head::default();
-    let q = room.rotate(q, angles);
+    let q = room.rotate(p, q, angles);
     for v in q.iter_mut() {
         *v = scaled(p, *v);
     }
@@ -114,21 +110,62 @@ pub(super) fn query(p: &RopeStore, angles: &[i32], q: &[i32], words: usize, out:
     exponent[0] = query_exponent(p, shift);
 }
 
-/// Packs a head's codes, and the scale of each group as `mantissa | exponent << 8` into the scales' bits from `bit` on.
+/// Where a position's keys, or its values, are kept of a head.
+pub(crate) struct Cell<'a> {
+    /// Their words.
+    codes: &'a mut [u32],
+    /// Whether codes have 4 bits.
+    narrow: bool,
+    /// From which bit on the scales' words have theirs.
+    bit: u32,
+}
+
+/// Packs a head's codes, and the scale of each group as `mantissa | exponent << 8` into the scales' bits.
 #[inline(always)]
-pub(super) fn store(x: &[i32], out: &mut [u32], exponent: i32, bit: u32, scales: &mut [u32]) {
-    let codes: &mut [i8] = bytemuck::cast_slice_mut(out);
-    let groups = x.chunks(32).zip(codes.chunks_mut(32)).zip(scales);
-    for ((group, codes), scale) in groups {
+pub(super) fn store(x: &[i32], cell: Cell<'_>, exponent: i32, scales: &mut [u32]) {
+    let bytes: &mut [i8] = bytemuck::cast_slice_mut(cell.codes);
+    let size = if cell.narrow { 16 } else { 32 };
+    let groups = x.chunks(32).zip(bytes.chunks_mut(size)).zip(scales);
+    for ((group, bytes), scale) in groups {
         let max = group.iter().map(|v| v.unsigned_abs()).fold(0, u32::max);
         let (mantissa, e) = kv_unit(max);
-        codes.fill(0);
-        if let Some(e) = e {
+        if cell.narrow {
+            let mut codes = [0u8; 32];
             for (code, v) in codes.iter_mut().zip(group) {
-                *code = kv_code(*v, mantissa, e) as i8;
+                *code = narrowed(e.map_or(0, |e| kv_code(*v, mantissa, e))) as u8;
+            }
+            let (lows, highs) = codes.split_at(16);
+            for ((byte, low), high) in bytes.iter_mut().zip(lows).zip(highs) {
+                *byte = (low | high << 4) as i8;
+            }
+        } else {
+            bytes.fill(0);
+            if let Some(e) = e {
+                for (code, v) in bytes.iter_mut().zip(group) {
+                    *code = kv_code(*v, mantissa, e) as i8;
+                }
             }
         }
-        *scale |= kv_scale(mantissa, e, exponent) << bit;
+        *scale |= kv_scale(mantissa, e, exponent) << cell.bit;
+    }
+}
+
+/// Turns every whole group as [`crate::reference::narrow::turn`] does, in five passes over it: no sum leaves 36 bits.
+#[inline(always)]
+fn turn(x: &mut [i32]) {
+    for group in x.chunks_exact_mut(32) {
+        let mut sums: [i64; 32] = std::array::from_fn(|i| i64::from(group[i]));
+        for step in [1, 2, 4, 8, 16] {
+            for pair in sums.chunks_exact_mut(2 * step) {
+                let (firsts, seconds) = pair.split_at_mut(step);
+                for (a, b) in firsts.iter_mut().zip(seconds) {
+                    (*a, *b) = (*a + *b, *a - *b);
+                }
+            }
+        }
+        for (out, sum) in group.iter_mut().zip(sums) {
+            *out = sat32((sum + (1 << (TURN_SHIFT - 1))) >> TURN_SHIFT);
+        }
     }
 }
 
@@ -142,9 +179,9 @@ impl Default for Head {
 }
 
 impl Head {
-    /// One head rotated by its position's angles.
+    /// One head rotated by its position's angles, and turned where keys have 4 bits.
     #[inline(always)]
-    pub fn rotate(&mut self, head: &[i32], angles: &[i32]) -> &mut [i32] {
+    pub fn rotate(&mut self, p: &RopeStore, head: &[i32], angles: &[i32]) -> &mut [i32] {
         let out = &mut self.0[..head.len()];
         let (firsts, seconds) = head.split_at(head.len() / 2);
         let (out_firsts, out_seconds) = out.split_at_mut(firsts.len());
@@ -152,6 +189,9 @@ impl Head {
         let pairs = firsts.iter().zip(seconds).zip(angles.chunks_exact(2));
         for (((a, b), angle), (first, second)) in pairs.zip(outs) {
             (*first, *second) = rotated_pair(*a, *b, [angle[0], angle[1]]);
+        }
+        if p.narrow & NARROW_KEYS != 0 {
+            turn(out);
         }
         out
     }

@@ -201,7 +201,7 @@ fn stored_queries_keys_and_values() {
                 key_exponent,
                 value_exponent,
                 table_stride: 4,
-                pad0: 0,
+                narrow: random.below(4),
             };
             let table = row_table();
             let pairs = head_dim / 2;
@@ -219,7 +219,8 @@ fn stored_queries_keys_and_values() {
             let (q, k, v) = (of(heads, 1), of(kv_heads, 0), of(kv_heads, 2));
             let tables = [&table[..], &PAGES];
             let query = random.words((rows * heads * query_stride(p.head_words)) as usize);
-            let pages = PAGES.len() as u32 * kv_page_words(kv_heads, p.head_words, p.groups);
+            let pages =
+                PAGES.len() as u32 * kv_page_words(kv_heads, p.head_words, p.groups, p.narrow);
             let cache = random.words(pages as usize);
             let (mut expected, mut cells) = (query.clone(), cache.clone());
             let rotated = [&q[..], &k, &v];

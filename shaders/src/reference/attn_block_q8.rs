@@ -2,10 +2,12 @@
 
 use super::byte;
 use super::fixed::{exp2_neg_q30, requant64};
+use super::narrow::{half, level};
 use super::softcap::Cap;
 use crate::kv::KvLayout;
 use crate::params::{
-    AttnBlock, PAGE, ROW_WORDS, SCORE_BITS, SCORE_GROUP_MAX, SCORE_MAX, VALUE_SHIFT,
+    AttnBlock, NARROW_KEYS, NARROW_VALUES, PAGE, ROW_WORDS, SCORE_BITS, SCORE_GROUP_MAX, SCORE_MAX,
+    VALUE_SHIFT,
 };
 use crate::{partial_stride, query_stride};
 use std::ops::Range;
@@ -37,7 +39,8 @@ pub fn run(
                 continue;
             };
             let page = page_table[(sequence * p.table_stride + block) as usize];
-            let of_head = KvLayout::new(p.head_words, p.groups).page(1) as usize;
+            let layout = KvLayout::new(p.head_words, p.groups, p.narrow);
+            let of_head = layout.page(1) as usize;
             let at = (page * kv_heads + head / p.heads_per_kv) as usize * of_head;
             attend(p, query, &cache[at..at + of_head], seen, out);
         }
@@ -48,8 +51,15 @@ pub fn run(
 /// `seen` count.
 fn attend(p: &AttnBlock, query: &[u32], cells: &[u32], seen: Range<usize>, out: &mut [u32]) {
     let (dims, groups) = (4 * p.head_words as usize, p.groups as usize);
-    let [keys, values, scales] = KvLayout::new(p.head_words, p.groups).split(cells);
-    let code = |codes: &[u32], t: usize, d: usize| i64::from(byte(codes, t * dims + d) as i8);
+    let [keys, values, scales] = KvLayout::new(p.head_words, p.groups, p.narrow).split(cells);
+    let code = |codes: &[u32], bit: u32, t: usize, d: usize| {
+        if p.narrow & bit == 0 {
+            return i64::from(byte(codes, t * dims + d) as i8);
+        }
+        let (at, bit) = half(d % 32);
+        let both = byte(codes, (t * groups + d / 32) * 16 + at);
+        i64::from(level(u32::from(both) >> bit & 15))
+    };
     let dims_of = |g: usize| g * 32..dims.min(g * 32 + 32);
 
     let exponent = query[2 * p.head_words as usize] as i32;
@@ -59,7 +69,7 @@ fn attend(p: &AttnBlock, query: &[u32], cells: &[u32], seen: Range<usize>, out: 
         for g in 0..groups {
             let mut product = 0;
             for d in dims_of(g) {
-                product += query_code(query, d, dims) * code(keys, t, d);
+                product += query_code(query, d, dims) * code(keys, NARROW_KEYS, t, d);
             }
             sum += i64::from(share(product, scales[t * groups + g], exponent));
         }
@@ -79,7 +89,7 @@ fn attend(p: &AttnBlock, query: &[u32], cells: &[u32], seen: Range<usize>, out: 
             // See VALUE_SHIFT for the bound.
             let mut sum = 0;
             for (t, p) in seen.clone().zip(&probabilities) {
-                sum += weight(*p, scale(t), top) * code(values, t, d);
+                sum += weight(*p, scale(t), top) * code(values, NARROW_VALUES, t, d);
             }
             out[d] = sum as i32 as u32;
         }

@@ -18,6 +18,7 @@ pub mod linear_qkv_tile_q;
 pub mod linear_tile_q;
 pub mod logits_stats_i32;
 pub(crate) mod matrix;
+pub(crate) mod narrow;
 pub(crate) mod norm;
 pub(crate) mod quantize;
 pub mod quantize_row_q8;

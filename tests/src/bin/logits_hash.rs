@@ -1,12 +1,13 @@
 //! Prints, as one JSON object a line, the hash of all logits of token sequences on one device: what the suite runs on
 //! each driver and under emulators. On a GPU they share the device and its pipelines.
 //!
-//! Usage: logits_hash DEVICE (MODEL BATCH TOKENS)..., with DEVICE `cpu` or part of an adapter's name.
+//! Usage: logits_hash DEVICE (MODEL BATCH TOKENS KV)..., with DEVICE `cpu` or part of an adapter's name, and KV the place of the
+//! cache's kind in `CacheBits::ALL`.
 #![forbid(unsafe_code)]
 
 use carat::internals::plan::DEFAULT_BINDING;
 use carat::internals::{
-    DeviceChoice, Error, LogitsHash, Model, Session, SessionOptions, Verify, Want,
+    CacheBits, DeviceChoice, Error, LogitsHash, Model, Session, SessionOptions, Verify, Want,
 };
 use carat_tests::rng::Rng;
 use std::path::Path;
@@ -18,18 +19,22 @@ fn main() -> ExitCode {
     let Some((device, runs)) = args.split_first() else {
         return usage();
     };
-    let (runs, []) = runs.as_chunks::<3>() else {
+    let (runs, []) = runs.as_chunks::<4>() else {
         return usage();
     };
     let opened = match pollster::block_on(Opened::new(device)) {
         Ok(opened) => opened,
         Err(e) => return failed(&e),
     };
-    for [model, batch, tokens] in runs {
+    for [model, batch, tokens, kv] in runs {
         let (Ok(batch), Ok(tokens)) = (batch.parse(), tokens.parse()) else {
             return usage();
         };
-        match pollster::block_on(run(&opened, Path::new(model), batch, tokens)) {
+        let kind = kv.parse().ok().and_then(|i: usize| CacheBits::ALL.get(i));
+        let Some(cache) = kind else {
+            return usage();
+        };
+        match pollster::block_on(run(&opened, Path::new(model), [batch, tokens], *cache)) {
             Ok(line) => println!("{line}"),
             Err(e) => return failed(&e),
         }
@@ -38,7 +43,9 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: logits_hash DEVICE (MODEL BATCH TOKENS)...; BATCH and TOKENS are numbers");
+    eprintln!(
+        "usage: logits_hash DEVICE (MODEL BATCH TOKENS KV)...; BATCH, TOKENS and KV are numbers"
+    );
     ExitCode::from(2)
 }
 
@@ -77,7 +84,12 @@ impl Opened {
 }
 
 /// A batch of 0 decodes token by token after a first batch of 5.
-async fn run(opened: &Opened, model: &Path, batch: u32, count: u32) -> Result<String, Error> {
+async fn run(
+    opened: &Opened,
+    model: &Path,
+    [batch, count]: [u32; 2],
+    cache: CacheBits,
+) -> Result<String, Error> {
     let model = Arc::new(Model::open(model, Verify::Hashes)?);
     let size = if batch == 0 { 5 } else { batch };
     let options = SessionOptions {
@@ -85,6 +97,7 @@ async fn run(opened: &Opened, model: &Path, batch: u32, count: u32) -> Result<St
         context: count,
         batch: Some(size),
         outputs: size,
+        cache,
         ..Default::default()
     };
     let mut session = opened.session(model.clone(), &options).await?;

@@ -31,7 +31,7 @@ pub struct EvalArgs {
     pub text: Option<PathBuf>,
     /// Measure what the quality card of a Carat file states, and compare; without --reference the perplexity
     /// alone. The exit code is 1 if a digit differs
-    #[arg(long, conflicts_with_all = ["text", "ctx", "chunks"], help_heading = "Scoring")]
+    #[arg(long, conflicts_with_all = ["text", "ctx", "chunks", "kv"], help_heading = "Scoring")]
     pub card: bool,
     #[command(flatten)]
     pub protocol: ProtocolArgs,

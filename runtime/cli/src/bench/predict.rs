@@ -99,6 +99,7 @@ pub fn run(args: &BenchArgs, prepared: Prepared) -> Result<()> {
     let model = prepared.open(Verify::Structure)?;
     let extent = Extent {
         context: args.pp,
+        cache: args.of.place.kv,
         binding: MOST_BINDING,
         ..Extent::default()
     };

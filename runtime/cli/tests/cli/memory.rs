@@ -67,6 +67,43 @@ fn a_copy_gives_the_same_tokens() {
 }
 
 #[test]
+fn keys_and_values_may_have_4_bits() {
+    let hash = |extra: &[&str]| {
+        let mut command = carat();
+        command.arg("run").arg(model());
+        command.args([
+            "-p",
+            "The old house",
+            "-n",
+            "4",
+            "--device",
+            "cpu",
+            "--json",
+        ]);
+        json(command.args(extra))["logits_hash"].clone()
+    };
+    let plain = hash(&[]);
+    assert_eq!(hash(&["--kv", "8"]), plain);
+    assert_eq!(hash(&["--kv", "8,8"]), plain);
+    assert_eq!(hash(&["--kv", "4"]), hash(&["--kv", "4,4"]));
+    let kinds = ["8,4", "4,8", "4,4"].map(|kv| hash(&["--kv", kv]));
+    for (i, kind) in kinds.iter().enumerate() {
+        assert!(*kind != plain && !kinds[..i].contains(kind), "{kinds:?}");
+    }
+    for wrong in ["", "16", "8,", "8,4,4", "4 8"] {
+        let mut command = carat();
+        let said = failure(
+            command
+                .arg("run")
+                .arg(model())
+                .args(["-p", "x", "--kv", wrong]),
+            2,
+        );
+        assert!(said.contains("expected 8 or 4"), "{said}");
+    }
+}
+
+#[test]
 fn a_limit_shortens_the_context_or_refuses() {
     let run = |limit: &str| {
         let mut command = carat();

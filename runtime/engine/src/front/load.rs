@@ -6,7 +6,7 @@ use super::watch::Watch;
 use super::{Cancel, Cause, Error, Progress, Verdict};
 use crate::error::Error as Fault;
 use crate::model::{Head, Model as File, Verify};
-use crate::session::{DeviceChoice as Device, SessionOptions};
+use crate::session::{CacheBits, DeviceChoice as Device, SessionOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex};
 
@@ -34,6 +34,7 @@ pub struct Load {
     device: Device,
     context: Option<u32>,
     memory_limit: Option<u64>,
+    cache: CacheBits,
     threads: Option<usize>,
     verify: bool,
     watch: Watch,
@@ -45,6 +46,7 @@ impl Default for Load {
             device: Device::Auto,
             context: None,
             memory_limit: None,
+            cache: CacheBits::default(),
             threads: None,
             verify: true,
             watch: Watch::default(),
@@ -77,6 +79,13 @@ impl Load {
     /// time takes its own account.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Bits of the keys and values that are kept of a text, 8 of both by default. With 4 their memory is half as large, and the
+    /// texts are others: values of 4 bits cost a model little, keys of 4 bits cost small models much.
+    pub fn cache(mut self, bits: CacheBits) -> Self {
+        self.cache = bits;
         self
     }
 
@@ -190,6 +199,7 @@ impl Load {
             context: self.context.unwrap_or(CONTEXT.min(trained)),
             threads: self.threads,
             memory_limit: self.memory_limit,
+            cache: self.cache,
             ..SessionOptions::default()
         };
         if options.memory_limit.is_some() {

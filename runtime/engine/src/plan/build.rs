@@ -99,6 +99,7 @@ impl Builder<'_> {
             sequences,
             spare,
             pool,
+            cache,
             binding,
             ..
         } = self.extent;
@@ -110,7 +111,7 @@ impl Builder<'_> {
             .filter_map(Block::attention)
             .map(|a| {
                 let h = HeadWords::new(a.head_dim);
-                kv_page_words(a.kv_heads, h.words, h.groups)
+                kv_page_words(a.kv_heads, h.words, h.groups, cache.narrow())
             });
         let page = words.max().unwrap_or(1);
         let all = kept.saturating_mul(sequences + spare);

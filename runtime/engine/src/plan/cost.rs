@@ -2,6 +2,7 @@
 
 use super::{Op, Plan, Step};
 use carat_format::Encoding;
+use carat_shaders::kv::KvLayout;
 
 /// What one dispatch costs at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +68,9 @@ fn product(rows: u64, groups: u64, encoding: Encoding) -> Cost {
     }
 }
 
+/// Instructions that make levels of four codes of 4 bits of the cache.
+const LEVELS_INTEGERS: u64 = 20;
+
 impl Plan {
     /// What a step costs for one row that sees `context` positions. Instructions are counted for products and attention
     /// alone: whatever else a token takes is bound by its dispatches.
@@ -88,16 +92,16 @@ impl Plan {
                     window => context.min(window),
                 };
                 let (heads, seen) = (u64::from(p.heads), u64::from(seen));
-                let (words, groups) = (u64::from(p.head_words), u64::from(p.groups));
+                let words = u64::from(p.head_words);
+                let layout = KvLayout::new(p.head_words, p.groups, p.narrow);
+                let position: usize = layout.strides().iter().sum();
+                let levels = LEVELS_INTEGERS * u64::from(p.narrow.count_ones());
                 // Keys, values and scales of each key/value head. Keys meet both planes of the query, values are unpacked,
                 // multiplied and added one by one.
                 Cost {
-                    bytes: heads / u64::from(p.heads_per_kv.max(1))
-                        * seen
-                        * 4
-                        * (2 * words + groups),
+                    bytes: heads / u64::from(p.heads_per_kv.max(1)) * seen * 4 * position as u64,
                     dots: heads * seen * 2 * words,
-                    integers: heads * seen * words * (2 + 3 * 4),
+                    integers: heads * seen * words * (2 + 3 * 4 + levels),
                 }
             }
             _ => Cost::default(),

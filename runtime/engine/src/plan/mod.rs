@@ -15,6 +15,7 @@ pub use memory::Memory;
 use crate::error::Error;
 use build::Builder;
 use carat_format::{Directory, Encoding, MAX_PART_BYTES, ModelSpec, TILE_ROWS};
+use carat_shaders::kv::CacheBits;
 use carat_shaders::params;
 pub use carat_shaders::params::PAGE;
 use carat_shaders::scales_of;
@@ -137,6 +138,15 @@ impl Op {
         }
     }
 
+    /// Which of the cache's codes have 4 bits, for kernels that know the cache: see [`CacheBits::narrow`].
+    pub fn narrow(&self) -> Option<u32> {
+        match self {
+            Op::RopeStore(p) => Some(p.narrow),
+            Op::AttnBlock(p) => Some(p.narrow),
+            _ => None,
+        }
+    }
+
     /// That of a gated unit.
     pub fn activation(&self) -> Option<u32> {
         match self {
@@ -231,6 +241,8 @@ pub struct Extent {
     pub spare: u32,
     /// Positions that all sequences together may hold, a multiple of [`PAGE`]; `None`: the whole context each.
     pub pool: Option<u32>,
+    /// Bits of keys and values.
+    pub cache: CacheBits,
     /// Most bytes of a buffer, of whatever the device allows: at least [`DEFAULT_BINDING`], at most [`MOST_BINDING`].
     pub binding: u64,
 }
@@ -245,6 +257,7 @@ impl Default for Extent {
             sequences: 1,
             spare: 0,
             pool: None,
+            cache: CacheBits::default(),
             binding: DEFAULT_BINDING,
         }
     }
@@ -334,7 +347,7 @@ impl Plan {
     /// all else fits that. Errors: a context whose cache cannot fit the extent's, or a tensor that the directory lacks.
     pub fn new(spec: &ModelSpec, directory: &Directory, extent: Extent) -> Result<Self, Error> {
         let binding = extent.binding.clamp(DEFAULT_BINDING, MOST_BINDING);
-        let most = most_context(spec, binding, extent.batch);
+        let most = most_context(spec, binding, extent);
         let too_long = || Error::Context {
             asked: extent.context,
             most,
@@ -367,6 +380,7 @@ impl Plan {
             spare,
             pool: Some(pool.next_multiple_of(PAGE)),
             binding,
+            ..extent
         };
         Builder {
             spec,

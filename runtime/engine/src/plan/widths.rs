@@ -1,6 +1,6 @@
 //! How wide the buffers are that blocks share, and how long a context they hold.
 
-use super::PAGE;
+use super::{Extent, PAGE};
 use carat_format::ModelSpec;
 use carat_format::model::{Attention, Block};
 use carat_shaders::{act_stride, grid, groups_of, kv_page_words, partial_stride, query_stride};
@@ -85,13 +85,14 @@ impl Widths {
 }
 
 /// Positions whose cache and partial results of one row fit buffers of `binding` bytes, whose blocks attention can have as
-/// workgroups along one dimension, and whose shares its sums can hold. Rows of `batch` positions go through windows.
-pub(super) fn most_context(spec: &ModelSpec, binding: u64, batch: u32) -> u32 {
+/// workgroups along one dimension, and whose shares its sums can hold. Rows of the extent's batch go through windows.
+pub(super) fn most_context(spec: &ModelSpec, binding: u64, extent: Extent) -> u32 {
     let of_block = |a: &Attention| {
         let h = HeadWords::new(a.head_dim);
         // A window whose pages fit does not limit the context.
-        let most = fitting(kv_page_words(a.kv_heads, h.words, h.groups), binding);
-        let cache = match kept(a.window, batch) <= most {
+        let page = kv_page_words(a.kv_heads, h.words, h.groups, extent.cache.narrow());
+        let most = fitting(page, binding);
+        let cache = match kept(a.window, extent.batch) <= most {
             true => u64::MAX,
             false => most.into(),
         };

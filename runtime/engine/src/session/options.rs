@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::model::Model;
 use crate::plan::{Extent, MOST_BINDING, Memory, Plan};
+use carat_shaders::kv::CacheBits;
 
 /// Where to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct SessionOptions {
     pub spare: u32,
     /// Positions that all sequences together may hold; `None`: as many as `sequences` and `spare` of them with a whole context.
     pub pool: Option<u32>,
+    /// Bits of keys and values. With 4 the cache is half as large, and the model is slightly another one.
+    pub cache: CacheBits,
     /// Threads of the CPU executor; `None` for every core.
     pub threads: Option<usize>,
     /// CPU: give a mapped tensor's pages back to the system after each step that read it, so that resident
@@ -60,6 +63,7 @@ impl Default for SessionOptions {
             sequences: 1,
             spare: 0,
             pool: None,
+            cache: CacheBits::default(),
             threads: None,
             release_weights: false,
             memory_limit: None,
@@ -97,6 +101,7 @@ impl SessionOptions {
             sequences: self.sequences,
             spare: self.spare,
             pool: self.pool,
+            cache: self.cache,
             binding,
         };
         let (spec, directory) = (model.spec(), model.directory());

@@ -42,20 +42,54 @@ pub fn band(isa: Isa, pass: &Pass<'_>, first: usize, out: &mut [u32]) -> bool {
     false
 }
 
-/// Bytes that [`band`] keeps in a thread for pages of so many groups.
-pub fn page_bytes(groups: usize) -> u64 {
+/// Bytes that [`band`] keeps in a thread for pages of so many groups, of which parts may have 4 bits.
+pub fn page_bytes(groups: usize, narrow: u32) -> u64 {
     #[cfg(target_arch = "x86_64")]
     if Isa::get() == Isa::Avx512 {
-        return queries::page_bytes(groups);
+        return queries::page_bytes(groups, narrow);
     }
-    let _ = groups;
+    let _ = (groups, narrow);
     0
 }
 
 #[cfg(target_arch = "x86_64")]
+pub use avx2::widen as widen_group;
+
+#[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use crate::cpu::attn_block_q8::{Block, Codes, Rows};
+    use crate::cpu::attn_block_q8::{Block, Codes, LEVELS, Part};
     use std::arch::x86_64::*;
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn load(codes: &Codes) -> __m256i {
+        // SAFETY: `codes` is 32 readable bytes; the load is unaligned.
+        unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) }
+    }
+
+    /// Levels of codes of 4 bits, by a table that is a vector.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn levels(bytes: &[u8; 16]) -> __m256i {
+        // SAFETY: both are 16 readable bytes; the loads are unaligned.
+        let (table, codes) = unsafe {
+            (
+                _mm_loadu_si128(LEVELS.as_ptr().cast()),
+                _mm_loadu_si128(bytes.as_ptr().cast()),
+            )
+        };
+        let both = _mm256_set_m128i(_mm_srli_epi16::<4>(codes), codes);
+        let both = _mm256_and_si256(both, _mm256_set1_epi8(15));
+        _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), both)
+    }
+
+    /// The same, stored.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn widen(bytes: &[u8; 16], out: &mut Codes) {
+        // SAFETY: `out` is 32 writable bytes; the store is unaligned.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), levels(bytes)) };
+    }
 
     #[target_feature(enable = "avx2")]
     pub fn attend(block: &Block<'_>, out: &mut [u32]) {
@@ -69,20 +103,25 @@ mod avx2 {
     /// The 32 codes as 16 bits, in order.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn widen(codes: &Codes) -> [__m256i; 2] {
-        // SAFETY: `codes` is 32 readable bytes; the loads are unaligned.
-        let (a, b) = unsafe {
-            (
-                _mm_loadu_si128(codes.as_ptr().cast()),
-                _mm_loadu_si128(codes.as_ptr().add(16).cast()),
-            )
-        };
-        [_mm256_cvtepi8_epi16(a), _mm256_cvtepi8_epi16(b)]
+    fn halves(codes: __m256i) -> [__m256i; 2] {
+        [
+            _mm256_cvtepi8_epi16(_mm256_castsi256_si128(codes)),
+            _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(codes)),
+        ]
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn dots(q: &[i16; 32], keys: &Rows<'_>, out: &mut [i32]) {
+    fn dots(q: &[i16; 32], keys: &Part<'_>, out: &mut [i32]) {
+        match keys {
+            Part::Eight(rows) => dots_of(q, |i| load(rows.get(i, &mut [0; 32])), out),
+            Part::Four(packed) => dots_of(q, |i| levels(packed.get(i)), out),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn dots_of(q: &[i16; 32], key: impl Fn(usize) -> __m256i, out: &mut [i32]) {
         // SAFETY: `q` is 64 readable bytes; the loads are unaligned.
         let (a, b) = unsafe {
             (
@@ -91,7 +130,7 @@ mod avx2 {
             )
         };
         for (i, out) in out.iter_mut().enumerate() {
-            let [x, y] = widen(keys.get(i, &mut [0; 32]));
+            let [x, y] = halves(key(i));
             let sum = _mm256_add_epi32(_mm256_madd_epi16(a, x), _mm256_madd_epi16(b, y));
             let sum = _mm_add_epi32(
                 _mm256_castsi256_si128(sum),
@@ -106,7 +145,16 @@ mod avx2 {
     /// Weights have 16 bits without a sign, the multiplier's 16 have one: `w = 256·(w >> 8) + (w & 255)`.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn weigh(weights: &[u16], values: &Rows<'_>, sums: &mut [i32; 32]) {
+    fn weigh(weights: &[u16], values: &Part<'_>, sums: &mut [i32; 32]) {
+        match values {
+            Part::Eight(rows) => weigh_of(weights, |i| load(rows.get(i, &mut [0; 32])), sums),
+            Part::Four(packed) => weigh_of(weights, |i| levels(packed.get(i)), sums),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn weigh_of(weights: &[u16], value: impl Fn(usize) -> __m256i, sums: &mut [i32; 32]) {
         // Of both halves of a weight: elements 0..4 and 8..12 of the first sixteen, then 4..8 and 12..16, and so of the
         // second, those of two positions side by side.
         let (mut high, mut low) = ([_mm256_setzero_si256(); 4], [_mm256_setzero_si256(); 4]);
@@ -115,8 +163,8 @@ mod avx2 {
             let w = [pair[0], if last > 0 { pair[1] } else { 0 }].map(i32::from);
             let both = |f: &dyn Fn(i32) -> i32| _mm256_set1_epi32(f(w[0]) | f(w[1]) << 16);
             let weight = [both(&|w| w >> 8), both(&|w| w & 255)];
-            let a = widen(values.get(2 * i, &mut [0; 32]));
-            let b = widen(values.get(2 * i + last, &mut [0; 32]));
+            let a = halves(value(2 * i));
+            let b = halves(value(2 * i + last));
             for half in 0..2 {
                 let parts = [
                     _mm256_unpacklo_epi16(a[half], b[half]),
@@ -147,7 +195,8 @@ mod avx2 {
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    use crate::cpu::attn_block_q8::{Block, Codes, Rows};
+    use super::avx2::{levels, load};
+    use crate::cpu::attn_block_q8::{Block, LEVELS, Part};
     use crate::params::PAGE;
     use std::arch::x86_64::*;
 
@@ -160,24 +209,27 @@ mod avx512 {
         );
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn load(codes: &Codes) -> __m256i {
-        // SAFETY: `codes` is 32 readable bytes; the load is unaligned.
-        unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) }
-    }
-
     /// Sixteen keys at a time: sixteen vectors of partial sums become one of sums.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    fn dots(q: &[i16; 32], keys: &Rows<'_>, out: &mut [i32]) {
+    fn dots(q: &[i16; 32], keys: &Part<'_>, out: &mut [i32]) {
+        match keys {
+            Part::Eight(rows) => {
+                dots_of(q, rows.len, |i| load(rows.get(i, &mut [0; 32])), out);
+            }
+            Part::Four(packed) => dots_of(q, packed.len, |i| levels(packed.get(i)), out),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn dots_of(q: &[i16; 32], len: usize, key: impl Fn(usize) -> __m256i, out: &mut [i32]) {
         // SAFETY: `q` is 64 readable bytes; the load is unaligned.
         let q = unsafe { _mm512_loadu_si512(q.as_ptr().cast()) };
         for (i, out) in out.chunks_mut(16).enumerate() {
             let product = |j: usize| {
                 // Past the end: the last one's again, whose sum is not kept.
-                let key = (i * 16 + j).min(keys.len - 1);
-                let codes = _mm512_cvtepi8_epi16(load(keys.get(key, &mut [0; 32])));
+                let codes = _mm512_cvtepi8_epi16(key((i * 16 + j).min(len - 1)));
                 _mm512_dpwssd_epi32(_mm512_setzero_si512(), q, codes)
             };
             // Lane 4·n + k of `quad(j)` is a part of the sum of key j + k, for each n.
@@ -205,21 +257,64 @@ mod avx512 {
         }
     }
 
-    /// Four positions at a time, weights as two bytes of which `vpdpbusd` takes four.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
-    fn weigh(weights: &[u16], values: &Rows<'_>, sums: &mut [i32; 32]) {
-        // Byte 4·d + t of the result is byte d of position t, of 64 bytes each: positions 0 and 1, then 2 and 3.
-        let index = |first: usize| {
+    fn weigh(weights: &[u16], values: &Part<'_>, sums: &mut [i32; 32]) {
+        // Byte 4·d + t of the result is byte d of position t, of `stride` bytes each.
+        let index = |stride: usize, first: usize| {
             let mut index = [0u8; 64];
             for (i, index) in index.iter_mut().enumerate() {
-                let (d, t) = (first + i / 4, i % 4);
-                *index = (t * 32 + d) as u8;
+                *index = (i % 4 * stride + first + i / 4) as u8;
             }
             // SAFETY: `index` is 64 readable bytes; the load is unaligned.
             unsafe { _mm512_loadu_si512(index.as_ptr().cast()) }
         };
-        let index = [index(0), index(16)];
+        match values {
+            Part::Eight(rows) => {
+                // Positions 0 and 1, then 2 and 3.
+                let index = [index(32, 0), index(32, 16)];
+                let four = |first: usize| {
+                    // Past the end: the last one's again, by a weight of 0.
+                    let at = |t: usize| load(rows.get((first + t).min(rows.len - 1), &mut [0; 32]));
+                    let two = |t: usize| {
+                        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(at(t)), at(t + 1))
+                    };
+                    let (a, b) = (two(0), two(2));
+                    index.map(|index| _mm512_permutex2var_epi8(a, index, b))
+                };
+                weigh_of(weights, four, sums);
+            }
+            Part::Four(packed) => {
+                let index = index(16, 0);
+                // SAFETY: the table is 16 readable bytes; the load is unaligned.
+                let table = unsafe { _mm_loadu_si128(LEVELS.as_ptr().cast()) };
+                let table = _mm512_broadcast_i32x4(table);
+                let low = _mm512_set1_epi8(15);
+                let four = |first: usize| {
+                    let at = |t: usize| {
+                        let bytes = packed.get((first + t).min(packed.len - 1));
+                        // SAFETY: a group is 16 readable bytes; the load is unaligned.
+                        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+                    };
+                    let codes = _mm512_castsi128_si512(at(0));
+                    let codes = _mm512_inserti32x4::<1>(codes, at(1));
+                    let codes = _mm512_inserti32x4::<2>(codes, at(2));
+                    let codes = _mm512_inserti32x4::<3>(codes, at(3));
+                    [codes, _mm512_srli_epi16::<4>(codes)].map(|half| {
+                        let levels = _mm512_shuffle_epi8(table, _mm512_and_si512(half, low));
+                        _mm512_permutexvar_epi8(index, levels)
+                    })
+                };
+                weigh_of(weights, four, sums);
+            }
+        }
+    }
+
+    /// Four positions at a time, which `four` gives from the first on, with the four bytes of a dimension beside each other:
+    /// of dimensions 0 to 15, then of 16 to 31. Weights are two bytes, of which `vpdpbusd` takes four.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
+    fn weigh_of(weights: &[u16], four: impl Fn(usize) -> [__m512i; 2], sums: &mut [i32; 32]) {
         // Both bytes of the weights apart; those past the end are 0.
         let mut bytes = [[0u8; PAGE as usize + 4]; 2];
         let [lows, highs] = &mut bytes;
@@ -234,14 +329,10 @@ mod avx512 {
                 _mm512_set1_epi32(i32::from_le_bytes(four))
             };
             let (w_low, w_high) = (of(&bytes[0]), of(&bytes[1]));
-            // Past the end: the last one's again, by a weight of 0.
-            let at = |t: usize| load(values.get((first + t).min(values.len - 1), &mut [0; 32]));
-            let two = |t: usize| _mm512_inserti64x4::<1>(_mm512_castsi256_si512(at(t)), at(t + 1));
-            let (a, b) = (two(0), two(2));
+            let v = four(first);
             for half in 0..2 {
-                let v = _mm512_permutex2var_epi8(a, index[half], b);
-                low[half] = _mm512_dpbusd_epi32(low[half], w_low, v);
-                high[half] = _mm512_dpbusd_epi32(high[half], w_high, v);
+                low[half] = _mm512_dpbusd_epi32(low[half], w_low, v[half]);
+                high[half] = _mm512_dpbusd_epi32(high[half], w_high, v[half]);
             }
         }
         for half in 0..2 {

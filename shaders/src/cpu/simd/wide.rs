@@ -113,6 +113,6 @@ wide! {
 
 wide! {
     /// See [`rope_store_q8::store`].
-    fn store_head(x: &[i32], out: &mut [u32], exponent: i32, bit: u32, scales: &mut [u32]) =
+    fn store_head(x: &[i32], cell: rope_store_q8::Cell<'_>, exponent: i32, scales: &mut [u32]) =
         rope_store_q8::store
 }

@@ -25,6 +25,8 @@ pub(super) struct PipelineKey {
     lanes: Option<u32>,
     /// Of gated units.
     activation: Option<u32>,
+    /// Of kernels that know the cache.
+    narrow: Option<u32>,
 }
 
 impl PipelineKey {
@@ -35,6 +37,7 @@ impl PipelineKey {
             product: op.is_product().then_some(*product),
             lanes: op.is_of_heads().then_some(lanes),
             activation: op.activation(),
+            narrow: op.narrow(),
         }
     }
 
@@ -49,6 +52,9 @@ impl PipelineKey {
         }
         if let Some(activation) = self.activation {
             constants.push(("ACTIVATION", activation.into()));
+        }
+        if let Some(narrow) = self.narrow {
+            constants.push(("NARROW", narrow.into()));
         }
         if let Some(t) = self.product {
             constants.push(("SLICES", t.slices.into()));

@@ -21,7 +21,8 @@ impl Builder<'_> {
         let of = |part: Part| part.of(block);
         let rows = self.rows_after_cache(block);
         let name = |part: &str| format!("blk.{block}.{part}");
-        let page = kv_page_words(a.kv_heads, w.words, w.groups);
+        let narrow = self.extent.cache.narrow();
+        let page = kv_page_words(a.kv_heads, w.words, w.groups, narrow);
         let (cache, pages) = self.cache(&name("cache"), a.window, page);
         self.norm(work, of(Part::AttnNorm), name("attn_norm"), Rows::Batch)?;
         let [mut q, mut k, v] = self.queries_keys_values(work, block, rows)?;
@@ -48,7 +49,7 @@ impl Builder<'_> {
             key_exponent: k,
             value_exponent: v,
             table_stride: blocks,
-            ..Default::default()
+            narrow,
         });
         let buffers = [
             ("row_table", work.row_table),
@@ -76,7 +77,7 @@ impl Builder<'_> {
             cap_shift: cap.shift,
             rate_mantissa: cap.rate_mantissa,
             rate_shift: cap.rate_shift,
-            ..Default::default()
+            narrow,
         });
         let buffers = [
             ("row_table", work.row_table),

@@ -4,9 +4,10 @@
 use super::{Line, V, load, splat, store, zero};
 use crate::cpu::attn_block_q8::{Pass, Query, share, softmax, top_exponent, weight};
 use crate::cpu::scratch::resize;
+use crate::cpu::simd::attention::widen_group;
 use crate::cpu::simd::kernel::unrolled;
 use crate::kv::KvLayout;
-use crate::params::{AttnBlock, PAGE, SCORE_GROUP_MAX};
+use crate::params::{AttnBlock, NARROW_KEYS, NARROW_VALUES, PAGE, SCORE_GROUP_MAX};
 use crate::partial_stride;
 use crate::reference::attn_block_q8::score_base;
 use std::arch::x86_64::*;
@@ -31,14 +32,37 @@ pub struct Page {
     values: Vec<[Line; 2]>,
     /// `[group][position]`: the words of the cache.
     scales: Vec<u32>,
+    /// `[position][group]`: the levels of codes of 4 bits.
+    room: Vec<[u32; 8]>,
     /// Positions that are filled; a multiple of sixteen.
     filled: usize,
     groups: usize,
 }
 
-/// Bytes of a page of so many groups.
-pub const fn page_bytes(groups: usize) -> u64 {
-    (POSITIONS * groups * (32 * 2 + 32 + 4)) as u64
+/// Bytes of a page of so many groups, of which parts may have 4 bits.
+pub const fn page_bytes(groups: usize, narrow: u32) -> u64 {
+    let levels = if narrow == 0 { 0 } else { 32 };
+    (POSITIONS * groups * (32 * 2 + 32 + 4 + levels)) as u64
+}
+
+/// The first `count` positions of a part and the words of each; of codes of 4 bits their levels, in `room`.
+#[target_feature(enable = "avx512f")]
+fn levels<'a>(
+    part: &'a [u32],
+    (words, groups): (usize, usize),
+    narrow: bool,
+    count: usize,
+    room: &'a mut Vec<[u32; 8]>,
+) -> (&'a [u32], usize) {
+    if !narrow {
+        return (part, words);
+    }
+    resize(room, POSITIONS * groups, [0; 8]);
+    let (bytes, _) = bytemuck::cast_slice::<u32, u8>(part).as_chunks::<16>();
+    for (bytes, out) in bytes.iter().zip(&mut *room).take(count * groups) {
+        widen_group(bytes, bytemuck::cast_mut(out));
+    }
+    (room.as_flattened(), 8 * groups)
 }
 
 impl Page {
@@ -51,7 +75,10 @@ impl Page {
         resize(&mut self.values, groups * POSITIONS / 4, [line; 2]);
         resize(&mut self.scales, groups * POSITIONS, 0);
         (self.filled, self.groups) = (count.next_multiple_of(16).min(POSITIONS), groups);
-        let [keys, values, scales] = KvLayout::new(p.head_words, p.groups).split(cells);
+        let [keys, values, scales] = KvLayout::new(p.head_words, p.groups, p.narrow).split(cells);
+        let (count, of) = (self.filled, (words, groups));
+        let is_narrow = |bit: u32| p.narrow & bit != 0;
+        let (keys, words) = levels(keys, of, is_narrow(NARROW_KEYS), count, &mut self.room);
         for (i, lines) in self.keys.chunks_exact_mut(groups * PAIRS).enumerate() {
             if i * 16 >= self.filled {
                 break;
@@ -69,6 +96,7 @@ impl Page {
                 }
             }
         }
+        let (values, words) = levels(values, of, is_narrow(NARROW_VALUES), count, &mut self.room);
         for (g, lines) in self.values.chunks_exact_mut(POSITIONS / 4).enumerate() {
             let bytes: &[u8] = bytemuck::cast_slice(values);
             let dims = g * 32..(g * 32 + 32).min(4 * words);
