@@ -389,6 +389,101 @@ fn a_shared_page_is_copied_before_it_is_written() {
     }
 }
 
+/// In a pool that has no page left for a copy nothing is taken over by halves.
+#[test]
+fn a_pool_without_a_page_for_a_copy_begins_anew() {
+    for (flavour, cache) in KINDS {
+        let model = model(flavour, 47);
+        let mut rng = Rng(49);
+        let vocab = u64::from(model.spec().vocab_size);
+        let text: Vec<u32> = (0..1000).map(|_| rng.below(vocab) as u32).collect();
+        for pages in 4..=5 {
+            let options = SessionOptions {
+                pool: Some(pages * PAGE),
+                sequences: 2,
+                spare: 0,
+                ..options(DeviceChoice::Cpu, cache)
+            };
+            let mut loaded = block_on(Loaded::new(model.clone(), &options)).unwrap();
+            let mut alone = session(&model, cache);
+            let run = |loaded: &mut Loaded, sequence: &mut carat::internals::Sequence| {
+                let used = sequence.tokens().len();
+                let mut found = 0;
+                for tokens in text[used..].chunks(BATCH as usize) {
+                    let part = carat::internals::Part {
+                        sequence: &mut *sequence,
+                        tokens,
+                        outputs: 1,
+                    };
+                    block_on(loaded.pass(&mut [part], false, &mut |_, o| found = o.checksum))
+                        .unwrap();
+                }
+                loaded.publish(sequence, true);
+                found
+            };
+            // The last page of the text is not the first one of the buffer, which a place that was never filled would name.
+            let mut order: Vec<_> = (0..4).map(|_| loaded.sequence()).collect();
+            for sequence in &mut order {
+                let part = carat::internals::Part {
+                    sequence,
+                    tokens: &text[..1],
+                    outputs: 0,
+                };
+                block_on(loaded.pass(&mut [part], false, &mut |_, _| ())).unwrap();
+            }
+            order.into_iter().for_each(drop);
+            let mut first = loaded.sequence();
+            let expected = run(&mut loaded, &mut first);
+            alone.truncate(0);
+            let want = carat::internals::Want::LastResult;
+            let sink = &mut |o: carat::internals::Output<'_>| assert_eq!(o.checksum, expected);
+            block_on(alone.forward(&text, want, sink)).unwrap();
+            drop(first);
+            let mut second = loaded.begin(&text).unwrap();
+            assert_eq!(
+                run(&mut loaded, &mut second),
+                expected,
+                "{flavour:?} {pages}"
+            );
+            drop(second);
+            assert!(loaded.pages_in_use().iter().all(|p| p.held == 0));
+        }
+    }
+}
+
+/// What is under way never asks for more pages than there are, whatever the device's buffers hold.
+#[test]
+fn texts_wait_for_pages_that_are_there() {
+    for (flavour, cache) in KINDS {
+        let model = model(flavour, 57);
+        let mut rng = Rng(59);
+        for pages in [4, 6] {
+            let options = SessionOptions {
+                pool: Some(pages * PAGE),
+                spare: 0,
+                ..options(DeviceChoice::Cpu, cache)
+            };
+            let mut batcher = batcher(&model, &options);
+            let mut alone = session(&model, cache);
+            let stem = vec![7; 600];
+            let cases: Vec<Case> = (0..8)
+                .map(|_| Case::new(&model, &mut rng, &stem, 300))
+                .collect();
+            let mut heard: BTreeMap<JobId, Heard> = BTreeMap::new();
+            for case in &cases {
+                heard.insert(batcher.add(case.request()), Heard::default());
+            }
+            while !batcher.is_empty() {
+                let mut tell = |id: JobId, news: News| heard.get_mut(&id).unwrap().take(news);
+                block_on(batcher.pass(&mut tell)).unwrap();
+            }
+            for (case, heard) in cases.iter().zip(heard.into_values()) {
+                assert_eq!(heard.end.unwrap(), case.alone(&mut alone, usize::MAX));
+            }
+        }
+    }
+}
+
 /// Texts that are given up when their reader is gone free their pages; those of others go on.
 #[test]
 fn a_host_serves_many_threads() {

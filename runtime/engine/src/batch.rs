@@ -10,7 +10,7 @@ mod turns;
 
 #[cfg(all(feature = "threads", not(target_arch = "wasm32")))]
 pub use host::{Host, Listener, Ticket};
-pub use turns::{Turn, turns};
+pub use turns::{Shares, Turn, have_pages, turns};
 
 use crate::error::Error;
 use crate::generate::{
@@ -191,10 +191,13 @@ impl Batcher {
             let id = *id;
             let most = (request.prompt.len()).saturating_add(request.options.max_tokens);
             let reach = most.min(extent.context as usize);
-            let taken: usize = self.running.iter().map(|j| pages(j.reach)).sum();
-            let all = pages(extent.pool.unwrap_or(u32::MAX) as usize);
-            let room = self.running.is_empty() || taken + pages(reach) <= all;
-            if self.running.len() >= extent.sequences as usize || !room {
+            let mut reaches: Vec<usize> = self.running.iter().map(|j| j.reach).collect();
+            reaches.push(reach);
+            // A device's buffers may hold fewer pages than were asked for.
+            let kinds = self.loaded.plan().pages.iter();
+            let room = have_pages(kinds.map(|p| (p.kept, p.count)), &reaches);
+            let first = self.running.is_empty();
+            if self.running.len() >= extent.sequences as usize || !(first || room) {
                 return;
             }
             let Some((_, request)) = self.waiting.pop_front() else {
@@ -230,12 +233,9 @@ impl Batcher {
             context: self.loaded.plan().extent.context,
         };
         // What is wrong with a request shows before a page is taken.
-        let check = Generator::at(place, &prompt, &options, constraint.is_some());
-        check?;
+        let mut generator = Generator::at(place, &prompt, &options, constraint.is_some())?;
         let sequence = self.loaded.begin(&prompt)?;
-        let used = sequence.tokens().len();
-        let place = Place { used, ..place };
-        let mut generator = Generator::at(place, &prompt[used..], &options, constraint.is_some())?;
+        generator.skip(sequence.tokens().len());
         if let Some(forcing) = forcing {
             generator.force(forcing);
         }
@@ -306,39 +306,30 @@ impl Batcher {
         let waits: Vec<Turn> = self.running.iter().map(Job::turn).collect();
         let shares = turns(&waits, extent.batch, extent.outputs, self.piece);
         // Rows that nobody waits for are for tokens in advance, where few texts are under way: with many the pass is full of work.
-        let few = waits.len() <= FEW;
-        let taken: usize = shares.iter().sum();
-        let ends = |(wait, share): (&Turn, &usize)| match wait {
-            Turn::Token(n) | Turn::Prompt(n) => *share == *n && *n > 0,
-            Turn::None => false,
-        };
-        let outputs = waits.iter().zip(&shares).filter(|w| ends(*w)).count();
-        let mut spare = match few {
-            true => (extent.batch as usize - taken).min(extent.outputs as usize - outputs),
+        let mut spare = match waits.len() <= FEW {
+            true => shares.rows.min(shares.outputs),
             false => 0,
         };
         let mut fed = vec![0; self.running.len()];
         let mut logits = false;
         let (mut ended, mut failed) = (Vec::new(), Vec::new());
-        for (i, (job, share)) in self.running.iter_mut().zip(shares).enumerate() {
+        for (i, (job, share)) in self.running.iter_mut().zip(shares.tokens).enumerate() {
             // Ended ones have no turn, and are asked all the same.
             if share == 0 && !job.generator.has_ended() {
                 continue;
             }
-            let used = job.sequence.tokens().len();
+            let history = job.sequence.tokens();
+            let ahead = match waits[i] {
+                Turn::Token(_) => spare,
+                Turn::Prompt(_) | Turn::None => 0,
+            };
             let room = Room {
-                rows: share.max(1)
-                    + if waits[i] == Turn::Token(share) {
-                        spare
-                    } else {
-                        0
-                    },
-                outputs: 1 + spare,
-                positions: extent.context as usize - used,
+                rows: share.max(1) + ahead,
+                outputs: 1 + ahead,
+                positions: extent.context as usize - history.len(),
             };
             let constraint = job.constraint.as_deref_mut();
             let constraint = constraint.map(|c| c as &mut dyn Constraint);
-            let history = job.sequence.tokens();
             match job.generator.demand(tokenizer, history, room, constraint) {
                 Ok(Some(Demand {
                     tokens,
@@ -461,9 +452,4 @@ impl Job {
             false => Turn::Token(self.generator.pending()),
         }
     }
-}
-
-/// Pages of so many positions.
-fn pages(positions: usize) -> usize {
-    positions.div_ceil(crate::plan::PAGE as usize)
 }

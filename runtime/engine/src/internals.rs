@@ -36,7 +36,7 @@ pub mod selftest {
 /// Tokenizer, chat templates, constraints: what a [`Model`] has, and what a generation takes and gives.
 pub use carat_text as text;
 
-pub use crate::batch::{Batcher, JobId, News, Request, Turn, turns};
+pub use crate::batch::{Batcher, JobId, News, Request, Shares, Turn, turns};
 #[cfg(all(feature = "threads", not(target_arch = "wasm32")))]
 pub use crate::batch::{Host, Listener, Ticket};
 pub use crate::error::Error;

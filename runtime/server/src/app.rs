@@ -1,9 +1,14 @@
 //! What all requests share.
 
+use crate::refusal::{Kind, Refusal};
 use crate::shelf::Shelf;
 use crate::stats::Stats;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// When it may be worth asking again.
+const RETRY_SECONDS: u32 = 2;
 
 /// How a server treats requests.
 #[derive(Clone, Debug)]
@@ -57,7 +62,7 @@ pub struct App {
     /// What there is, as JSON, once it was asked for.
     pub(crate) description: OnceLock<String>,
     /// Requests for texts that are under way.
-    pub(crate) places: Arc<tokio::sync::Semaphore>,
+    places: Arc<Semaphore>,
 }
 
 impl App {
@@ -72,8 +77,21 @@ impl App {
                 .iter()
                 .map(|k| blake3::hash(k.as_bytes()))
                 .collect(),
-            places: Arc::new(tokio::sync::Semaphore::new(config.queue.max(1))),
+            places: Arc::new(Semaphore::new(config.queue.max(1))),
             config,
+        })
+    }
+
+    /// A place among the requests that compute or wait; held until the answer is there.
+    ///
+    /// Errors: all are taken.
+    pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.places.clone().try_acquire_owned().map_err(|_| {
+            let queue = self.config.queue;
+            let text = format!("{queue} requests are under way or wait; ask again later");
+            let mut refusal = Refusal::new(Kind::Busy, text);
+            refusal.retry_after = Some(RETRY_SECONDS);
+            refusal
         })
     }
 

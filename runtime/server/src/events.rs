@@ -25,8 +25,10 @@ pub trait Writer: Send + 'static {
     fn said(&mut self, i: usize, said: &Said, readings: &[Reading]) -> Vec<Event>;
     /// All have ended.
     fn end(&mut self, readings: &[Reading]) -> Vec<Event>;
-    /// It failed: the last events.
-    fn failed(&mut self, refusal: &Refusal) -> Vec<Event>;
+    /// It failed: the last events, of OpenAI where an API has no form of its own.
+    fn failed(&mut self, refusal: &Refusal) -> Vec<Event> {
+        vec![Event::data(&refusal.openai())]
+    }
 }
 
 /// An event.
@@ -96,9 +98,13 @@ async fn write(
             news = texts.next() => news,
             () = sender.closed() => return,
         };
-        let Some((i, news)) = news else { break };
-        events = match readings[i].take(news) {
-            Ok(said) => writer.said(i, &said, &readings),
+        let said = match news {
+            Ok(None) => break,
+            Ok(Some((i, news))) => readings[i].take(news).map(|said| (i, said)),
+            Err(refusal) => Err(refusal),
+        };
+        events = match said {
+            Ok((i, said)) => writer.said(i, &said, &readings),
             Err(refusal) => {
                 for event in writer.failed(&refusal) {
                     let _ = sender.send(event).await;

@@ -214,10 +214,7 @@ impl Hosted {
         })?;
         match receiver.await {
             Ok(done) => Ok(done?),
-            Err(_) => Err(Refusal::new(
-                crate::refusal::Kind::Engine,
-                "the engine's thread has ended; start the server again",
-            )),
+            Err(_) => Err(Refusal::engine_gone()),
         }
     }
 

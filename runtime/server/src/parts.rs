@@ -207,9 +207,9 @@ impl Answer {
 
 /// Every choice, when all have ended.
 ///
-/// Errors: a text failed.
+/// Errors: a text failed, or the engine.
 pub async fn all(mut texts: Texts, mut readings: Vec<Reading>) -> Result<Vec<Answer>, Refusal> {
-    while let Some((i, news)) = texts.next().await {
+    while let Some((i, news)) = texts.next().await? {
         readings[i].take(news)?;
     }
     Ok(readings.into_iter().map(|r| r.answer).collect())

@@ -2,6 +2,7 @@
 
 use crate::refusal::{Kind, Refusal};
 use axum::body::{Body, Bytes, to_bytes};
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
 /// The bytes of a body.
@@ -9,8 +10,7 @@ use serde::de::DeserializeOwned;
 /// Errors: more than `most`; the client is gone.
 pub async fn body(body: Body, most: usize) -> Result<Bytes, Refusal> {
     to_bytes(body, most).await.map_err(|e| {
-        let limited =
-            std::error::Error::source(&e).is_some_and(|s| s.to_string().contains("limit"));
+        let limited = std::error::Error::source(&e).is_some_and(|s| s.is::<LengthLimitError>());
         match limited {
             true => Refusal::new(
                 Kind::TooLarge,

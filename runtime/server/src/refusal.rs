@@ -109,6 +109,12 @@ impl Refusal {
         Self::new(Kind::Invalid, message)
     }
 
+    /// The thread that computes has ended, which only a panic does.
+    pub fn engine_gone() -> Self {
+        let text = "the engine's thread has ended; start the server again";
+        Self::new(Kind::Engine, text)
+    }
+
     /// Because of that field.
     pub fn at(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());

@@ -10,7 +10,9 @@ use crate::native::tokens::{
     DetokenizeRequest, Detokenized, Fitted, TemplateRequest, TokenizeRequest, TokenizerInfo, Tokens,
 };
 use crate::native::{Health, Ignored, Properties, Slot};
-use crate::openai::chat::{ChatBody, ChatChunk, ChatCompletion, InputTokens};
+use crate::openai::chat::answer::ChatCompletion;
+use crate::openai::chat::chunks::ChatChunk;
+use crate::openai::chat::{ChatBody, InputTokens};
 use crate::openai::completions::{Completion, CompletionBody};
 use crate::openai::embeddings::{Embeddings, EmbeddingsRequest};
 use crate::openai::models::{ModelEntry, Models};

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::ask::Ask;
 use crate::hosted::Hosted;
-use crate::refusal::{Kind, Refusal};
+use crate::refusal::Refusal;
 use crate::stats::Stats;
 use carat::internals::{News, Request, Ticket};
 use std::sync::Arc;
@@ -23,9 +23,6 @@ pub struct Texts {
     /// Held until all have ended.
     _place: OwnedSemaphorePermit,
 }
-
-/// When it may be worth asking again.
-const RETRY_SECONDS: u32 = 2;
 
 /// When something of a text happened.
 #[derive(Clone, Copy, Debug)]
@@ -63,17 +60,7 @@ impl Texts {
     ///
     /// Errors: too many wait already; a format that cannot be used; the engine has ended.
     pub fn begin(app: &App, hosted: Arc<Hosted>, asks: Vec<Ask>) -> Result<Self, Refusal> {
-        let place = app.places.clone().try_acquire_owned().map_err(|_| {
-            let mut refusal = Refusal::new(
-                Kind::Busy,
-                format!(
-                    "{} requests are under way or wait; ask again later",
-                    app.config.queue
-                ),
-            );
-            refusal.retry_after = Some(RETRY_SECONDS);
-            refusal
-        })?;
+        let place = app.place()?;
         let (sender, news) = unbounded_channel();
         let stats = app.stats.clone();
         let mut this = Self {
@@ -125,16 +112,21 @@ impl Texts {
     }
 
     /// The next news, and the index of its choice; `None` when all have ended.
-    pub async fn next(&mut self) -> Option<(usize, News)> {
+    ///
+    /// Errors: the engine's thread ended before they did.
+    pub async fn next(&mut self) -> Result<Option<(usize, News)>, Refusal> {
         if self.left == 0 {
-            return None;
+            return Ok(None);
         }
-        let (i, news) = self.news.recv().await?;
+        let Some((i, news)) = self.news.recv().await else {
+            self.left = 0;
+            return Err(Refusal::engine_gone());
+        };
         if let News::End { .. } | News::Failed(_) = news {
             self.left -= 1;
             self.tickets[i] = None;
         }
-        Some((i, news))
+        Ok(Some((i, news)))
     }
 }
 

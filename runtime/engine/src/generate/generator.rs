@@ -246,6 +246,13 @@ impl Generator {
         })
     }
 
+    /// The first `tokens` tokens of the prompt are computed already, all but the last at most.
+    pub fn skip(&mut self, tokens: usize) {
+        let tokens = tokens.min(self.pending.len().saturating_sub(1));
+        self.pending.drain(..tokens);
+        self.total -= tokens;
+    }
+
     /// Lets `forcing` decide tokens, as where reasoning takes more of them than it may.
     pub fn force(&mut self, forcing: Box<dyn Forcing>) {
         self.forcing = Some(forcing);

@@ -296,11 +296,6 @@ impl Sequence {
             .collect();
         let Found { blocks, partial } = pool.prefixes.find(ROOT, &tokens[..most], &windows);
         let whole = blocks.len();
-        let partial = partial.filter(|(_, pages)| {
-            // A copy needs a page, which must not be the one it is made from.
-            let kinds = pages.iter().enumerate();
-            kinds.clone().all(|(kind, _)| pool.available(kind) > 1)
-        });
         let more = partial.as_ref().map_or(0, |p| p.0);
         let len = whole * PAGE as usize + more;
         if len == 0 {
@@ -329,16 +324,25 @@ impl Sequence {
             }
             (held.base, held.top) = (oldest.min(whole), (len - 1) / PAGE as usize);
         }
-        let mut copies = Vec::new();
-        for (kind, from) in &sources {
+        self.mapped = whole;
+        let copy = |(kind, from): &Place| {
+            let to = pool.take(*kind)?;
             let (kind, from) = (*kind, *from);
-            if let Some(to) = pool.take(kind) {
-                let State::Pages(held) = &mut self.states[kind];
-                held.put(whole, to);
-                copies.push(Copy { kind, from, to });
-            }
+            Some(Copy { kind, from, to })
+        };
+        let copies: Vec<Copy> = sources.iter().map_while(copy).collect();
+        sources.iter().for_each(|place| pool.release(*place));
+        if copies.len() < sources.len() {
+            // No page is left for a copy: what lies before it is taken over alone.
+            copies.iter().for_each(|c| pool.release((c.kind, c.to)));
+            drop(pool);
+            self.forget();
+            return self.adopt(tokens, whole * PAGE as usize);
         }
-        sources.into_iter().for_each(|place| pool.release(place));
+        for Copy { kind, to, .. } in &copies {
+            let State::Pages(held) = &mut self.states[*kind];
+            held.put(whole, *to);
+        }
         self.tokens.extend_from_slice(&tokens[..len]);
         self.held = len;
         self.mapped = len.div_ceil(PAGE as usize);

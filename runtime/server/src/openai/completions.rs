@@ -181,6 +181,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
         if echo {
             echoed.ids = ids.clone();
             if let Some(top) = metrics {
+                let _place = app.place()?;
                 echoed.metrics = hosted.score(ids.clone(), top).await?;
             }
         }
@@ -358,18 +359,12 @@ impl Writer for Chunks {
     }
 
     fn end(&mut self, readings: &[Reading]) -> Vec<Event> {
-        let mut events = Vec::new();
-        if self.with_usage {
+        let usage = self.with_usage.then(|| {
             let mut chunk = self.head.completion(Vec::new());
             let answers = readings.iter().map(|r| &r.answer);
             chunk.usage = Some(Usage::of(answers, self.head.tokens));
-            events.push(Event::data(&chunk));
-        }
-        events.push(Event::done());
-        events
-    }
-
-    fn failed(&mut self, refusal: &Refusal) -> Vec<Event> {
-        vec![Event::data(&refusal.openai())]
+            Event::data(&chunk)
+        });
+        usage.into_iter().chain([Event::done()]).collect()
     }
 }

@@ -8,6 +8,8 @@ use crate::sampling::OneOrMany;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use carat_format::Pooling;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -113,6 +115,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Emb
         None | Some(Pooling::None) => Pooling::Mean,
         Some(pooling) => pooling,
     };
+    let _place = app.place()?;
     let mut data = Vec::with_capacity(texts.len());
     let mut tokens = 0;
     for (index, ids) in texts.into_iter().enumerate() {
@@ -154,25 +157,6 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Emb
 
 /// Base64 (RFC 4648, section 4) of the bytes of numbers.
 fn in_base64(floats: &[f32]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bytes: Vec<u8> = floats.iter().flat_map(|f| f.to_le_bytes()).collect();
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().fold(0u32, |w, b| w << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let digit = DIGITS[(word >> (18 - 6 * i) & 63) as usize];
-            out.push(if i <= chunk.len() { digit as char } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn base64() {
-        assert_eq!(super::in_base64(&[1.0]), "AACAPw==");
-        assert_eq!(super::in_base64(&[1.0, -2.5, 0.0]), "AACAPwAAIMAAAAAA");
-    }
+    STANDARD.encode(bytes)
 }
