@@ -6,10 +6,6 @@ import traceback
 ALL = []
 
 
-class Skipped(Exception):
-    """A check that cannot be made here; its text says why."""
-
-
 def check(name):
     """Registers a function of a `Served` as a check."""
 
@@ -47,9 +43,6 @@ class Tally:
         start = time.monotonic()
         try:
             function(*arguments)
-        except Skipped as reason:
-            self.skipped += 1
-            print(f"SKIP  {name}: {reason}", flush=True)
         except Exception as error:  # Whatever a client raises is why the check fails.
             self.failed += 1
             lines = traceback.format_exc().strip().splitlines()

@@ -1,14 +1,12 @@
-// Clients of npm against a server: CARAT_URL, CARAT_KEY, CARAT_MODEL say where; CARAT_FORCED whether it makes models call
-// tools. One line for each check: "ok NAME", "SKIP NAME: why" or "FAIL NAME: why". clients.py runs this.
+// Clients of npm against a server: CARAT_URL, CARAT_KEY, CARAT_MODEL say where. One line for each check: "ok NAME", "SKIP NAME: why" or "FAIL NAME: why". clients.py runs this.
 
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { generateObject, generateText, streamText, tool, embedMany } from 'ai';
 import OpenAI from 'openai';
 import { z } from 'zod';
 
-const { CARAT_URL, CARAT_KEY, CARAT_MODEL, CARAT_FORCED } = process.env;
+const { CARAT_URL, CARAT_KEY, CARAT_MODEL } = process.env;
 const baseURL = `${CARAT_URL}/v1`;
-const forced = CARAT_FORCED === '1';
 const prompt = 'Tell me a story of a cat and a king.';
 const messages = [{ role: 'user', content: prompt }];
 const openai = new OpenAI({ baseURL, apiKey: CARAT_KEY, maxRetries: 0 });
@@ -112,7 +110,6 @@ await check('ai embedMany', async () => {
 });
 
 await check('ai tools', async () => {
-  if (!forced) return 'the server does not make models call tools yet: see FORCED_CALLS in clients.py';
   const add = tool({ description: 'Adds two numbers.', inputSchema: z.object({ a: z.number().int().min(0).max(9), b: z.number().int().min(0).max(9) }), execute: async ({ a, b }) => a + b });
   const a = await generateText({ ...greedy, maxOutputTokens: 200, tools: { add }, toolChoice: 'required', providerOptions: { carat: { parallel_tool_calls: false } } });
   equal(a.finishReason, 'tool-calls', 'finishReason');

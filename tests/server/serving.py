@@ -1,47 +1,35 @@
 """The server under test, and a recorder between it and its clients."""
 
 import http.client
-import json
 import os
-import subprocess
 import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from harness import Server
+
 KEY = "a-key-of-the-tests-of-clients"
 
 
 class Served:
-    """A server with a model, reached through a recorder. `forced`: whether it makes models call tools."""
+    """A server with a model, reached through a recorder."""
 
-    def __init__(self, program, model, forced):
-        self.forced = forced
+    def __init__(self, program, model):
         self.keys = tempfile.NamedTemporaryFile("w", suffix=".keys")
         self.keys.write(f"# Keys of a test\n{KEY}\n")
         self.keys.flush()
-        command = [program, "serve", model, "--port", "0", "--json", "--ctx", "2048", "--device", "cpu", "--api-key-file", self.keys.name]
-        self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log)
-        line = self.process.stdout.readline()
-        if not line:
-            self.log.seek(0)
-            raise RuntimeError(f"{' '.join(command)} did not begin:\n{self.log.read().decode()}")
-        self.direct = json.loads(line)["url"]
+        self.server = Server(program, model, "--ctx", 2048, "--device", "cpu", "--api-key-file", self.keys.name)
+        self.direct = f"http://{self.server.host}:{self.server.port}"
         self.recorder = Recorder(self.direct)
         self.url = self.recorder.url
         self.key = KEY
         self.model = os.path.splitext(os.path.basename(model))[0]
 
     def close(self):
-        """Ends the server as Ctrl-C does. Gives its exit status, or None where it does not end."""
+        """Ends the server as Ctrl-C does, which must leave nothing undone."""
         self.recorder.close()
-        self.process.send_signal(2)
-        try:
-            return self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return None
+        self.server.end()
 
 
 class Recorder:

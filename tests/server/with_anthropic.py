@@ -5,7 +5,7 @@ from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
 from checks import check, equal, fails, true
-from with_openai import WEATHER, arguments, forced
+from with_openai import WEATHER, arguments
 import json
 
 ASK = [{"role": "user", "content": "Tell me a story of a cat and a king."}]
@@ -92,7 +92,6 @@ def blocks(served):
 
 @check("anthropic: tools and their results")
 def tools(served):
-    forced(served)
     c = client(served)
     asked = dict(model=served.model, max_tokens=120, tools=[TOOL], extra_body=GREEDY)
     for choice in ({"type": "any", "disable_parallel_tool_use": True}, {"type": "tool", "name": "weather", "disable_parallel_tool_use": True}):

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 from checks import check, equal, true
-from with_openai import forced
 
 ASK = [{"role": "user", "content": "Tell me a story of a cat and a king."}]
 
@@ -69,7 +68,6 @@ def langchain_structured(served):
 
 @check("langchain: tools")
 def langchain_tools(served):
-    forced(served)
     from langchain_core.tools import tool
     from langchain_openai import ChatOpenAI
 
@@ -98,7 +96,6 @@ def instructor_schema(served):
 
 @check("instructor: by tools")
 def instructor_tools(served):
-    forced(served)
     import instructor
 
     from with_openai import City, client

@@ -1,25 +1,11 @@
 //! Sampling: fixed expected tokens, agreement with a naive oracle, the distribution of the draw.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
-use carat::internals::sample::{Candidates, ParamError, Params, SampleError, Sampler, argmax};
-use proptest::prelude::*;
+mod peaks;
 
-/// Deterministic logits that look like a model's: a few peaks over a broad bulk.
-fn logits(count: usize, salt: u32) -> Vec<i32> {
-    let mut state = salt.wrapping_mul(0x9E37_79B9) | 1;
-    (0..count)
-        .map(|_| {
-            let mut sum = 0i32;
-            for _ in 0..4 {
-                state ^= state << 13;
-                state ^= state >> 17;
-                state ^= state << 5;
-                sum += (state >> 16) as i32;
-            }
-            (sum - 131_072) * 6
-        })
-        .collect()
-}
+use carat::internals::sample::{Candidates, ParamError, Params, SampleError, Sampler, argmax};
+use peaks::peaks as logits;
+use proptest::prelude::*;
 
 fn run(params: Params, vocab: usize, steps: u32) -> Vec<u32> {
     let mut sampler = Sampler::new(params).unwrap();

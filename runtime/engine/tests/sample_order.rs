@@ -1,9 +1,12 @@
 //! The sampler as a whole: its order, its state, what is off, extremes.
 #![allow(clippy::unwrap_used)] // A failure here is a failed test.
 
+mod peaks;
+
 use carat::internals::sample::{
     Candidates, LogitBias, ParamError, Params, Sampler, SamplerState, StateError,
 };
+use peaks::peaks;
 use proptest::prelude::*;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -444,23 +447,6 @@ fn a_state_that_no_sampler_is_ever_in_is_refused() {
         }
         assert_eq!(sampler.state().validate(), Ok(()));
     }
-}
-
-/// Logits that look like a model's: a few peaks over a broad bulk.
-fn peaks(count: usize, salt: u32) -> Vec<i32> {
-    let mut state = salt.wrapping_mul(0x9E37_79B9) | 1;
-    (0..count)
-        .map(|_| {
-            let mut sum = 0i32;
-            for _ in 0..4 {
-                state ^= state << 13;
-                state ^= state >> 17;
-                state ^= state << 5;
-                sum += (state >> 16) as i32;
-            }
-            (sum - 131_072) * 6
-        })
-        .collect()
 }
 
 /// The same tokens and the same state to the last bit on every platform.

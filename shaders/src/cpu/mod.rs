@@ -8,6 +8,7 @@ pub mod attn_block_q8;
 pub mod attn_merge_i32;
 pub mod attn_merge_row_q8;
 pub mod gated_unit_row_i32;
+mod groups;
 pub mod linear_gated_tile_q;
 pub mod linear_qkv_tile_q;
 pub mod linear_tile_q;

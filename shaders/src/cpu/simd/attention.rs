@@ -57,7 +57,8 @@ pub use avx2::widen as widen_group;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use crate::cpu::attn_block_q8::{Block, Codes, LEVELS, Part};
+    use crate::cpu::attn_block_q8::Block;
+    use crate::cpu::groups::{Codes, LEVELS, Part};
     use std::arch::x86_64::*;
 
     #[inline]
@@ -196,7 +197,8 @@ mod avx2 {
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use super::avx2::{levels, load};
-    use crate::cpu::attn_block_q8::{Block, LEVELS, Part};
+    use crate::cpu::attn_block_q8::Block;
+    use crate::cpu::groups::{LEVELS, Part};
     use crate::params::PAGE;
     use std::arch::x86_64::*;
 

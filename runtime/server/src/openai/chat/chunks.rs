@@ -96,8 +96,6 @@ pub struct Chunks {
     pub times: bool,
     /// How far the prompt is.
     pub progress: bool,
-    /// Calls that were begun, by choices.
-    pub calls: Vec<usize>,
 }
 
 impl Chunks {
@@ -157,7 +155,6 @@ impl Chunks {
                     ..ChunkDelta::default()
                 }),
                 Delta::Call { index, name } => {
-                    self.calls[i] += 1;
                     let id = answer.calls.get(*index).map(|c| c.id.clone());
                     deltas.push(call(*index, id, Some(name.clone()), String::new()));
                 }

@@ -134,7 +134,6 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
             with_usage,
             times,
             progress: request.return_progress.unwrap_or(false),
-            calls: vec![0; n],
         };
         return Ok(stream(texts, readings, writer));
     }
