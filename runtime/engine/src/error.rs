@@ -1,5 +1,6 @@
 //! What can go wrong in the engine.
 
+use crate::session::SavedError;
 use carat_format::FormatError;
 use carat_text::tokenizer::TokenizerError;
 use std::path::PathBuf;
@@ -174,6 +175,9 @@ pub enum Error {
         /// What it said.
         reason: String,
     },
+    /// A saved session cannot be used, or written.
+    #[error(transparent)]
+    Saved(#[from] SavedError),
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -48,7 +48,7 @@ pub use crate::front::{
 };
 pub use crate::generate::{
     Advance, Demand, Event, Forcing, GenerateError, GenerateOptions, Generation, Generator,
-    Outputs, Place, Reasoning, Room, Step, generate, generate_constrained,
+    Outputs, Place, Reasoning, Room, Snapshot, Step, generate, generate_constrained,
 };
 #[cfg(feature = "threads")]
 pub use crate::model::Verification;
@@ -56,6 +56,7 @@ pub use crate::model::{Head, Model, Segments, Verify};
 #[cfg(feature = "gpu")]
 pub use crate::session::Delivery;
 pub use crate::session::{
-    CPU_BATCH, CacheBits, Checksum, DeviceChoice, Embedding, GPU_BATCH, KvBits, Loaded, LogitsHash,
-    Output, PagesInUse, Part, Probe, Sequence, Session, SessionOptions, Want,
+    Beside, CPU_BATCH, CacheBits, Checksum, DeviceChoice, Embedding, GPU_BATCH, KvBits, Loaded,
+    LogitsHash, Output, PagesInUse, Part, Probe, Saved, SavedError, Sequence, Session,
+    SessionOptions, Want,
 };

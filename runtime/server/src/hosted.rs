@@ -245,6 +245,6 @@ impl Hosted {
 
 /// A name of a file's bytes: of its header, which has the hashes of everything else.
 fn fingerprint(model: &Model) -> Result<String, Error> {
-    let hash = model.identity()?;
+    let hash = model.identity()?.to_hex().to_string();
     Ok(format!("b{}", &hash[..16]))
 }

@@ -133,13 +133,15 @@ impl Outputs {
 /// session that holds the same tokens, and the text goes on as if nothing had happened.
 #[derive(Clone)]
 pub struct Generator {
-    options: GenerateOptions,
-    sampler: Sampler,
+    pub(super) options: GenerateOptions,
+    pub(super) sampler: Sampler,
     stops: StopStrings,
     /// Control tokens that stop strings name, which have no text, with the strings' indices.
     stop_ids: Vec<(u32, usize)>,
     utf8: Utf8Stream,
-    hash: LogitsHash,
+    pub(super) hash: LogitsHash,
+    /// What the hash is made of.
+    pub(super) checksums: Vec<Checksum>,
     exponent: i32,
     want: Want,
     /// What the last demand wanted, and the tokens that may follow.
@@ -148,15 +150,15 @@ pub struct Generator {
     /// What was computed and nothing was chosen from yet.
     outputs: Outputs,
     /// Tokens behind the pending one that were computed in advance: one fewer than outputs.
-    drafts: VecDeque<u32>,
+    pub(super) drafts: VecDeque<u32>,
     /// The next output is behind a draft that was right.
     checks: bool,
     lookup: Lookup,
     /// Tokens of the prompt.
     total: usize,
     /// Tokens that the session does not hold yet.
-    pending: Vec<u32>,
-    ids: Vec<u32>,
+    pub(super) pending: Vec<u32>,
+    pub(super) ids: Vec<u32>,
     text: String,
     reason: Option<StopReason>,
     forcing: Option<Box<dyn Forcing>>,
@@ -225,6 +227,7 @@ impl Generator {
             options: options.clone(),
             utf8: Utf8Stream::new(),
             hash: LogitsHash::new(exponent),
+            checksums: Vec::new(),
             exponent,
             want: if argmax_only {
                 Want::Greedy
@@ -463,6 +466,7 @@ impl Generator {
             return Ok(Step::End);
         };
         self.hash.push(row.checksum);
+        self.checksums.push(row.checksum);
         let forced = self.forcing.as_mut().and_then(|f| f.next(tokenizer));
         let id = if let Some(id) = forced {
             id
@@ -474,17 +478,30 @@ impl Generator {
             self.sampler
                 .sample_among(&logits, self.exponent, history, generated, mask)?
         };
+        let metrics = self
+            .options
+            .metrics
+            .and_then(|top| TokenMetrics::new(row.position + 1, id, &logits, self.exponent, top));
+        self.outputs.free.push(logits);
+        let text = self.take(tokenizer, id, constraint)?;
+        Ok(Step::Token { id, text, metrics })
+    }
+
+    /// A token was chosen: what becomes certain by it, and whether the text ends with it.
+    ///
+    /// Errors: a limit of the constraint.
+    pub(super) fn take(
+        &mut self,
+        tokenizer: &Tokenizer,
+        id: u32,
+        constraint: Option<&mut (dyn Constraint + '_)>,
+    ) -> Result<String, GenerateError> {
         self.ids.push(id);
         self.pending.clear();
         self.pending.push(id);
         if let Some(constraint) = constraint {
             constraint.accept(id)?;
         }
-        let metrics = self
-            .options
-            .metrics
-            .and_then(|top| TokenMetrics::new(row.position + 1, id, &logits, self.exponent, top));
-        self.outputs.free.push(logits);
         let ends = !self.options.ignore_end && tokenizer.is_end(id);
         let text = if ends {
             String::new()
@@ -504,7 +521,7 @@ impl Generator {
             let hit = self.stops.hit().or(named.map(|stop| stop.1));
             hit.map(|index| StopReason::StopString { index })
         };
-        Ok(Step::Token { id, text, metrics })
+        Ok(text)
     }
 
     /// How many tokens were proposed in advance, and how many of them were right.

@@ -152,7 +152,7 @@ impl Loaded {
     fn copy(&mut self, copies: &[Copy]) -> Result<(), Error> {
         for copy in copies {
             for cache in self.plan.caches.iter().filter(|c| c.kind == copy.kind) {
-                let page = u64::from(cache.page);
+                let page = u64::from(cache.page());
                 let [from, to] = [copy.from, copy.to].map(|id| u64::from(id) * page);
                 self.executor.copy(cache.buffer, from, to, page)?;
             }
@@ -220,7 +220,7 @@ impl Loaded {
     }
 
     /// Errors: a sequence of another model.
-    fn owns(&self, sequence: &Sequence) -> Result<(), Error> {
+    pub(super) fn owns(&self, sequence: &Sequence) -> Result<(), Error> {
         match sequence.is_of(&self.pool) {
             true => Ok(()),
             false => Err(Error::Batch(
