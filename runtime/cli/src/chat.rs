@@ -9,22 +9,23 @@ use crate::failure::Interrupted;
 use crate::logits::interrupted;
 use crate::metrics::Entry;
 use crate::prompt;
-use crate::stream::{self, Timings};
+use crate::session::SessionFile;
+use crate::stream::{self, Done, Timings};
 use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
 use crate::wrap::Wrap;
 use crate::{cache, interrupt, memory, relay, sampling, term};
 use anyhow::{Context, Result, anyhow};
 use carat::internals::{
-    Event, Fit, FitError, GenerateOptions, PLAIN_LENGTH, Prompter, Relay, SessionOptions, Talk,
-    message,
+    Beside, Event, Fit, FitError, GenerateOptions, Generator, PLAIN_LENGTH, Prompter, Relay,
+    SessionOptions, Talk, message,
 };
 use carat_text::stop::StopReason;
-use carat_text::template::{ChatTemplate, Clock, Value};
+use carat_text::template::{ChatTemplate, Clock, Conversation, Value};
 use carat_text::tokenizer::Tokenizer;
 use command::{HELP, Line};
 use lines::Lines;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -44,6 +45,10 @@ struct Chat<'a> {
     talk: Talk,
     /// Answers given so far: each has a seed of its own.
     answers: u64,
+    /// Where the conversation is kept, with its keys and values.
+    session: Option<SessionFile>,
+    /// What that file has.
+    kept: Option<Note>,
     /// Files that this chat wrote, and may replace.
     written: HashSet<PathBuf>,
     /// Of the model's file; known after the first answer.
@@ -77,6 +82,29 @@ impl Stats {
             self.cached,
             term::clip(&self.device, 24)
         )
+    }
+}
+
+/// What is beside a chat's session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Note {
+    answers: u64,
+    conversation: serde_json::Value,
+}
+
+impl Note {
+    /// That of a file.
+    ///
+    /// Errors: the file is of another program.
+    fn read(bytes: &[u8]) -> Result<(u64, Talk)> {
+        let Note {
+            answers,
+            conversation,
+        } = serde_json::from_slice(bytes).map_err(|_| {
+            anyhow!("the session holds no conversation; expected one of carat chat; 'carat run --session' goes on with a text")
+        })?;
+        let talk = conversation::read(Conversation::new(serde_json::from_value(conversation)?)?)?;
+        Ok((answers, talk))
     }
 }
 
@@ -120,6 +148,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
              them get worse"
         ));
     }
+    let saved = args.session.as_deref().map(SessionFile::new).transpose()?;
     let options = GenerateOptions {
         max_tokens: match args.length {
             Some(Length::Tokens(n)) => n,
@@ -163,41 +192,102 @@ pub fn run(args: ChatArgs) -> Result<()> {
             "[{}, {context} positions{}; /help lists commands, Ctrl-C stops an answer]",
             term::clip(&relay.device(), 60),
             match args.sampling.seed {
-                Seed::Random => format!(", seed {seed}"),
-                Seed::Fixed(_) => String::new(),
+                Some(Seed::Random) => format!(", seed {seed}"),
+                _ => String::new(),
             }
         ));
     }
+    let (answers, talk) = match &saved {
+        Some((file, Some(head))) => Note::read(&head.beside.note).with_context(|| file.shown())?,
+        _ => (0, Talk::new(None)),
+    };
     let mut chat = Chat {
         relay,
         prompter,
         tokenizer,
         options,
         context: context as usize,
-        talk: Talk::new(args.system.as_deref()),
-        answers: 0,
+        talk,
+        answers,
+        session: None,
+        kept: None,
         written: HashSet::new(),
         verdict,
         json: args.json,
         stats: false,
         last: None,
     };
-    interrupt::install();
-    while let Some(line) = lines.next()? {
-        match chat.line(&line) {
-            Ok(ControlFlow::Continue(())) => {}
-            Ok(ControlFlow::Break(())) => break,
-            // What went wrong with one line does not end a person's chat, a damaged model does; a script's both do.
-            Err(e) if lines.interactive() && !ends(&e) => {
-                term::problem("error", &crate::failure::describe(&e));
-            }
-            Err(e) => return Err(e),
-        }
-        if interrupt::terminated() {
-            return Err(Interrupted("".into()).into());
-        }
+    if let Some((file, head)) = saved {
+        chat.resume(file, head.is_some())?;
     }
-    Ok(())
+    if let Some(text) = &args.system {
+        chat.talk.set_system(text);
+    }
+    interrupt::install();
+    let ended = chat.lines(&mut lines);
+    // Whatever ended it, what was said is kept.
+    let kept = chat.keep();
+    ended.and(kept)
+}
+
+impl Chat<'_> {
+    /// Goes on with the conversation of a file.
+    fn resume(&mut self, file: SessionFile, exists: bool) -> Result<()> {
+        if exists {
+            file.open(&mut self.relay)?;
+            self.kept = Some(self.state()?);
+            self.note(&match self.talk.spoken() {
+                1 => format!("[{}: 1 message]", file.shown()),
+                n => format!("[{}: {n} messages]", file.shown()),
+            })?;
+        }
+        self.session = Some(file);
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Note> {
+        Ok(Note {
+            answers: self.answers,
+            conversation: serde_json::from_str(&conversation::to_json(&self.talk)?)?,
+        })
+    }
+
+    /// Writes the session's file, if it has not what was said.
+    fn keep(&mut self) -> Result<()> {
+        let state = self.state()?;
+        let Some(file) = self
+            .session
+            .as_ref()
+            .filter(|_| self.kept.as_ref() != Some(&state))
+        else {
+            return Ok(());
+        };
+        let beside = Beside {
+            note: serde_json::to_vec(&state)?,
+            ..Beside::default()
+        };
+        file.save(&mut self.relay, &beside)?;
+        self.kept = Some(state);
+        Ok(())
+    }
+
+    fn lines(&mut self, lines: &mut Lines) -> Result<()> {
+        while let Some(line) = lines.next()? {
+            match self.line(&line) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => break,
+                // What went wrong with one line does not end a person's chat, a damaged model does; a script's both do.
+                Err(e) if lines.interactive() && !ends(&e) => {
+                    term::problem("error", &crate::failure::describe(&e));
+                }
+                Err(e) => return Err(e),
+            }
+            if interrupt::terminated() {
+                return Err(Interrupted("".into()).into());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether nothing can follow.
@@ -292,7 +382,7 @@ impl Chat<'_> {
             }
         }
         interrupt::clear();
-        result
+        result.and_then(|()| self.keep())
     }
 
     fn answer(&mut self) -> Result<()> {
@@ -313,23 +403,21 @@ impl Chat<'_> {
             true => stream::print_event(&event, |m| Entry::new(self.tokenizer, m)),
             false => term::print(&wrap.push(stream::text(&event))),
         };
-        let done = stream::stream(
-            &mut self.relay,
-            &ids[kept..],
-            &options,
-            None,
-            &self.verdict,
-            &mut watch,
-        );
-        if let (Ok((done, _)), false) = (&done, json)
-            && !done.text.ends_with('\n')
+        let generator = Generator::new(self.relay.session(), &ids[kept..], &options, false)?;
+        let done = stream::stream(&mut self.relay, generator, None, &self.verdict, &mut watch);
+        if let (Ok(Done { generation, .. }), false) = (&done, json)
+            && !generation.text.ends_with('\n')
         {
             term::print("\n")?;
         }
         if self.verdict.failed() || !interrupt::requested() {
             self.verdict.wait()?;
         }
-        let (done, timings) = done?;
+        let Done {
+            generation: done,
+            timings,
+            ..
+        } = done?;
         let stats = Stats {
             timings,
             cached: kept,

@@ -34,6 +34,7 @@ mod relay;
 mod run;
 mod sampling;
 mod serve;
+mod session;
 mod stream;
 mod svg;
 mod table;

@@ -7,7 +7,7 @@ use crate::values::Length;
 use crate::{cache, interrupt, memory, term};
 use anyhow::{Context, Result, bail};
 use carat::internals::Verify;
-use carat_server::{App, Config, Hosted, HostedOptions, Server, Shelf};
+use carat_server::{App, Config, Folder, Hosted, HostedOptions, Server, Shelf};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -30,8 +30,11 @@ pub fn run(args: ServeArgs) -> Result<()> {
         None => Vec::new(),
     };
     warn_of_strangers(&args, keys.is_empty());
+    let slots = args.slot_save_path.as_deref();
+    let slots = slots.map(|path| Folder::new(path).with_context(|| path.display().to_string()));
     let config = Config {
         keys,
+        slots: slots.transpose()?,
         body: usize::try_from(args.max_body).unwrap_or(usize::MAX),
         queue: args.queue as usize,
         patience: Duration::from_secs(args.read_timeout.into()),

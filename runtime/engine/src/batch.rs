@@ -6,6 +6,7 @@
 
 #[cfg(all(feature = "threads", not(target_arch = "wasm32")))]
 mod host;
+mod kept;
 mod turns;
 
 #[cfg(all(feature = "threads", not(target_arch = "wasm32")))]

@@ -57,6 +57,6 @@ pub use crate::model::{Head, Model, Segments, Verify};
 pub use crate::session::Delivery;
 pub use crate::session::{
     Beside, CPU_BATCH, CacheBits, Checksum, DeviceChoice, Embedding, GPU_BATCH, KvBits, Loaded,
-    LogitsHash, Output, PagesInUse, Part, Probe, Saved, SavedError, Sequence, Session,
+    LogitsHash, Output, PagesInUse, Part, Probe, Saved, SavedError, SavedHead, Sequence, Session,
     SessionOptions, Want,
 };

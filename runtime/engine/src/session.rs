@@ -22,7 +22,7 @@ pub use options::{CPU_BATCH, DeviceChoice, GPU_BATCH, SessionOptions};
 pub use outputs::{Checksum, LogitsHash, Output, Want};
 pub use pool::PagesInUse;
 pub use probe::Probe;
-pub use saved::{Beside, Saved, SavedError};
+pub use saved::{Beside, Saved, SavedError, SavedHead};
 pub use sequence::Sequence;
 
 use crate::error::Error;
@@ -106,6 +106,11 @@ impl Session {
     /// Tokens in the cache.
     pub fn tokens(&self) -> &[u32] {
         self.sequence.tokens()
+    }
+
+    /// How many of its tokens the cache holds: see [`Sequence::held`].
+    pub fn held(&self) -> usize {
+        self.sequence.held()
     }
 
     /// Positions of the cache.

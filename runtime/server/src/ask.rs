@@ -21,6 +21,8 @@ pub struct Ask {
     pub raw: bool,
     /// Tokens of reasoning, at most.
     pub budget: Option<usize>,
+    /// The slot whose last text it is.
+    pub slot: u32,
     /// The context ends it, not a number that was asked for.
     pub fills: bool,
 }
@@ -59,6 +61,7 @@ impl Ask {
             parts: None,
             raw: false,
             budget: None,
+            slot: 0,
             fills,
         })
     }

@@ -2,6 +2,7 @@
 
 use crate::ids;
 use crate::refusal::Refusal;
+use crate::slots::Slots;
 use carat::Format;
 use carat::internals::sample::{Params, TokenMetrics};
 use carat::internals::{
@@ -100,6 +101,8 @@ pub struct Hosted {
     pub defaults: Defaults,
     /// A name of its bytes, which is the same wherever they are.
     pub fingerprint: String,
+    /// The last texts that named slots.
+    pub slots: Arc<Slots>,
 }
 
 impl Hosted {
@@ -153,6 +156,7 @@ impl Hosted {
                 max_tokens: options.max_tokens,
             },
             fingerprint: fingerprint(&model)?,
+            slots: Arc::default(),
             model,
             host,
         })
@@ -203,7 +207,7 @@ impl Hosted {
     }
 
     /// Does something with the batcher between two passes, and waits for it.
-    async fn between<T: Send + 'static>(
+    pub async fn between<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut Batcher) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Refusal> {

@@ -198,7 +198,8 @@ impl From<Error> for Refusal {
     fn from(e: Error) -> Self {
         let kind = match &e {
             Error::ContextFull { .. } => Kind::ContextLength,
-            Error::Token { .. } | Error::NoTokens => Kind::Invalid,
+            Error::Token { .. } | Error::NoTokens | Error::Saved(_) => Kind::Invalid,
+            Error::PoolFull { .. } => Kind::Busy,
             Error::NoHead => Kind::Unsupported,
             _ => Kind::Engine,
         };

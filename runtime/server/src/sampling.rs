@@ -137,9 +137,23 @@ pub struct SamplingFields {
     /// Most tokens that are computed in advance because the text said the same before. The answer does not depend on it.
     #[serde(alias = "speculative.n_max")]
     pub lookup: Option<u32>,
+    /// The slot whose last text this one is, for `/slots/{id}`; 0 where nothing or -1 is said.
+    pub id_slot: Option<i64>,
 }
 
 impl SamplingFields {
+    /// The slot that is named.
+    ///
+    /// Errors: there are fewer.
+    pub fn slot(&self, hosted: &Hosted) -> Result<u32, Refusal> {
+        let slot = self.id_slot.filter(|id| *id != -1).unwrap_or(0);
+        let known = u32::try_from(slot).ok().filter(|id| *id < hosted.parallel);
+        known.ok_or_else(|| {
+            let text = format!("'id_slot' is {slot}; expected 0 to {}", hosted.parallel - 1);
+            Refusal::invalid(text).at("id_slot")
+        })
+    }
+
     /// What the generator is asked for, with a seed; at most `most` tokens where nothing is said.
     ///
     /// Errors: a value out of its range.

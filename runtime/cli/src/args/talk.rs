@@ -18,6 +18,9 @@ pub struct ChatArgs {
         allow_hyphen_values = true
     )]
     pub system: Option<String>,
+    /// Keep the conversation in this file, with its keys and values, after every answer; go on with it if it exists
+    #[arg(long, value_name = "FILE")]
+    pub session: Option<PathBuf>,
     /// Chat template (.jinja) instead of the model's
     #[arg(long, value_name = "FILE.jinja")]
     pub template: Option<PathBuf>,

@@ -193,7 +193,7 @@ impl Loaded {
     /// count them again.
     ///
     /// Errors: as of [`Loaded::pass`].
-    pub(super) async fn restore(&mut self, sequence: &mut Sequence) -> Result<(), Error> {
+    pub(crate) async fn restore(&mut self, sequence: &mut Sequence) -> Result<(), Error> {
         let (held, end) = (sequence.held(), sequence.tokens().len());
         if held == end {
             return Ok(());

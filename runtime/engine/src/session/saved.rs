@@ -33,6 +33,25 @@ pub struct Beside {
     pub note: Vec<u8>,
 }
 
+/// What a file begins with, whatever the model is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedHead {
+    /// Tokens of the sequence.
+    pub tokens: Vec<u32>,
+    /// What is beside it.
+    pub beside: Beside,
+}
+
+impl SavedHead {
+    /// Reads the beginning of a file.
+    ///
+    /// Errors: a file of another type or version; one that is damaged, or cut within its header; a reader that fails.
+    pub fn read(from: &mut dyn Read) -> Result<Self, Error> {
+        let (Header { tokens, beside, .. }, _) = Header::decode(from)?;
+        Ok(Self { tokens, beside })
+    }
+}
+
 /// What was saved.
 pub struct Saved {
     /// A sequence of the tokens that were saved.
