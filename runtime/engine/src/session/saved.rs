@@ -178,10 +178,12 @@ impl Loaded {
         }
         let missing = |kind: usize| {
             let caches = self.plan.caches.iter().filter(|c| c.kind == kind);
-            let bases = caches.map(|c| (c.window, c.oldest(saved)));
-            let mut bases: Vec<_> = bases.filter(|b| b.1 > 0).collect();
-            bases.sort_unstable();
-            bases.dedup();
+            let mut bases = Vec::new();
+            for base in caches.map(|c| (c.window, c.oldest(saved))) {
+                if base.1 > 0 && !bases.contains(&base) {
+                    bases.push(base);
+                }
+            }
             bases
         };
         let missing = (0..self.plan.pages.len()).map(missing).collect();

@@ -14,6 +14,10 @@ mod kernel;
 #[cfg(all(wide_isa, not(target_arch = "x86_64")))]
 mod lanes4;
 mod panels;
+#[cfg_attr(
+    all(target_arch = "wasm32", target_feature = "simd128"),
+    allow(dead_code)
+)]
 mod portable;
 pub mod wide;
 
@@ -82,6 +86,13 @@ pub enum Isa {
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
 }
+
+/// The version that there is no choice beside: a browser without its vectors refuses the module, so that nothing there needs a
+/// plain one.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(test)))]
+const ONLY: Option<Isa> = Some(Isa::Simd128);
+#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+const ONLY: Option<Isa> = None;
 
 impl Isa {
     /// Every version compiled here, by rising speed.
@@ -195,6 +206,9 @@ impl Isa {
         if let Some(isa) = tests::named() {
             return isa;
         }
+        if let Some(isa) = ONLY {
+            return isa;
+        }
         static CHOICE: OnceLock<Isa> = OnceLock::new();
         *CHOICE.get_or_init(|| {
             let named = std::env::var("CARAT_CPU").ok();
@@ -267,7 +281,9 @@ pub fn tile_sums(
         LINES.set(lines);
         return;
     }
-    portable::run(tile, batch, emit);
+    if ONLY.is_none() {
+        portable::run(tile, batch, emit);
+    }
 }
 
 /// Asks for lines that will be written.
