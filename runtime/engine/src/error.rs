@@ -175,6 +175,11 @@ pub enum Error {
         /// What it said.
         reason: String,
     },
+    /// A model cannot propose tokens of another one.
+    #[error(
+        "the model that is to propose tokens has another vocabulary: {0}; take one of the same family"
+    )]
+    Vocabulary(String),
     /// A saved session cannot be used, or written.
     #[error(transparent)]
     Saved(#[from] SavedError),

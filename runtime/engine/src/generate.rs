@@ -1,11 +1,13 @@
 //! Tokens one after another: session → sampler → text, with stop strings, a constraint on the text and a
 //! way to cancel.
 
+mod draft;
 mod generator;
 mod lookup;
 mod reasoning;
 mod snapshot;
 
+pub use draft::{Draft, Drafter};
 pub use generator::{Advance, Demand, Generator, Outputs, Place, Room, Step};
 pub use reasoning::{Forcing, Reasoning};
 pub use snapshot::Snapshot;

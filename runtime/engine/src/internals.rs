@@ -47,8 +47,8 @@ pub use crate::front::{
     Share, Talk, Verdict, Words, message, role,
 };
 pub use crate::generate::{
-    Advance, Demand, Event, Forcing, GenerateError, GenerateOptions, Generation, Generator,
-    Outputs, Place, Reasoning, Room, Snapshot, Step, generate, generate_constrained,
+    Advance, Demand, Draft, Drafter, Event, Forcing, GenerateError, GenerateOptions, Generation,
+    Generator, Outputs, Place, Reasoning, Room, Snapshot, Step, generate, generate_constrained,
 };
 #[cfg(feature = "threads")]
 pub use crate::model::Verification;

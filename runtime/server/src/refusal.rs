@@ -200,7 +200,7 @@ impl From<Error> for Refusal {
             Error::ContextFull { .. } => Kind::ContextLength,
             Error::Token { .. } | Error::NoTokens | Error::Saved(_) => Kind::Invalid,
             Error::PoolFull { .. } => Kind::Busy,
-            Error::NoHead => Kind::Unsupported,
+            Error::NoHead | Error::Vocabulary(_) => Kind::Unsupported,
             _ => Kind::Engine,
         };
         Self::new(kind, e.to_string())

@@ -245,7 +245,7 @@ impl Fault {
             Self::NoDevice { .. } | Self::Device { .. } => C::Device,
             Self::DeviceLost { .. } => C::DeviceLost,
             Self::Cancelled => C::Cancelled,
-            Self::NoHead => C::Unsupported,
+            Self::NoHead | Self::Vocabulary(_) => C::Unsupported,
             Self::Token { .. } | Self::NoTokens => C::Parameter,
             _ => C::Failed,
         }

@@ -12,7 +12,7 @@ use super::Verdict;
 use crate::error::Error;
 #[cfg(feature = "gpu")]
 use crate::exec::gpu::Loading;
-use crate::generate::{Event, GenerateError, Generator, Step};
+use crate::generate::{Draft, Drafter, Event, GenerateError, Generator, Room, Step};
 use crate::model::Model;
 use crate::session::{DeviceChoice, Session, SessionOptions};
 use carat_text::constraint::Constraint;
@@ -157,6 +157,8 @@ pub struct Relay {
     asked: bool,
     /// How far the GPU is, on a screen.
     shown: Option<Box<dyn Any + Send>>,
+    /// A smaller model that proposes tokens.
+    drafter: Option<(Drafter, Draft)>,
     reason: Reason,
     /// The reason compares devices, and has not been told yet.
     decided: bool,
@@ -174,6 +176,7 @@ impl Relay {
             #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
             asked: true,
             shown: None,
+            drafter: None,
             reason,
             decided: false,
             news: false,
@@ -214,6 +217,12 @@ impl Relay {
     /// The session that answers.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
+    }
+
+    /// Lets a smaller model propose tokens from now on.
+    pub fn draft_with(&mut self, drafter: Drafter) {
+        let draft = drafter.draft();
+        self.drafter = Some((drafter, draft));
     }
 
     /// What answers, and what is made ready beside it.
@@ -299,6 +308,11 @@ impl Relay {
             self.hand_over(verdict).await?;
         }
         let _ = verdict;
+        if let Some((drafter, draft)) = &mut self.drafter {
+            let room = Room::of(&self.session);
+            let history = self.session.tokens();
+            drafter.propose(draft, generator, history, room).await?;
+        }
         generator.step(&mut self.session, constraint).await
     }
 

@@ -59,6 +59,17 @@ pub struct Room {
     pub positions: usize,
 }
 
+impl Room {
+    /// What a session has room for.
+    pub fn of(session: &Session) -> Self {
+        Self {
+            rows: session.plan().extent.batch as usize,
+            outputs: session.plan().extent.outputs as usize,
+            positions: session.context() as usize - session.tokens().len(),
+        }
+    }
+}
+
 /// What a generation needs computed to go on: see [`Generator::demand`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand<'a> {
@@ -154,6 +165,12 @@ pub struct Generator {
     /// The next output is behind a draft that was right.
     checks: bool,
     lookup: Lookup,
+    /// What another model proposes behind the pending token.
+    proposal: Vec<u32>,
+    /// Whether the drafts under way are its.
+    proposed_by_other: bool,
+    /// Tokens proposed, and right ones.
+    counts: (u64, u64),
     /// Tokens of the prompt.
     total: usize,
     /// Tokens that the session does not hold yet.
@@ -240,6 +257,9 @@ impl Generator {
             drafts: VecDeque::new(),
             checks: false,
             lookup: Lookup::new(options.lookup),
+            proposal: Vec::new(),
+            proposed_by_other: false,
+            counts: (0, 0),
             total: prompt.len(),
             pending: prompt.to_vec(),
             ids: Vec::new(),
@@ -280,11 +300,7 @@ impl Generator {
             if let Some(step) = step {
                 return Ok(step);
             }
-            let room = Room {
-                rows: session.plan().extent.batch as usize,
-                outputs: session.plan().extent.outputs as usize,
-                positions: session.context() as usize - session.tokens().len(),
-            };
+            let room = Room::of(session);
             let follow = constraint.as_deref_mut();
             let demand = self.demand(tokenizer, session.tokens(), room, follow)?;
             let Some(Demand { tokens, want, .. }) = demand else {
@@ -329,11 +345,12 @@ impl Generator {
         if !self.prepare(tokenizer, room.positions, constraint)? {
             return Ok(None);
         }
-        let left = self.options.max_tokens - self.ids.len();
-        let most = (room.outputs.min(room.rows).min(room.positions)).min(left);
-        // The last token needs no pass of its own.
-        let most = most.saturating_sub(self.pending.len().max(1));
-        let drafts = self.lookup.drafts(history, &self.pending, most);
+        let most = self.most_drafts(room);
+        let mut drafts = self.lookup.drafts(history, &self.pending, most);
+        self.proposed_by_other = drafts.is_empty();
+        if drafts.is_empty() {
+            drafts.extend(self.proposal.iter().take(most));
+        }
         self.pending.extend(&drafts);
         self.drafts.extend(drafts);
         let first = self.pending.len() - 1 - self.drafts.len();
@@ -347,6 +364,29 @@ impl Generator {
             want,
             outputs: 1 + self.drafts.len(),
         }))
+    }
+
+    /// Tokens that a pass may compute behind the pending ones.
+    fn most_drafts(&self, room: Room) -> usize {
+        let left = self.options.max_tokens - self.ids.len();
+        let most = (room.outputs.min(room.rows).min(room.positions)).min(left);
+        // The last token needs no pass of its own.
+        most.saturating_sub(self.pending.len().max(1))
+    }
+
+    /// How many tokens another model may propose now: none where something is to be chosen from already, nor before the first
+    /// token.
+    pub fn room_for_drafts(&self, room: Room) -> usize {
+        let begun = !self.ids.is_empty() && self.pending.len() == 1;
+        match begun && self.outputs.queue.is_empty() && !self.has_ended() {
+            true => self.most_drafts(room),
+            false => 0,
+        }
+    }
+
+    /// Lets the next demand compute tokens in advance that another model proposes, where the text itself proposes none.
+    pub fn propose(&mut self, tokens: Vec<u32>) {
+        self.proposal = tokens;
     }
 
     /// Whether another token is to be chosen, and from what.
@@ -408,6 +448,8 @@ impl Generator {
             });
         }
         self.checks = false;
+        self.proposal.clear();
+        self.counts.0 += self.drafts.len() as u64;
         None
     }
 
@@ -443,11 +485,16 @@ impl Generator {
         let mut cut = 0;
         if self.reason.is_none() && id.is_some() && self.drafts.front().copied() == id {
             self.drafts.pop_front();
-            self.lookup.was_right();
+            self.counts.1 += 1;
+            if !self.proposed_by_other {
+                self.lookup.was_right();
+            }
             self.checks = true;
         } else {
             cut = self.drafts.len();
-            self.lookup.was_wrong(cut);
+            if !self.proposed_by_other {
+                self.lookup.was_wrong(cut);
+            }
             self.drafts.clear();
             self.outputs.clear();
         }
@@ -526,10 +573,15 @@ impl Generator {
 
     /// How many tokens were proposed in advance, and how many of them were right.
     pub fn drafted(&self) -> (u64, u64) {
-        self.lookup.counts()
+        self.counts
     }
 
     /// Tokens that are not computed yet.
+    pub fn pending_tokens(&self) -> &[u32] {
+        &self.pending[..self.pending.len() - self.drafts.len()]
+    }
+
+    /// How many tokens are not computed yet.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
