@@ -2,6 +2,7 @@
 
 mod command;
 mod conversation;
+mod kept;
 mod lines;
 
 use crate::args::ChatArgs;
@@ -17,15 +18,15 @@ use crate::wrap::Wrap;
 use crate::{cache, interrupt, memory, relay, sampling, term};
 use anyhow::{Context, Result, anyhow};
 use carat::internals::{
-    Beside, Event, Fit, FitError, GenerateOptions, Generator, PLAIN_LENGTH, Prompter, Relay,
-    SessionOptions, Talk, message,
+    Event, Fit, FitError, GenerateOptions, Generator, PLAIN_LENGTH, Prompter, Relay,
+    SessionOptions, Talk, TalkNote, message,
 };
 use carat_text::stop::StopReason;
-use carat_text::template::{ChatTemplate, Clock, Conversation, Value};
+use carat_text::template::{ChatTemplate, Clock, Value};
 use carat_text::tokenizer::Tokenizer;
 use command::{HELP, Line};
 use lines::Lines;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::HashSet;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -48,7 +49,7 @@ struct Chat<'a> {
     /// Where the conversation is kept, with its keys and values.
     session: Option<SessionFile>,
     /// What that file has.
-    kept: Option<Note>,
+    kept: Option<Vec<u8>>,
     /// Files that this chat wrote, and may replace.
     written: HashSet<PathBuf>,
     /// Of the model's file; known after the first answer.
@@ -82,29 +83,6 @@ impl Stats {
             self.cached,
             term::clip(&self.device, 24)
         )
-    }
-}
-
-/// What is beside a chat's session.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Note {
-    answers: u64,
-    conversation: serde_json::Value,
-}
-
-impl Note {
-    /// That of a file.
-    ///
-    /// Errors: the file is of another program.
-    fn read(bytes: &[u8]) -> Result<(u64, Talk)> {
-        let Note {
-            answers,
-            conversation,
-        } = serde_json::from_slice(bytes).map_err(|_| {
-            anyhow!("the session holds no conversation; expected one of carat chat; 'carat run --session' goes on with a text")
-        })?;
-        let talk = conversation::read(Conversation::new(serde_json::from_value(conversation)?)?)?;
-        Ok((answers, talk))
     }
 }
 
@@ -158,20 +136,31 @@ pub fn run(args: ChatArgs) -> Result<()> {
         },
         sampling: sampling::params(&args.sampling, &model)?,
         stops: args.sampling.stop.clone(),
+        lookup: args.speculation.lookup(),
         ..GenerateOptions::default()
     };
-    let session_options = SessionOptions {
+    let smaller = args
+        .speculation
+        .open(&args.cache, &args.memory, args.place.threads)?;
+    let mut session_options = SessionOptions {
         device: args.place.device.clone(),
+        outputs: args.speculation.outputs(),
         context,
         threads: args.place.threads,
         cache: args.place.kv,
         memory_limit: args.memory.memory_limit,
         ..SessionOptions::default()
     };
+    if let Some(smaller) = &smaller {
+        session_options.memory_limit = smaller.limit(&session_options)?;
+    }
     let session_options = memory::fitted(session_options, &model).with_context(shown)?;
     let context = session_options.context;
-    let relay =
+    let mut relay =
         interrupted(relay::open(model.clone(), &session_options, &verdict)).with_context(shown)?;
+    if let Some(smaller) = &smaller {
+        relay.draft_with(smaller.drafter(&model, &session_options)?);
+    }
     let mut lines = match args.json {
         true => Lines::Pipe,
         false => Lines::new()?,
@@ -198,7 +187,12 @@ pub fn run(args: ChatArgs) -> Result<()> {
         ));
     }
     let (answers, talk) = match &saved {
-        Some((file, Some(head))) => Note::read(&head.beside.note).with_context(|| file.shown())?,
+        Some((file, Some(head))) => {
+            let read = TalkNote::of_bytes(&head.beside.note)
+                .and_then(|note| Ok((note.answers, note.talk()?)));
+            read.map_err(|e| anyhow!("{e}"))
+                .with_context(|| file.shown())?
+        }
         _ => (0, Talk::new(None)),
     };
     let mut chat = Chat {
@@ -231,46 +225,6 @@ pub fn run(args: ChatArgs) -> Result<()> {
 }
 
 impl Chat<'_> {
-    /// Goes on with the conversation of a file.
-    fn resume(&mut self, file: SessionFile, exists: bool) -> Result<()> {
-        if exists {
-            file.open(&mut self.relay)?;
-            self.kept = Some(self.state()?);
-            self.note(&match self.talk.spoken() {
-                1 => format!("[{}: 1 message]", file.shown()),
-                n => format!("[{}: {n} messages]", file.shown()),
-            })?;
-        }
-        self.session = Some(file);
-        Ok(())
-    }
-
-    fn state(&self) -> Result<Note> {
-        Ok(Note {
-            answers: self.answers,
-            conversation: serde_json::from_str(&conversation::to_json(&self.talk)?)?,
-        })
-    }
-
-    /// Writes the session's file, if it has not what was said.
-    fn keep(&mut self) -> Result<()> {
-        let state = self.state()?;
-        let Some(file) = self
-            .session
-            .as_ref()
-            .filter(|_| self.kept.as_ref() != Some(&state))
-        else {
-            return Ok(());
-        };
-        let beside = Beside {
-            note: serde_json::to_vec(&state)?,
-            ..Beside::default()
-        };
-        file.save(&mut self.relay, &beside)?;
-        self.kept = Some(state);
-        Ok(())
-    }
-
     fn lines(&mut self, lines: &mut Lines) -> Result<()> {
         while let Some(line) = lines.next()? {
             match self.line(&line) {

@@ -35,6 +35,7 @@ mod run;
 mod sampling;
 mod serve;
 mod session;
+mod speculation;
 mod stream;
 mod svg;
 mod table;

@@ -104,14 +104,21 @@ pub fn run(args: RunArgs) -> Result<()> {
     let before = saved_head.map_or(0, |h| h.tokens.len() + h.beside.pending.len());
     let plain = matches!(prompt, Prompt::Text(_));
     let template = plain && matches!(ChatTemplate::of_header(&model.header()?), Ok(Some(_)));
-    let session_options = SessionOptions {
+    let smaller = args
+        .speculation
+        .open(&args.cache, &args.memory, args.place.threads)?;
+    let mut session_options = SessionOptions {
         device: args.place.device.clone(),
+        outputs: args.speculation.outputs(),
         context: context(&args, &model, before + prompt_ids.len()),
         threads: args.place.threads,
         cache: args.place.kv,
         memory_limit: args.memory.memory_limit,
         ..SessionOptions::default()
     };
+    if let Some(smaller) = &smaller {
+        session_options.memory_limit = smaller.limit(&session_options)?;
+    }
     let session_options = memory::fitted(session_options, &model).with_context(shown)?;
     let context = session_options.context;
     let mut options = options(&args, &model)?;
@@ -121,6 +128,9 @@ pub fn run(args: RunArgs) -> Result<()> {
     let mut lines = lines(&args)?;
     let mut relay =
         interrupted(relay::open(model.clone(), &session_options, &verdict)).with_context(shown)?;
+    if let Some(smaller) = &smaller {
+        relay.draft_with(smaller.drafter(&model, &session_options)?);
+    }
     let load_ms = term::ms(start);
 
     interrupt::install();
@@ -322,6 +332,7 @@ fn options(args: &RunArgs, model: &Model) -> Result<GenerateOptions> {
             (None, Some(_)) => Some(DEFAULT_TOP),
             (None, None) => None,
         },
+        lookup: args.speculation.lookup(),
         ..GenerateOptions::default()
     })
 }

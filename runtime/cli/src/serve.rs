@@ -3,6 +3,7 @@
 use crate::args::ServeArgs;
 use crate::failure::Usage;
 use crate::input::{self, Input};
+use crate::speculation::Smaller;
 use crate::values::Length;
 use crate::{cache, interrupt, memory, term};
 use anyhow::{Context, Result, bail};
@@ -107,6 +108,9 @@ fn load(name: &str, path: &Path, args: &ServeArgs, template: Option<String>) -> 
     let prepared = prepared.in_memory(args.memory.map.no_mmap, args.memory.memory_limit);
     let model = Arc::new(prepared.open(Verify::Hashes)?);
     let trained = model.spec().context_length;
+    let smaller = args
+        .speculation
+        .open(&args.cache, &args.memory, args.place.threads)?;
     let mut options = HostedOptions {
         device: args.place.device.clone(),
         context: args.ctx.unwrap_or(DEFAULT_CONTEXT.min(trained)),
@@ -121,7 +125,12 @@ fn load(name: &str, path: &Path, args: &ServeArgs, template: Option<String>) -> 
             Some(Length::Unlimited) | None => None,
         },
         cache: args.place.kv,
+        lookup: args.speculation.lookup(),
+        smaller: smaller.as_ref().map(Smaller::parts),
     };
+    if let Some(smaller) = &smaller {
+        options.memory_limit = smaller.limit(&options.session())?;
+    }
     options.context = memory::fitted(options.session(), &model)
         .with_context(shown)?
         .context;

@@ -42,6 +42,8 @@ pub use crate::batch::{Host, Listener, Ticket};
 pub use crate::error::Error;
 #[cfg(feature = "gpu")]
 pub use crate::exec::gpu::Loading;
+#[cfg(not(target_arch = "wasm32"))]
+pub use crate::front::TalkNote;
 pub use crate::front::{
     Cause, Exchange, Fit, FitError, Observer, PLAIN_LENGTH, Prompter, Reason, Relay, Restriction,
     Share, Talk, Verdict, Words, message, role,

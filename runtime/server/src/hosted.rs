@@ -6,8 +6,8 @@ use crate::slots::Slots;
 use carat::Format;
 use carat::internals::sample::{Params, TokenMetrics};
 use carat::internals::{
-    Batcher, CacheBits, DeviceChoice, Embedding, Error, Host, Loaded, Model, PagesInUse, Prompter,
-    Restriction, SessionOptions, Words,
+    Batcher, CacheBits, DeviceChoice, Drafter, Embedding, Error, Host, Loaded, Model, PagesInUse,
+    Prompter, Restriction, SessionOptions, Words,
 };
 use carat_format::Pooling;
 use carat_text::reply::Syntax;
@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 const OUTPUTS: u32 = 32;
 
 /// How a model is loaded.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HostedOptions {
     /// Where it runs.
     pub device: DeviceChoice,
@@ -43,6 +43,10 @@ pub struct HostedOptions {
     pub seed: Option<u64>,
     /// Most tokens of an answer where a request does not say.
     pub max_tokens: Option<usize>,
+    /// Tokens that are computed in advance where a request does not say and the text said the same before.
+    pub lookup: usize,
+    /// A smaller model that proposes tokens, and how many at most.
+    pub smaller: Option<(Arc<Model>, usize)>,
 }
 
 /// What holds where a request says nothing.
@@ -54,6 +58,8 @@ pub struct Defaults {
     pub seed: Option<u64>,
     /// Most tokens of an answer.
     pub max_tokens: Option<usize>,
+    /// Tokens in advance.
+    pub lookup: usize,
 }
 
 impl HostedOptions {
@@ -133,11 +139,26 @@ impl Hosted {
         let source = template.as_ref().and_then(|t| t.source(&talk).ok());
         let syntax = Syntax::of_template(source.unwrap_or_default());
         let shown = syntax.shown_tokens(tokenizer);
-        let memory = session.memory(&model)?.total();
+        let mut memory = session.memory(&model)?.total();
         let loaded = pollster::block_on(Loaded::new(model.clone(), &session))?;
         let extent = loaded.plan().extent;
         let device = loaded.device();
-        let host = Host::start(Batcher::new(loaded))?;
+        let mut batcher = Batcher::new(loaded);
+        if let Some((smaller, most)) = &options.smaller {
+            let beside = SessionOptions {
+                device: DeviceChoice::Cpu,
+                outputs: extent.sequences,
+                sequences: extent.sequences,
+                spare: 0,
+                context: extent.context,
+                memory_limit: None,
+                ..session
+            };
+            memory += beside.memory(smaller)?.total();
+            let drafter = Drafter::new(smaller.clone(), &model, &beside, *most);
+            batcher.draft_with(pollster::block_on(drafter)?);
+        }
+        let host = Host::start(batcher)?;
         Ok(Self {
             name: name.into(),
             prompter: Prompter::new(model.clone(), template, Clock::now()),
@@ -154,6 +175,7 @@ impl Hosted {
                 params,
                 seed: options.seed,
                 max_tokens: options.max_tokens,
+                lookup: options.lookup,
             },
             fingerprint: fingerprint(&model)?,
             slots: Arc::default(),

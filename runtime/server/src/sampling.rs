@@ -16,8 +16,7 @@ pub const MOST_TOP: u32 = 1000;
 /// Most stop strings.
 const MOST_STOPS: usize = 64;
 
-/// Most tokens in advance where nothing is said, and at all.
-const LOOKUP: u32 = 8;
+/// Most tokens in advance.
 const MOST_LOOKUP: u32 = 31;
 
 /// One text or several.
@@ -215,7 +214,9 @@ impl SamplingFields {
             sampling: params,
             stops,
             ignore_end: self.ignore_eos.unwrap_or(false),
-            lookup: self.lookup.unwrap_or(LOOKUP).min(MOST_LOOKUP) as usize,
+            lookup: self
+                .lookup
+                .map_or(hosted.defaults.lookup, |n| n.min(MOST_LOOKUP) as usize),
             ..GenerateOptions::default()
         })
     }

@@ -1,6 +1,6 @@
 //! Continuing a prompt.
 
-use super::{CacheArgs, DeviceArgs, MemoryArgs, SamplingArgs};
+use super::{CacheArgs, DeviceArgs, MemoryArgs, SamplingArgs, SpeculationArgs};
 use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -70,6 +70,8 @@ pub struct RunArgs {
     pub place: DeviceArgs,
     #[command(flatten)]
     pub memory: MemoryArgs,
+    #[command(flatten)]
+    pub speculation: SpeculationArgs,
     /// Go on after a token that ends the text
     #[arg(long)]
     pub ignore_eos: bool,

@@ -1,6 +1,6 @@
 //! Commands about conversations.
 
-use super::{CacheArgs, DeviceArgs, MemoryArgs, SamplingArgs};
+use super::{CacheArgs, DeviceArgs, MemoryArgs, SamplingArgs, SpeculationArgs};
 use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -38,6 +38,8 @@ pub struct ChatArgs {
     pub place: DeviceArgs,
     #[command(flatten)]
     pub memory: MemoryArgs,
+    #[command(flatten)]
+    pub speculation: SpeculationArgs,
     /// Print one line of JSON per event instead of the answers: start, token, end, note, error (docs/json.md)
     #[arg(long, help_heading = "Output")]
     pub json: bool,
