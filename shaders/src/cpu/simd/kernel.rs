@@ -109,7 +109,7 @@ macro_rules! tile_kernel {
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
             if batch.rows == 1 {
-                return one_row::<CODES>(tile, batch, emit);
+                return few_rows::<CODES, 1, PARTS>(tile, batch, emit);
             }
             let table = table(tile);
             let len = tile.encoding.cell_bytes();
@@ -160,11 +160,14 @@ macro_rules! tile_kernel {
                 }
                 l
             };
+            let panel = &batch.panels[first * tile.groups * CELL..][..tile.groups * B * CELL];
             let mut sums = [[0i64; TILE_ROWS]; B];
             for part in 0..TILE_ROWS / LANES {
-                pass::<CODES, B, 1>(tile, batch, first, part, source, |b, row, v| {
-                    sums[b][row] = v
-                });
+                let (mut lo, mut hi) = ([[zero(); B]], [[zero(); B]]);
+                pass::<CODES, B, 1>(tile, 0, panel, part, source, &mut lo, &mut hi);
+                for (b, sums) in sums.iter_mut().enumerate() {
+                    joined::<CODES>(lo[0][b], hi[0][b], &mut sums[part * LANES..]);
+                }
             }
             for (b, sums) in sums.iter().enumerate() {
                 emit(first + b, sums);
@@ -175,49 +178,84 @@ macro_rules! tile_kernel {
 }
 pub(super) use tile_kernel;
 
-/// Products with one row of activations. Expects in scope: `V`, `LANES`, `PARTS` (vectors of rows in a pass), `zero`, `store`,
+/// Products with few rows of activations. Expects in scope: `V`, `LANES`, `PARTS` (vectors of rows in a pass), `zero`, `store`,
 /// `table`, `order`, `decode`, `scales`, `splat`, `dot`, `mul`, `high` and `add`.
 macro_rules! row_kernel {
     ($features:literal) => {
+        /// All `B` rows of a batch, `P` vectors of weight rows at once: levels go from codes to products in registers.
         #[target_feature(enable = $features)]
-        fn one_row<const CODES: usize>(
+        fn few_rows<const CODES: usize, const B: usize, const P: usize>(
             tile: &Tile<'_>,
             batch: &Batch<'_>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
+            const VECTORS: usize = TILE_ROWS / LANES;
             let table = table(tile);
             let len = tile.encoding.cell_bytes();
-            let source = |part: usize, g: usize| {
-                let cell = &tile.cells[g * len..(g + 1) * len];
-                if part == 0 {
-                    fetch(cell);
+            // Where a pass has not all of the tile, the sums wait for the next chunk.
+            let chunk = if P == VECTORS { tile.groups } else { 16 };
+            let mut lo = [[zero(); B]; VECTORS];
+            let mut hi = [[zero(); B]; VECTORS];
+            let share = (len * P / VECTORS).next_multiple_of(64);
+            for first in (0..tile.groups).step_by(chunk) {
+                let groups = first..tile.groups.min(first + chunk);
+                for part in (0..VECTORS).step_by(P) {
+                    let source = |p: usize, g: usize| {
+                        let cell = &tile.cells[g * len..(g + 1) * len];
+                        if p == part {
+                            let from = (part / P * share).min(len);
+                            fetch(&cell[from..(from + share).min(len)]);
+                        }
+                        decode::<CODES>(cell, p, table)
+                    };
+                    let panel = &batch.panels[groups.start * B * CELL..groups.end * B * CELL];
+                    let (lo, hi) = (&mut lo[part..part + P], &mut hi[part..part + P]);
+                    pass::<CODES, B, P>(tile, groups.start, panel, part, source, lo, hi);
                 }
-                decode::<CODES>(cell, part, table)
-            };
-            let mut sums = [0i64; TILE_ROWS];
-            for part in (0..TILE_ROWS / LANES).step_by(PARTS) {
-                pass::<CODES, 1, PARTS>(tile, batch, 0, part, source, |_, row, v| sums[row] = v);
             }
-            emit(0, &sums);
+            for b in 0..B {
+                let mut sums = [0i64; TILE_ROWS];
+                for part in 0..VECTORS {
+                    joined::<CODES>(lo[part][b], hi[part][b], &mut sums[part * LANES..]);
+                }
+                emit(b, &sums);
+            }
         }
 
-        /// `P` vectors of rows from `part` on times `B` rows of activations.
+        /// Sums of a vector of rows, in the rows' order.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn joined<const CODES: usize>(lo: V, hi: V, out: &mut [i64]) {
+            let (mut low, mut top) = ([0u8; LANES * 4], [0u8; LANES * 4]);
+            store(&mut low, lo);
+            store(&mut top, hi);
+            let low: [i32; LANES] = bytemuck::cast(low);
+            let top: [i32; LANES] = bytemuck::cast(top);
+            let order = order(CODES);
+            for i in 0..LANES {
+                out[usize::from(order[i])] = join(low[i], top[i]);
+            }
+        }
+
+        /// `P` vectors of rows from `part` on times the `B` rows of activations of `panel`, whose first group is `first`.
         #[inline]
         #[target_feature(enable = $features)]
         fn pass<const CODES: usize, const B: usize, const P: usize>(
             tile: &Tile<'_>,
-            batch: &Batch<'_>,
             first: usize,
+            panel: &[u32],
             part: usize,
             source: impl Fn(usize, usize) -> [V; 8],
-            mut emit: impl FnMut(usize, usize, i64),
+            low: &mut [[V; B]],
+            top: &mut [[V; B]],
         ) {
             let order = order(CODES);
-            let groups = tile.groups;
-            let panel = &batch.panels[first * groups * CELL..][..groups * B * CELL];
             let mut lo = [[zero(); B]; P];
             let mut hi = [[zero(); B]; P];
-            for (g, cells) in panel.chunks_exact(B * CELL).enumerate() {
+            lo.copy_from_slice(low);
+            hi.copy_from_slice(top);
+            for (i, cells) in panel.chunks_exact(B * CELL).enumerate() {
+                let g = first + i;
                 let ws = &tile.scales[(g >> tile.scale_shift) * TILE_ROWS..][..TILE_ROWS];
                 crate::cpu::simd::kernel::unrolled!(p < P, {
                     let l = source(part + p, g);
@@ -231,19 +269,8 @@ macro_rules! row_kernel {
                     });
                 });
             }
-            for p in 0..P {
-                for b in 0..B {
-                    let (mut low, mut top) = ([0u8; LANES * 4], [0u8; LANES * 4]);
-                    store(&mut low, lo[p][b]);
-                    store(&mut top, hi[p][b]);
-                    let lanes = low.chunks_exact(4).zip(top.chunks_exact(4));
-                    for (i, (l, h)) in lanes.enumerate() {
-                        let word = |b: &[u8]| i32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-                        let row = (part + p) * LANES + usize::from(order[i]);
-                        emit(b, row, join(word(l), word(h)));
-                    }
-                }
-            }
+            low.copy_from_slice(&lo);
+            top.copy_from_slice(&hi);
         }
     };
 }

@@ -178,9 +178,9 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vl => Shape::Cells(avx2::BLOCK),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 if rows > 1 => Shape::Pairs(avx512::batch::BLOCK),
+            Isa::Avx512 if rows > avx512::FEW => Shape::Pairs(avx512::batch::BLOCK),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Shape::Cells(1),
+            Isa::Avx512 => Shape::Cells(rows),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon | Isa::Dotprod | Isa::I8mm => Shape::Cells(neon::BLOCK),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -246,7 +246,7 @@ pub fn tile_sums(
             Isa::Avx512Vl => unsafe { avx2::vnni_vl::run(tile, batch, &mut lines, emit) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 if batch.rows > 1 => unsafe {
+            Isa::Avx512 if batch.rows > avx512::FEW => unsafe {
                 avx512::batch::run(tile, batch, &mut lines, emit)
             },
             // SAFETY: as above.

@@ -315,8 +315,30 @@ fn decode<const CODES: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
 
 row_kernel!("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni");
 
-/// See [`crate::cpu::simd::tile_sums`]; the batch has one row.
+/// Rows of activations that one pass takes.
+pub const FEW: usize = 8;
+
+/// See [`crate::cpu::simd::tile_sums`]; the batch has at most [`FEW`] rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 pub fn run(tile: &Tile<'_>, batch: &Batch<'_>, emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS])) {
-    by_codes!(tile.encoding, one_row(tile, batch, emit))
+    by_codes!(tile.encoding, with_codes(tile, batch, emit))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+fn with_codes<const CODES: usize>(
+    tile: &Tile<'_>,
+    batch: &Batch<'_>,
+    emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
+) {
+    match batch.rows {
+        1 => few_rows::<CODES, 1, 2>(tile, batch, emit),
+        2 => few_rows::<CODES, 2, 2>(tile, batch, emit),
+        3 => few_rows::<CODES, 3, 2>(tile, batch, emit),
+        4 => few_rows::<CODES, 4, 2>(tile, batch, emit),
+        5 => few_rows::<CODES, 5, 1>(tile, batch, emit),
+        6 => few_rows::<CODES, 6, 1>(tile, batch, emit),
+        7 => few_rows::<CODES, 7, 1>(tile, batch, emit),
+        8 => few_rows::<CODES, 8, 1>(tile, batch, emit),
+        _ => {}
+    }
 }
