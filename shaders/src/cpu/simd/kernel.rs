@@ -193,7 +193,7 @@ macro_rules! row_kernel {
             let table = table(tile);
             let len = tile.encoding.cell_bytes();
             // Where a pass has not all of the tile, the sums wait for the next chunk.
-            let chunk = if P == VECTORS { tile.groups } else { 16 };
+            let chunk = if P == VECTORS { tile.groups } else { 8 };
             let mut lo = [[zero(); B]; VECTORS];
             let mut hi = [[zero(); B]; VECTORS];
             let share = (len * P / VECTORS).next_multiple_of(64);
@@ -203,8 +203,10 @@ macro_rules! row_kernel {
                     let source = |p: usize, g: usize| {
                         let cell = &tile.cells[g * len..(g + 1) * len];
                         if p == part {
-                            let from = (part / P * share).min(len);
-                            fetch(&cell[from..(from + share).min(len)]);
+                            let at = groups.start * len
+                                + (part / P * groups.len() + g - groups.start) * share;
+                            let at = at.min(tile.cells.len());
+                            fetch(&tile.cells[at..(at + share).min(tile.cells.len())]);
                         }
                         decode::<CODES>(cell, p, table)
                     };
