@@ -2,6 +2,7 @@
 
 use super::linear_tile_q;
 use super::scratch::Scratch;
+use super::simd::Isa;
 use crate::params::LinearQkv;
 use crate::reference::linear_qkv_tile_q::product;
 use carat_format::Encoding;
@@ -21,9 +22,13 @@ pub fn run(
     words: [&[u32]; 3],
     out: [&mut [i32]; 3],
 ) {
-    for (m, (words, out)) in words.into_iter().zip(out).enumerate() {
-        linear_tile_q::run(&product(p, m), encoding, rows, act, words, out, &mut []);
-    }
+    let isa = Isa::get();
+    // All three read the same rows.
+    linear_tile_q::with_batch(isa, &product(p, 0), rows as usize, act, |batch| {
+        for (m, (words, out)) in words.into_iter().zip(out).enumerate() {
+            linear_tile_q::of_batch(isa, &product(p, m), encoding, batch, words, out, &mut []);
+        }
+    });
 }
 
 #[cfg(test)]

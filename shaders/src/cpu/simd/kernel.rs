@@ -88,7 +88,7 @@ pub(super) use by_codes;
 /// at once) and `load`.
 macro_rules! tile_kernel {
     ($features:literal) => {
-        crate::cpu::simd::kernel::row_kernel!($features);
+        crate::cpu::simd::kernel::row_kernel!($features, 1 2 3 4);
 
         /// See [`crate::cpu::simd::tile_sums`].
         #[target_feature(enable = $features)]
@@ -108,8 +108,8 @@ macro_rules! tile_kernel {
             lines: &mut Vec<Line>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
-            if batch.rows == 1 {
-                return few_rows::<CODES, 1, PARTS>(tile, batch, emit);
+            if batch.rows <= FEW {
+                return few::<CODES>(tile, batch, emit);
             }
             let table = table(tile);
             let len = tile.encoding.cell_bytes();
@@ -118,15 +118,15 @@ macro_rules! tile_kernel {
             let needed = tile.groups * TILE_ROWS * 32 / 64;
             crate::cpu::scratch::grow(lines, needed, Line([0; 64]));
             let bytes: &mut [u8] = bytemuck::cast_slice_mut(lines);
-            for (i, out) in bytes
-                .chunks_exact_mut(8 * vector)
-                .take(tile.groups * TILE_ROWS / LANES)
-                .enumerate()
-            {
-                let (part, g) = (i / tile.groups, i % tile.groups);
-                let l = decode::<CODES>(&tile.cells[g * len..(g + 1) * len], part, table);
-                for (out, l) in out.chunks_exact_mut(vector).zip(l) {
-                    store(out, l);
+            for g in 0..tile.groups {
+                let cell = &tile.cells[g * len..(g + 1) * len];
+                fetch(cell);
+                for part in 0..TILE_ROWS / LANES {
+                    let out = &mut bytes[(part * tile.groups + g) * 8 * vector..][..8 * vector];
+                    let l = decode::<CODES>(cell, part, table);
+                    for (out, l) in out.chunks_exact_mut(vector).zip(l) {
+                        store(out, l);
+                    }
                 }
             }
             let bytes: &[u8] = bytes;
@@ -134,6 +134,7 @@ macro_rules! tile_kernel {
             while first < batch.rows {
                 let count = match block_rows(BLOCK, batch.rows - first) {
                     BLOCK => buffered::<CODES, BLOCK>(tile, batch, first, bytes, emit),
+                    3 => buffered::<CODES, 3>(tile, batch, first, bytes, emit),
                     2 => buffered::<CODES, 2>(tile, batch, first, bytes, emit),
                     _ => buffered::<CODES, 1>(tile, batch, first, bytes, emit),
                 };
@@ -178,25 +179,50 @@ macro_rules! tile_kernel {
 }
 pub(super) use tile_kernel;
 
-/// Products with few rows of activations. Expects in scope: `V`, `LANES`, `PARTS` (vectors of rows in a pass), `zero`, `store`,
-/// `table`, `order`, `decode`, `scales`, `splat`, `dot`, `mul`, `high` and `add`.
+/// Products with few rows of activations, for blocks of each number of rows up to `BLOCK`. Expects in scope: `V`, `LANES`, `BLOCK`,
+/// `parts` (vectors of weight rows at once, for so many rows of activations), `zero`, `store`, `table`, `order`, `decode`,
+/// `scales`, `splat`, `dot`, `mul`, `high` and `add`.
 macro_rules! row_kernel {
-    ($features:literal) => {
-        /// All `B` rows of a batch, `P` vectors of weight rows at once: levels go from codes to products in registers.
+    ($features:literal, $($rows:literal)*) => {
+        /// At most [`FEW`] rows, a block after another: what the first brings from memory others find near.
+        #[target_feature(enable = $features)]
+        fn few<const CODES: usize>(
+            tile: &Tile<'_>,
+            batch: &Batch<'_>,
+            emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
+        ) {
+            let mut first = 0;
+            while first < batch.rows {
+                let count = block_rows(BLOCK, batch.rows - first);
+                match count {
+                    $($rows => few_rows::<CODES, $rows, { parts($rows) }>(tile, batch, first, emit),)*
+                    _ => return,
+                }
+                first += count;
+            }
+        }
+
+        /// `B` rows of activations from `row` on, `P` vectors of weight rows at once: levels go from codes to products in registers.
         #[target_feature(enable = $features)]
         fn few_rows<const CODES: usize, const B: usize, const P: usize>(
             tile: &Tile<'_>,
             batch: &Batch<'_>,
+            row: usize,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
             const VECTORS: usize = TILE_ROWS / LANES;
             let table = table(tile);
             let len = tile.encoding.cell_bytes();
             // Where a pass has not all of the tile, the sums wait for the next chunk.
-            let chunk = if P == VECTORS { tile.groups } else { 8 };
+            let chunk = if P == VECTORS {
+                tile.groups
+            } else {
+                (4096 / len).max(4)
+            };
             let mut lo = [[zero(); B]; VECTORS];
             let mut hi = [[zero(); B]; VECTORS];
             let share = (len * P / VECTORS).next_multiple_of(64);
+            let rows = &batch.panels[row * tile.groups * CELL..][..tile.groups * B * CELL];
             for first in (0..tile.groups).step_by(chunk) {
                 let groups = first..tile.groups.min(first + chunk);
                 for part in (0..VECTORS).step_by(P) {
@@ -210,7 +236,7 @@ macro_rules! row_kernel {
                         }
                         decode::<CODES>(cell, p, table)
                     };
-                    let panel = &batch.panels[groups.start * B * CELL..groups.end * B * CELL];
+                    let panel = &rows[groups.start * B * CELL..groups.end * B * CELL];
                     let (lo, hi) = (&mut lo[part..part + P], &mut hi[part..part + P]);
                     pass::<CODES, B, P>(tile, groups.start, panel, part, source, lo, hi);
                 }
@@ -220,7 +246,7 @@ macro_rules! row_kernel {
                 for part in 0..VECTORS {
                     joined::<CODES>(lo[part][b], hi[part][b], &mut sums[part * LANES..]);
                 }
-                emit(b, &sums);
+                emit(row + b, &sums);
             }
         }
 

@@ -180,7 +180,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 if rows > avx512::FEW => Shape::Pairs(avx512::batch::BLOCK),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Shape::Cells(rows),
+            Isa::Avx512 => Shape::Cells(avx512::BLOCK),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon | Isa::Dotprod | Isa::I8mm => Shape::Cells(neon::BLOCK),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]

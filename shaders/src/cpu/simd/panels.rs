@@ -65,13 +65,7 @@ pub struct Batch<'a> {
 /// The rows of the blocks that a batch is cut into, `rest` rows from its end.
 #[cfg_attr(not(wide_isa), allow(dead_code))]
 pub const fn block_rows(block: usize, rest: usize) -> usize {
-    if rest >= block {
-        block
-    } else if rest >= 2 {
-        2
-    } else {
-        rest
-    }
+    if rest < block { rest } else { block }
 }
 
 impl<'a> Batch<'a> {

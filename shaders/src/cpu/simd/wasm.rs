@@ -9,9 +9,15 @@ use std::arch::wasm32::*;
 
 type V = v128;
 const LANES: usize = 4;
-const PARTS: usize = 2;
 /// Rows of activations at once.
 pub const BLOCK: usize = 4;
+/// Most rows of activations for which each block decodes the levels itself, in registers.
+const FEW: usize = 8;
+
+/// Vectors of weight rows at once with so many rows of activations.
+const fn parts(rows: usize) -> usize {
+    if rows == 1 { 2 } else { 1 }
+}
 
 fn zero() -> V {
     i32x4_splat(0)
