@@ -24,7 +24,7 @@ pub fn run(
 ) {
     let isa = Isa::get();
     // All three read the same rows.
-    linear_tile_q::with_batch(isa, &product(p, 0), rows as usize, act, |batch| {
+    linear_tile_q::with_batch(isa, &product(p, 0), encoding, rows as usize, act, |batch| {
         for (m, (words, out)) in words.into_iter().zip(out).enumerate() {
             linear_tile_q::of_batch(isa, &product(p, m), encoding, batch, words, out, &mut []);
         }
@@ -50,7 +50,7 @@ mod tests {
             group in select(ScaleGroup::ALL.to_vec()),
             lens in select(vec![[64u64, 32, 32], [1, 33, 130]]),
             width in select(vec![1u64, 33, 129]),
-            rows in select(vec![1u32, 2, 7]),
+            rows in select(vec![1u32, 2, 7, 17]),
             seed in any::<u64>(),
         ) {
             let mut random = Random(seed);

@@ -52,7 +52,7 @@ pub fn run(
     stats: &mut [u32],
 ) {
     let isa = Isa::get();
-    with_batch(isa, p, rows as usize, act, |batch| {
+    with_batch(isa, p, encoding, rows as usize, act, |batch| {
         of_batch(isa, p, encoding, batch, weights, out, stats);
     });
 }
@@ -123,13 +123,22 @@ pub(super) fn of_batch(
 pub(super) fn with_batch(
     isa: Isa,
     p: &LinearTile,
+    encoding: Encoding,
     rows: usize,
     act: &[u32],
     f: impl FnOnce(&Batch<'_>),
 ) {
     let mut panels = PANELS.take();
     let (stride, groups) = (p.act_stride as usize, p.groups as usize);
-    f(&Batch::new(isa, act, stride, groups, rows, &mut panels));
+    f(&Batch::new(
+        isa,
+        encoding,
+        act,
+        stride,
+        groups,
+        rows,
+        &mut panels,
+    ));
     PANELS.set(panels);
 }
 

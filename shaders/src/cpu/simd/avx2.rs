@@ -1,6 +1,6 @@
 //! 256-bit vectors: eight rows, look-ups by `vpshufb`; the dot by `vpdpbusd` or by multiply-adds of pairs.
 
-use super::kernel::{fetch, join, lowest, spread, tile_kernel};
+use super::kernel::{fetch, few, join, lowest, spread, tile_kernel};
 use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::TILE_ROWS;
 use std::arch::x86_64::*;
@@ -9,8 +9,6 @@ type V = __m256i;
 const LANES: usize = 8;
 /// Rows of activations at once.
 pub const BLOCK: usize = 4;
-/// Most rows of activations for which each block decodes the levels itself, in registers.
-const FEW: usize = 8;
 
 /// Vectors of weight rows at once with so many rows of activations.
 const fn parts(rows: usize) -> usize {

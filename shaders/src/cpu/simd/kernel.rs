@@ -26,6 +26,15 @@ pub const fn lowest(codes: usize, raise: u8) -> u8 {
     raise.wrapping_add(128 + 128 / codes as u8)
 }
 
+/// Most rows of activations for which each block of `block` rows decodes the levels itself, in registers. Beyond, levels decoded
+/// once for all blocks are cheaper: of ternary codes, which take longest to decode, for a second block already.
+pub const fn few(block: usize, encoding: carat_format::Encoding) -> usize {
+    match encoding {
+        carat_format::Encoding::Ternary => block,
+        _ => 2 * block,
+    }
+}
+
 /// Asks for what lies ahead of a cell: weights are read once, and the processor alone does not run far enough ahead. A line
 /// comes from memory as far as the second cache long before it is needed, and into the first just before: in one step it would
 /// hold one of the few places for lines on their way into the first cache all along.
@@ -108,8 +117,8 @@ macro_rules! tile_kernel {
             lines: &mut Vec<Line>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
-            if batch.rows <= FEW {
-                return few::<CODES>(tile, batch, emit);
+            if batch.rows <= few(BLOCK, tile.encoding) {
+                return few_blocks::<CODES>(tile, batch, emit);
             }
             let table = table(tile);
             let len = tile.encoding.cell_bytes();
@@ -184,9 +193,9 @@ pub(super) use tile_kernel;
 /// `scales`, `splat`, `dot`, `mul`, `high` and `add`.
 macro_rules! row_kernel {
     ($features:literal, $($rows:literal)*) => {
-        /// At most [`FEW`] rows, a block after another: what the first brings from memory others find near.
+        /// Few rows, a block after another: what the first brings from memory others find near.
         #[target_feature(enable = $features)]
-        fn few<const CODES: usize>(
+        fn few_blocks<const CODES: usize>(
             tile: &Tile<'_>,
             batch: &Batch<'_>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),

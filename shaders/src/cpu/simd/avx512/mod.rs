@@ -314,8 +314,6 @@ fn decode<const CODES: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
 
 /// Rows of activations at once.
 pub const BLOCK: usize = 8;
-/// Most rows of activations for which each block decodes the levels itself, in registers.
-pub const FEW: usize = 16;
 
 /// Vectors of weight rows at once with so many rows of activations: levels and two sums each are in registers.
 const fn parts(rows: usize) -> usize {
@@ -324,8 +322,8 @@ const fn parts(rows: usize) -> usize {
 
 row_kernel!("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni", 1 2 3 4 5 6 7 8);
 
-/// See [`crate::cpu::simd::tile_sums`]; the batch has at most [`FEW`] rows.
+/// See [`crate::cpu::simd::tile_sums`]; the batch has few rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 pub fn run(tile: &Tile<'_>, batch: &Batch<'_>, emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS])) {
-    by_codes!(tile.encoding, few(tile, batch, emit))
+    by_codes!(tile.encoding, few_blocks(tile, batch, emit))
 }
