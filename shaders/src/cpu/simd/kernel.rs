@@ -35,6 +35,9 @@ pub const fn few(block: usize, encoding: carat_format::Encoding) -> usize {
     }
 }
 
+/// Bytes of weights that each part of a tile's rows passes over before the next part does: within a first cache.
+pub const CHUNK: usize = 4096;
+
 /// Asks for what lies ahead of a cell: weights are read once, and the processor alone does not run far enough ahead. A line
 /// comes from memory as far as the second cache long before it is needed, and into the first just before: in one step it would
 /// hold one of the few places for lines on their way into the first cache all along.
@@ -93,8 +96,7 @@ macro_rules! by_codes {
 }
 pub(super) use by_codes;
 
-/// Products with any number of rows of activations. Expects in scope what [`row_kernel`] does, `BLOCK` (rows of activations
-/// at once) and `load`.
+/// Products with any number of rows of activations. Expects in scope what [`row_kernel`] does and `load`; `BLOCK` is 4.
 macro_rules! tile_kernel {
     ($features:literal) => {
         crate::cpu::simd::kernel::row_kernel!($features, 1 2 3 4);
@@ -188,7 +190,7 @@ macro_rules! tile_kernel {
 }
 pub(super) use tile_kernel;
 
-/// Products with few rows of activations, for blocks of each number of rows up to `BLOCK`. Expects in scope: `V`, `LANES`, `BLOCK`,
+/// Products with few rows of activations, in blocks of the numbers given, 1 to `BLOCK`. Expects in scope: `V`, `LANES`, `BLOCK`,
 /// `parts` (vectors of weight rows at once, for so many rows of activations), `zero`, `store`, `table`, `order`, `decode`,
 /// `scales`, `splat`, `dot`, `mul`, `high` and `add`.
 macro_rules! row_kernel {
@@ -200,6 +202,7 @@ macro_rules! row_kernel {
             batch: &Batch<'_>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
+            const { assert!([$($rows),*].len() == BLOCK) };
             let mut first = 0;
             while first < batch.rows {
                 let count = block_rows(BLOCK, batch.rows - first);
@@ -211,7 +214,8 @@ macro_rules! row_kernel {
             }
         }
 
-        /// `B` rows of activations from `row` on, `P` vectors of weight rows at once: levels go from codes to products in registers.
+        /// `B` rows of activations from `row` on, `P` vectors of weight rows at once: levels go from codes to products in
+        /// registers.
         #[target_feature(enable = $features)]
         fn few_rows<const CODES: usize, const B: usize, const P: usize>(
             tile: &Tile<'_>,
@@ -222,32 +226,30 @@ macro_rules! row_kernel {
             const VECTORS: usize = TILE_ROWS / LANES;
             let table = table(tile);
             let len = tile.encoding.cell_bytes();
-            // Where a pass has not all of the tile, the sums wait for the next chunk.
-            let chunk = if P == VECTORS {
-                tile.groups
-            } else {
-                (4096 / len).max(4)
+            // Where a pass has not all of the tile's rows, their sums wait for the next chunk.
+            let chunk = match P {
+                VECTORS => tile.groups,
+                _ => (crate::cpu::simd::kernel::CHUNK / len).max(4),
             };
             let mut lo = [[zero(); B]; VECTORS];
             let mut hi = [[zero(); B]; VECTORS];
-            let share = (len * P / VECTORS).next_multiple_of(64);
             let rows = &batch.panels[row * tile.groups * CELL..][..tile.groups * B * CELL];
+            // What a step asks for: lines in the file's order, whatever part of the rows it multiplies.
+            let share = (len * P / VECTORS).next_multiple_of(64);
             for first in (0..tile.groups).step_by(chunk) {
-                let groups = first..tile.groups.min(first + chunk);
+                let count = chunk.min(tile.groups - first);
+                let weights = &tile.cells[first * len..];
+                let panel = &rows[first * B * CELL..][..count * B * CELL];
                 for part in (0..VECTORS).step_by(P) {
                     let source = |p: usize, g: usize| {
-                        let cell = &tile.cells[g * len..(g + 1) * len];
-                        if p == part {
-                            let at = groups.start * len
-                                + (part / P * groups.len() + g - groups.start) * share;
-                            let at = at.min(tile.cells.len());
-                            fetch(&tile.cells[at..(at + share).min(tile.cells.len())]);
+                        let step = part / P * count + g - first;
+                        if p == part && let Some(ahead) = weights.get(step * share..) {
+                            fetch(&ahead[..share.min(ahead.len())]);
                         }
-                        decode::<CODES>(cell, p, table)
+                        decode::<CODES>(&tile.cells[g * len..(g + 1) * len], p, table)
                     };
-                    let panel = &rows[groups.start * B * CELL..groups.end * B * CELL];
                     let (lo, hi) = (&mut lo[part..part + P], &mut hi[part..part + P]);
-                    pass::<CODES, B, P>(tile, groups.start, panel, part, source, lo, hi);
+                    pass::<CODES, B, P>(tile, first, panel, part, source, lo, hi);
                 }
             }
             for b in 0..B {
