@@ -180,18 +180,20 @@ impl Isa {
         }
     }
 
-    /// The panels that the version reads `rows` rows of activations from.
-    const fn panels(self, rows: usize) -> panels::Shape {
+    /// The panels that the version reads `rows` rows of activations from, for weights of an encoding.
+    const fn panels(self, rows: usize, encoding: Encoding) -> panels::Shape {
         use panels::Shape;
-        let _ = rows;
+        let _ = (rows, encoding);
         match self {
             Isa::Portable => Shape::None,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vl => Shape::Cells(avx2::BLOCK),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 if rows > 1 => Shape::Pairs(avx512::batch::BLOCK),
+            Isa::Avx512 if rows > kernel::few(avx512::BLOCK, encoding) => {
+                Shape::Pairs(avx512::batch::BLOCK)
+            }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Shape::Cells(1),
+            Isa::Avx512 => Shape::Cells(avx512::BLOCK),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon | Isa::Dotprod | Isa::I8mm => Shape::Cells(neon::BLOCK),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -260,7 +262,7 @@ pub fn tile_sums(
             Isa::Avx512Vl => unsafe { avx2::vnni_vl::run(tile, batch, &mut lines, emit) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 if batch.rows > 1 => unsafe {
+            Isa::Avx512 if matches!(batch.shape, panels::Shape::Pairs(_)) => unsafe {
                 avx512::batch::run(tile, batch, &mut lines, emit)
             },
             // SAFETY: as above.
