@@ -1,6 +1,6 @@
 //! An adapter as the engine has it: pairs of int8 matrices.
 
-use crate::Strength;
+use crate::{Strength, int8};
 use carat_format::{ModelSpec, Tensor, TensorLayout};
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +35,21 @@ impl LowRank {
     }
 }
 
+/// What is added to the products with one matrix, in floats.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// The matrix.
+    pub tensor: Tensor,
+    /// Rows of `A` and columns of `B`, not 0.
+    pub rank: usize,
+    /// Columns of the matrix.
+    pub cols: usize,
+    /// `A`, `[rank, cols]`, finite.
+    pub a: Vec<f64>,
+    /// `B`, `[rows of the matrix, rank]`, with the adapter's factor.
+    pub b: Vec<f64>,
+}
+
 /// An adapter of one model.
 pub struct Adapter {
     name: String,
@@ -43,8 +58,24 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// `matrices` in the order of their tensors.
-    pub(crate) fn new(name: String, matrices: Vec<LowRank>) -> Self {
+    /// An adapter of these terms, one for a matrix.
+    ///
+    /// # Errors
+    /// The matrix whose elements are too large for a product with them.
+    pub fn new(name: String, terms: Vec<Term>) -> Result<Self, Tensor> {
+        let matrices = terms.into_iter().map(|term| {
+            let matrix = || {
+                Some(LowRank {
+                    tensor: term.tensor,
+                    exponent: int8::product_exponent(&term.a, term.cols)?,
+                    a: int8::pack(&term.a, term.cols).ok()?,
+                    b: int8::pack(&term.b, term.rank).ok()?,
+                })
+            };
+            matrix().ok_or(term.tensor)
+        });
+        let mut matrices = matrices.collect::<Result<Vec<_>, Tensor>>()?;
+        matrices.sort_by_key(|m| m.tensor);
         let mut hasher = blake3::Hasher::new();
         for m in &matrices {
             hasher.update(m.tensor.name().as_bytes());
@@ -56,11 +87,11 @@ impl Adapter {
                 }
             }
         }
-        Self {
+        Ok(Self {
             name,
             hash: *hasher.finalize().as_bytes(),
             matrices,
-        }
+        })
     }
 
     /// What it is called: the name of its file or directory.

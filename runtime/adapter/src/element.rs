@@ -14,14 +14,6 @@ impl Element {
     /// Names of all, for messages.
     pub const NAMES: &'static str = "F32, F16 or BF16";
 
-    /// Bytes of one.
-    pub fn bytes(self) -> usize {
-        match self {
-            Element::F32 => 4,
-            Element::F16 | Element::Bf16 => 2,
-        }
-    }
-
     /// The elements of whole bytes.
     pub fn decode(self, bytes: &[u8]) -> Vec<f32> {
         let two = || bytes.as_chunks::<2>().0.iter();

@@ -1,10 +1,10 @@
 //! An adapter for one model: its matrices in that model's order of rows, as integers.
 
-use crate::adapter::{Adapter, LowRank};
+use crate::adapter::{Adapter, Term};
 use crate::file::{Container, Pair, Stored};
-use crate::{AdapterError, AdapterFile, int8};
+use crate::{AdapterError, AdapterFile};
 use carat_format::model::Attention;
-use carat_format::{FormatError, ModelSpec, Part, Tensor};
+use carat_format::{ModelSpec, Part, Tensor};
 
 /// ggml's architectures, and those that a Carat file of them may state where the names differ.
 const ARCHITECTURES: &[(&str, &[&str])] = &[
@@ -18,45 +18,33 @@ const ARCHITECTURES: &[(&str, &[&str])] = &[
 /// The architecture whose GGUF files have both dimensions of a rotated pair side by side.
 const PAIRS_TOGETHER: &str = "llama";
 
-/// What is added to one matrix of a model, in floats.
-pub(crate) struct Term {
-    pub tensor: Tensor,
-    pub rank: usize,
-    pub cols: usize,
-    /// `[rank, cols]`.
-    pub a: Vec<f64>,
-    /// `[rows, rank]`, with the factor.
-    pub b: Vec<f64>,
-}
-
 impl AdapterFile {
     /// The adapter for a model.
     ///
     /// # Errors
     /// A matrix that the model does not have, or one of another shape; elements that are not finite or too large.
     pub fn fit(&self, spec: &ModelSpec) -> Result<Adapter, AdapterError> {
-        let mut matrices = Vec::new();
+        let mut terms = Vec::new();
+        let mut names = Vec::new();
         self.terms(spec, &mut |pair, term| {
-            let too_large = || AdapterError::Magnitude {
-                path: self.path().into(),
-                tensor: pair.a.name.clone(),
-            };
-            let format = |_: FormatError| too_large();
-            let exponent = int8::product_exponent(&term.a, term.cols).ok_or_else(too_large)?;
-            matrices.push(LowRank {
-                tensor: term.tensor,
-                a: int8::pack(&term.a, term.cols).map_err(format)?,
-                exponent,
-                b: int8::pack(&term.b, term.rank).map_err(format)?,
-            });
+            names.push((term.tensor, pair.a.name.clone()));
+            terms.push(term);
             Ok(())
         })?;
-        matrices.sort_by_key(|m| m.tensor);
-        Ok(Adapter::new(self.name(), matrices))
+        Adapter::new(self.name(), terms).map_err(|tensor| {
+            let name = names.into_iter().find(|n| n.0 == tensor);
+            AdapterError::Magnitude {
+                path: self.path().into(),
+                tensor: name.map_or_else(|| tensor.name(), |n| n.1),
+            }
+        })
     }
 
-    /// Gives `take` what is added to each matrix of a model.
-    pub(crate) fn terms(
+    /// Gives `take` what is added to each matrix of a model, with the pair that it comes from.
+    ///
+    /// # Errors
+    /// A matrix that the model does not have, or one of another shape; elements that are not finite; what `take` returns.
+    pub fn terms(
         &self,
         spec: &ModelSpec,
         take: &mut dyn FnMut(&Pair, Term) -> Result<(), AdapterError>,

@@ -16,7 +16,7 @@ mod names;
 mod peft;
 mod strength;
 
-pub use adapter::{Adapter, Applied, LowRank, Packed};
+pub use adapter::{Adapter, Applied, LowRank, Packed, Term};
 pub use error::AdapterError;
 pub use file::{AdapterFile, Container, Pair};
 pub use names::Target;

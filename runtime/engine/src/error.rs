@@ -142,6 +142,19 @@ pub enum Error {
         /// Rows of the embedding.
         vocab: u32,
     },
+    /// An adapter of another model.
+    #[error("the adapter '{0}' is of another model; load it for this one")]
+    Adapter(String),
+    /// Other strengths than there are adapters.
+    #[error(
+        "there are {found} strengths of adapters, expected {expected}: one for each that is loaded"
+    )]
+    Strengths {
+        /// Strengths given.
+        found: usize,
+        /// Adapters.
+        expected: usize,
+    },
     /// There is nothing to compute.
     #[error("the text has no tokens; give one that is not empty")]
     NoTokens,

@@ -1,5 +1,6 @@
 //! Sequences of tokens on a device, and the convenience of a device with one.
 
+mod adapters;
 mod cut;
 #[cfg(feature = "gpu")]
 mod delivery;
@@ -182,7 +183,8 @@ impl Session {
             sequence: 0,
         });
         room.tables.clear();
-        room.tables.push(self.sequence.tables())?;
+        room.tables
+            .push(self.sequence.tables(), self.sequence.strengths())?;
         room.tables.alias(seeming, len / page);
         let stats = self.loaded.statistics().await?;
         let mut results = Vec::new();
