@@ -1,6 +1,7 @@
 //! The command line.
 
 mod hub;
+mod lora;
 mod measure;
 mod run;
 mod sampling;
@@ -8,6 +9,7 @@ mod serve;
 mod talk;
 
 pub use hub::PullArgs;
+pub use lora::LoraArgs;
 pub use measure::{CompareArgs, EvalArgs, LogitsArgs};
 pub use run::{FollowArgs, RunArgs};
 pub use sampling::SamplingArgs;

@@ -13,7 +13,7 @@ use crate::stream::{self, Timings};
 use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
 use crate::wrap::Wrap;
-use crate::{cache, interrupt, memory, relay, sampling, term};
+use crate::{cache, interrupt, lora, memory, relay, sampling, term};
 use anyhow::{Context, Result, anyhow};
 use carat::internals::{
     Event, Fit, FitError, GenerateOptions, PLAIN_LENGTH, Prompter, Relay, SessionOptions, Talk,
@@ -137,6 +137,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
         threads: args.place.threads,
         cache: args.place.kv,
         memory_limit: args.memory.memory_limit,
+        adapters: lora::load(&args.adapters, &model)?,
         ..SessionOptions::default()
     };
     let session_options = memory::fitted(session_options, &model).with_context(shown)?;

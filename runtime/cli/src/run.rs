@@ -8,7 +8,7 @@ use crate::relay::{self, Share};
 use crate::stream::{self, Timings};
 use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
-use crate::{cache, follow, input, interrupt, memory, prompt, sampling, term};
+use crate::{cache, follow, input, interrupt, lora, memory, prompt, sampling, term};
 use anyhow::{Context, Result, bail};
 use carat::internals::{Event, GenerateOptions, Model, Prompter, SessionOptions, Verify};
 use carat_text::constraint::Constraint;
@@ -89,6 +89,7 @@ pub fn run(args: RunArgs) -> Result<()> {
         threads: args.place.threads,
         cache: args.place.kv,
         memory_limit: args.memory.memory_limit,
+        adapters: lora::load(&args.adapters, &model)?,
         ..SessionOptions::default()
     };
     let session_options = memory::fitted(session_options, &model).with_context(shown)?;

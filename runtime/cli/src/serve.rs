@@ -4,7 +4,7 @@ use crate::args::ServeArgs;
 use crate::failure::Usage;
 use crate::input::{self, Input};
 use crate::values::Length;
-use crate::{cache, interrupt, memory, term};
+use crate::{cache, interrupt, lora, memory, term};
 use anyhow::{Context, Result, bail};
 use carat::internals::Verify;
 use carat_server::{App, Config, Hosted, HostedOptions, Server, Shelf};
@@ -25,6 +25,11 @@ const SHORT_KEY: usize = 16;
 /// Runs the command.
 pub fn run(args: ServeArgs) -> Result<()> {
     let models = models(&args)?;
+    if models.len() > 1 && !args.adapters.lora.is_empty() {
+        let text =
+            "--lora: an adapter is of one model, and several are served; serve that model alone";
+        return Err(Usage(text.into()).into());
+    }
     let keys = match &args.api_key_file {
         Some(file) => keys(file)?,
         None => Vec::new(),
@@ -118,6 +123,7 @@ fn load(name: &str, path: &Path, args: &ServeArgs, template: Option<String>) -> 
             Some(Length::Unlimited) | None => None,
         },
         cache: args.place.kv,
+        adapters: lora::load(&args.adapters, &model)?,
     };
     options.context = memory::fitted(options.session(), &model)
         .with_context(shown)?

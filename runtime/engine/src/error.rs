@@ -145,6 +145,14 @@ pub enum Error {
     /// An adapter of another model.
     #[error("the adapter '{0}' is of another model; load it for this one")]
     Adapter(String),
+    /// An adapter cannot be used.
+    #[error(transparent)]
+    AdapterFile(#[from] carat_adapter::AdapterError),
+    /// The model's matrices read and write other values than the checkpoint's.
+    #[error(
+        "adapters do not fit this file: its conversion folded '{0}' into the matrices; convert the checkpoint without that method"
+    )]
+    Folded(String),
     /// Other strengths than there are adapters.
     #[error(
         "there are {found} strengths of adapters, expected {expected}: one for each that is loaded"

@@ -3,6 +3,7 @@
 use crate::hosted::Hosted;
 use crate::refusal::{Kind, Refusal};
 use carat::Format;
+use carat::internals::adapter::Strength;
 use carat::internals::{Forcing, GenerateOptions, Reasoning};
 use carat_text::reply::{Budget, Options, Parser};
 
@@ -23,6 +24,8 @@ pub struct Ask {
     pub budget: Option<usize>,
     /// The context ends it, not a number that was asked for.
     pub fills: bool,
+    /// How strongly each adapter acts; `None`: as they were loaded.
+    pub strengths: Option<Vec<Strength>>,
 }
 
 impl Ask {
@@ -60,6 +63,7 @@ impl Ask {
             raw: false,
             budget: None,
             fills,
+            strengths: None,
         })
     }
 

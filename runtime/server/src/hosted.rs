@@ -3,6 +3,7 @@
 use crate::ids;
 use crate::refusal::Refusal;
 use carat::Format;
+use carat::internals::adapter::{Applied, Strength};
 use carat::internals::sample::{Params, TokenMetrics};
 use carat::internals::{
     Batcher, CacheBits, DeviceChoice, Embedding, Error, Host, Loaded, Model, PagesInUse, Prompter,
@@ -42,6 +43,8 @@ pub struct HostedOptions {
     pub seed: Option<u64>,
     /// Most tokens of an answer where a request does not say.
     pub max_tokens: Option<usize>,
+    /// Adapters, and how strongly each acts where a request does not say.
+    pub adapters: Vec<Applied>,
 }
 
 /// What holds where a request says nothing.
@@ -67,6 +70,7 @@ impl HostedOptions {
             threads: self.threads,
             memory_limit: self.memory_limit,
             cache: self.cache,
+            adapters: self.adapters.clone(),
             ..SessionOptions::default()
         }
     }
@@ -100,6 +104,8 @@ pub struct Hosted {
     pub defaults: Defaults,
     /// A name of its bytes, which is the same wherever they are.
     pub fingerprint: String,
+    /// How many adapters are loaded.
+    pub adapters: usize,
 }
 
 impl Hosted {
@@ -134,6 +140,7 @@ impl Hosted {
         let loaded = pollster::block_on(Loaded::new(model.clone(), &session))?;
         let extent = loaded.plan().extent;
         let device = loaded.device();
+        let fingerprint = fingerprint(&loaded)?;
         let host = Host::start(Batcher::new(loaded))?;
         Ok(Self {
             name: name.into(),
@@ -152,7 +159,8 @@ impl Hosted {
                 seed: options.seed,
                 max_tokens: options.max_tokens,
             },
-            fingerprint: fingerprint(&model)?,
+            fingerprint,
+            adapters: options.adapters.len(),
             model,
             host,
         })
@@ -234,6 +242,22 @@ impl Hosted {
         self.between(score).await
     }
 
+    /// The adapters, and how strongly each acts where a request does not say.
+    ///
+    /// Errors: the engine's thread has ended.
+    pub async fn adapters(&self) -> Result<Vec<Applied>, Refusal> {
+        self.between(|b: &mut Batcher| Ok(b.loaded().adapters().to_vec()))
+            .await
+    }
+
+    /// Lets them act so on texts that begin from now on, where a request does not say.
+    ///
+    /// Errors: other strengths than there are adapters; the engine's thread has ended.
+    pub async fn set_strengths(&self, strengths: Vec<Strength>) -> Result<(), Refusal> {
+        let set = move |b: &mut Batcher| b.loaded().set_defaults(&strengths);
+        self.between(set).await
+    }
+
     /// How many pages are used for what.
     ///
     /// Errors: the engine's thread has ended.
@@ -243,8 +267,8 @@ impl Hosted {
     }
 }
 
-/// A name of a file's bytes: of its header, which has the hashes of everything else.
-fn fingerprint(model: &Model) -> Result<String, Error> {
-    let hash = model.identity()?;
+/// A name of a file's bytes: of its header, which has the hashes of everything else. Adapters are part of it.
+fn fingerprint(loaded: &Loaded) -> Result<String, Error> {
+    let hash = loaded.identity()?;
     Ok(format!("b{}", &hash[..16]))
 }

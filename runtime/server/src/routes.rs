@@ -5,6 +5,7 @@ use crate::anthropic::request::{MessagesBody, Prompted};
 use crate::anthropic::stream::MessageEvent;
 use crate::app::{App, Config};
 use crate::describe::{Told, description};
+use crate::native::adapters::{AdapterEntry, AdapterScale, Done};
 use crate::native::completion::{TextAnswers, TextBody, TextPiece};
 use crate::native::tokens::{
     DetokenizeRequest, Detokenized, Fitted, TemplateRequest, TokenizeRequest, TokenizerInfo, Tokens,
@@ -174,6 +175,20 @@ fn native() -> Vec<Route> {
             &["/apply-template"],
             post(native::tokens::apply_template),
             Told::post::<TemplateRequest>(LLAMA, "The prompt of a conversation").gives::<Fitted>(),
+        ),
+        route(
+            &["/lora-adapters"],
+            get(native::adapters::list),
+            Told::get(LLAMA, "The adapters that are loaded").gives::<Vec<AdapterEntry>>(),
+        ),
+        route(
+            &["/lora-adapters"],
+            post(native::adapters::set),
+            Told::post::<Vec<AdapterScale>>(
+                LLAMA,
+                "Set how strongly adapters act where a request does not say",
+            )
+            .gives::<Done>(),
         ),
         route(
             &["/props"],

@@ -82,7 +82,7 @@ impl Texts {
                 options: ask.options,
                 constraint,
                 forcing,
-                strengths: None,
+                strengths: ask.strengths,
             };
             let (sender, stats) = (sender.clone(), this.stats.clone());
             let mut times = Times::default();

@@ -1,6 +1,6 @@
 //! Continuing a prompt.
 
-use super::{CacheArgs, DeviceArgs, MemoryArgs, SamplingArgs};
+use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs, SamplingArgs};
 use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -63,6 +63,8 @@ pub struct RunArgs {
     pub place: DeviceArgs,
     #[command(flatten)]
     pub memory: MemoryArgs,
+    #[command(flatten)]
+    pub adapters: LoraArgs,
     /// Go on after a token that ends the text
     #[arg(long)]
     pub ignore_eos: bool,

@@ -1,6 +1,6 @@
 //! `carat serve`.
 
-use super::{CacheArgs, DeviceArgs, MemoryArgs};
+use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs};
 use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -88,6 +88,8 @@ pub struct ServeArgs {
     pub place: DeviceArgs,
     #[command(flatten)]
     pub memory: MemoryArgs,
+    #[command(flatten)]
+    pub adapters: LoraArgs,
     /// Write the log as one line of JSON per request
     #[arg(long, help_heading = "Output")]
     pub log_json: bool,

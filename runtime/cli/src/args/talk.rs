@@ -1,6 +1,6 @@
 //! Commands about conversations.
 
-use super::{CacheArgs, DeviceArgs, MemoryArgs, SamplingArgs};
+use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs, SamplingArgs};
 use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -35,6 +35,8 @@ pub struct ChatArgs {
     pub place: DeviceArgs,
     #[command(flatten)]
     pub memory: MemoryArgs,
+    #[command(flatten)]
+    pub adapters: LoraArgs,
     /// Print one line of JSON per event instead of the answers: start, token, end, note, error (docs/json.md)
     #[arg(long, help_heading = "Output")]
     pub json: bool,

@@ -232,7 +232,9 @@ impl Fault {
             Self::NoDevice { .. } | Self::Device { .. } => C::Device,
             Self::DeviceLost { .. } => C::DeviceLost,
             Self::Cancelled => C::Cancelled,
-            Self::NoHead => C::Unsupported,
+            Self::NoHead | Self::Folded(_) | Self::Adapter(_) => C::Unsupported,
+            Self::AdapterFile(e) => adapter(e),
+            Self::Strengths { .. } => C::Parameter,
             Self::Token { .. } | Self::NoTokens => C::Parameter,
             _ => C::Failed,
         }
@@ -270,5 +272,22 @@ impl Fault {
             Self::NoTokens => ("0 tokens".into(), "at least 1 token".into()),
             _ => return None,
         })
+    }
+}
+/// What kind of fault an adapter has.
+fn adapter(error: &carat_adapter::AdapterError) -> ErrorCode {
+    use carat_adapter::AdapterError as A;
+    match error {
+        A::Io { source, .. } => match source.kind() {
+            std::io::ErrorKind::NotFound => ErrorCode::NotFound,
+            _ => ErrorCode::Io,
+        },
+        A::NoAdapter { .. } => ErrorCode::NotFound,
+        A::Unsupported { .. }
+        | A::NotInModel { .. }
+        | A::Architecture { .. }
+        | A::Magnitude { .. }
+        | A::Type { .. } => ErrorCode::Unsupported,
+        _ => ErrorCode::InvalidFile,
     }
 }

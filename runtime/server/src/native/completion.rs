@@ -138,6 +138,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
     let request: TextRequest = read::json(&body)?;
     let sampling: SamplingFields = read::json(&body)?;
     let hosted = app.shelf.get(request.model.as_deref()).await?;
+    let strengths = sampling.strengths(&hosted)?;
     let mut options = sampling.options(&hosted, usize::MAX)?;
     options.metrics = request
         .n_probs
@@ -157,6 +158,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
         let ids = mixed(&hosted, &given, true, true)?;
         let mut ask = Ask::new(&hosted, ids, options.clone())?;
         ask.format = format.clone();
+        ask.strengths = strengths.clone();
         asks.push(ask);
     }
     let s = &options.sampling;
