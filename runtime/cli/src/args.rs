@@ -355,11 +355,14 @@ pub struct ConvertArgs {
 /// `carat inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// Carat file, GGUF or Hugging Face directory
+    /// Carat file, GGUF or Hugging Face directory, or a LoRA adapter
     pub model: PathBuf,
     /// List the tensors
     #[arg(long)]
     pub tensors: bool,
+    /// Of an adapter: count intruder dimensions in the matrices of this model, which takes minutes for a large one
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<PathBuf>,
     /// Compare every tensor with the hash that the file states (Carat files)
     #[arg(long)]
     pub verify: bool,
