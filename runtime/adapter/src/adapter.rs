@@ -29,6 +29,18 @@ pub struct LowRank {
 }
 
 impl LowRank {
+    /// A term in integers; `None` where its elements are too large for a product with them, or too many for a buffer.
+    pub fn new(term: &Term) -> Option<Self> {
+        let this = Self {
+            tensor: term.tensor,
+            exponent: int8::product_exponent(&term.a, term.cols)?,
+            a: int8::pack(&term.a, term.cols).ok()?,
+            b: int8::pack(&term.b, term.rank).ok()?,
+        };
+        let single = |p: &Packed| p.layout.parts.len() == 1;
+        (single(&this.a) && single(&this.b)).then_some(this)
+    }
+
     /// The rank.
     pub fn rank(&self) -> u32 {
         self.a.layout.rows as u32
@@ -62,19 +74,13 @@ impl Adapter {
     ///
     /// # Errors
     /// The matrix whose elements are too large for a product with them.
-    pub fn new(name: String, terms: Vec<Term>) -> Result<Self, Tensor> {
-        let matrices = terms.into_iter().map(|term| {
-            let matrix = || {
-                Some(LowRank {
-                    tensor: term.tensor,
-                    exponent: int8::product_exponent(&term.a, term.cols)?,
-                    a: int8::pack(&term.a, term.cols).ok()?,
-                    b: int8::pack(&term.b, term.rank).ok()?,
-                })
-            };
-            matrix().ok_or(term.tensor)
-        });
-        let mut matrices = matrices.collect::<Result<Vec<_>, Tensor>>()?;
+    pub fn new(name: String, terms: impl IntoIterator<Item = Term>) -> Result<Self, Tensor> {
+        let terms = terms.into_iter();
+        let matrices = terms.map(|term| LowRank::new(&term).ok_or(term.tensor));
+        Ok(Self::of(name, matrices.collect::<Result<_, _>>()?))
+    }
+
+    pub(crate) fn of(name: String, mut matrices: Vec<LowRank>) -> Self {
         matrices.sort_by_key(|m| m.tensor);
         let mut hasher = blake3::Hasher::new();
         for m in &matrices {
@@ -87,11 +93,11 @@ impl Adapter {
                 }
             }
         }
-        Ok(Self {
+        Self {
             name,
             hash: *hasher.finalize().as_bytes(),
             matrices,
-        })
+        }
     }
 
     /// What it is called: the name of its file or directory.
@@ -130,7 +136,8 @@ impl Adapter {
     pub fn fits(&self, spec: &ModelSpec) -> bool {
         self.matrices.iter().all(|m| {
             let known = spec.site(m.tensor).is_some();
-            known && spec.shape(m.tensor) == (m.b.layout.rows, m.a.layout.cols)
+            let pair = m.a.layout.rows == m.b.layout.cols;
+            known && pair && spec.shape(m.tensor) == (m.b.layout.rows, m.a.layout.cols)
         })
     }
 }

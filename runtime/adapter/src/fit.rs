@@ -1,6 +1,6 @@
 //! An adapter for one model: its matrices in that model's order of rows, as integers.
 
-use crate::adapter::{Adapter, Term};
+use crate::adapter::{Adapter, LowRank, Term};
 use crate::file::{Container, Pair, Stored};
 use crate::{AdapterError, AdapterFile};
 use carat_format::model::Attention;
@@ -24,20 +24,16 @@ impl AdapterFile {
     /// # Errors
     /// A matrix that the model does not have, or one of another shape; elements that are not finite or too large.
     pub fn fit(&self, spec: &ModelSpec) -> Result<Adapter, AdapterError> {
-        let mut terms = Vec::new();
-        let mut names = Vec::new();
+        let mut matrices = Vec::new();
         self.terms(spec, &mut |pair, term| {
-            names.push((term.tensor, pair.a.name.clone()));
-            terms.push(term);
+            let matrix = LowRank::new(&term).ok_or_else(|| AdapterError::Magnitude {
+                path: self.path().into(),
+                tensor: pair.a.name.clone(),
+            })?;
+            matrices.push(matrix);
             Ok(())
         })?;
-        Adapter::new(self.name(), terms).map_err(|tensor| {
-            let name = names.into_iter().find(|n| n.0 == tensor);
-            AdapterError::Magnitude {
-                path: self.path().into(),
-                tensor: name.map_or_else(|| tensor.name(), |n| n.1),
-            }
-        })
+        Ok(Adapter::of(self.name(), matrices))
     }
 
     /// Gives `take` what is added to each matrix of a model, with the pair that it comes from.

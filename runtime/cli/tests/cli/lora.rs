@@ -60,14 +60,11 @@ fn adapters_change_a_text_by_their_strength() {
     let path = directory.path().display().to_string();
     let of = |adapters: &[String]| run(adapters)["logits_hash"].clone();
     let plain = of(&[]);
-    let one = of(&[path.clone()]);
+    let one = of(std::slice::from_ref(&path));
     assert_ne!(plain, one);
     assert_eq!(one, of(&[format!("{path}:1")]));
     assert_eq!(plain, of(&[format!("{path}:0")]));
     assert_ne!(one, of(&[format!("{path}:0.5")]));
-    // Twice a half, rounded twice.
-    let halves = of(&[format!("{path}:0.5"), format!("{path}:0.5")]);
-    assert!(halves != plain);
     assert_eq!(one, of(&[path.clone(), format!("{path}:0")]));
 }
 

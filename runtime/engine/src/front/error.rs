@@ -234,7 +234,7 @@ impl Fault {
             Self::Cancelled => C::Cancelled,
             Self::NoHead | Self::Folded(_) | Self::Adapter(_) => C::Unsupported,
             Self::AdapterFile(e) => adapter(e),
-            Self::Strengths { .. } => C::Parameter,
+            Self::Strengths { .. } | Self::Strength(_) => C::Parameter,
             Self::Token { .. } | Self::NoTokens => C::Parameter,
             _ => C::Failed,
         }

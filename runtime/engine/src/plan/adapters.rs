@@ -26,7 +26,7 @@ pub(super) struct LowRankWork {
     stats: BufferId,
 }
 
-/// A matrix of an adapter's pair and what becomes of its product.
+/// A matrix of an adapter's pair, in one part, and what becomes of its product.
 struct Product<'a> {
     matrix: &'a Packed,
     act: BufferId,
@@ -129,32 +129,28 @@ impl Builder<'_> {
         let words = p.matrix.words.len() as u64;
         let content = Content::Adapter(p.matrix.words.clone());
         let weights = self.buffer(&label, words, content);
-        for part in &layout.parts {
-            let op = Op::LinearTile(
-                params::LinearTile {
-                    row_start: part.row_start as u32,
-                    part_rows: part.rows as u32,
-                    groups: layout.groups as u32,
-                    scales: (part.scales / 4) as u32,
-                    row_scales: (part.row_scales / 4) as u32,
-                    act_stride: act_stride(layout.groups as u32),
-                    out_stride: layout.rows as u32,
-                    exponent: p.exponent,
-                    mode: p.mode,
-                    scale_shift: layout.group.shift(),
-                    ..Default::default()
-                },
-                layout.encoding,
-            );
-            let buffers = [
-                ("act", p.act),
-                ("weights", weights),
-                ("h", p.out),
-                ("stats", p.stats),
-            ];
-            let results = [("h", layout.rows)];
-            self.step(label.clone(), op, rows, &buffers, &results)?;
-        }
-        Ok(())
+        // It has one part.
+        let op = Op::LinearTile(
+            params::LinearTile {
+                part_rows: layout.rows as u32,
+                groups: layout.groups as u32,
+                scales: (layout.parts[0].scales / 4) as u32,
+                row_scales: (layout.parts[0].row_scales / 4) as u32,
+                act_stride: act_stride(layout.groups as u32),
+                out_stride: layout.rows as u32,
+                exponent: p.exponent,
+                mode: p.mode,
+                scale_shift: layout.group.shift(),
+                ..Default::default()
+            },
+            layout.encoding,
+        );
+        let buffers = [
+            ("act", p.act),
+            ("weights", weights),
+            ("h", p.out),
+            ("stats", p.stats),
+        ];
+        self.step(label, op, rows, &buffers, &[("h", layout.rows)])
     }
 }

@@ -183,3 +183,33 @@ fn paths_without_an_adapter() {
         assert_eq!(file.pairs().len(), 14);
     }
 }
+
+#[test]
+fn queries_that_are_rotated_in_part_are_refused() {
+    let mut spec = Shape::default().spec();
+    spec.rope_tables[0][3] = 0;
+    let file = peft(&files::config(4, ""), &tensors()).unwrap();
+    let Err(AdapterError::Unsupported { what, remedy, .. }) = file.fit(&spec) else {
+        panic!("it is taken");
+    };
+    assert!(what.contains("q_proj") && remedy.contains("rotated in part"));
+    // Other matrices have their rows in order.
+    let others: Vec<Named> = tensors()
+        .into_iter()
+        .filter(|t| !t.0.contains("q_proj") && !t.0.contains("k_proj"))
+        .collect();
+    let file = peft(&files::config(4, ""), &others).unwrap();
+    assert_eq!(file.fit(&spec).unwrap().matrices().len(), 10);
+}
+
+#[test]
+fn adapters_of_other_architectures_are_refused() {
+    let spec = Shape::default().spec();
+    let terms = selftest::terms(&spec, 4, 0.5, 7);
+    let file = AdapterFile::from_gguf(Path::new("a"), files::gguf(&terms, "gemma3", 16)).unwrap();
+    let refused = file.fit(&spec).unwrap_err().to_string();
+    assert!(
+        refused.contains("'gemma3'") && refused.contains("'synthetic'"),
+        "{refused}"
+    );
+}

@@ -75,6 +75,69 @@ fn both_kinds_of_files_give_the_same_logits() {
 }
 
 #[test]
+fn fused_matrices_are_ranges_of_rows() {
+    let spec = Shape::default().spec();
+    let mut terms = selftest::terms(&spec, 4, 0.5, 7);
+    // Matrices that are fused share A.
+    for block in terms.chunks_mut(7) {
+        let (q, gate) = (block[0].a.clone(), block[4].a.clone());
+        (block[1].a, block[2].a) = (q.clone(), q);
+        block[5].a = gate;
+    }
+    let separate = files::peft_tensors(&terms);
+    let hash = |file: AdapterFile| *file.fit(&spec).unwrap().hash();
+    let expected = hash(files::peft(&terms));
+    let fuse = |names: [&[&str]; 2], fused: [&str; 2]| {
+        let mut out: Vec<files::Named> = Vec::new();
+        for tensor in &separate {
+            let (mut tensor, found) = (tensor.clone(), tensor.0.clone());
+            for (names, fused) in names.iter().zip(fused) {
+                let Some(own) = names.iter().find(|n| found.contains(*n)) else {
+                    continue;
+                };
+                tensor.0 = found.replace(own, fused);
+            }
+            match out.iter_mut().find(|t| t.0 == tensor.0) {
+                // Rows of B, one range after the other; A is the same.
+                Some(before) if tensor.0.to_lowercase().contains("lora_b") => {
+                    before.1 += tensor.1;
+                    before.3.extend(tensor.3);
+                }
+                Some(_) => {}
+                None => out.push(tensor),
+            }
+        }
+        out
+    };
+    let (qkv, gates) = (["q_proj", "k_proj", "v_proj"], ["gate_proj", "up_proj"]);
+    let fused = fuse([&qkv, &gates], ["qkv_proj", "gate_up_proj"]);
+    assert_eq!(fused.len(), 2 * 2 * 4);
+    let json = files::config(4, "");
+    let (a, b) = (Path::new("a"), Path::new("b"));
+    let bytes = files::safetensors(&fused);
+    let file = AdapterFile::from_peft((a, json.as_bytes()), (b, bytes)).unwrap();
+    assert_eq!(hash(file), expected);
+    // ggml calls the fused gates `ffn_up`.
+    let ggml = fused.into_iter().map(|t| {
+        let mut name = t.0;
+        for (from, to) in [
+            ("base_model.model.model.layers.", "blk."),
+            ("self_attn.qkv_proj", "attn_qkv"),
+            ("self_attn.o_proj", "attn_output"),
+            ("mlp.gate_up_proj", "ffn_up"),
+            ("mlp.down_proj", "ffn_down"),
+            (".lora_A.weight", ".weight.lora_a"),
+            (".lora_B.weight", ".weight.lora_b"),
+        ] {
+            name = name.replace(from, to);
+        }
+        (name, t.1, t.2, t.3)
+    });
+    let bytes = files::write_gguf(&ggml.collect::<Vec<_>>(), "synthetic");
+    assert_eq!(hash(AdapterFile::from_gguf(a, bytes).unwrap()), expected);
+}
+
+#[test]
 fn a_strength_of_zero_is_no_adapter() {
     for flavour in Flavour::ALL {
         let model = model(Shape {
