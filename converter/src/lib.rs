@@ -5,6 +5,7 @@ pub mod calibrate;
 pub mod convert;
 pub mod eval;
 pub mod hf_tokenizer;
+pub mod intruders;
 pub mod progress;
 pub mod quantize;
 pub mod reference;

@@ -2,7 +2,7 @@
 
 use crate::params::{
     AttnBlock, AttnMerge, Bias, EmbedRow, GatedUnit, LinearGated, LinearQkv, LinearTile,
-    LogitsStats, QuantizeRow, ReadWords, RmsnormAdd, RmsnormHead, RmsnormRow, RopeAngles,
+    LogitsStats, LoraRow, QuantizeRow, ReadWords, RmsnormAdd, RmsnormHead, RmsnormRow, RopeAngles,
     RopeStore, Softcap,
 };
 use carat_format::TILE_ROWS;
@@ -24,6 +24,11 @@ pub const fn rmsnorm_row_q8(_: &RmsnormRow) -> u32 {
 
 /// One workgroup a row.
 pub const fn quantize_row_q8(_: &QuantizeRow) -> u32 {
+    1
+}
+
+/// One workgroup a row.
+pub const fn lora_row_q8(_: &LoraRow) -> u32 {
     1
 }
 

@@ -38,6 +38,10 @@ pub const ACCUMULATE: u32 = 1;
 /// A product is stored in a unit that contains its row of activations' own exponent: with scales of any
 /// size nothing saturates, and a norm that follows takes the unit out.
 pub const STORE_RELATIVE: u32 = 2;
+/// Fraction bits of an adapter's strength.
+pub const STRENGTH_BITS: u32 = 12;
+/// Largest magnitude of a strength, 16: times a mantissa of 16 bits it stays below 2^32.
+pub const STRENGTH_MAX: i32 = 16 << STRENGTH_BITS;
 /// Gate: x·σ(x).
 pub const SILU: u32 = 0;
 /// Gate: the tanh approximation of GELU.
@@ -73,6 +77,7 @@ pub const WGSL_CONSTANTS: &[(&str, i64)] = &[
     ("GELU_CUBIC_Q35", GELU_CUBIC_Q35 as i64),
     ("ACCUMULATE", ACCUMULATE as i64),
     ("STORE_RELATIVE", STORE_RELATIVE as i64),
+    ("STRENGTH_BITS", STRENGTH_BITS as i64),
     ("SILU", SILU as i64),
     ("GELU_TANH", GELU_TANH as i64),
 ];
@@ -358,6 +363,25 @@ params! {
         residual: u32,
         /// Padding to 16 bytes.
         pad0: u32,
+    }
+    /// An adapter's low-rank products as activations, times the strength that each row's sequence has of it.
+    LoraRow for ["lora_row_q8"] => {
+        /// Columns, the adapter's rank.
+        cols: u32,
+        /// Words of a row of activations.
+        act_stride: u32,
+        /// Exponent of the products without that of the activations that they were made from.
+        exponent: i32,
+        /// Words of a row of those activations.
+        input_stride: u32,
+        /// Word of their exponent in the row.
+        input_exponent: u32,
+        /// 1: that exponent stays in the unit, as [`STORE_RELATIVE`] has it.
+        relative: u32,
+        /// The adapter's place in a sequence's row of strengths.
+        adapter: u32,
+        /// Strengths of a sequence.
+        adapters: u32,
     }
     /// A buffer that is only read.
     ReadWords for ["read_words_u32"] => {

@@ -5,8 +5,8 @@ mod common;
 
 use carat_format::{Coding, Encoding, ScaleGroup, TensorLayout};
 use carat_shaders::params::{
-    EmbedRow, GELU_TANH, GatedUnit, LogitsStats, QuantizeRow, RELU_SQUARED, ReadWords, RmsnormRow,
-    SILU,
+    EmbedRow, GELU_TANH, GatedUnit, LogitsStats, LoraRow, QuantizeRow, RELU_SQUARED, ReadWords,
+    RmsnormRow, SILU, STRENGTH_BITS, STRENGTH_MAX,
 };
 use carat_shaders::{act_stride, cpu, grid, groups_of};
 use common::{FLAVOURS, Random, on_each_driver, same, signed};
@@ -132,6 +132,58 @@ fn quantize_row_q8() {
                 bytemuck::bytes_of(&p),
                 &mut [&mut x, &mut device],
                 [grid::quantize_row_q8(&p), rows, 1],
+            );
+            same(&format!("{cols} columns"), &device, &twin);
+        }
+    });
+}
+
+#[test]
+fn lora_row_q8() {
+    on_each_driver("lora_row_q8", |gpu| {
+        let mut random = Random(13);
+        for (cols, relative) in [
+            (1, 0),
+            (4, 1),
+            (16, 0),
+            (33, 1),
+            (64, 0),
+            (172, 0),
+            (1024, 1),
+        ] {
+            let p = LoraRow {
+                cols,
+                act_stride: act_stride(groups_of(cols)),
+                exponent: random.range(-64, 32),
+                input_stride: 12,
+                input_exponent: 9,
+                relative,
+                adapter: 1,
+                adapters: 3,
+            };
+            let mut x = random.rows(cols);
+            let rows = x.len() as u32 / cols;
+            let mut table: Vec<u32> = (0..rows).flat_map(|r| [7, r, r % 5]).collect();
+            let mut input = random.words((rows * p.input_stride) as usize);
+            for row in input.chunks_mut(p.input_stride as usize) {
+                row[9] = random.range(-70, 70) as u32;
+            }
+            let one = 1 << STRENGTH_BITS;
+            let own = [0, one, -one, STRENGTH_MAX, -1];
+            let mut strengths: Vec<u32> = own
+                .into_iter()
+                .flat_map(|s| [5, s as u32, random.next() as u32])
+                .collect();
+            let mut device = random.words((rows * p.act_stride) as usize);
+            let mut twin = device.clone();
+            let (s, t) = (signed(&mut strengths).to_vec(), signed(&mut x).to_vec());
+            cpu::lora_row_q8::run(&p, &table, &s, &input, &t, &mut twin);
+            gpu.kernel(
+                "lora_row_q8",
+                &[],
+                bytemuck::bytes_of(&p),
+                &mut [&mut table, &mut strengths, &mut input, &mut x, &mut device],
+                [grid::lora_row_q8(&p), rows, 1],
             );
             same(&format!("{cols} columns"), &device, &twin);
         }

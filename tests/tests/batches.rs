@@ -121,6 +121,7 @@ impl Case {
             options: self.options.clone(),
             constraint: constraint.map(|c| Box::new(c) as Box<dyn Constraint + Send>),
             forcing: None,
+            strengths: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The file's header: first laid out with placeholders, at the end with the results.
 
 use super::ConvertError;
+use crate::calibrate::Methods;
 use crate::hf_tokenizer::HfTokenizer;
 use crate::source::{Checkpoint, Generation, TokenizerSource};
 use carat_format::{
@@ -72,6 +73,20 @@ impl Plan {
             card,
             extra: extra(source)?,
         })
+    }
+
+    /// Notes what was folded into the weights.
+    pub fn note_folded(&mut self, methods: Methods) {
+        let names = [
+            (methods.awq, "awq"),
+            (methods.rotate_heads, "rotate-heads"),
+            (methods.rotate_stream, "rotate-stream"),
+        ];
+        let names = names.into_iter().filter(|n| n.0);
+        let names: Vec<String> = names.map(|n| n.1.to_string()).collect();
+        if !names.is_empty() {
+            self.extra.push((keys::FOLDED.into(), names.into()));
+        }
     }
 
     /// Lays the file out and checks that the header reads back.

@@ -358,6 +358,9 @@ fn run(
         rule::coding(base, &options.rules, &tensor.name())
     };
     let mut plan = Plan::new(source, card.flatten(), coding)?;
+    if let (Some(_), Some((_, c))) = (&folded, calibrated) {
+        plan.note_folded(c.methods);
+    }
     let layout = plan.lay_out()?;
     let output = match &resume {
         None => Output::create(options, source, layout.file_len)?,

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod hub;
+mod lora;
 mod measure;
 mod run;
 mod sampling;
@@ -8,6 +9,7 @@ mod serve;
 mod talk;
 
 pub use hub::PullArgs;
+pub use lora::LoraArgs;
 pub use measure::{CompareArgs, EvalArgs, LogitsArgs};
 pub use run::{FollowArgs, RunArgs};
 pub use sampling::SamplingArgs;
@@ -372,11 +374,14 @@ pub struct ConvertArgs {
 /// `carat inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// Carat file, GGUF or Hugging Face directory
+    /// Carat file, GGUF or Hugging Face directory, or a LoRA adapter
     pub model: PathBuf,
     /// List the tensors
     #[arg(long)]
     pub tensors: bool,
+    /// Of an adapter: count intruder dimensions in the matrices of this model, which takes minutes for a large one
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<PathBuf>,
     /// Compare every tensor with the hash that the file states (Carat files)
     #[arg(long)]
     pub verify: bool,

@@ -15,7 +15,7 @@ use crate::stream::{self, Done, Timings};
 use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
 use crate::wrap::Wrap;
-use crate::{cache, interrupt, memory, relay, sampling, term};
+use crate::{cache, interrupt, lora, memory, relay, sampling, term};
 use anyhow::{Context, Result, anyhow};
 use carat::internals::{
     Event, Fit, FitError, GenerateOptions, Generator, PLAIN_LENGTH, Prompter, Relay,
@@ -149,6 +149,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
         threads: args.place.threads,
         cache: args.place.kv,
         memory_limit: args.memory.memory_limit,
+        adapters: lora::load(&args.adapters, &model)?,
         ..SessionOptions::default()
     };
     if let Some(smaller) = &smaller {

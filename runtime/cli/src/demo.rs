@@ -182,7 +182,14 @@ fn measure(args: &DemoArgs, source: &Path, model: &Arc<Model>) -> Result<Quality
         chunks: None,
         bos: None,
     };
-    let measured = eval::integers(model, Some(&reference), TEXT, options, &args.place, &bar);
+    let measured = eval::integers(
+        model,
+        Some(&reference),
+        TEXT,
+        options,
+        (&args.place, Vec::new()),
+        &bar,
+    );
     Ok(logits::interrupted(measured)?.quality)
 }
 

@@ -1,10 +1,13 @@
 //! `carat eval`: quality on a text.
 
 use crate::args::{DeviceArgs, EvalArgs};
+use crate::failure::Usage;
 use crate::input::{self, Input};
 use crate::logits::{WEIGHTS, interrupted, only_cpu, use_threads};
+use crate::lora;
 use crate::term::{self, Bar};
 use anyhow::{Context, Result};
+use carat::internals::adapter::Applied;
 use carat::internals::{Model, Session, SessionOptions, Verify};
 use carat_converter::eval::{self, IntegerLogits, Logits, Options, Quality, ReferenceLogits};
 use carat_converter::progress::Progress;
@@ -58,18 +61,24 @@ pub fn run(args: EvalArgs) -> Result<()> {
         Input::Carat => {
             let shown = || args.model.display().to_string();
             let model = Arc::new(Model::open(&args.model, Verify::Hashes).with_context(shown)?);
+            let adapters = lora::load(&args.adapters, &model)?;
             integers(
                 &model,
                 reference.as_ref(),
                 &text,
                 options,
-                &args.place,
+                (&args.place, adapters),
                 &bar,
             )
             .with_context(shown)
         }
         Input::Gguf(_) | Input::Directory => {
             only_cpu(&args.place.device)?;
+            if !args.adapters.lora.is_empty() {
+                let text =
+                    "--lora: adapters are added to Carat files; convert the checkpoint first";
+                return Err(Usage(text.into()).into());
+            }
             floats(&args.model, reference.as_ref(), &text, options, &bar)
         }
     };
@@ -111,11 +120,12 @@ pub fn integers(
     reference: Option<&Checkpoint>,
     text: &str,
     options: Options,
-    place: &DeviceArgs,
+    (place, adapters): (&DeviceArgs, Vec<Applied>),
     progress: &dyn Progress,
 ) -> Result<Measured> {
     let (tokens, options) = tokenize(model.tokenizer()?, text, options);
     let session_options = SessionOptions {
+        adapters,
         device: place.device.clone(),
         context: u32::try_from(options.ctx)?,
         batch: Some(BATCH),

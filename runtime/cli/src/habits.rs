@@ -333,7 +333,7 @@ mod tests {
             ),
             ("run m -p a -fa", "'-fa'", "leave it out"),
             ("run -hf", "'-hf'", "hf:OWNER/NAME"),
-            ("run m -p a --lora=x", "'--lora'", "merge it"),
+            ("run m -p a --lora-scaled x 1", "'--lora-scaled'", "FILE:S"),
             ("run m It was dark", "'was'", "quotes"),
             ("chat m Hello", "'Hello'", "standard input"),
             ("chat m -p Hello", "'-p'", "--system"),

@@ -1,5 +1,7 @@
 //! `carat inspect`: what a model file holds.
 
+mod adapter;
+
 use crate::args::InspectArgs;
 use crate::card::QualityCard;
 use crate::failure::Usage;
@@ -167,6 +169,13 @@ impl Row {
 
 /// Runs the command.
 pub fn run(args: InspectArgs) -> Result<()> {
+    if adapter::is_one(&args.model) {
+        return adapter::run(&args);
+    }
+    if args.base.is_some() {
+        let text = "--base is for an adapter, and this is a model; leave it out";
+        return Err(Usage(text.into()).into());
+    }
     let mut report = describe(&args.model, args.verify)?;
     if args.memory {
         report.memory = Some(account(&args.model)?);

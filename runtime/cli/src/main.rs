@@ -25,6 +25,7 @@ mod input;
 mod inspect;
 mod interrupt;
 mod logits;
+mod lora;
 mod memory;
 mod metrics;
 mod page;

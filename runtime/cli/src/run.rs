@@ -9,7 +9,7 @@ use crate::session::SessionFile;
 use crate::stream::{self, Done, Timings};
 use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
-use crate::{cache, follow, input, interrupt, memory, prompt, sampling, term};
+use crate::{cache, follow, input, interrupt, lora, memory, prompt, sampling, term};
 use anyhow::{Context, Result, bail};
 use carat::internals::{
     Event, GenerateOptions, Generator, Model, Place, Prompter, Session, SessionOptions, Verify,
@@ -114,6 +114,7 @@ pub fn run(args: RunArgs) -> Result<()> {
         threads: args.place.threads,
         cache: args.place.kv,
         memory_limit: args.memory.memory_limit,
+        adapters: lora::load(&args.adapters, &model)?,
         ..SessionOptions::default()
     };
     if let Some(smaller) = &smaller {

@@ -5,7 +5,7 @@ use crate::failure::Usage;
 use crate::input::{self, Input};
 use crate::speculation::Smaller;
 use crate::values::Length;
-use crate::{cache, interrupt, memory, term};
+use crate::{cache, interrupt, lora, memory, term};
 use anyhow::{Context, Result, bail};
 use carat::internals::Verify;
 use carat_server::{App, Config, Folder, Hosted, HostedOptions, Server, Shelf};
@@ -26,6 +26,11 @@ const SHORT_KEY: usize = 16;
 /// Runs the command.
 pub fn run(args: ServeArgs) -> Result<()> {
     let models = models(&args)?;
+    if models.len() > 1 && !args.adapters.lora.is_empty() {
+        let text =
+            "--lora: an adapter is of one model, and several are served; serve that model alone";
+        return Err(Usage(text.into()).into());
+    }
     let keys = match &args.api_key_file {
         Some(file) => keys(file)?,
         None => Vec::new(),
@@ -127,6 +132,7 @@ fn load(name: &str, path: &Path, args: &ServeArgs, template: Option<String>) -> 
         cache: args.place.kv,
         lookup: args.speculation.lookup(),
         smaller: smaller.as_ref().map(Smaller::parts),
+        adapters: lora::load(&args.adapters, &model)?,
     };
     if let Some(smaller) = &smaller {
         options.memory_limit = smaller.limit(&options.session())?;

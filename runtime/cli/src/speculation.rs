@@ -59,6 +59,7 @@ impl Smaller {
             device: DeviceChoice::Cpu,
             outputs: larger.sequences,
             spare: 0,
+            adapters: Vec::new(),
             memory_limit: None,
             ..larger.clone()
         }

@@ -1,14 +1,41 @@
 //! Values of the command line, checked while it is parsed: a wrong one is a usage error.
 
+use carat::internals::adapter::Strength;
 use carat::internals::{CacheBits, DeviceChoice, KvBits};
 use carat_converter::budget::PRESETS;
 use carat_converter::convert::{Rule, RuleError};
 use carat_format::{Encoding, Pooling, ScaleGroup};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use std::path::PathBuf;
 
 /// A value that is given, or `None` for what the program chooses by itself, which has a value of its own on the command
 /// line. An alias: the parser takes `Option` itself for an option that may be absent.
 pub type Chosen<T> = Option<T>;
+
+/// An adapter and how strongly it acts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lora {
+    /// Its directory or file.
+    pub path: PathBuf,
+    /// Its strength.
+    pub strength: Strength,
+}
+
+/// `FILE` or `FILE:0.5`.
+pub fn lora(text: &str) -> Result<Lora, String> {
+    let (path, strength) = match text.rsplit_once(':') {
+        // A drive's letter is no strength.
+        Some((path, number)) if number.parse::<f64>().is_ok() => (path, number.parse()?),
+        _ => (text, Strength::ONE),
+    };
+    match path.is_empty() {
+        true => Err("expected the path of an adapter, and perhaps :S for its strength".into()),
+        false => Ok(Lora {
+            path: path.into(),
+            strength,
+        }),
+    }
+}
 
 /// Token ids separated by commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -307,6 +334,18 @@ pub fn positive(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn adapters_and_strengths() {
+        let of = |text: &str| lora(text).map(|l| (l.path, l.strength.value()));
+        assert_eq!(of("a/b"), Ok(("a/b".into(), 1.0)));
+        assert_eq!(of("a.gguf:0.5"), Ok(("a.gguf".into(), 0.5)));
+        assert_eq!(of("C:/a.gguf:-2"), Ok(("C:/a.gguf".into(), -2.0)));
+        assert_eq!(of("C:/a.gguf"), Ok(("C:/a.gguf".into(), 1.0)));
+        for wrong in ["", ":1", "a:17"] {
+            assert!(lora(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn good_values() {

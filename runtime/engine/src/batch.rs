@@ -20,6 +20,7 @@ use crate::generate::{
 };
 use crate::sample::TokenMetrics;
 use crate::session::{Embedding, Loaded, LogitsHash, Output, Part, Sequence, Want};
+use carat_adapter::Strength;
 use carat_format::Pooling;
 use carat_text::constraint::Constraint;
 use carat_text::stop::StopReason;
@@ -40,6 +41,8 @@ pub struct Request {
     pub constraint: Option<Box<dyn Constraint + Send>>,
     /// What decides some of its tokens, as where it may reason so much.
     pub forcing: Option<Box<dyn Forcing>>,
+    /// How strongly each adapter acts on it; `None`: as they were loaded.
+    pub strengths: Option<Vec<Strength>>,
 }
 
 /// What happened to a text.
@@ -231,6 +234,7 @@ impl Batcher {
             options,
             constraint,
             forcing,
+            strengths,
         } = request;
         let model = self.loaded.model().clone();
         let vocab = model.spec().vocab_size;
@@ -245,7 +249,7 @@ impl Batcher {
         };
         // What is wrong with a request shows before a page is taken.
         let mut generator = Generator::at(place, &prompt, &options, constraint.is_some())?;
-        let sequence = self.loaded.begin(&prompt)?;
+        let sequence = self.loaded.begin_with(&prompt, strengths.as_deref())?;
         generator.skip(sequence.tokens().len());
         if let Some(forcing) = forcing {
             generator.force(forcing);

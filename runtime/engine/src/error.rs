@@ -143,6 +143,30 @@ pub enum Error {
         /// Rows of the embedding.
         vocab: u32,
     },
+    /// An adapter of another model.
+    #[error("the adapter '{0}' is of another model; load it for this one")]
+    Adapter(String),
+    /// An adapter cannot be used.
+    #[error(transparent)]
+    AdapterFile(Box<carat_adapter::AdapterError>),
+    /// The model's matrices read and write other values than the checkpoint's.
+    #[error(
+        "adapters do not fit this file: its conversion folded '{0}' into the matrices; convert the checkpoint without that method"
+    )]
+    Folded(String),
+    /// No strength of an adapter.
+    #[error("the strength of an adapter is {0}, expected a number from -16 to 16")]
+    Strength(f64),
+    /// Other strengths than there are adapters.
+    #[error(
+        "there are {found} strengths of adapters, expected {expected}: one for each that is loaded"
+    )]
+    Strengths {
+        /// Strengths given.
+        found: usize,
+        /// Adapters.
+        expected: usize,
+    },
     /// There is nothing to compute.
     #[error("the text has no tokens; give one that is not empty")]
     NoTokens,
@@ -194,4 +218,10 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+}
+
+impl From<carat_adapter::AdapterError> for Error {
+    fn from(error: carat_adapter::AdapterError) -> Self {
+        Self::AdapterFile(error.into())
+    }
 }

@@ -33,6 +33,8 @@ pub mod selftest {
     pub use crate::selftest::*;
 }
 
+/// LoRA adapters: read from files, and fitted to a [`Model`].
+pub use carat_adapter as adapter;
 /// Tokenizer, chat templates, constraints: what a [`Model`] has, and what a generation takes and gives.
 pub use carat_text as text;
 

@@ -1,6 +1,7 @@
 //! A Carat file in memory: mapped or owned bytes, checked metadata, tensors in place.
 #![cfg_attr(feature = "mmap", allow(unsafe_code))]
 
+mod adapters;
 mod stream;
 #[cfg(feature = "threads")]
 mod verification;

@@ -1,5 +1,6 @@
 //! Sequences of tokens on a device, and the convenience of a device with one.
 
+mod adapters;
 mod cut;
 #[cfg(feature = "gpu")]
 mod delivery;
@@ -190,7 +191,8 @@ impl Session {
             sequence: 0,
         });
         room.tables.clear();
-        room.tables.push(self.sequence.tables())?;
+        room.tables
+            .push(self.sequence.tables(), self.sequence.strengths())?;
         room.tables.alias(seeming, len / page);
         let stats = self.loaded.statistics().await?;
         let mut results = Vec::new();
@@ -288,6 +290,9 @@ impl Session {
     /// Errors: as there.
     pub fn open_saved(&mut self, from: &mut dyn Read) -> Result<Beside, Error> {
         let header = self.loaded.read_header(from)?;
+        if header.0.strengths() != self.strengths() {
+            return Err(SavedError::Adapters.into());
+        }
         self.forget_ahead()?;
         // Its own pages are what the saved ones need.
         self.sequence.truncate(0);

@@ -23,6 +23,8 @@ pub const LOGITS_SOFTCAP_MANTISSA: &str = "carat.logits.softcap.mantissa";
 pub const LOGITS_SOFTCAP_EXPONENT: &str = "carat.logits.softcap.exponent";
 pub const RESIDUAL_EXPONENT: &str = "carat.residual.exponent";
 pub const POOLING: &str = "carat.pooling";
+/// Changes of the weights that leave the model's function as it is, by the names of the converter's methods.
+pub const FOLDED: &str = "carat.folded";
 pub const EOS_TOKEN_IDS: &str = "carat.eos_token_ids";
 
 pub const KIND_MIXER: &str = "carat.kinds.mixer";

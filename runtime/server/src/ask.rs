@@ -3,6 +3,7 @@
 use crate::hosted::Hosted;
 use crate::refusal::{Kind, Refusal};
 use carat::Format;
+use carat::internals::adapter::Strength;
 use carat::internals::{Forcing, GenerateOptions, Reasoning};
 use carat_text::reply::{Budget, Options, Parser};
 
@@ -25,6 +26,8 @@ pub struct Ask {
     pub slot: u32,
     /// The context ends it, not a number that was asked for.
     pub fills: bool,
+    /// How strongly each adapter acts; `None`: as they were loaded.
+    pub strengths: Option<Vec<Strength>>,
 }
 
 impl Ask {
@@ -63,6 +66,7 @@ impl Ask {
             budget: None,
             slot: 0,
             fills,
+            strengths: None,
         })
     }
 

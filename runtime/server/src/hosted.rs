@@ -4,6 +4,7 @@ use crate::ids;
 use crate::refusal::Refusal;
 use crate::slots::Slots;
 use carat::Format;
+use carat::internals::adapter::{Applied, Strength};
 use carat::internals::sample::{Params, TokenMetrics};
 use carat::internals::{
     Batcher, CacheBits, DeviceChoice, Drafter, Embedding, Error, Host, Loaded, Model, PagesInUse,
@@ -47,6 +48,8 @@ pub struct HostedOptions {
     pub lookup: usize,
     /// A smaller model that proposes tokens, and how many at most.
     pub smaller: Option<(Arc<Model>, usize)>,
+    /// Adapters, and how strongly each acts where a request does not say.
+    pub adapters: Vec<Applied>,
 }
 
 /// What holds where a request says nothing.
@@ -74,6 +77,7 @@ impl HostedOptions {
             threads: self.threads,
             memory_limit: self.memory_limit,
             cache: self.cache,
+            adapters: self.adapters.clone(),
             ..SessionOptions::default()
         }
     }
@@ -109,6 +113,8 @@ pub struct Hosted {
     pub fingerprint: String,
     /// The last texts that named slots.
     pub slots: Arc<Slots>,
+    /// How many adapters are loaded.
+    pub adapters: usize,
 }
 
 impl Hosted {
@@ -143,6 +149,7 @@ impl Hosted {
         let loaded = pollster::block_on(Loaded::new(model.clone(), &session))?;
         let extent = loaded.plan().extent;
         let device = loaded.device();
+        let fingerprint = fingerprint(&loaded)?;
         let mut batcher = Batcher::new(loaded);
         if let Some((smaller, most)) = &options.smaller {
             let beside = SessionOptions {
@@ -150,6 +157,7 @@ impl Hosted {
                 outputs: extent.sequences,
                 sequences: extent.sequences,
                 spare: 0,
+                adapters: Vec::new(),
                 context: extent.context,
                 memory_limit: None,
                 ..session
@@ -177,8 +185,9 @@ impl Hosted {
                 max_tokens: options.max_tokens,
                 lookup: options.lookup,
             },
-            fingerprint: fingerprint(&model)?,
+            fingerprint,
             slots: Arc::default(),
+            adapters: options.adapters.len(),
             model,
             host,
         })
@@ -260,6 +269,22 @@ impl Hosted {
         self.between(score).await
     }
 
+    /// The adapters, and how strongly each acts where a request does not say.
+    ///
+    /// Errors: the engine's thread has ended.
+    pub async fn adapters(&self) -> Result<Vec<Applied>, Refusal> {
+        self.between(|b: &mut Batcher| Ok(b.loaded().adapters().to_vec()))
+            .await
+    }
+
+    /// Lets them act so on texts that begin from now on, where a request does not say.
+    ///
+    /// Errors: other strengths than there are adapters; the engine's thread has ended.
+    pub async fn set_strengths(&self, strengths: Vec<Strength>) -> Result<(), Refusal> {
+        let set = move |b: &mut Batcher| b.loaded().set_defaults(&strengths);
+        self.between(set).await
+    }
+
     /// How many pages are used for what.
     ///
     /// Errors: the engine's thread has ended.
@@ -269,8 +294,8 @@ impl Hosted {
     }
 }
 
-/// A name of a file's bytes: of its header, which has the hashes of everything else.
-fn fingerprint(model: &Model) -> Result<String, Error> {
-    let hash = model.identity()?.to_hex().to_string();
+/// A name of a file's bytes: of its header, which has the hashes of everything else. Adapters are part of it.
+fn fingerprint(loaded: &Loaded) -> Result<String, Error> {
+    let hash = loaded.identity()?;
     Ok(format!("b{}", &hash[..16]))
 }

@@ -5,6 +5,7 @@ use crate::anthropic::request::{MessagesBody, Prompted};
 use crate::anthropic::stream::MessageEvent;
 use crate::app::{App, Config};
 use crate::describe::{Told, description};
+use crate::native::adapters::{AdapterScales, Adapters, Done};
 use crate::native::completion::{TextAnswers, TextBody, TextPiece};
 use crate::native::slots::{Slot, SlotDone, SlotRequest};
 use crate::native::tokens::{
@@ -175,6 +176,20 @@ fn native() -> Vec<Route> {
             &["/apply-template"],
             post(native::tokens::apply_template),
             Told::post::<TemplateRequest>(LLAMA, "The prompt of a conversation").gives::<Fitted>(),
+        ),
+        route(
+            &["/lora-adapters"],
+            get(native::adapters::list),
+            Told::get(LLAMA, "The adapters that are loaded").gives::<Adapters>(),
+        ),
+        route(
+            &["/lora-adapters"],
+            post(native::adapters::set),
+            Told::post::<AdapterScales>(
+                LLAMA,
+                "Set how strongly adapters act where a request does not say",
+            )
+            .gives::<Done>(),
         ),
         route(
             &["/props"],

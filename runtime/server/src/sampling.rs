@@ -2,8 +2,10 @@
 
 use crate::hosted::Hosted;
 use crate::ids;
+use crate::native::adapters::{AdapterScale, strengths};
 use crate::refusal::Refusal;
 use carat::internals::GenerateOptions;
+use carat::internals::adapter::Strength;
 use carat::internals::sample::LogitBias;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -71,6 +73,8 @@ pub enum Biases {
 /// How tokens are chosen. What is not set is what the model's file recommends.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct SamplingFields {
+    /// How strongly adapters act; those that are not listed do not act.
+    pub lora: Option<Vec<AdapterScale>>,
     /// Divides the logits; 0 takes the likeliest token.
     pub temperature: Option<f32>,
     /// Choose among the likeliest tokens that together have this share.
@@ -151,6 +155,14 @@ impl SamplingFields {
             let text = format!("'id_slot' is {slot}; expected 0 to {}", hosted.parallel - 1);
             Refusal::invalid(text).at("id_slot")
         })
+    }
+
+    /// How strongly each adapter acts, where the request says.
+    ///
+    /// Errors: an adapter that is not there, a strength outside its range.
+    pub fn strengths(&self, hosted: &Hosted) -> Result<Option<Vec<Strength>>, Refusal> {
+        let given = self.lora.as_deref();
+        given.map(|scales| strengths(hosted, scales)).transpose()
     }
 
     /// What the generator is asked for, with a seed; at most `most` tokens where nothing is said.

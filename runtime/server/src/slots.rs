@@ -4,6 +4,7 @@
 
 use crate::hosted::Hosted;
 use crate::refusal::{Kind, Refusal};
+use carat::internals::adapter::Strength;
 use std::collections::BTreeMap;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -14,26 +15,37 @@ const UNFINISHED: &str = ".carat-";
 
 /// The last texts of the slots.
 #[derive(Default)]
-pub struct Slots(Mutex<BTreeMap<u32, Vec<u32>>>);
+pub struct Slots(Mutex<BTreeMap<u32, Text>>);
+
+/// A text that has ended.
+#[derive(Clone, Default)]
+pub struct Text {
+    /// Its tokens that were computed.
+    pub tokens: Vec<u32>,
+    /// How strongly adapters act on it, where that was said.
+    pub strengths: Option<Vec<Strength>>,
+}
 
 impl Slots {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Vec<u32>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Text>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A text of a slot has ended.
-    pub fn put(&self, slot: u32, tokens: Vec<u32>) {
-        self.lock().insert(slot, tokens);
+    pub fn put(&self, slot: u32, text: Text) {
+        self.lock().insert(slot, text);
     }
 
     /// The last text of a slot.
-    pub fn get(&self, slot: u32) -> Option<Vec<u32>> {
+    pub fn get(&self, slot: u32) -> Option<Text> {
         self.lock().get(&slot).cloned()
     }
 
     /// Forgets it; returns how many tokens it had.
     pub fn take(&self, slot: u32) -> usize {
-        self.lock().remove(&slot).map_or(0, |tokens| tokens.len())
+        self.lock()
+            .remove(&slot)
+            .map_or(0, |text| text.tokens.len())
     }
 }
 
@@ -74,12 +86,7 @@ impl Folder {
     /// Writes a text. Returns the file's bytes.
     ///
     /// Errors: as of [`Folder::file`]; it cannot be written; the engine fails.
-    pub async fn save(
-        &self,
-        hosted: &Hosted,
-        tokens: Vec<u32>,
-        name: &str,
-    ) -> Result<u64, Refusal> {
+    pub async fn save(&self, hosted: &Hosted, text: Text, name: &str) -> Result<u64, Refusal> {
         let path = self.file(name)?;
         let mut file = tempfile::Builder::new()
             .prefix(UNFINISHED)
@@ -88,7 +95,8 @@ impl Folder {
         let (file, saved) = hosted
             .between(move |batcher| {
                 let mut to = BufWriter::new(&mut file);
-                let saved = pollster::block_on(batcher.save(&tokens, &mut to));
+                let saved = batcher.save(&text.tokens, text.strengths.as_deref(), &mut to);
+                let saved = pollster::block_on(saved);
                 let flushed = saved.map(|()| to.flush());
                 drop(to);
                 Ok((file, flushed))
@@ -100,17 +108,19 @@ impl Folder {
         Ok(bytes.len())
     }
 
-    /// Keeps a text of a file for those that begin in the same way. Returns its tokens and the file's bytes.
+    /// Keeps a text of a file for those that begin in the same way. Returns it and the file's bytes.
     ///
     /// Errors: as of [`Folder::file`]; there is no such file, or it is damaged or of another model; the engine fails.
-    pub async fn restore(&self, hosted: &Hosted, name: &str) -> Result<(Vec<u32>, u64), Refusal> {
+    pub async fn restore(&self, hosted: &Hosted, name: &str) -> Result<(Text, u64), Refusal> {
         let path = self.file(name)?;
         let file = std::fs::File::open(path).map_err(|e| failed(name, &e))?;
         let bytes = file.metadata().map_err(|e| failed(name, &e))?.len();
         let mut from = BufReader::new(file);
         let restore =
             move |b: &mut carat::internals::Batcher| pollster::block_on(b.restore(&mut from));
-        Ok((hosted.between(restore).await?, bytes))
+        let (tokens, strengths) = hosted.between(restore).await?;
+        let strengths = Some(strengths);
+        Ok((Text { tokens, strengths }, bytes))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::ask::Ask;
 use crate::hosted::Hosted;
 use crate::refusal::Refusal;
+use crate::slots::Text;
 use crate::stats::Stats;
 use carat::internals::{News, Request, Ticket};
 use std::sync::Arc;
@@ -79,11 +80,13 @@ impl Texts {
             count(&this.stats.prompt_tokens, ask.ids.len());
             let (slots, slot) = (this.hosted.slots.clone(), ask.slot);
             let mut tokens = ask.ids.clone();
+            let mut strengths = ask.strengths.clone();
             let request = Request {
                 prompt: ask.ids,
                 options: ask.options,
                 constraint,
                 forcing,
+                strengths: ask.strengths,
             };
             let (sender, stats) = (sender.clone(), this.stats.clone());
             let mut times = Times::default();
@@ -110,7 +113,8 @@ impl Texts {
                     // The last token was computed by no pass.
                     let chosen = generation.ids.split_last();
                     tokens.extend(chosen.map_or(&[][..], |(_, before)| before));
-                    slots.put(slot, std::mem::take(&mut tokens));
+                    let (tokens, strengths) = (std::mem::take(&mut tokens), strengths.take());
+                    slots.put(slot, Text { tokens, strengths });
                 }
                 sender.send((i, news)).is_ok()
             });

@@ -27,7 +27,8 @@ pub mod softcap_row_i32;
 mod tests;
 
 pub use crate::reference::{
-    bias_row_i32, embed_row_q, fixed, read_words_u32, rmsnorm_add_row_i32, rope_angles_q30, softcap,
+    bias_row_i32, embed_row_q, fixed, lora_row_q8, read_words_u32, rmsnorm_add_row_i32,
+    rope_angles_q30, softcap,
 };
 pub use scratch::Scratch;
 pub use simd::wide::quantize_row;

@@ -17,6 +17,7 @@ pub mod linear_gated_tile_q;
 pub mod linear_qkv_tile_q;
 pub mod linear_tile_q;
 pub mod logits_stats_i32;
+pub mod lora_row_q8;
 pub(crate) mod matrix;
 pub(crate) mod narrow;
 pub(crate) mod norm;

@@ -1,6 +1,6 @@
 //! Quality of models: perplexity, divergence, logits.
 
-use super::DeviceArgs;
+use super::{DeviceArgs, LoraArgs};
 use crate::values::{self, Tokens};
 use clap::Args;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub struct EvalArgs {
     pub text: Option<PathBuf>,
     /// Measure what the quality card of a Carat file states, and compare; without --reference the perplexity
     /// alone. The exit code is 1 if a digit differs
-    #[arg(long, conflicts_with_all = ["text", "ctx", "chunks", "kv"], help_heading = "Scoring")]
+    #[arg(long, conflicts_with_all = ["text", "ctx", "chunks", "kv", "lora"], help_heading = "Scoring")]
     pub card: bool,
     #[command(flatten)]
     pub protocol: ProtocolArgs,
@@ -40,6 +40,8 @@ pub struct EvalArgs {
     pub reference: Option<PathBuf>,
     #[command(flatten)]
     pub place: DeviceArgs,
+    #[command(flatten)]
+    pub adapters: LoraArgs,
     /// Print one JSON object
     #[arg(long, help_heading = "Output")]
     pub json: bool,

@@ -1,6 +1,6 @@
 //! Continuing a prompt.
 
-use super::{CacheArgs, DeviceArgs, MemoryArgs, SamplingArgs, SpeculationArgs};
+use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs, SamplingArgs, SpeculationArgs};
 use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -72,6 +72,8 @@ pub struct RunArgs {
     pub memory: MemoryArgs,
     #[command(flatten)]
     pub speculation: SpeculationArgs,
+    #[command(flatten)]
+    pub adapters: LoraArgs,
     /// Go on after a token that ends the text
     #[arg(long)]
     pub ignore_eos: bool,

@@ -1,6 +1,6 @@
 //! `carat serve`.
 
-use super::{CacheArgs, DeviceArgs, MemoryArgs, SpeculationArgs};
+use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs, SpeculationArgs};
 use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -93,6 +93,8 @@ pub struct ServeArgs {
     pub memory: MemoryArgs,
     #[command(flatten)]
     pub speculation: SpeculationArgs,
+    #[command(flatten)]
+    pub adapters: LoraArgs,
     /// Write the log as one line of JSON per request
     #[arg(long, help_heading = "Output")]
     pub log_json: bool,

@@ -1,6 +1,6 @@
 //! Commands about conversations.
 
-use super::{CacheArgs, DeviceArgs, MemoryArgs, SamplingArgs, SpeculationArgs};
+use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs, SamplingArgs, SpeculationArgs};
 use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -40,6 +40,8 @@ pub struct ChatArgs {
     pub memory: MemoryArgs,
     #[command(flatten)]
     pub speculation: SpeculationArgs,
+    #[command(flatten)]
+    pub adapters: LoraArgs,
     /// Print one line of JSON per event instead of the answers: start, token, end, note, error (docs/json.md)
     #[arg(long, help_heading = "Output")]
     pub json: bool,

@@ -45,6 +45,7 @@ fn saved(error: &SavedError) -> Option<&'static str> {
             "; give --session another name, or the file that carat wrote"
         }
         SavedError::Foreign { .. } => "; open it with that model, or give --session another name",
+        SavedError::Adapters => "; give --lora as it was when the session was saved",
         SavedError::Cache { .. } => "; give --kv as it was when the session was saved",
         SavedError::Context { .. } => "; raise --ctx",
         SavedError::Cut { .. }

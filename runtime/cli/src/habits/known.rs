@@ -53,8 +53,8 @@ const OPTIONS: &[(&[&str], &str)] = &[
         "images are not read: leave it out",
     ),
     (
-        &["--lora", "--lora-scaled"],
-        "adapters are not read: merge it into the model, and convert the result",
+        &["--lora-scaled"],
+        "--lora FILE:S adds an adapter with the strength S",
     ),
     (
         &["-r", "--reverse-prompt"],

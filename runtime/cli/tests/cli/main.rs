@@ -16,6 +16,7 @@ mod habits;
 #[path = "../../../hub/tests/hub/server.rs"]
 mod hub;
 mod loops;
+mod lora;
 mod memory;
 mod page;
 mod pull;

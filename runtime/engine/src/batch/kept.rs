@@ -3,18 +3,24 @@
 use super::Batcher;
 use crate::error::Error;
 use crate::session::{Beside, Part};
+use carat_adapter::Strength;
 use std::io::{Read, Write};
 
 impl Batcher {
-    /// Writes the tokens of a text and their keys and values; those that are not kept any more are computed again. Other texts
+    /// Writes the tokens of a text that adapters act on so, and their keys and values; those that are not kept any more are computed again. Other texts
     /// wait meanwhile.
     ///
     /// Errors: a token outside the vocabulary, more tokens than the context or the pages that are left have room for, a device's
     /// failure, a writer that fails.
-    pub async fn save(&mut self, tokens: &[u32], to: &mut dyn Write) -> Result<(), Error> {
+    pub async fn save(
+        &mut self,
+        tokens: &[u32],
+        strengths: Option<&[Strength]>,
+        to: &mut dyn Write,
+    ) -> Result<(), Error> {
         // All but one token of what is to be begun may be there already: the one is none of the text's.
         let begun = [tokens, &[0]].concat();
-        let mut sequence = self.loaded.begin(&begun)?;
+        let mut sequence = self.loaded.begin_with(&begun, strengths)?;
         let rows = self.loaded.plan().extent.batch as usize;
         let there = sequence.tokens().len();
         for piece in tokens[there..].chunks(rows) {
@@ -30,14 +36,18 @@ impl Batcher {
         saved
     }
 
-    /// Keeps what was saved for texts that begin in the same way; returns its tokens. Other texts wait meanwhile.
+    /// Keeps what was saved for texts that begin in the same way; returns its tokens, and how strongly adapters act
+    /// on it. Other texts wait meanwhile.
     ///
     /// Errors: as of [`Loaded::open_saved`](crate::session::Loaded::open_saved).
-    pub async fn restore(&mut self, from: &mut dyn Read) -> Result<Vec<u32>, Error> {
+    pub async fn restore(
+        &mut self,
+        from: &mut dyn Read,
+    ) -> Result<(Vec<u32>, Vec<Strength>), Error> {
         let mut sequence = self.loaded.open_saved(from)?.sequence;
         // Of a file that is cut the rest is computed.
         self.loaded.restore(&mut sequence).await?;
         self.loaded.publish(&mut sequence, true);
-        Ok(sequence.tokens().to_vec())
+        Ok((sequence.tokens().to_vec(), sequence.strengths().to_vec()))
     }
 }

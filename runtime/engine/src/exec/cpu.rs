@@ -19,6 +19,8 @@ pub struct CpuExecutor {
     memory: Vec<Vec<u32>>,
     /// (offset, words) of each buffer in the file.
     file: Vec<Option<(u64, u64)>>,
+    /// The words of each buffer that is an adapter's.
+    adapters: Vec<Option<Arc<[u32]>>>,
     release: bool,
     #[cfg(feature = "threads")]
     pool: Arc<rayon::ThreadPool>,
@@ -33,6 +35,7 @@ impl CpuExecutor {
         let _ = threads;
         let mut memory = Vec::with_capacity(plan.buffers.len());
         let mut file = Vec::with_capacity(plan.buffers.len());
+        let mut adapters = Vec::with_capacity(plan.buffers.len());
         for b in &plan.buffers {
             file.push(match b.content {
                 Content::File { offset }
@@ -43,11 +46,15 @@ impl CpuExecutor {
                 Content::File { .. } => return Err(Error::MissingTensor(b.name.clone())),
                 _ => None,
             });
+            adapters.push(match &b.content {
+                Content::Adapter(words) => Some(words.clone()),
+                _ => None,
+            });
             memory.push(match &b.content {
-                Content::File { .. } => Vec::new(),
+                Content::File { .. } | Content::Adapter(_) => Vec::new(),
                 Content::Constant(words) => words.clone(),
                 // Zeroed pages are not resident before they are written.
-                Content::Work | Content::RowTable | Content::PageTable => {
+                Content::Work | Content::RowTable | Content::PageTable | Content::Strengths => {
                     let zeroed = usize::try_from(b.words).ok();
                     let zeroed = zeroed.and_then(|n| bytemuck::try_zeroed_slice_box(n).ok());
                     let memory = || Error::Memory {
@@ -62,6 +69,7 @@ impl CpuExecutor {
             model,
             memory,
             file,
+            adapters,
             release: false,
             #[cfg(feature = "threads")]
             pool: rayon::ThreadPoolBuilder::new()
@@ -104,8 +112,11 @@ impl CpuExecutor {
         for (pages, table) in plan.pages.iter().zip(batch.tables.tables()) {
             self.write(pages.table, table);
         }
+        if let Some(strengths) = plan.strengths {
+            self.write(strengths, bytemuck::cast_slice(batch.tables.strengths()));
+        }
         for step in plan.steps.get(range).unwrap_or(&[]) {
-            let rows = batch.rows_of(step.rows);
+            let rows = batch.rows_of(step);
             if rows > 0 {
                 self.step(step, rows as u32, batch.blocks());
             }
@@ -143,9 +154,10 @@ impl CpuExecutor {
     }
 
     fn words(&self, id: BufferId) -> &[u32] {
-        match self.file[id.0] {
-            Some((offset, words)) => self.model.words(offset, words),
-            None => &self.memory[id.0],
+        match (self.file[id.0], &self.adapters[id.0]) {
+            (Some((offset, words)), _) => self.model.words(offset, words),
+            (None, Some(words)) => words,
+            (None, None) => &self.memory[id.0],
         }
     }
 
@@ -307,6 +319,12 @@ fn dispatch(op: &Op, rows: u32, blocks: u32, mut b: Buffers<'_>) {
         Op::LogitsStats(p) => {
             use at::logits_stats_i32::*;
             cpu::logits_stats_i32::run(p, b.get(LOGITS), b.take(RESULTS));
+        }
+        Op::LoraRow(p) => {
+            use at::lora_row_q8::*;
+            let (table, strengths) = (b.get(ROW_TABLE), b.get(STRENGTHS));
+            let (input, x) = (b.get(INPUT), b.get(X));
+            cpu::lora_row_q8::run(p, table, strengths, input, x, b.take(ACT));
         }
     }
 }

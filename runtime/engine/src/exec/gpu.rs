@@ -92,6 +92,8 @@ pub struct GpuExecutor {
     results: BufferId,
     /// The page tables that the device has.
     tables: Vec<Vec<u32>>,
+    /// The strengths of adapters that it has.
+    strengths: Vec<i32>,
     answers: Answers,
     /// The statistics before a pass that may be forgotten.
     held: Option<wgpu::Buffer>,
@@ -125,6 +127,7 @@ impl GpuExecutor {
             staging: None,
             results: plan.results,
             tables: vec![Vec::new(); plan.pages.len()],
+            strengths: Vec::new(),
             answers: Answers::default(),
             held: None,
             between: None,
@@ -368,5 +371,6 @@ fn groups_x(op: &Op, tiles: u32) -> u32 {
         Op::RmsnormAdd(p) => grid::rmsnorm_add_row_i32(p),
         Op::Softcap(p) => grid::softcap_row_i32(p),
         Op::LogitsStats(p) => grid::logits_stats_i32(p),
+        Op::LoraRow(p) => grid::lora_row_q8(p),
     }
 }

@@ -8,7 +8,7 @@ mod tables;
 pub use tables::PageTables;
 
 use crate::error::Error;
-use crate::plan::{BufferId, Plan, Row, Rows};
+use crate::plan::{BufferId, Plan, Row, Rows, Step};
 use carat_shaders::params::ROW_WORDS;
 use std::ops::Range;
 
@@ -35,8 +35,11 @@ impl Batch<'_> {
     }
 
     /// How many rows a step works on.
-    pub fn rows_of(&self, rows: Rows) -> usize {
-        match rows {
+    pub fn rows_of(&self, step: &Step) -> usize {
+        if step.adapter.is_some_and(|a| !self.tables.acts(a)) {
+            return 0;
+        }
+        match step.rows {
             Rows::Batch => self.rows.len(),
             Rows::Outputs => self.outputs.min(self.rows.len()),
         }

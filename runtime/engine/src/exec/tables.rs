@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::plan::{PAGE, Plan};
+use carat_adapter::Strength;
 
 /// The page tables of a batch, one for each of [`Plan::pages`]: `[sequences][pages of the context]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +11,10 @@ pub struct PageTables {
     /// Pages of the context.
     stride: usize,
     tables: Vec<Vec<u32>>,
+    /// How strongly each adapter acts on each sequence, in units of 1/4096.
+    strengths: Vec<i32>,
+    /// Strengths of a sequence.
+    adapters: usize,
 }
 
 impl PageTables {
@@ -21,10 +26,12 @@ impl PageTables {
             sequences: 0,
             stride,
             tables: plan.pages.iter().map(|_| vec![0; words]).collect(),
+            strengths: vec![0; plan.adapters.len() * plan.extent.sequences as usize],
+            adapters: plan.adapters.len(),
         }
     }
 
-    /// One sequence that holds the first pages.
+    /// One sequence that holds the first pages, on which every adapter acts.
     pub fn whole(plan: &Plan) -> Self {
         let mut tables = Self::new(plan);
         let first = plan.pages.iter().zip(&mut tables.tables);
@@ -32,6 +39,8 @@ impl PageTables {
             let pages = (0..pages.kept).cycle();
             table.iter_mut().zip(pages).for_each(|(t, page)| *t = page);
         }
+        let own = tables.strengths.iter_mut().take(plan.adapters.len());
+        own.for_each(|s| *s = Strength::ONE.units());
         tables.sequences = 1;
         tables
     }
@@ -41,10 +50,17 @@ impl PageTables {
         self.sequences = 0;
     }
 
-    /// Puts a sequence in behind the others: a table for each of [`Plan::pages`].
+    /// Puts a sequence in behind the others: a table for each of [`Plan::pages`], and a strength for each adapter.
     ///
     /// Errors: there is no room for one more.
-    pub fn push<'a>(&mut self, tables: impl Iterator<Item = &'a [u32]>) -> Result<(), Error> {
+    pub fn push<'a>(
+        &mut self,
+        tables: impl Iterator<Item = &'a [u32]>,
+        strengths: &[Strength],
+    ) -> Result<(), Error> {
+        let own = self.strengths.iter_mut();
+        let own = own.skip(self.sequences as usize * self.adapters);
+        own.zip(strengths).for_each(|(to, s)| *to = s.units());
         let at = self.sequences as usize * self.stride;
         for (all, own) in self.tables.iter_mut().zip(tables) {
             let Some(place) = all.get_mut(at..at + self.stride) else {
@@ -67,6 +83,19 @@ impl PageTables {
         }
     }
 
+    /// How strongly each adapter acts on each of the sequences in it.
+    pub fn strengths(&self) -> &[i32] {
+        let words = self.sequences as usize * self.adapters;
+        self.strengths.get(..words).unwrap_or_default()
+    }
+
+    /// Whether an adapter acts on one of them.
+    pub(super) fn acts(&self, adapter: usize) -> bool {
+        let each = self.strengths().chunks(self.adapters.max(1));
+        each.into_iter()
+            .any(|own| own.get(adapter).is_some_and(|s| *s != 0))
+    }
+
     /// Sequences in it.
     pub fn sequences(&self) -> u32 {
         self.sequences
@@ -85,6 +114,7 @@ impl PageTables {
         let fits = self.tables.len() == plan.pages.len()
             && self.stride == (plan.extent.context / PAGE) as usize
             && self.sequences <= plan.extent.sequences
+            && self.adapters == plan.adapters.len()
             && self.tables().zip(counts).all(there);
         match fits {
             true => Ok(()),

@@ -237,7 +237,9 @@ impl Fault {
                 SavedError::Magic | SavedError::Version(_) | SavedError::Cut { .. } => {
                     C::InvalidFile
                 }
-                SavedError::Foreign { .. } | SavedError::Cache { .. } => C::Unsupported,
+                SavedError::Foreign { .. } | SavedError::Cache { .. } | SavedError::Adapters => {
+                    C::Unsupported
+                }
                 SavedError::Context { .. } => C::ContextFull,
                 SavedError::Note { .. } => C::Parameter,
                 SavedError::Read(_) | SavedError::Write(_) => C::Io,
@@ -245,7 +247,11 @@ impl Fault {
             Self::NoDevice { .. } | Self::Device { .. } => C::Device,
             Self::DeviceLost { .. } => C::DeviceLost,
             Self::Cancelled => C::Cancelled,
-            Self::NoHead | Self::Vocabulary(_) => C::Unsupported,
+            Self::NoHead | Self::Vocabulary(_) | Self::Folded(_) | Self::Adapter(_) => {
+                C::Unsupported
+            }
+            Self::AdapterFile(e) => adapter(e),
+            Self::Strengths { .. } | Self::Strength(_) => C::Parameter,
             Self::Token { .. } | Self::NoTokens => C::Parameter,
             _ => C::Failed,
         }
@@ -283,5 +289,22 @@ impl Fault {
             Self::NoTokens => ("0 tokens".into(), "at least 1 token".into()),
             _ => return None,
         })
+    }
+}
+/// What kind of fault an adapter has.
+fn adapter(error: &carat_adapter::AdapterError) -> ErrorCode {
+    use carat_adapter::AdapterError as A;
+    match error {
+        A::Io { source, .. } => match source.kind() {
+            std::io::ErrorKind::NotFound => ErrorCode::NotFound,
+            _ => ErrorCode::Io,
+        },
+        A::NoAdapter { .. } => ErrorCode::NotFound,
+        A::Unsupported { .. }
+        | A::NotInModel { .. }
+        | A::Architecture { .. }
+        | A::Magnitude { .. }
+        | A::Type { .. } => ErrorCode::Unsupported,
+        _ => ErrorCode::InvalidFile,
     }
 }

@@ -7,7 +7,9 @@ use super::{Cancel, Cause, Error, Progress, Verdict};
 use crate::error::Error as Fault;
 use crate::model::{Head, Model as File, Verify};
 use crate::session::{CacheBits, DeviceChoice as Device, SessionOptions};
+use carat_adapter::{AdapterFile, Applied, Strength};
 use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// Positions of a context where nobody asks for another number.
@@ -37,6 +39,7 @@ pub struct Load {
     cache: CacheBits,
     threads: Option<usize>,
     verify: bool,
+    adapters: Vec<(PathBuf, f64)>,
     watch: Watch,
 }
 
@@ -49,6 +52,7 @@ impl Default for Load {
             cache: CacheBits::default(),
             threads: None,
             verify: true,
+            adapters: Vec::new(),
             watch: Watch::default(),
         }
     }
@@ -99,6 +103,15 @@ impl Load {
     /// nothing.
     pub fn verify(mut self, verify: bool) -> Self {
         self.verify = verify;
+        self
+    }
+
+    /// Adds a LoRA adapter to the model: a directory that PEFT saved, or a GGUF file. `strength` is from -16 to 16; 1 is the
+    /// adapter as it was trained. May be called several times.
+    ///
+    /// Opening then also fails where the adapter cannot be read or is for another model.
+    pub fn adapter(mut self, path: impl AsRef<std::path::Path>, strength: f64) -> Self {
+        self.adapters.push((path.as_ref().into(), strength));
         self
     }
 
@@ -200,6 +213,7 @@ impl Load {
             threads: self.threads,
             memory_limit: self.memory_limit,
             cache: self.cache,
+            adapters: adapters(&file, &self.adapters)?,
             ..SessionOptions::default()
         };
         if options.memory_limit.is_some() {
@@ -225,6 +239,17 @@ impl Load {
         model.give(pollster::block_on(model.take())?);
         Ok(model)
     }
+}
+
+/// Reads the adapters of a model.
+fn adapters(file: &File, named: &[(PathBuf, f64)]) -> Result<Vec<Applied>, Fault> {
+    let adapters = named.iter().map(|(path, strength)| {
+        Ok(Applied {
+            strength: Strength::new(*strength).ok_or(Fault::Strength(*strength))?,
+            adapter: file.adapter(&AdapterFile::open(path)?)?.into(),
+        })
+    });
+    adapters.collect()
 }
 
 /// The reader ended before the file.

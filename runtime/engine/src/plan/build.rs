@@ -1,11 +1,13 @@
 //! From a model to the buffers and steps of its forward pass.
 
+use super::adapters::LowRankWork;
 use super::widths::{HeadWords, Widths, fitting, kept};
 use super::{
     Bound, Buffer, BufferId, CacheBuffer, Content, Extent, Fusions, Op, PAGE, Pages, Plan, Rows,
     Step,
 };
 use crate::error::Error;
+use carat_adapter::Applied;
 use carat_format::model::Block;
 use carat_format::{Directory, Fixed, ModelSpec, PartLayout, Tensor, TensorEntry, Vector};
 use carat_shaders::cpu::softcap::Cap;
@@ -22,6 +24,7 @@ pub(super) struct Builder<'a> {
     pub(super) caches: Vec<CacheBuffer>,
     pub(super) extent: Extent,
     pub(super) fusions: Fusions,
+    pub(super) adapters: &'a [Applied],
 }
 
 /// The buffers that every block shares.
@@ -43,6 +46,8 @@ pub(super) struct Work {
     pub(super) mid: BufferId,
     /// What a norm takes before it is added to the residual stream, where a model has such norms.
     pub(super) branch: Option<BufferId>,
+    /// What adapters need, where there are some.
+    pub(super) low_rank: Option<LowRankWork>,
 }
 
 /// Where a product goes.
@@ -66,7 +71,7 @@ impl Builder<'_> {
         BufferId(self.buffers.len() - 1)
     }
 
-    fn work(&mut self, name: &str, stride: u64) -> BufferId {
+    pub(super) fn work(&mut self, name: &str, stride: u64) -> BufferId {
         let words = stride * u64::from(self.extent.batch);
         self.buffer(name, words, Content::Work)
     }
@@ -158,6 +163,7 @@ impl Builder<'_> {
             op,
             bindings,
             rows,
+            adapter: None,
         });
         Ok(())
     }
@@ -187,6 +193,7 @@ impl Builder<'_> {
             up: self.work("up", w.f),
             mid: self.work("mid", w.f),
             branch: w.branch.then(|| self.work("branch", w.d)),
+            low_rank: self.low_rank_work(),
         };
         self.embed(&work)?;
         self.angles(&work)?;
@@ -397,7 +404,9 @@ impl Builder<'_> {
             ];
             self.step(label, op, rows, &buffers, &[("h", entry.layout.rows)])?;
         }
-        self.bias(work, &entry, (out, exponent), mode, label, rows)?;
+        let product = (out, exponent);
+        self.bias(work, &entry, product, mode, label.clone(), rows)?;
+        self.adapt(work, &entry, product, mode, &label, rows)?;
         Ok(exponent)
     }
 
@@ -473,6 +482,8 @@ impl Builder<'_> {
             results,
             stats: work.stats,
             logits_exponent: exponent,
+            adapters: self.adapters.to_vec(),
+            strengths: work.low_rank.map(|l| l.strengths),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{BufferId, Content, Extent, Op, Plan, Row, Rows, Step};
 use crate::error::Error;
+use carat_adapter::Applied;
 use carat_format::{Directory, ModelSpec};
 use carat_shaders::cpu::{
     Scratch, attn_block_q8, attn_merge_i32, linear_gated_tile_q, linear_qkv_tile_q, linear_tile_q,
@@ -105,13 +106,14 @@ impl Plan {
     pub fn within(
         spec: &ModelSpec,
         directory: &Directory,
+        adapters: &[Applied],
         extent: Extent,
         threads: usize,
         limit: u64,
     ) -> Result<Self, Error> {
         let of = |pages: u32| {
             let context = pages.saturating_mul(PAGE);
-            Plan::new(spec, directory, Extent { context, ..extent })
+            Plan::with_adapters(spec, directory, adapters, Extent { context, ..extent })
         };
         let most = extent.context.max(1).div_ceil(PAGE);
         let whole = of(most)?;

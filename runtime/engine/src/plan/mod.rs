@@ -3,6 +3,7 @@
 //! A plan is a function of the model, the batch size and the context alone. Whatever changes from one
 //! forward pass to the next (tokens, positions) is in the row table, and how many rows give logits is given with it.
 
+mod adapters;
 mod build;
 mod cost;
 mod lower;
@@ -14,12 +15,14 @@ pub use memory::Memory;
 
 use crate::error::Error;
 use build::Builder;
+use carat_adapter::Applied;
 use carat_format::{Directory, Encoding, MAX_PART_BYTES, ModelSpec, TILE_ROWS};
 use carat_shaders::kv::{CacheBits, KvLayout};
 use carat_shaders::params;
 pub use carat_shaders::params::PAGE;
 use carat_shaders::scales_of;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use widths::{Widths, most_context};
 
 /// Most sequences whose pages keep beginnings of texts.
@@ -45,6 +48,10 @@ pub enum Content {
     },
     /// Constant words.
     Constant(Vec<u32>),
+    /// Words of an adapter.
+    Adapter(Arc<[u32]>),
+    /// Written by the executor before each pass: how strongly each adapter acts on each sequence, `[sequences][adapters]`.
+    Strengths,
 }
 
 /// A buffer of 32-bit words.
@@ -79,6 +86,7 @@ pub enum Op {
     RmsnormAdd(params::RmsnormAdd),
     Softcap(params::Softcap),
     LogitsStats(params::LogitsStats),
+    LoraRow(params::LoraRow),
 }
 
 impl Op {
@@ -102,6 +110,7 @@ impl Op {
             Op::RmsnormAdd(_) => "rmsnorm_add_row_i32",
             Op::Softcap(_) => "softcap_row_i32",
             Op::LogitsStats(_) => "logits_stats_i32",
+            Op::LoraRow(_) => "lora_row_q8",
         }
     }
 
@@ -124,6 +133,7 @@ impl Op {
             Op::RmsnormAdd(p) => bytemuck::bytes_of(p),
             Op::Softcap(p) => bytemuck::bytes_of(p),
             Op::LogitsStats(p) => bytemuck::bytes_of(p),
+            Op::LoraRow(p) => bytemuck::bytes_of(p),
         }
     }
 
@@ -206,6 +216,8 @@ pub struct Step {
     pub bindings: Vec<Bound>,
     /// Rows it works on.
     pub rows: Rows,
+    /// The adapter that it is of: it is left out where that acts on no sequence of a pass.
+    pub adapter: Option<usize>,
 }
 
 impl Step {
@@ -359,6 +371,10 @@ pub struct Plan {
     pub stats: BufferId,
     /// Exponent of the logits.
     pub logits_exponent: i32,
+    /// Adapters, and how strongly each acts on sequences that say nothing else.
+    pub adapters: Vec<Applied>,
+    /// How strongly they act on the sequences of a pass, where there are some.
+    pub strengths: Option<BufferId>,
 }
 
 impl Plan {
@@ -367,6 +383,21 @@ impl Plan {
     /// Only the cache, and one row's partial results of it, may be larger than [`DEFAULT_BINDING`]; the batch shrinks until
     /// all else fits that. Errors: a context whose cache cannot fit the extent's, or a tensor that the directory lacks.
     pub fn new(spec: &ModelSpec, directory: &Directory, extent: Extent) -> Result<Self, Error> {
+        Self::with_adapters(spec, directory, &[], extent)
+    }
+
+    /// The same with what adapters add.
+    ///
+    /// Errors: as [`Plan::new`]; an adapter of another model.
+    pub fn with_adapters(
+        spec: &ModelSpec,
+        directory: &Directory,
+        adapters: &[Applied],
+        extent: Extent,
+    ) -> Result<Self, Error> {
+        if let Some(other) = adapters.iter().find(|a| !a.adapter.fits(spec)) {
+            return Err(Error::Adapter(other.adapter.name().into()));
+        }
         let binding = extent.binding.clamp(DEFAULT_BINDING, MOST_BINDING);
         let most = most_context(spec, binding, extent);
         let too_long = || Error::Context {
@@ -384,12 +415,15 @@ impl Plan {
         }
         let widths = Widths::new(spec, context);
         let fits = |stride: u64| (DEFAULT_BINDING / 4 / stride.max(1)).clamp(1, 65_535) as u32;
-        let batch = extent.batch.clamp(1, fits(widths.largest()));
+        let rank = adapters.iter().map(|a| u64::from(a.adapter.rank())).max();
+        let largest = widths.largest().max(rank.unwrap_or(0));
+        let batch = extent.batch.clamp(1, fits(largest));
         let outputs = extent
             .outputs
             .clamp(1, batch)
             .min(fits(u64::from(spec.vocab_size)));
-        let sequences = extent.sequences.clamp(1, fits((context / PAGE).into()));
+        let words = u64::from(context / PAGE).max(adapters.len() as u64);
+        let sequences = extent.sequences.clamp(1, fits(words));
         let spare = extent.spare.min(MOST_SPARE);
         let all = context.saturating_mul(sequences + spare);
         let pool = extent.pool.unwrap_or(all).clamp(1, all / PAGE * PAGE);
@@ -412,6 +446,7 @@ impl Plan {
             caches: Vec::new(),
             extent,
             fusions: Fusions::of(directory),
+            adapters,
         }
         .build()
     }

@@ -95,7 +95,7 @@ pub async fn compare(
         for (n, bound) in step.bindings.iter().filter(|b| b.written).enumerate() {
             let count = match bound.stride {
                 0 => plan.buffers[bound.buffer.0].words,
-                stride => batch.rows_of(step.rows) as u64 * stride,
+                stride => batch.rows_of(step) as u64 * stride,
             };
             a.read(bound.buffer, count, &mut twin).await?;
             b.read(bound.buffer, count, &mut other).await?;

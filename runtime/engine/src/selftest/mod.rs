@@ -4,10 +4,12 @@
 //! both sides of a border between pages. Each step of their plans runs on the CPU and on the device, and what
 //! it wrote is compared word by word.
 
+mod adapter;
 mod compare;
 mod rng;
 mod synth;
 
+pub use adapter::{adapter, terms};
 pub use compare::{Difference, KernelCheck, compare};
 pub use rng::Rng;
 pub use synth::{Flavour, Shape};
@@ -61,14 +63,25 @@ pub async fn check_kernels(
     let gpu = crate::device::choose(device, crate::plan::DEFAULT_BINDING).await?;
     for shape in shapes() {
         let model = Arc::new(Model::from_bytes(&shape.bytes(), Verify::Structure)?);
-        let mut cpu = Session::new(model.clone(), &options(DeviceChoice::Cpu)).await?;
+        let with = |device: &DeviceChoice| SessionOptions {
+            adapters: match shape.flavour {
+                // Into every kind of product; the other models have fused ones.
+                Flavour::Biases | Flavour::BranchNorms | Flavour::Mixed => {
+                    adapter::several(model.spec(), shape.seed)
+                }
+                _ => Vec::new(),
+            },
+            ..options(device.clone())
+        };
+        let (on_cpu, on_device) = (with(&DeviceChoice::Cpu), with(device));
+        let mut cpu = Session::new(model.clone(), &on_cpu).await?;
         #[cfg(feature = "gpu")]
         let other = match &gpu {
-            Some(gpu) => Session::on(model, &options(device.clone()), gpu.clone()).await,
-            None => Session::new(model, &options(device.clone())).await,
+            Some(gpu) => Session::on(model, &on_device, gpu.clone()).await,
+            None => Session::new(model, &on_device).await,
         };
         #[cfg(not(feature = "gpu"))]
-        let other = Session::new(model, &options(device.clone())).await;
+        let other = Session::new(model, &on_device).await;
         let mut other = other?;
         let mut rng = Rng(shape.seed);
         for positions in PASSES {

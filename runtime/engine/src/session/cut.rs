@@ -45,7 +45,8 @@ impl Submissions {
 /// Words of a step's weights times rows.
 fn work(plan: &Plan, step: &Step, rows: usize) -> u64 {
     let weights = step.bindings.iter().map(|b| &plan.buffers[b.buffer.0]);
-    let weights = weights.filter(|b| matches!(b.content, Content::File { .. }));
+    let weights =
+        weights.filter(|b| matches!(b.content, Content::File { .. } | Content::Adapter(_)));
     let words: u64 = weights.map(|b| b.words).sum();
     words.saturating_mul(rows as u64)
 }

@@ -9,6 +9,7 @@ use crate::exec::cpu::CpuExecutor;
 use crate::exec::{ARGMAX, Batch, Executor, PageTables};
 use crate::model::Model;
 use crate::plan::{Plan, Row};
+use carat_adapter::Strength;
 use carat_shaders::params::{RESULT_WORDS, STATS_WORDS};
 use std::ops::Range;
 use std::sync::Arc;
@@ -119,7 +120,21 @@ impl Loaded {
     ///
     /// Errors: a device's failure.
     pub fn begin(&mut self, tokens: &[u32]) -> Result<Sequence, Error> {
+        self.begin_with(tokens, None)
+    }
+
+    /// The same with strengths of the adapters, where they are not those of the load.
+    ///
+    /// Errors: other strengths than there are adapters, a device's failure.
+    pub fn begin_with(
+        &mut self,
+        tokens: &[u32],
+        strengths: Option<&[Strength]>,
+    ) -> Result<Sequence, Error> {
         let mut sequence = self.sequence();
+        if let Some(strengths) = strengths {
+            self.set_strengths(&mut sequence, strengths)?;
+        }
         let copies = sequence.adopt(tokens, tokens.len().saturating_sub(1));
         self.copy(&copies)?;
         Ok(sequence)
@@ -212,7 +227,8 @@ impl Loaded {
                 sequence: 0,
             }));
             self.room.tables.clear();
-            self.room.tables.push(sequence.tables())?;
+            let strengths = sequence.strengths();
+            self.room.tables.push(sequence.tables(), strengths)?;
             self.run(0).await?;
             sequence.restored(end);
         }
@@ -255,7 +271,8 @@ impl Loaded {
             self.owns(part.sequence)?;
             self.check(part.tokens)?;
             self.reserve(part.sequence, part.tokens.len())?;
-            self.room.tables.push(part.sequence.tables())?;
+            let strengths = part.sequence.strengths();
+            self.room.tables.push(part.sequence.tables(), strengths)?;
         }
         for part in parts.iter_mut().filter(|p| !p.tokens.is_empty()) {
             let last = part.sequence.tokens().len() + part.tokens.len() - 1;
@@ -324,7 +341,8 @@ impl Loaded {
             sequence: 0,
         };
         self.room.tables.clear();
-        self.room.tables.push(sequence.tables())?;
+        let strengths = sequence.strengths();
+        self.room.tables.push(sequence.tables(), strengths)?;
         let batch = Batch {
             rows: &[row],
             outputs: 1,

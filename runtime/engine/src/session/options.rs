@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::model::Model;
 use crate::plan::{Extent, MOST_BINDING, Memory, Plan};
+use carat_adapter::Applied;
 use carat_shaders::kv::CacheBits;
 
 /// Where to run.
@@ -51,6 +52,8 @@ pub struct SessionOptions {
     pub release_weights: bool,
     /// Most bytes of memory, weights included: the context becomes as short as that takes.
     pub memory_limit: Option<u64>,
+    /// Adapters, and how strongly each acts on sequences that say nothing else.
+    pub adapters: Vec<Applied>,
 }
 
 impl Default for SessionOptions {
@@ -67,6 +70,7 @@ impl Default for SessionOptions {
             threads: None,
             release_weights: false,
             memory_limit: None,
+            adapters: Vec::new(),
         }
     }
 }
@@ -105,9 +109,13 @@ impl SessionOptions {
             binding,
         };
         let (spec, directory) = (model.spec(), model.directory());
+        let adapters = &self.adapters[..];
         match self.memory_limit {
-            Some(limit) => Plan::within(spec, directory, extent, self.cpu_threads(), limit),
-            None => Plan::new(spec, directory, extent),
+            Some(limit) => {
+                let threads = self.cpu_threads();
+                Plan::within(spec, directory, adapters, extent, threads, limit)
+            }
+            None => Plan::with_adapters(spec, directory, adapters, extent),
         }
     }
 
@@ -127,6 +135,9 @@ impl SessionOptions {
         let mut memory = plan.memory(0);
         memory.work += crate::exec::gpu::extra_bytes(&plan);
         memory.work += crate::exec::gpu::STAGED_BYTES.min(memory.weights);
+        // The host keeps its copy of an adapter.
+        let adapters = self.adapters.iter().map(|a| a.adapter.bytes());
+        memory.work += adapters.sum::<u64>();
         Ok(memory)
     }
 

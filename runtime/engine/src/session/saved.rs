@@ -9,10 +9,13 @@ mod segment;
 
 pub use error::SavedError;
 
+use super::adapters::root;
+use super::prefixes::ROOT;
 use super::{Loaded, Sequence};
 use crate::error::Error;
 use crate::generate::Snapshot;
 use crate::plan::{CacheBuffer, PAGE};
+use carat_adapter::Strength;
 use header::{CacheShape, Header};
 use segment::Segment;
 use std::io::{Read, Write};
@@ -85,6 +88,8 @@ impl Loaded {
         let header = Header {
             identity: *self.model.identity()?.as_bytes(),
             shape: CacheShape::of(&self.plan),
+            strengths: sequence.strengths().to_vec(),
+            acting: root(&self.plan.adapters, sequence.strengths()),
             tokens: sequence.tokens().to_vec(),
             held,
             beside: beside.clone(),
@@ -115,8 +120,8 @@ impl Loaded {
     /// A sequence that was saved, on whatever device. Pages behind the end of a file that was cut are not there: its tokens are,
     /// and the next pass computes those again.
     ///
-    /// Errors: a file of another type, version, model or cache; one that is damaged, or cut within its header; more tokens than
-    /// the context or the pool holds; a reader or a device that fails.
+    /// Errors: a file of another type, version, model or cache, or of a text that other adapters act on; one that is damaged, or cut
+    /// within its header; more tokens than the context or the pool holds; a reader or a device that fails.
     pub fn open_saved(&mut self, from: &mut dyn Read) -> Result<Saved, Error> {
         let header = self.read_header(from)?;
         self.read_pages(header, from)
@@ -124,9 +129,18 @@ impl Loaded {
 
     /// The beginning of what was saved, if it is of this model.
     pub(super) fn read_header(&self, from: &mut dyn Read) -> Result<(Header, [u8; 32]), Error> {
-        let (header, key) = Header::decode(from)?;
+        let (mut header, key) = Header::decode(from)?;
         let identity = *self.model.identity()?.as_bytes();
         header.check(&identity, &CacheShape::of(&self.plan))?;
+        let adapters = &self.plan.adapters;
+        if header.acting == ROOT {
+            // What no adapter acted on is the model's own.
+            header.strengths = vec![Strength::ZERO; adapters.len()];
+        }
+        let as_many = header.strengths.len() == adapters.len();
+        if !as_many || root(adapters, &header.strengths) != header.acting {
+            return Err(SavedError::Adapters.into());
+        }
         self.check(&header.tokens)?;
         self.check(&header.beside.pending)?;
         let (tokens, context) = (header.tokens.len(), self.plan.extent.context);
@@ -146,9 +160,11 @@ impl Loaded {
             tokens,
             held: saved,
             beside,
+            strengths,
             ..
         } = header;
         let mut sequence = self.sequence();
+        self.set_strengths(&mut sequence, &strengths)?;
         self.reserve(&mut sequence, saved)?;
         if let Some(last) = saved.checked_sub(1) {
             sequence.touch(last);

@@ -1,9 +1,11 @@
 //! The state of one sequence: its tokens, and where on the device its keys and values are.
 
+use super::adapters;
 use super::pool::{Place, Pool, Shelves};
-use super::prefixes::{Found, Key, ROOT, key};
+use super::prefixes::{Found, Key, key};
 use crate::error::Error;
 use crate::plan::{PAGE, Pages, Plan, oldest};
+use carat_adapter::Strength;
 use std::sync::Arc;
 
 /// What a device keeps of a sequence beside its tokens. Each kind can go back in its own way.
@@ -99,6 +101,10 @@ pub struct Sequence {
     shared: usize,
     /// Keys of its whole blocks, as far as they are kept for others.
     keys: Vec<Key>,
+    /// How strongly each adapter acts on it.
+    strengths: Vec<Strength>,
+    /// The key before its first block.
+    root: Key,
     pool: Arc<Pool>,
 }
 
@@ -106,6 +112,7 @@ impl Sequence {
     /// An empty one. Whatever it will keep on the host is allocated here.
     pub(super) fn new(plan: &Plan, pool: Arc<Pool>) -> Self {
         let context = plan.extent.context;
+        let strengths: Vec<Strength> = plan.adapters.iter().map(|a| a.strength).collect();
         let blocks = (context / PAGE) as usize;
         let state = |pages: &Pages| {
             State::Pages(Held {
@@ -124,6 +131,8 @@ impl Sequence {
             context: context as usize,
             shared: 0,
             keys: Vec::with_capacity(blocks),
+            root: adapters::root(&plan.adapters, &strengths),
+            strengths,
             pool,
         }
     }
@@ -142,6 +151,23 @@ impl Sequence {
     /// Most positions.
     pub fn context(&self) -> u32 {
         self.context as u32
+    }
+
+    /// How strongly each adapter acts on it.
+    pub fn strengths(&self) -> &[Strength] {
+        &self.strengths
+    }
+
+    /// Lets adapters act so, as many as there are. With other strengths than before nothing that was computed counts any more.
+    pub(super) fn set_strengths(&mut self, strengths: &[Strength], root: Key) {
+        if self.strengths == strengths {
+            return;
+        }
+        self.strengths.clear();
+        self.strengths.extend_from_slice(strengths);
+        self.root = root;
+        self.keys.clear();
+        self.forget();
     }
 
     /// Whether it belongs to what has that pool.
@@ -302,7 +328,7 @@ impl Sequence {
             .iter()
             .map(|State::Pages(h)| h.pages.window)
             .collect();
-        let Found { blocks, partial } = pool.prefixes.find(ROOT, &tokens[..most], &windows);
+        let Found { blocks, partial } = pool.prefixes.find(self.root, &tokens[..most], &windows);
         let whole = blocks.len();
         let more = partial.as_ref().map_or(0, |p| p.0);
         let len = whole * PAGE as usize + more;
@@ -371,7 +397,7 @@ impl Sequence {
         let pool = self.pool.clone();
         let mut pool = pool.lock();
         for depth in self.keys.len()..whole {
-            let parent = self.keys.last().copied().unwrap_or(ROOT);
+            let parent = self.keys.last().copied().unwrap_or(self.root);
             let tokens = &self.tokens[depth * size..(depth + 1) * size];
             let pages = intact(&self.states, depth);
             let (key, kept) = pool.keep(parent, depth, tokens, &pages);
@@ -389,7 +415,7 @@ impl Sequence {
                 }
             }
         }
-        let parent = self.keys.last().copied().unwrap_or(ROOT);
+        let parent = self.keys.last().copied().unwrap_or(self.root);
         let tokens = &self.tokens[whole * size..];
         // What another sequence keeps already need not be kept twice.
         let known = key(&parent, tokens);

@@ -33,6 +33,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
     if let Some(stops) = request.stop_sequences.clone() {
         sampling.stop = Some(OneOrMany::Many(stops));
     }
+    let strengths = sampling.strengths(&hosted)?;
     let options = sampling.options(&hosted, usize::MAX)?;
     let omits = prompted.omits_thinking();
     let budget = prompted.budget();
@@ -40,7 +41,8 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
     request.restrict(&mut talk)?;
     keep_read(&hosted, &mut talk);
     talk.budget = budget.map(|tokens| tokens as usize);
-    let ask = talk.ask(&hosted, options)?;
+    let mut ask = talk.ask(&hosted, options)?;
+    ask.strengths = strengths;
     let readings = vec![Reading::new(&hosted, &ask)];
     let texts = Texts::begin(&app, hosted.clone(), vec![ask])?;
     let head = Head {

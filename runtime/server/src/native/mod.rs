@@ -1,5 +1,6 @@
 //! What llama.cpp's clients ask for beside the APIs of others: texts that go on, tokens, templates, health and figures.
 
+pub mod adapters;
 pub mod completion;
 pub mod slots;
 pub mod tokens;

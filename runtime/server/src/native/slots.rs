@@ -132,20 +132,21 @@ pub async fn act(
     };
     let ms = |start: Instant| Some((start.elapsed().as_secs_f64() * 1e6).round() / 1e3);
     if let Action::Save = action {
-        let tokens = hosted.slots.get(id_slot).unwrap_or_default();
-        if tokens.is_empty() {
+        let text = hosted.slots.get(id_slot).unwrap_or_default();
+        let tokens = text.tokens.len();
+        if tokens == 0 {
             let text = format!("slot {id_slot} has no text; expected one that named it before");
             return Err(Refusal::invalid(text).at("id_slot"));
         }
-        done.n_saved = Some(tokens.len());
-        done.n_written = Some(folder.save(&hosted, tokens, &name).await?);
+        done.n_saved = Some(tokens);
+        done.n_written = Some(folder.save(&hosted, text, &name).await?);
         done.timings.save_ms = ms(start);
     } else {
-        let (tokens, bytes) = folder.restore(&hosted, &name).await?;
-        done.n_restored = Some(tokens.len());
+        let (text, bytes) = folder.restore(&hosted, &name).await?;
+        done.n_restored = Some(text.tokens.len());
         done.n_read = Some(bytes);
         done.timings.restore_ms = ms(start);
-        hosted.slots.put(id_slot, tokens);
+        hosted.slots.put(id_slot, text);
     }
     done.filename = Some(name);
     Ok(Json(done))

@@ -94,6 +94,13 @@ impl GpuExecutor {
                     known.extend_from_slice(table);
                 }
             }
+            let strengths = batch.tables.strengths();
+            if let Some(id) = plan.strengths.filter(|_| self.strengths != strengths) {
+                let bytes = bytemuck::cast_slice(strengths);
+                self.gpu.queue.write_buffer(&self.buffers[id.0], 0, bytes);
+                self.strengths.clear();
+                self.strengths.extend_from_slice(strengths);
+            }
         }
         if let Some(held) = self.held.as_ref().filter(|_| begins_next) {
             encoder.copy_buffer_to_buffer(&stats, 0, held, 0, held.size());
@@ -105,7 +112,7 @@ impl GpuExecutor {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             let steps = plan.steps.iter().zip(&self.steps);
             for (step, dispatch) in steps.take(range.end).skip(range.start) {
-                let rows = batch.rows_of(step.rows) as u32;
+                let rows = batch.rows_of(step) as u32;
                 if rows == 0 {
                     continue;
                 }

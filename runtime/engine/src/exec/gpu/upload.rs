@@ -42,8 +42,11 @@ impl Upload {
         };
         for (buffer, declared) in plan.buffers.iter().enumerate() {
             match &declared.content {
-                Content::Work | Content::RowTable | Content::PageTable => {}
+                Content::Work | Content::RowTable | Content::PageTable | Content::Strengths => {}
                 Content::Constant(words) => {
+                    this.write(buffer, 0, bytemuck::cast_slice(words)).await?;
+                }
+                Content::Adapter(words) => {
                     this.write(buffer, 0, bytemuck::cast_slice(words)).await?;
                 }
                 Content::File { offset } => this.parts.push(Part {

@@ -216,6 +216,7 @@ impl Relay {
                 self.waiting = Some(Waiting::Ready(gpu));
                 return Ok(());
             }
+            gpu.set_strengths(self.session.strengths())?;
             gpu.replay(part).await?;
         }
         gpu.take_statistics(&mut self.session).await?;

@@ -177,7 +177,15 @@ impl Builder<'_> {
         self.step(name("attn_qkv"), op, rows, &buffers, &results)?;
         for (m, label) in labels.into_iter().enumerate() {
             let product = (outputs[m], entries[m].exponent);
-            self.bias(work, &entries[m], product, params::STORE, label, rows)?;
+            self.bias(
+                work,
+                &entries[m],
+                product,
+                params::STORE,
+                label.clone(),
+                rows,
+            )?;
+            self.adapt(work, &entries[m], product, params::STORE, &label, rows)?;
         }
         Ok(entries.map(|e| e.exponent))
     }

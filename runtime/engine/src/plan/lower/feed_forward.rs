@@ -40,12 +40,14 @@ impl Builder<'_> {
         self.add_branch(work, of(Part::FfnDown), norm, name("ffn_down"), rows)
     }
 
-    /// Gate and up projection where one step may compute both and their unit: one layout and part each, no biases.
+    /// Gate and up projection where one step may compute both and their unit: one layout and part each, no biases, and
+    /// nothing that adapters add.
     fn gated_matrices(&self, block: u32, g: &Gated) -> Result<Option<[TensorEntry; 2]>, Error> {
         let [gate, up] = READERS.map(|part| self.matrix(part.of(block)));
         let [gate, up] = [gate?, up?];
         let one = gate.layout == up.layout && gate.layout.parts.len() == 1;
-        let fused = one && self.fusions.gates && !g.bias;
+        let adapted = READERS.iter().any(|part| self.is_adapted(part.of(block)));
+        let fused = one && self.fusions.gates && !g.bias && !adapted;
         Ok(fused.then_some([gate, up]))
     }
 

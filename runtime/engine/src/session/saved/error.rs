@@ -47,6 +47,9 @@ pub enum SavedError {
         /// The hash of the model that is open.
         found: String,
     },
+    /// Other adapters acted on the text, or with other strengths.
+    #[error("the session is of a text that other adapters act on, or with other strengths")]
+    Adapters,
     /// The session's keys and values are not as this model keeps them.
     #[error("the session has keys and values of {expected}, the model is loaded with {found}")]
     Cache {

@@ -4,6 +4,7 @@ use super::{Beside, MAGIC, SavedError, VERSION};
 use crate::generate::Snapshot;
 use crate::plan::{PAGE, Plan};
 use crate::sample::SamplerState;
+use carat_adapter::Strength;
 use carat_shaders::params::{NARROW_KEYS, NARROW_VALUES};
 use std::io::Read;
 
@@ -45,6 +46,9 @@ pub(in crate::session) struct Header {
     /// The model's [`identity`](crate::model::Model::identity).
     pub(super) identity: [u8; 32],
     pub(super) shape: CacheShape,
+    /// How strongly each adapter acts, and the hash of those that act.
+    pub(super) strengths: Vec<Strength>,
+    pub(super) acting: [u8; 32],
     /// Tokens of the sequence.
     pub(super) tokens: Vec<u32>,
     /// How many of them the segments have.
@@ -71,6 +75,10 @@ impl Header {
             word(&mut body, *window);
             word(&mut body, *words);
         }
+        body.extend(self.acting);
+        word(&mut body, self.strengths.len() as u32);
+        let units = self.strengths.iter().map(|s| s.units() as u32);
+        units.for_each(|n| word(&mut body, n));
         let pending = &self.beside.pending;
         for n in [self.tokens.len(), self.held, pending.len()] {
             word(&mut body, n as u32);
@@ -156,6 +164,9 @@ impl Header {
         let narrow = f.word()?;
         let caches = f.word()? as usize;
         let caches = f.list(caches, 8, |f| Some((f.word()?, f.word()?)))?;
+        let acting = f.array()?;
+        let strengths = f.word()? as usize;
+        let strengths = f.list(strengths, 4, |f| Strength::of_units(f.word()? as i32))?;
         let [tokens, held, pending] = [f.word()?, f.word()?, f.word()?].map(|n| n as usize);
         let tokens = f.list(tokens, 4, Fields::word)?;
         let pending = f.list(pending, 4, Fields::word)?;
@@ -184,6 +195,8 @@ impl Header {
         (held <= tokens.len()).then_some(Self {
             identity,
             shape: CacheShape { narrow, caches },
+            strengths,
+            acting,
             tokens,
             held,
             beside: Beside {
@@ -192,6 +205,11 @@ impl Header {
                 note,
             },
         })
+    }
+
+    /// How strongly each adapter acts.
+    pub fn strengths(&self) -> &[Strength] {
+        &self.strengths
     }
 
     /// Whether it is of this model, loaded so.

@@ -30,12 +30,14 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
     request.check()?;
     let hosted = app.shelf.get(request.model.as_deref()).await?;
     let limit = sampling.max_tokens.filter(|n| *n >= 0);
+    let strengths = sampling.strengths(&hosted)?;
     let options = sampling.options(&hosted, usize::MAX)?;
     let head = Head::new(&request, &hosted, &options.sampling, limit);
     let streams = request.stream.unwrap_or(false);
     let mut talk = request.talk()?;
     keep_read(&hosted, &mut talk);
-    let ask = talk.ask(&hosted, options)?;
+    let mut ask = talk.ask(&hosted, options)?;
+    ask.strengths = strengths;
     let readings = vec![Reading::new(&hosted, &ask)];
     let texts = Texts::begin(&app, hosted.clone(), vec![ask])?;
     if streams {
