@@ -5,7 +5,7 @@ use crate::anthropic::request::{MessagesBody, Prompted};
 use crate::anthropic::stream::MessageEvent;
 use crate::app::{App, Config};
 use crate::describe::{Told, description};
-use crate::native::adapters::{AdapterEntry, AdapterScale, Done};
+use crate::native::adapters::{AdapterScales, Adapters, Done};
 use crate::native::completion::{TextAnswers, TextBody, TextPiece};
 use crate::native::tokens::{
     DetokenizeRequest, Detokenized, Fitted, TemplateRequest, TokenizeRequest, TokenizerInfo, Tokens,
@@ -179,12 +179,12 @@ fn native() -> Vec<Route> {
         route(
             &["/lora-adapters"],
             get(native::adapters::list),
-            Told::get(LLAMA, "The adapters that are loaded").gives::<Vec<AdapterEntry>>(),
+            Told::get(LLAMA, "The adapters that are loaded").gives::<Adapters>(),
         ),
         route(
             &["/lora-adapters"],
             post(native::adapters::set),
-            Told::post::<Vec<AdapterScale>>(
+            Told::post::<AdapterScales>(
                 LLAMA,
                 "Set how strongly adapters act where a request does not say",
             )

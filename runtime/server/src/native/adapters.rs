@@ -24,6 +24,14 @@ pub struct AdapterEntry {
     rank: u32,
 }
 
+/// All of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Adapters(Vec<AdapterEntry>);
+
+/// How strongly each acts; those that are not listed do not act.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct AdapterScales(Vec<AdapterScale>);
+
 /// How strongly an adapter acts.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 pub struct AdapterScale {
@@ -61,7 +69,7 @@ pub fn strengths(hosted: &Hosted, scales: &[AdapterScale]) -> Result<Vec<Strengt
 }
 
 /// `GET /lora-adapters`.
-pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Vec<AdapterEntry>>, Refusal> {
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Adapters>, Refusal> {
     let hosted = app.shelf.get(None).await?;
     let adapters = hosted.adapters().await?;
     let entry = |(id, applied): (usize, carat::internals::adapter::Applied)| AdapterEntry {
@@ -70,12 +78,13 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Vec<AdapterEntry>>
         scale: applied.strength.value(),
         rank: applied.adapter.rank(),
     };
-    Ok(Json(adapters.into_iter().enumerate().map(entry).collect()))
+    let adapters = adapters.into_iter().enumerate();
+    Ok(Json(Adapters(adapters.map(entry).collect())))
 }
 
 /// `POST /lora-adapters`: for requests that say nothing, from now on.
 pub async fn set(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Done>, Refusal> {
-    let scales: Vec<AdapterScale> = read::json(&body)?;
+    let AdapterScales(scales) = read::json(&body)?;
     let hosted = app.shelf.get(None).await?;
     let strengths = strengths(&hosted, &scales)?;
     hosted.set_strengths(strengths).await?;
