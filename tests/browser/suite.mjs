@@ -125,6 +125,35 @@ async function processor() {
     assert.equal(found.context, 512);
   });
 
+  await check("a session that was saved natively goes on here; one that was saved here goes on, too; a damaged one is refused", async () => {
+    const found = await page.evaluate(async ([t, o, file]) => {
+      const bytes = Uint8Array.from(file);
+      const { prompt, ids } = await model.restoreSession(bytes);
+      const again = await model.saveSession();
+      const run = model.generate(prompt, { ...o, maxTokens: 40, after: ids });
+      const mid = await run.result;
+      const saved = await model.saveSession();
+      await ask("Something else", { maxTokens: 3 });
+      const back = await model.restoreSession(saved);
+      const held = [];
+      const rest = model.generate(back.prompt, { ...o, maxTokens: 64, after: back.ids });
+      for await (const p of rest) held.push(p.id);
+      const damaged = bytes.slice();
+      damaged[damaged.length - 40] ^= 1;
+      const codes = [];
+      for (const wrong of [damaged, new Uint8Array(9), bytes.slice(0, 30), "text"]) codes.push(await error(() => model.restoreSession(wrong)));
+      return { ids, mid, back, rest: await rest.result, held, codes, same: again.length === bytes.length && again.every((b, i) => b === bytes[i]) };
+    }, [expected.prompt, expected.sampling, expected.session]);
+    assert.ok(found.same, "another file");
+    assert.deepEqual(found.ids, expected.seeded.ids.slice(0, 21));
+    assert.deepEqual(found.mid.ids, expected.seeded.ids.slice(0, 40));
+    assert.deepEqual(found.back.ids, found.mid.ids);
+    same(found.rest, expected.seeded);
+    // Held, not computed again: the first piece has all of the text so far.
+    assert.deepEqual(found.held.filter((id) => id !== null), expected.seeded.ids.slice(40));
+    assert.deepEqual(found.codes, ["hash", "format", "format", "parameter"]);
+  });
+
   await check("stop strings, abort mid-answer, leaving the loop", async () => {
     const found = await page.evaluate(async (text) => {
       const stop = await ask(text, { temperature: 0, stop: [" the"] });
@@ -381,11 +410,17 @@ async function graphics() {
     return `first token after ${found.answered.toFixed(0)} ms, GPU after ${found.moved[1].toFixed(0)} ms`;
   });
 
-  await check("64 tokens on WebGPU as the native engine: greedy, seeded", async () => {
+  await check("64 tokens on WebGPU as the native engine: greedy, seeded; a session that was saved goes on", async () => {
     const greedy = await page.evaluate((t) => ask(t, { temperature: 0 }), expected.prompt);
     assert.equal(greedy.device, "webgpu");
     same(greedy, expected.greedy);
     same(await page.evaluate(([t, o]) => ask(t, o), [expected.prompt, expected.sampling]), expected.seeded);
+    const rest = await page.evaluate(async ([o, file]) => {
+      const { prompt, ids } = await model.restoreSession(Uint8Array.from(file));
+      return model.generate(prompt, { ...o, maxTokens: 64, after: ids }).result;
+    }, [expected.sampling, expected.session]);
+    assert.equal(rest.device, "webgpu");
+    same(rest, expected.seeded);
     return `${greedy.tokensPerSecond.toFixed(0)} tokens/s`;
   });
 

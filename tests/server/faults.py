@@ -7,8 +7,11 @@ goes on as if nothing had happened.
 
 import asyncio
 import json
+import pathlib
 import random
+import shutil
 import sys
+import tempfile
 import time
 
 from harness import Busy, Failed, Server, check, parse, program_and_model, run
@@ -32,6 +35,8 @@ GOOD = {
     "/completion": {"prompt": [1, 2, "three"], "n_predict": 2},
     "/tokenize": {"content": "Hi", "with_pieces": True},
     "/detokenize": {"tokens": [1, 2, 3]},
+    "/slots/0?action=save": {"filename": "a"},
+    "/slots/1?action=restore": {"filename": "a"},
     "/apply-template": {"messages": [{"role": "user", "content": "Hi"}]},
 }
 
@@ -93,7 +98,8 @@ async def in_parallel(count, work, at_once=24):
 
 async def main():
     program, model = program_and_model()
-    flags = ["--fast", "--parallel", 4, "--ctx", 256, "--threads", 2, "--read-timeout", 1, "--max-body", "256KiB", "--grace", 5]
+    folder = pathlib.Path(tempfile.mkdtemp())
+    flags = ["--fast", "--slot-save-path", folder, "--parallel", 4, "--ctx", 256, "--threads", 2, "--read-timeout", 1, "--max-body", "256KiB", "--grace", 5]
     server = Server(program, model, *flags)
     probe = {"prompt": "Once upon a time", "max_tokens": 8, "temperature": 0}
 
@@ -178,6 +184,66 @@ async def main():
         check(await sound() == hash, "another answer after aborted streams")
         print(f"faults: odd and slow connections, {ABORTED} aborted streams; memory {warm / 1e6:.1f} -> {server.rss() / 1e6:.1f} MB")
 
+        # A text as a file: written, computed once, found again.
+        long = {"prompt": "Once upon a time there was a boat. " * 20, "max_tokens": 8, "temperature": 0, "id_slot": 1}
+
+        async def answer(body):
+            status, headers, text = await server.ask("POST", "/v1/completions", body)
+            check(status == 200, f"status {status}: {text[:300]!r}")
+            usage = json.loads(text)["usage"]
+            return headers["x-carat-logits-hash"], usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]
+
+        async def slot(action, name, id=1):
+            status, _, text = await server.ask("POST", f"/slots/{id}?action={action}", {"filename": name})
+            return status, json.loads(text)
+
+        long_hash, tokens, _ = await answer(long)
+        status, done = await slot("save", "text")
+        check(status == 200 and done["n_saved"] == tokens + 7, f"{status} {done}")
+        for action, name, id, wanted in [
+            ("save", "../text", 1, 400), ("save", "", 1, 400), ("save", "x", 4, 400), ("save", "x", 3, 400),
+            ("restore", "none", 1, 404), ("burn", "x", 1, 400), ("erase", "", 2, 200),
+        ]:
+            status, done = await slot(action, name, id)
+            check(status == wanted, f"{action} {name!r}: {status} {done}")
+        whole = (folder / "text").read_bytes()
+        for at in [9, 14, 60, len(whole) // 2, len(whole) - 1]:
+            damaged = bytearray(whole)
+            damaged[at] ^= 64
+            (folder / "damaged").write_bytes(damaged)
+            status, done = await slot("restore", "damaged")
+            check(status == 400 and "session" in done["error"]["message"], f"{status} {done}")
+        (folder / "cut").write_bytes(whole[: len(whole) * 2 // 3])
+        status, done = await slot("restore", "cut")
+        check(status == 200 and done["n_restored"] == tokens + 7, f"{status} {done}")
+
+        # Killed while texts are written, it starts again: a file is whole or is not there, and what is unfinished goes.
+        async def save(_):
+            try:
+                while True:
+                    await slot("save", f"text-{random.randrange(4)}")
+            except (Failed, ConnectionError, json.JSONDecodeError):
+                pass
+
+        for _ in range(10):
+            await answer(long)
+            saving = [asyncio.create_task(save(i)) for i in range(4)]
+            await asyncio.sleep(random.uniform(0.02, 0.2))
+            server.kill()
+            await asyncio.gather(*saving)
+            server = Server(program, model, *flags)
+            check(not list(folder.glob(".carat-*")), "unfinished files are left")
+        for file in folder.glob("text-*"):
+            check(file.read_bytes() == whole, f"{file.name} is another one")
+        check(len(list(folder.glob("text-*"))) == 4, "no file was written")
+        check((await answer(long))[2] == 0, "a new server has the text already")
+        server.kill()
+        server = Server(program, model, *flags)
+        status, done = await slot("restore", "text", 0)
+        check(status == 200 and done["n_restored"] == tokens + 7, f"{status} {done}")
+        check(await answer(long) == (long_hash, tokens, tokens - 1), "a text that was read is computed again, or is another one")
+        print(f"faults: texts of {tokens + 7} tokens and {len(whole)} bytes as files, damaged, cut, and killed while they are written")
+
         # Killed under load, it starts again.
         async def busy(_):
             try:
@@ -203,6 +269,8 @@ async def main():
         server.kill()
         print(server.process.stderr.read()[-3000:], file=sys.stderr)
         raise
+    finally:
+        shutil.rmtree(folder)
 
 
 run(main)

@@ -19,6 +19,7 @@ VALUES = {
     "--seed": "--seed",
     "--n-predict": "--max-tokens",
     "--chat-template-file": "--template",
+    "--slot-save-path": "--slot-save-path",
 }
 SWITCHES = {"--no-ui": "--no-page"}
 # Flags without a value.

@@ -8,8 +8,9 @@ use carat::internals::selftest::Flavour;
 use carat::internals::text::constraint::{Constraint, ConstraintError, Mask};
 use carat::internals::text::stop::StopReason;
 use carat::internals::{
-    Batcher, CacheBits, DeviceChoice, GenerateOptions, Generation, Generator, Host, JobId, Loaded,
-    Model, News, Request, Session, SessionOptions, Step, Verify, generate_constrained,
+    Batcher, CacheBits, DeviceChoice, Drafter, GenerateOptions, Generation, Generator, Host, JobId,
+    Loaded, Model, News, Request, Room, Session, SessionOptions, Step, Verify,
+    generate_constrained,
 };
 use carat_tests::rng::Rng;
 use carat_tests::synth::Shape;
@@ -183,6 +184,7 @@ fn texts_in_any_order(
     (flavour, cache): (Flavour, CacheBits),
     seed: u64,
     texts: usize,
+    smaller: Option<u64>,
 ) -> usize {
     let model = model(flavour, 100 + seed);
     let mut rng = Rng(seed);
@@ -192,6 +194,10 @@ fn texts_in_any_order(
         .map(|_| Case::new(&model, &mut rng, &stem, 60))
         .collect();
     let mut batcher = batcher(&model, &options(device, cache));
+    if let Some(seed) = smaller {
+        let smaller = self::model(Flavour::Plain, seed);
+        batcher.draft_with(drafter(smaller, &model));
+    }
     let mut heard: BTreeMap<JobId, Heard> = BTreeMap::new();
     let mut ids = Vec::new();
     while ids.len() < cases.len() || !batcher.is_empty() {
@@ -250,7 +256,7 @@ const KINDS: [(Flavour, CacheBits); 6] = [
 fn a_text_does_not_know_its_neighbours() {
     for kind in KINDS {
         for seed in [1, 2] {
-            let kept = texts_in_any_order(DeviceChoice::Cpu, kind, seed, 40);
+            let kept = texts_in_any_order(DeviceChoice::Cpu, kind, seed, 40, None);
             assert!(kept > 0);
         }
     }
@@ -263,10 +269,107 @@ fn nor_does_it_on_any_driver() {
         let device = DeviceChoice::GpuNamed(adapter.to_lowercase());
         let of = |cache| {
             let kind = (Flavour::BranchNorms, cache);
-            texts_in_any_order(device.clone(), kind, 3, 6) as u64
+            texts_in_any_order(device.clone(), kind, 3, 6, Some(103)) as u64
         };
         of(CacheBits::default()) + of(CacheBits::ALL[3])
     });
+}
+
+fn drafter(smaller: Arc<Model>, model: &Model) -> Drafter {
+    let options = SessionOptions {
+        device: DeviceChoice::Cpu,
+        context: CONTEXT,
+        batch: Some(BATCH),
+        sequences: SEQUENCES,
+        ..Default::default()
+    };
+    block_on(Drafter::new(smaller, model, &options, 5)).unwrap()
+}
+
+#[test]
+fn nor_who_proposes_its_tokens() {
+    for kind in KINDS {
+        // Its own weights, whose proposals are mostly right, and others.
+        for smaller in [101, 7] {
+            texts_in_any_order(DeviceChoice::Cpu, kind, 1, 15, Some(smaller));
+        }
+    }
+}
+
+/// A model that proposes for itself is always right where the likeliest token is taken; one that is always wrong is soon asked
+/// rarely.
+#[test]
+fn proposals_follow_what_was_right() {
+    let model = model(Flavour::Plain, 3);
+    let case = Case {
+        prompt: (0..40).collect(),
+        options: GenerateOptions {
+            max_tokens: 200,
+            ignore_end: true,
+            ..GenerateOptions::default()
+        },
+        constraint: None,
+    };
+    let case = Case {
+        options: GenerateOptions {
+            sampling: Params {
+                temperature: 0.0,
+                dry_multiplier: 0.0,
+                ..Params::default()
+            },
+            ..case.options
+        },
+        ..case
+    };
+    let expected = case.alone(&mut session(&model, CacheBits::default()), usize::MAX);
+    let run = |smaller: Arc<Model>| {
+        let mut session = block_on(Session::new(
+            model.clone(),
+            &SessionOptions {
+                outputs: 6,
+                context: CONTEXT,
+                device: DeviceChoice::Cpu,
+                ..Default::default()
+            },
+        ))
+        .unwrap();
+        let mut drafter = drafter(smaller, &model);
+        let mut draft = drafter.draft();
+        let mut generator = Generator::new(&session, &case.prompt, &case.options, false).unwrap();
+        loop {
+            let room = Room::of(&session);
+            let history = session.tokens();
+            block_on(drafter.propose(&mut draft, &mut generator, history, room)).unwrap();
+            if block_on(generator.step(&mut session, None)).unwrap() == Step::End {
+                break;
+            }
+        }
+        let drafted = generator.drafted();
+        assert_eq!(generator.finish(None).0, expected);
+        drafted
+    };
+    let (proposed, right) = run(model.clone());
+    assert_eq!(proposed, right);
+    assert!(right >= 160, "{right}");
+    let (proposed, right) = run(self::model(Flavour::Plain, 4));
+    assert!(
+        proposed < 60 + 3 * right,
+        "{proposed}, {right} of them right"
+    );
+}
+
+#[test]
+fn another_vocabulary_proposes_nothing() {
+    let larger = model(Flavour::Plain, 3);
+    let shape = Shape {
+        vocab: 100,
+        ..Default::default()
+    };
+    let other = Arc::new(Model::from_bytes(&shape.bytes(), Verify::Hashes).unwrap());
+    let options = options(DeviceChoice::Cpu, CacheBits::default());
+    let refused = block_on(Drafter::new(other, &larger, &options, 5));
+    let error = refused.err().unwrap().to_string();
+    assert!(error.contains("another vocabulary: token 100"), "{error}");
 }
 
 /// A beginning that is known is not computed again, whole pages and the tokens behind them.

@@ -4,8 +4,8 @@
 use carat::internals::sample::Params;
 use carat::internals::selftest::{Flavour, Shape};
 use carat::internals::{
-    DeviceChoice, Event, GenerateOptions, Generation, Model, Session, SessionOptions, Verify,
-    generate, generate_constrained,
+    Beside, DeviceChoice, Event, GenerateOptions, Generation, Generator, Model, Session,
+    SessionOptions, Step, Verify, generate, generate_constrained,
 };
 use carat_format::{Encoding, ScaleGroup};
 use carat_tests::drivers;
@@ -163,8 +163,30 @@ fn expected(file: &Path) -> Value {
             "repeatPenalty": seeded.repeat_penalty,
             "seed": seeded.seed.to_string(),
         },
+        "session": saved(&model, &prompt, seeded.clone()),
         "seeded": native(&model, &prompt, seeded, 64),
     })
+}
+
+/// The file of a text that was cut off on this processor.
+fn saved(model: &Arc<Model>, prompt: &[u32], sampling: Params) -> Vec<u8> {
+    let mut session = session(model);
+    let options = GenerateOptions {
+        max_tokens: 21,
+        sampling,
+        ..GenerateOptions::default()
+    };
+    let mut generator = Generator::new(&session, prompt, &options, false).unwrap();
+    while pollster::block_on(generator.step(&mut session, None)).unwrap() != Step::End {}
+    let (snapshot, pending) = generator.snapshot();
+    let beside = Beside {
+        pending,
+        snapshot: Some(snapshot),
+        note: Vec::new(),
+    };
+    let mut file = Vec::new();
+    pollster::block_on(session.save(&beside, &mut file)).unwrap();
+    file
 }
 
 /// Whether all that the suite runs on is here.

@@ -276,4 +276,24 @@ fn emulated_arm_gives_the_same_file_and_hash() {
         &[(&converted, 64, 512)],
     );
     assert_eq!(arm[0]["hash"], on_cpu(facet(), 64, 512)["hash"]);
+    // A text that begins here and goes on there.
+    let session = dir.path().join("text.session");
+    let here = |args: [&str; 2]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_goes_on"));
+        command.arg(facet()).arg(&session).args(args);
+        command
+    };
+    let whole = line(&mut here(["begin", "48"]));
+    line(&mut here(["begin", "13"]));
+    let mut there = emulated("goes_on");
+    there.arg(facet()).arg(&session).args(["go-on", "48"]);
+    assert_eq!(line(&mut there), whole);
+}
+
+/// What a program prints.
+fn line(command: &mut Command) -> String {
+    let out = command.output().unwrap();
+    let error = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{command:?}:\n{error}");
+    String::from_utf8(out.stdout).unwrap()
 }

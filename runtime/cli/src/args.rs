@@ -245,6 +245,25 @@ pub struct MemoryArgs {
     pub map: MapArgs,
 }
 
+/// Tokens that are computed in advance; the text does not depend on it.
+#[derive(Args, Clone, Debug)]
+pub struct SpeculationArgs {
+    /// Compute up to N tokens in advance where the text said the same before; the text does not depend on it; 0: none
+    #[arg(long, visible_alias = "draft-lookup", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Tokens in advance")]
+    pub lookup: u32,
+    /// Let a smaller model with the same vocabulary propose tokens, which change none
+    #[arg(
+        long,
+        alias = "model-draft",
+        value_name = "MODEL",
+        help_heading = "Tokens in advance"
+    )]
+    pub draft_model: Option<PathBuf>,
+    /// Tokens that it proposes at once, at most
+    #[arg(long, aliases = ["draft", "draft-n"], value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "Tokens in advance")]
+    pub draft_max: u32,
+}
+
 /// How the file comes to memory.
 #[derive(Args, Clone, Debug)]
 pub struct MapArgs {
@@ -409,6 +428,11 @@ pub struct BenchArgs {
     /// Without a GPU: count bytes and instructions per token, and the speed that they allow on some GPUs
     #[arg(long, conflicts_with_all = ["kernels", "autotune"], help_heading = "What to measure")]
     pub predict: bool,
+    /// Measure instead what tokens in advance gain after the beginning of this text, --pp tokens of it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernels", "autotune", "predict"], help_heading = "What to measure")]
+    pub text: Option<PathBuf>,
+    #[command(flatten)]
+    pub speculation: SpeculationArgs,
     #[command(flatten)]
     pub map: MapArgs,
     #[command(flatten)]

@@ -4,6 +4,7 @@ mod autotune;
 mod kernels;
 mod memory;
 mod predict;
+mod speculation;
 
 use crate::args::BenchArgs;
 use crate::cache::{self, Prepared};
@@ -62,6 +63,9 @@ pub fn run(args: BenchArgs) -> Result<()> {
     }
     if args.kernels {
         return kernels::run(&args, prepared);
+    }
+    if args.text.is_some() {
+        return speculation::run(&args, prepared);
     }
     let bar = Bar::new("bench");
     let report = interrupted(measure(&args, prepared, &bar));

@@ -2,6 +2,7 @@
 
 mod command;
 mod conversation;
+mod kept;
 mod lines;
 
 use crate::args::ChatArgs;
@@ -9,15 +10,16 @@ use crate::failure::Interrupted;
 use crate::logits::interrupted;
 use crate::metrics::Entry;
 use crate::prompt;
-use crate::stream::{self, Timings};
+use crate::session::SessionFile;
+use crate::stream::{self, Done, Timings};
 use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
 use crate::wrap::Wrap;
 use crate::{cache, interrupt, lora, memory, relay, sampling, term};
 use anyhow::{Context, Result, anyhow};
 use carat::internals::{
-    Event, Fit, FitError, GenerateOptions, PLAIN_LENGTH, Prompter, Relay, SessionOptions, Talk,
-    message,
+    Event, Fit, FitError, GenerateOptions, Generator, PLAIN_LENGTH, Prompter, Relay,
+    SessionOptions, Talk, TalkNote, message,
 };
 use carat_text::stop::StopReason;
 use carat_text::template::{ChatTemplate, Clock, Value};
@@ -44,6 +46,10 @@ struct Chat<'a> {
     talk: Talk,
     /// Answers given so far: each has a seed of its own.
     answers: u64,
+    /// Where the conversation is kept, with its keys and values.
+    session: Option<SessionFile>,
+    /// What that file has.
+    kept: Option<Vec<u8>>,
     /// Files that this chat wrote, and may replace.
     written: HashSet<PathBuf>,
     /// Of the model's file; known after the first answer.
@@ -120,6 +126,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
              them get worse"
         ));
     }
+    let saved = args.session.as_deref().map(SessionFile::new).transpose()?;
     let options = GenerateOptions {
         max_tokens: match args.length {
             Some(Length::Tokens(n)) => n,
@@ -129,10 +136,15 @@ pub fn run(args: ChatArgs) -> Result<()> {
         },
         sampling: sampling::params(&args.sampling, &model)?,
         stops: args.sampling.stop.clone(),
+        lookup: args.speculation.lookup(),
         ..GenerateOptions::default()
     };
-    let session_options = SessionOptions {
+    let smaller = args
+        .speculation
+        .open(&args.cache, &args.memory, args.place.threads)?;
+    let mut session_options = SessionOptions {
         device: args.place.device.clone(),
+        outputs: args.speculation.outputs(),
         context,
         threads: args.place.threads,
         cache: args.place.kv,
@@ -140,10 +152,16 @@ pub fn run(args: ChatArgs) -> Result<()> {
         adapters: lora::load(&args.adapters, &model)?,
         ..SessionOptions::default()
     };
+    if let Some(smaller) = &smaller {
+        session_options.memory_limit = smaller.limit(&session_options)?;
+    }
     let session_options = memory::fitted(session_options, &model).with_context(shown)?;
     let context = session_options.context;
-    let relay =
+    let mut relay =
         interrupted(relay::open(model.clone(), &session_options, &verdict)).with_context(shown)?;
+    if let Some(smaller) = &smaller {
+        relay.draft_with(smaller.drafter(&model, &session_options)?);
+    }
     let mut lines = match args.json {
         true => Lines::Pipe,
         false => Lines::new()?,
@@ -164,41 +182,67 @@ pub fn run(args: ChatArgs) -> Result<()> {
             "[{}, {context} positions{}; /help lists commands, Ctrl-C stops an answer]",
             term::clip(&relay.device(), 60),
             match args.sampling.seed {
-                Seed::Random => format!(", seed {seed}"),
-                Seed::Fixed(_) => String::new(),
+                Some(Seed::Random) => format!(", seed {seed}"),
+                _ => String::new(),
             }
         ));
     }
+    let (answers, talk) = match &saved {
+        Some((file, Some(head))) => {
+            let read = TalkNote::of_bytes(&head.beside.note)
+                .and_then(|note| Ok((note.answers, note.talk()?)));
+            read.map_err(|e| anyhow!("{e}"))
+                .with_context(|| file.shown())?
+        }
+        _ => (0, Talk::new(None)),
+    };
     let mut chat = Chat {
         relay,
         prompter,
         tokenizer,
         options,
         context: context as usize,
-        talk: Talk::new(args.system.as_deref()),
-        answers: 0,
+        talk,
+        answers,
+        session: None,
+        kept: None,
         written: HashSet::new(),
         verdict,
         json: args.json,
         stats: false,
         last: None,
     };
-    interrupt::install();
-    while let Some(line) = lines.next()? {
-        match chat.line(&line) {
-            Ok(ControlFlow::Continue(())) => {}
-            Ok(ControlFlow::Break(())) => break,
-            // What went wrong with one line does not end a person's chat, a damaged model does; a script's both do.
-            Err(e) if lines.interactive() && !ends(&e) => {
-                term::problem("error", &crate::failure::describe(&e));
-            }
-            Err(e) => return Err(e),
-        }
-        if interrupt::terminated() {
-            return Err(Interrupted("".into()).into());
-        }
+    if let Some((file, head)) = saved {
+        chat.resume(file, head.is_some())?;
     }
-    Ok(())
+    if let Some(text) = &args.system {
+        chat.talk.set_system(text);
+    }
+    interrupt::install();
+    let ended = chat.lines(&mut lines);
+    // Whatever ended it, what was said is kept.
+    let kept = chat.keep();
+    ended.and(kept)
+}
+
+impl Chat<'_> {
+    fn lines(&mut self, lines: &mut Lines) -> Result<()> {
+        while let Some(line) = lines.next()? {
+            match self.line(&line) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => break,
+                // What went wrong with one line does not end a person's chat, a damaged model does; a script's both do.
+                Err(e) if lines.interactive() && !ends(&e) => {
+                    term::problem("error", &crate::failure::describe(&e));
+                }
+                Err(e) => return Err(e),
+            }
+            if interrupt::terminated() {
+                return Err(Interrupted("".into()).into());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether nothing can follow.
@@ -293,7 +337,7 @@ impl Chat<'_> {
             }
         }
         interrupt::clear();
-        result
+        result.and_then(|()| self.keep())
     }
 
     fn answer(&mut self) -> Result<()> {
@@ -314,23 +358,21 @@ impl Chat<'_> {
             true => stream::print_event(&event, |m| Entry::new(self.tokenizer, m)),
             false => term::print(&wrap.push(stream::text(&event))),
         };
-        let done = stream::stream(
-            &mut self.relay,
-            &ids[kept..],
-            &options,
-            None,
-            &self.verdict,
-            &mut watch,
-        );
-        if let (Ok((done, _)), false) = (&done, json)
-            && !done.text.ends_with('\n')
+        let generator = Generator::new(self.relay.session(), &ids[kept..], &options, false)?;
+        let done = stream::stream(&mut self.relay, generator, None, &self.verdict, &mut watch);
+        if let (Ok(Done { generation, .. }), false) = (&done, json)
+            && !generation.text.ends_with('\n')
         {
             term::print("\n")?;
         }
         if self.verdict.failed() || !interrupt::requested() {
             self.verdict.wait()?;
         }
-        let (done, timings) = done?;
+        let Done {
+            generation: done,
+            timings,
+            ..
+        } = done?;
         let stats = Stats {
             timings,
             cached: kept,

@@ -3,12 +3,13 @@
 use crate::args::DemoArgs;
 use crate::failure::Interrupted;
 use crate::relay;
+use crate::stream::{self, Done};
 use crate::term::{self, Bar};
 use crate::verdict::Verdict;
-use crate::{chart, convert, eval, interrupt, logits, stream};
+use crate::{chart, convert, eval, interrupt, logits};
 use anyhow::{Context, Result, bail};
 use carat::internals::sample::Params;
-use carat::internals::{Event, GenerateOptions, Model, SessionOptions, Verify};
+use carat::internals::{Event, GenerateOptions, Generator, Model, SessionOptions, Verify};
 use carat_converter::convert::{Options, Summary};
 use carat_converter::eval::Quality;
 use carat_converter::source::Checkpoint;
@@ -142,8 +143,12 @@ pub fn run(args: DemoArgs) -> Result<()> {
         false => stream::print(&event),
     };
     let verdict = Verdict::default();
-    let (generation, timings) =
-        stream::stream(&mut relay, &ids, &options, None, &verdict, &mut watch)?;
+    let generator = Generator::new(relay.session(), &ids, &options, false)?;
+    let Done {
+        generation,
+        timings,
+        ..
+    } = stream::stream(&mut relay, generator, None, &verdict, &mut watch)?;
     if args.json {
         term::print_json(&Report {
             source_bytes: whole,

@@ -266,7 +266,7 @@ mod tests {
         );
         assert_eq!(
             (args.sampling.seed, args.length),
-            (Seed::Random, Length::Tokens(9)),
+            (Some(Seed::Random), Length::Tokens(9)),
             "the last one counts"
         );
         let args = run("run -m m.gguf -p hi -ngl 99 --ctx-size 5 --ctx 6 --json --json");

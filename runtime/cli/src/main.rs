@@ -35,6 +35,8 @@ mod relay;
 mod run;
 mod sampling;
 mod serve;
+mod session;
+mod speculation;
 mod stream;
 mod svg;
 mod table;

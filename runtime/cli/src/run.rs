@@ -5,12 +5,15 @@ use crate::failure::{Interrupted, Usage};
 use crate::logits::interrupted;
 use crate::metrics::{DEFAULT_TOP, Entry, Lines};
 use crate::relay::{self, Share};
-use crate::stream::{self, Timings};
+use crate::session::SessionFile;
+use crate::stream::{self, Done, Timings};
 use crate::values::{Length, Seed};
 use crate::verdict::Verdict;
 use crate::{cache, follow, input, interrupt, lora, memory, prompt, sampling, term};
 use anyhow::{Context, Result, bail};
-use carat::internals::{Event, GenerateOptions, Model, Prompter, SessionOptions, Verify};
+use carat::internals::{
+    Event, GenerateOptions, Generator, Model, Place, Prompter, Session, SessionOptions, Verify,
+};
 use carat_text::constraint::Constraint;
 use carat_text::stop::StopReason;
 use carat_text::template::{ChatTemplate, Clock, Conversation, Value};
@@ -54,7 +57,18 @@ pub fn run(args: RunArgs) -> Result<()> {
         let text = "--logprobs: nothing shows them; add --json, --stream-json or --metrics FILE";
         return Err(Usage(text.into()).into());
     }
-    let prompt = prompt(&args)?;
+    let saved = args.session.as_deref().map(SessionFile::new).transpose()?;
+    let saved_head = saved.as_ref().and_then(|(_, head)| head.as_ref());
+    if let (Some((file, _)), Some(head)) = (&saved, saved_head)
+        && !head.beside.note.is_empty()
+    {
+        bail!(
+            "{}: the session is a conversation; go on with it by 'carat chat --session', or give --session another name",
+            file.shown()
+        );
+    }
+    let goes_on = saved_head.is_some();
+    let prompt = prompt(&args, goes_on)?;
     let prepared = cache::prepare_to_generate(&args.model, &args.cache, args.place.threads)?;
     let start = Instant::now();
     let prepared = prepared.in_memory(args.memory.map.no_mmap, args.memory.memory_limit);
@@ -68,7 +82,12 @@ pub fn run(args: RunArgs) -> Result<()> {
     };
     let shown = || args.model.display().to_string();
     let prompt_ids = match &prompt {
+        Prompt::Text(text) if goes_on => {
+            let tokenizer = model.tokenizer().with_context(shown)?;
+            tokenizer.encode(text, false)
+        }
         Prompt::Text(text) => model.encode_prompt(text).with_context(shown)?,
+        Prompt::None => Vec::new(),
         Prompt::Talk(talk) => {
             let prompter = Prompter::of_model(model.clone(), Clock::now()).with_context(shown)?;
             let ids = prompter
@@ -81,31 +100,51 @@ pub fn run(args: RunArgs) -> Result<()> {
             ids
         }
     };
+    // Positions of what was saved: tokens of the cache, and those that no pass has seen.
+    let before = saved_head.map_or(0, |h| h.tokens.len() + h.beside.pending.len());
     let plain = matches!(prompt, Prompt::Text(_));
     let template = plain && matches!(ChatTemplate::of_header(&model.header()?), Ok(Some(_)));
-    let session_options = SessionOptions {
+    let smaller = args
+        .speculation
+        .open(&args.cache, &args.memory, args.place.threads)?;
+    let mut session_options = SessionOptions {
         device: args.place.device.clone(),
-        context: context(&args, &model, prompt_ids.len()),
+        outputs: args.speculation.outputs(),
+        context: context(&args, &model, before + prompt_ids.len()),
         threads: args.place.threads,
         cache: args.place.kv,
         memory_limit: args.memory.memory_limit,
         adapters: lora::load(&args.adapters, &model)?,
         ..SessionOptions::default()
     };
+    if let Some(smaller) = &smaller {
+        session_options.memory_limit = smaller.limit(&session_options)?;
+    }
     let session_options = memory::fitted(session_options, &model).with_context(shown)?;
     let context = session_options.context;
     let mut options = options(&args, &model)?;
     // The session rounds its context up to whole pages: what was asked for is kept here.
-    let fills = options.within(context, prompt_ids.len())?;
+    let fills = options.within(context, before + prompt_ids.len())?;
     let mut guide = follow::guide(&args.follow, &model)?;
     let mut lines = lines(&args)?;
     let mut relay =
         interrupted(relay::open(model.clone(), &session_options, &verdict)).with_context(shown)?;
+    if let Some(smaller) = &smaller {
+        relay.draft_with(smaller.drafter(&model, &session_options)?);
+    }
     let load_ms = term::ms(start);
 
     interrupt::install();
     let tokenizer = model.tokenizer().with_context(shown)?;
+    let snapshot = saved_head.and_then(|h| h.beside.snapshot.as_ref());
+    let snapshot = snapshot.filter(|_| prompt_ids.is_empty());
+    if let (Some(snapshot), None) = (snapshot, args.sampling.seed) {
+        options.sampling.seed = snapshot.seed;
+    }
     let seed = options.sampling.seed;
+    if let (Some((file, _)), true) = (&saved, goes_on) {
+        file.open(&mut relay)?;
+    }
     if args.stream_json {
         stream::start(&shown(), &relay, context, seed)?;
     }
@@ -140,20 +179,38 @@ pub fn run(args: RunArgs) -> Result<()> {
             _ => stream::print(&event),
         }
     };
-    let follow = guide.as_mut().map(|g| g as &mut dyn Constraint);
-    let streamed = stream::stream(
-        &mut relay,
-        &prompt_ids,
-        &options,
-        follow,
-        &verdict,
-        &mut watch,
-    );
+    let mut follow = guide.as_mut().map(|g| g as &mut dyn Constraint);
+    let pending = saved_head.map_or(&[][..], |h| &h.beside.pending);
+    let generator = match snapshot {
+        Some(snapshot) => {
+            options.max_tokens = options.max_tokens.saturating_add(snapshot.ids.len());
+            let follow = follow.as_deref_mut().map(|c| c as &mut dyn Constraint);
+            let from = (snapshot, pending);
+            Generator::resume(place(relay.session()), from, &options, tokenizer, follow)
+        }
+        None => {
+            let ids = [pending, &prompt_ids].concat();
+            Generator::new(relay.session(), &ids, &options, follow.is_some())
+        }
+    };
+    let generator = generator?;
+    let (ids_before, text_before) = (generator.ids().len(), generator.text().len());
+    let streamed = stream::stream(&mut relay, generator, follow, &verdict, &mut watch);
     // Damage says more than whatever else went wrong. Whoever interrupts does not want to wait.
     if verdict.failed() || !interrupt::requested() {
         verdict.wait()?;
     }
-    let (mut generation, mut timings) = streamed?;
+    let Done {
+        mut generation,
+        mut timings,
+        left,
+    } = streamed?;
+    if let Some((file, _)) = &saved {
+        file.save(&mut relay, &left)?;
+    }
+    // What was there before was shown before.
+    generation.ids.drain(..ids_before);
+    generation.text.drain(..text_before);
     let is_text = !args.json && !args.stream_json;
     if is_text {
         stream::end_line(&generation)?;
@@ -170,7 +227,7 @@ pub fn run(args: RunArgs) -> Result<()> {
         ));
     }
     if is_text {
-        let unknown = args.sampling.seed == Seed::Random;
+        let unknown = args.sampling.seed == Some(Seed::Random);
         stream::summary(&timings, &generation, &mut relay, unknown.then_some(seed));
         if template && std::io::stderr().is_terminal() {
             term::note(
@@ -208,11 +265,13 @@ pub fn run(args: RunArgs) -> Result<()> {
 
 /// What the model goes on from.
 enum Prompt {
+    /// What was saved goes on.
+    None,
     Text(String),
     Talk(Conversation),
 }
 
-fn prompt(args: &RunArgs) -> Result<Prompt> {
+fn prompt(args: &RunArgs, goes_on: bool) -> Result<Prompt> {
     if let Some(path) = &args.messages {
         let talk = prompt::conversation(path)?;
         asks(&talk).with_context(|| prompt::shown(path))?;
@@ -224,6 +283,11 @@ fn prompt(args: &RunArgs) -> Result<Prompt> {
     match (&args.file, &args.text) {
         (Some(path), _) if path.as_os_str() != "-" => input::read_text(path),
         (None, Some(text)) if text != "-" => Ok(text.clone()),
+        (None, None) if goes_on => return Ok(Prompt::None),
+        (None, None) => {
+            let text = "there is no such session yet, and no prompt to begin one; give a prompt";
+            return Err(Usage(text.into()).into());
+        }
         _ => prompt::stdin(),
     }
     .map(Prompt::Text)
@@ -244,6 +308,16 @@ fn asks(talk: &Conversation) -> Result<()> {
     }
 }
 
+/// Where a session stands.
+fn place(session: &Session) -> Place<'_> {
+    Place {
+        model: session.model(),
+        exponent: session.logits_exponent(),
+        used: session.tokens().len(),
+        context: session.context(),
+    }
+}
+
 /// What to generate.
 fn options(args: &RunArgs, model: &Model) -> Result<GenerateOptions> {
     Ok(GenerateOptions {
@@ -259,6 +333,7 @@ fn options(args: &RunArgs, model: &Model) -> Result<GenerateOptions> {
             (None, Some(_)) => Some(DEFAULT_TOP),
             (None, None) => None,
         },
+        lookup: args.speculation.lookup(),
         ..GenerateOptions::default()
     })
 }

@@ -12,7 +12,7 @@ use carat::internals::sample::{LogitBias, Params};
 /// Errors: flags that are out of range (a [`Usage`] error), a header that cannot be read.
 pub fn params(args: &SamplingArgs, model: &Model) -> Result<Params> {
     let mut params = Params {
-        seed: args.seed.draw(),
+        seed: args.seed.map_or(0, crate::values::Seed::draw),
         ..input::sampling(model)?
     };
     let set = |field: &mut f32, value: Option<f32>| *field = value.unwrap_or(*field);

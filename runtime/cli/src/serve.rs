@@ -3,11 +3,12 @@
 use crate::args::ServeArgs;
 use crate::failure::Usage;
 use crate::input::{self, Input};
+use crate::speculation::Smaller;
 use crate::values::Length;
 use crate::{cache, interrupt, lora, memory, term};
 use anyhow::{Context, Result, bail};
 use carat::internals::Verify;
-use carat_server::{App, Config, Hosted, HostedOptions, Server, Shelf};
+use carat_server::{App, Config, Folder, Hosted, HostedOptions, Server, Shelf};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -35,8 +36,11 @@ pub fn run(args: ServeArgs) -> Result<()> {
         None => Vec::new(),
     };
     warn_of_strangers(&args, keys.is_empty());
+    let slots = args.slot_save_path.as_deref();
+    let slots = slots.map(|path| Folder::new(path).with_context(|| path.display().to_string()));
     let config = Config {
         keys,
+        slots: slots.transpose()?,
         body: usize::try_from(args.max_body).unwrap_or(usize::MAX),
         queue: args.queue as usize,
         patience: Duration::from_secs(args.read_timeout.into()),
@@ -109,6 +113,9 @@ fn load(name: &str, path: &Path, args: &ServeArgs, template: Option<String>) -> 
     let prepared = prepared.in_memory(args.memory.map.no_mmap, args.memory.memory_limit);
     let model = Arc::new(prepared.open(Verify::Hashes)?);
     let trained = model.spec().context_length;
+    let smaller = args
+        .speculation
+        .open(&args.cache, &args.memory, args.place.threads)?;
     let mut options = HostedOptions {
         device: args.place.device.clone(),
         context: args.ctx.unwrap_or(DEFAULT_CONTEXT.min(trained)),
@@ -124,7 +131,12 @@ fn load(name: &str, path: &Path, args: &ServeArgs, template: Option<String>) -> 
         },
         cache: args.place.kv,
         adapters: lora::load(&args.adapters, &model)?,
+        lookup: args.speculation.lookup(),
+        smaller: smaller.as_ref().map(Smaller::parts),
     };
+    if let Some(smaller) = &smaller {
+        options.memory_limit = smaller.limit(&options.session())?;
+    }
     options.context = memory::fitted(options.session(), &model)
         .with_context(shown)?
         .context;

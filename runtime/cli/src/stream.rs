@@ -6,7 +6,7 @@ use crate::verdict::Verdict;
 use crate::{interrupt, term};
 use anyhow::Result;
 use carat::internals::sample::TokenMetrics;
-use carat::internals::{Event, GenerateOptions, Generation, Relay};
+use carat::internals::{Beside, Event, Generation, Generator, Relay};
 use carat_text::constraint::Constraint;
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -26,17 +26,25 @@ pub struct Timings {
     pub generate_tps: Option<f64>,
 }
 
-/// Generates under a constraint, if there is one. `watch` sees every event, and ends the generation by failing, as Ctrl-C
-/// does. For `verdict` see [`Relay::generate`].
+/// A generation that has ended.
+pub struct Done {
+    pub generation: Generation,
+    pub timings: Timings,
+    /// What it needs to go on later.
+    pub left: Beside,
+}
+
+/// Takes the steps of a generation under a constraint, if there is one. `watch` sees every event, and ends the generation by
+/// failing, as Ctrl-C does. For `verdict` see [`Relay::run`].
 pub fn stream(
     relay: &mut Relay,
-    prompt: &[u32],
-    options: &GenerateOptions,
-    constraint: Option<&mut dyn Constraint>,
+    mut generator: Generator,
+    mut constraint: Option<&mut dyn Constraint>,
     verdict: &Verdict,
     watch: &mut dyn FnMut(Event<'_>) -> Result<()>,
-) -> Result<(Generation, Timings)> {
+) -> Result<Done> {
     let start = Instant::now();
+    let (prompt, before) = (generator.pending(), generator.ids().len());
     let mut first = None;
     let mut failed = None;
     let mut each = |event: Event<'_>| {
@@ -51,9 +59,21 @@ pub fn stream(
         }
         ControlFlow::Continue(())
     };
+    let follow = constraint.as_deref_mut().map(|c| c as &mut dyn Constraint);
     let verdict = verdict.of_engine();
-    let generated = relay.generate(prompt, options, constraint, verdict, &mut each);
-    let generation = pollster::block_on(generated)?;
+    pollster::block_on(relay.run(&mut generator, follow, verdict, &mut each))?;
+    let (snapshot, pending) = generator.snapshot();
+    let left = Beside {
+        pending,
+        snapshot: Some(snapshot),
+        note: Vec::new(),
+    };
+    let follow = constraint.map(|c| c as &mut dyn Constraint);
+    let (generation, tail) = generator.finish(follow);
+    if !tail.is_empty() {
+        // The generation has ended: there is nothing left to stop.
+        let _ = each(Event::Tail { text: &tail });
+    }
     if let Some(e) = failed {
         return Err(e);
     }
@@ -61,18 +81,22 @@ pub fn stream(
     let (prompt_s, generate_s) = ((first - start).as_secs_f64(), first.elapsed().as_secs_f64());
     let rate =
         |n: usize, s: f64| (n > 0 && s > 0.0).then(|| (n as f64 / s * 100.0).round() / 100.0);
-    let generated = generation.ids.len();
+    let generated = generation.ids.len() - before;
     let timings = Timings {
         load_ms: None,
-        prompt_tokens: prompt.len(),
+        prompt_tokens: prompt,
         prompt_ms: (prompt_s * 1e6).round() / 1e3,
         // Without a token to choose the prompt's last part is never computed.
-        prompt_tps: rate(prompt.len(), prompt_s).filter(|_| generated > 0),
+        prompt_tps: rate(prompt, prompt_s).filter(|_| generated > 0),
         generated_tokens: generated,
         generate_ms: (generate_s * 1e6).round() / 1e3,
         generate_tps: rate(generated.saturating_sub(1), generate_s),
     };
-    Ok((generation, timings))
+    Ok(Done {
+        generation,
+        timings,
+        left,
+    })
 }
 
 /// The text that became certain by an event.

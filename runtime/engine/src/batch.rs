@@ -6,6 +6,7 @@
 
 #[cfg(all(feature = "threads", not(target_arch = "wasm32")))]
 mod host;
+mod kept;
 mod turns;
 
 #[cfg(all(feature = "threads", not(target_arch = "wasm32")))]
@@ -14,8 +15,8 @@ pub use turns::{Shares, Turn, have_pages, turns};
 
 use crate::error::Error;
 use crate::generate::{
-    Advance, Demand, Forcing, GenerateError, GenerateOptions, Generation, Generator, Place, Room,
-    Step,
+    Advance, Demand, Draft, Drafter, Forcing, GenerateError, GenerateOptions, Generation,
+    Generator, Place, Room, Step,
 };
 use crate::sample::TokenMetrics;
 use crate::session::{Embedding, Loaded, LogitsHash, Output, Part, Sequence, Want};
@@ -85,6 +86,8 @@ struct Job {
     sequence: Sequence,
     generator: Generator,
     constraint: Option<Box<dyn Constraint + Send>>,
+    /// What the smaller model keeps of it.
+    draft: Option<Draft>,
     /// Positions that it may come to.
     reach: usize,
 }
@@ -100,6 +103,8 @@ pub struct Batcher {
     next: u64,
     /// Rows of prompts in a pass that also chooses tokens.
     piece: usize,
+    /// A smaller model that proposes tokens, where few texts are under way.
+    drafter: Option<Drafter>,
 }
 
 /// Rows of prompts beside texts that choose tokens, as a part of a pass: those wait for no more than that.
@@ -119,7 +124,13 @@ impl Batcher {
             cancelled: Vec::new(),
             next: 0,
             piece: (batch / PIECE).max(1) as usize,
+            drafter: None,
         }
+    }
+
+    /// Lets a smaller model propose tokens of texts that begin from now on.
+    pub fn draft_with(&mut self, drafter: Drafter) {
+        self.drafter = Some(drafter);
     }
 
     /// The model that is loaded, where nothing is under way.
@@ -248,6 +259,7 @@ impl Batcher {
             sequence,
             generator,
             constraint,
+            draft: self.drafter.as_ref().map(Drafter::draft),
             reach,
         })
     }
@@ -332,6 +344,12 @@ impl Batcher {
                 outputs: 1 + ahead,
                 positions: extent.context as usize - history.len(),
             };
+            if let (Some(drafter), Some(draft), true) =
+                (&mut self.drafter, &mut job.draft, ahead > 0)
+            {
+                let generator = &mut job.generator;
+                drafter.propose(draft, generator, history, room).await?;
+            }
             let constraint = job.constraint.as_deref_mut();
             let constraint = constraint.map(|c| c as &mut dyn Constraint);
             match job.generator.demand(tokenizer, history, room, constraint) {

@@ -1,5 +1,6 @@
 //! What can go wrong in the engine.
 
+use crate::session::SavedError;
 use carat_format::FormatError;
 use carat_text::tokenizer::TokenizerError;
 use std::path::PathBuf;
@@ -198,6 +199,14 @@ pub enum Error {
         /// What it said.
         reason: String,
     },
+    /// A model cannot propose tokens of another one.
+    #[error(
+        "the model that is to propose tokens has another vocabulary: {0}; take one of the same family"
+    )]
+    Vocabulary(String),
+    /// A saved session cannot be used, or written.
+    #[error(transparent)]
+    Saved(#[from] SavedError),
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,

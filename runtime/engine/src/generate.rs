@@ -1,15 +1,19 @@
 //! Tokens one after another: session → sampler → text, with stop strings, a constraint on the text and a
 //! way to cancel.
 
+mod draft;
 mod generator;
 mod lookup;
 mod reasoning;
+mod snapshot;
 
+pub use draft::{Draft, Drafter};
 pub use generator::{Advance, Demand, Generator, Outputs, Place, Room, Step};
 pub use reasoning::{Forcing, Reasoning};
+pub use snapshot::Snapshot;
 
 use crate::error::Error;
-use crate::sample::{ParamError, Params, SampleError, TokenMetrics};
+use crate::sample::{ParamError, Params, SampleError, StateError, TokenMetrics};
 use crate::session::Session;
 use carat_text::constraint::{Constraint, ConstraintError};
 use carat_text::stop::{StopError, StopReason};
@@ -76,6 +80,9 @@ pub enum GenerateError {
     /// A stop string that cannot be used.
     #[error(transparent)]
     Stop(#[from] StopError),
+    /// A saved state that no sampler is ever in.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Logits that cannot be sampled.
     #[error(transparent)]
     Sample(#[from] SampleError),

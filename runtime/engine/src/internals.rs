@@ -44,13 +44,15 @@ pub use crate::batch::{Host, Listener, Ticket};
 pub use crate::error::Error;
 #[cfg(feature = "gpu")]
 pub use crate::exec::gpu::Loading;
+#[cfg(not(target_arch = "wasm32"))]
+pub use crate::front::TalkNote;
 pub use crate::front::{
     Cause, Exchange, Fit, FitError, Observer, PLAIN_LENGTH, Prompter, Reason, Relay, Restriction,
     Share, Talk, Verdict, Words, message, role,
 };
 pub use crate::generate::{
-    Advance, Demand, Event, Forcing, GenerateError, GenerateOptions, Generation, Generator,
-    Outputs, Place, Reasoning, Room, Step, generate, generate_constrained,
+    Advance, Demand, Draft, Drafter, Event, Forcing, GenerateError, GenerateOptions, Generation,
+    Generator, Outputs, Place, Reasoning, Room, Snapshot, Step, generate, generate_constrained,
 };
 #[cfg(feature = "threads")]
 pub use crate::model::Verification;
@@ -58,6 +60,7 @@ pub use crate::model::{Head, Model, Segments, Verify};
 #[cfg(feature = "gpu")]
 pub use crate::session::Delivery;
 pub use crate::session::{
-    CPU_BATCH, CacheBits, Checksum, DeviceChoice, Embedding, GPU_BATCH, KvBits, Loaded, LogitsHash,
-    Output, PagesInUse, Part, Probe, Sequence, Session, SessionOptions, Want,
+    Beside, CPU_BATCH, CacheBits, Checksum, DeviceChoice, Embedding, GPU_BATCH, KvBits, Loaded,
+    LogitsHash, Output, PagesInUse, Part, Probe, Saved, SavedError, SavedHead, Sequence, Session,
+    SessionOptions, Want,
 };

@@ -200,13 +200,12 @@ impl Model {
         }))
     }
 
-    /// The blake3 of the file's header, in hexadecimal. The header has the hashes of everything else, so it names all bytes of the
-    /// file.
+    /// The blake3 of the file's header. The header has the hashes of everything else, so it names all bytes of the file.
     ///
     /// Errors: none for a file that is open.
-    pub fn identity(&self) -> Result<String, Error> {
+    pub fn identity(&self) -> Result<blake3::Hash, Error> {
         let end = self.header()?.data_start();
-        Ok(blake3::hash(self.slice(0, end)).to_hex().to_string())
+        Ok(blake3::hash(self.slice(0, end)))
     }
 
     /// Compares every tensor with the blake3 that the file states. Errors: the first that differs.

@@ -11,6 +11,7 @@ mod outputs;
 mod pool;
 mod prefixes;
 mod probe;
+mod saved;
 mod sequence;
 
 pub use carat_shaders::kv::{CacheBits, KvBits};
@@ -22,6 +23,7 @@ pub use options::{CPU_BATCH, DeviceChoice, GPU_BATCH, SessionOptions};
 pub use outputs::{Checksum, LogitsHash, Output, Want};
 pub use pool::PagesInUse;
 pub use probe::Probe;
+pub use saved::{Beside, Saved, SavedError, SavedHead};
 pub use sequence::Sequence;
 
 use crate::error::Error;
@@ -29,6 +31,7 @@ use crate::exec::Executor;
 use crate::model::Model;
 use crate::plan::{Extent, PAGE, Plan, Row};
 use carat_shaders::params::RESULT_WORDS;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 /// A model on a device, with one sequence.
@@ -104,6 +107,11 @@ impl Session {
     /// Tokens in the cache.
     pub fn tokens(&self) -> &[u32] {
         self.sequence.tokens()
+    }
+
+    /// How many of its tokens the cache holds: see [`Sequence::held`].
+    pub fn held(&self) -> usize {
+        self.sequence.held()
     }
 
     /// Positions of the cache.
@@ -267,6 +275,27 @@ impl Session {
         self.sequence.touch(position);
         self.ahead = Some(Ahead { token: None });
         self.loaded.run_next(&self.sequence, position as u32).await
+    }
+
+    /// Writes what it holds, and what goes beside it: see [`Loaded::save`].
+    ///
+    /// Errors: as there.
+    pub async fn save(&mut self, beside: &Beside, to: &mut dyn Write) -> Result<(), Error> {
+        self.forget_ahead()?;
+        self.loaded.save(&self.sequence, beside, to).await
+    }
+
+    /// Holds what was saved, and returns what was beside it: see [`Loaded::open_saved`]. After an error it is as before, or empty.
+    ///
+    /// Errors: as there.
+    pub fn open_saved(&mut self, from: &mut dyn Read) -> Result<Beside, Error> {
+        let header = self.loaded.read_header(from)?;
+        self.forget_ahead()?;
+        // Its own pages are what the saved ones need.
+        self.sequence.truncate(0);
+        let Saved { sequence, beside } = self.loaded.read_pages(header, from)?;
+        self.sequence = sequence;
+        Ok(beside)
     }
 
     /// (saturated elements of the residual stream, its largest magnitude in units of the stream).

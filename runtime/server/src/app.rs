@@ -2,6 +2,7 @@
 
 use crate::refusal::{Kind, Refusal};
 use crate::shelf::Shelf;
+use crate::slots::Folder;
 use crate::stats::Stats;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct Config {
     pub page: bool,
     /// Whether `/metrics` is there.
     pub metrics: bool,
+    /// Where texts are written to, and read from.
+    pub slots: Option<Folder>,
 }
 
 impl Default for Config {
@@ -45,6 +48,7 @@ impl Default for Config {
             origins: Vec::new(),
             page: true,
             metrics: true,
+            slots: None,
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Ask {
     pub raw: bool,
     /// Tokens of reasoning, at most.
     pub budget: Option<usize>,
+    /// The slot whose last text it is.
+    pub slot: u32,
     /// The context ends it, not a number that was asked for.
     pub fills: bool,
     /// How strongly each adapter acts; `None`: as they were loaded.
@@ -62,6 +64,7 @@ impl Ask {
             parts: None,
             raw: false,
             budget: None,
+            slot: 0,
             fills,
             strengths: None,
         })

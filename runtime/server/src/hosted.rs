@@ -2,12 +2,13 @@
 
 use crate::ids;
 use crate::refusal::Refusal;
+use crate::slots::Slots;
 use carat::Format;
 use carat::internals::adapter::{Applied, Strength};
 use carat::internals::sample::{Params, TokenMetrics};
 use carat::internals::{
-    Batcher, CacheBits, DeviceChoice, Embedding, Error, Host, Loaded, Model, PagesInUse, Prompter,
-    Restriction, SessionOptions, Words,
+    Batcher, CacheBits, DeviceChoice, Drafter, Embedding, Error, Host, Loaded, Model, PagesInUse,
+    Prompter, Restriction, SessionOptions, Words,
 };
 use carat_format::Pooling;
 use carat_text::reply::Syntax;
@@ -21,7 +22,7 @@ use tokio::sync::oneshot;
 const OUTPUTS: u32 = 32;
 
 /// How a model is loaded.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HostedOptions {
     /// Where it runs.
     pub device: DeviceChoice,
@@ -45,6 +46,10 @@ pub struct HostedOptions {
     pub max_tokens: Option<usize>,
     /// Adapters, and how strongly each acts where a request does not say.
     pub adapters: Vec<Applied>,
+    /// Tokens that are computed in advance where a request does not say and the text said the same before.
+    pub lookup: usize,
+    /// A smaller model that proposes tokens, and how many at most.
+    pub smaller: Option<(Arc<Model>, usize)>,
 }
 
 /// What holds where a request says nothing.
@@ -56,6 +61,8 @@ pub struct Defaults {
     pub seed: Option<u64>,
     /// Most tokens of an answer.
     pub max_tokens: Option<usize>,
+    /// Tokens in advance.
+    pub lookup: usize,
 }
 
 impl HostedOptions {
@@ -106,6 +113,8 @@ pub struct Hosted {
     pub fingerprint: String,
     /// How many adapters are loaded.
     pub adapters: usize,
+    /// The last texts that named slots.
+    pub slots: Arc<Slots>,
 }
 
 impl Hosted {
@@ -136,12 +145,28 @@ impl Hosted {
         let source = template.as_ref().and_then(|t| t.source(&talk).ok());
         let syntax = Syntax::of_template(source.unwrap_or_default());
         let shown = syntax.shown_tokens(tokenizer);
-        let memory = session.memory(&model)?.total();
+        let mut memory = session.memory(&model)?.total();
         let loaded = pollster::block_on(Loaded::new(model.clone(), &session))?;
         let extent = loaded.plan().extent;
         let device = loaded.device();
         let fingerprint = fingerprint(&loaded)?;
-        let host = Host::start(Batcher::new(loaded))?;
+        let mut batcher = Batcher::new(loaded);
+        if let Some((smaller, most)) = &options.smaller {
+            let beside = SessionOptions {
+                device: DeviceChoice::Cpu,
+                outputs: extent.sequences,
+                sequences: extent.sequences,
+                spare: 0,
+                adapters: Vec::new(),
+                context: extent.context,
+                memory_limit: None,
+                ..session
+            };
+            memory += beside.memory(smaller)?.total();
+            let drafter = Drafter::new(smaller.clone(), &model, &beside, *most);
+            batcher.draft_with(pollster::block_on(drafter)?);
+        }
+        let host = Host::start(batcher)?;
         Ok(Self {
             name: name.into(),
             prompter: Prompter::new(model.clone(), template, Clock::now()),
@@ -158,9 +183,11 @@ impl Hosted {
                 params,
                 seed: options.seed,
                 max_tokens: options.max_tokens,
+                lookup: options.lookup,
             },
             fingerprint,
             adapters: options.adapters.len(),
+            slots: Arc::default(),
             model,
             host,
         })
@@ -211,7 +238,7 @@ impl Hosted {
     }
 
     /// Does something with the batcher between two passes, and waits for it.
-    async fn between<T: Send + 'static>(
+    pub async fn between<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut Batcher) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Refusal> {
@@ -269,6 +296,6 @@ impl Hosted {
 
 /// A name of a file's bytes: of its header, which has the hashes of everything else. Adapters are part of it.
 fn fingerprint(loaded: &Loaded) -> Result<String, Error> {
-    let hash = loaded.identity()?;
+    let hash = loaded.identity()?.to_hex().to_string();
     Ok(format!("b{}", &hash[..16]))
 }

@@ -198,8 +198,9 @@ impl From<Error> for Refusal {
     fn from(e: Error) -> Self {
         let kind = match &e {
             Error::ContextFull { .. } => Kind::ContextLength,
-            Error::Token { .. } | Error::NoTokens => Kind::Invalid,
-            Error::NoHead => Kind::Unsupported,
+            Error::Token { .. } | Error::NoTokens | Error::Saved(_) => Kind::Invalid,
+            Error::PoolFull { .. } => Kind::Busy,
+            Error::NoHead | Error::Vocabulary(_) => Kind::Unsupported,
             _ => Kind::Engine,
         };
         Self::new(kind, e.to_string())

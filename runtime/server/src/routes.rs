@@ -7,10 +7,11 @@ use crate::app::{App, Config};
 use crate::describe::{Told, description};
 use crate::native::adapters::{AdapterScales, Adapters, Done};
 use crate::native::completion::{TextAnswers, TextBody, TextPiece};
+use crate::native::slots::{Slot, SlotDone, SlotRequest};
 use crate::native::tokens::{
     DetokenizeRequest, Detokenized, Fitted, TemplateRequest, TokenizeRequest, TokenizerInfo, Tokens,
 };
-use crate::native::{Health, Ignored, Properties, Slot};
+use crate::native::{Health, Ignored, Properties};
 use crate::openai::chat::answer::ChatCompletion;
 use crate::openai::chat::chunks::ChatChunk;
 use crate::openai::chat::{ChatBody, InputTokens};
@@ -197,8 +198,18 @@ fn native() -> Vec<Route> {
         ),
         route(
             &["/slots"],
-            get(native::slots),
+            get(native::slots::list),
             Told::get(LLAMA, "The places of texts that are computed").gives::<Vec<Slot>>(),
+        ),
+        route(
+            &["/slots/{id}"],
+            post(native::slots::act),
+            Told::post::<SlotRequest>(
+                LLAMA,
+                "Write the last text that named a slot to a file, or read one, with its keys and values",
+            )
+            .query("action", &["save", "restore", "erase"])
+            .gives::<SlotDone>(),
         ),
         route(
             &["/v1/rerank", "/rerank"],

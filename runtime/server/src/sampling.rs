@@ -18,8 +18,7 @@ pub const MOST_TOP: u32 = 1000;
 /// Most stop strings.
 const MOST_STOPS: usize = 64;
 
-/// Most tokens in advance where nothing is said, and at all.
-const LOOKUP: u32 = 8;
+/// Most tokens in advance.
 const MOST_LOOKUP: u32 = 31;
 
 /// One text or several.
@@ -141,6 +140,8 @@ pub struct SamplingFields {
     /// Most tokens that are computed in advance because the text said the same before. The answer does not depend on it.
     #[serde(alias = "speculative.n_max")]
     pub lookup: Option<u32>,
+    /// The slot whose last text this one is, for `/slots/{id}`; 0 where nothing or -1 is said.
+    pub id_slot: Option<i64>,
 }
 
 impl SamplingFields {
@@ -150,6 +151,18 @@ impl SamplingFields {
     pub fn strengths(&self, hosted: &Hosted) -> Result<Option<Vec<Strength>>, Refusal> {
         let given = self.lora.as_deref();
         given.map(|scales| strengths(hosted, scales)).transpose()
+    }
+
+    /// The slot that is named.
+    ///
+    /// Errors: there are fewer.
+    pub fn slot(&self, hosted: &Hosted) -> Result<u32, Refusal> {
+        let slot = self.id_slot.filter(|id| *id != -1).unwrap_or(0);
+        let known = u32::try_from(slot).ok().filter(|id| *id < hosted.parallel);
+        known.ok_or_else(|| {
+            let text = format!("'id_slot' is {slot}; expected 0 to {}", hosted.parallel - 1);
+            Refusal::invalid(text).at("id_slot")
+        })
     }
 
     /// What the generator is asked for, with a seed; at most `most` tokens where nothing is said.
@@ -213,7 +226,9 @@ impl SamplingFields {
             sampling: params,
             stops,
             ignore_end: self.ignore_eos.unwrap_or(false),
-            lookup: self.lookup.unwrap_or(LOOKUP).min(MOST_LOOKUP) as usize,
+            lookup: self
+                .lookup
+                .map_or(hosted.defaults.lookup, |n| n.min(MOST_LOOKUP) as usize),
             ..GenerateOptions::default()
         })
     }

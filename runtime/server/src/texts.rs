@@ -77,6 +77,8 @@ impl Texts {
             let count =
                 |counter: &AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);
             count(&this.stats.prompt_tokens, ask.ids.len());
+            let (slots, slot) = (this.hosted.slots.clone(), ask.slot);
+            let mut tokens = ask.ids.clone();
             let request = Request {
                 prompt: ask.ids,
                 options: ask.options,
@@ -104,6 +106,12 @@ impl Texts {
                         count(&stats.decode_us, (times.ms().1 * 1e3) as usize);
                     }
                     _ => {}
+                }
+                if let News::End { generation, .. } = &news {
+                    // The last token was computed by no pass.
+                    let chosen = generation.ids.split_last();
+                    tokens.extend(chosen.map_or(&[][..], |(_, before)| before));
+                    slots.put(slot, std::mem::take(&mut tokens));
                 }
                 sender.send((i, news)).is_ok()
             });

@@ -64,6 +64,8 @@ export class Carat {
   detokenize(ids: number[]): Promise<string>;
   generate(prompt: string | number[], options?: SamplingOptions): Generation;   // fresh sequence; common prefix with the cache is reused
   chat(talk: Message[] | Conversation, options?: SamplingOptions): Generation;  // with the file's template
+  saveSession(): Promise<Uint8Array>;         // tokens, keys and values, and the text that a limit ended last: it goes on here, on another device, or in carat run --session
+  restoreSession(bytes: Uint8Array | ArrayBuffer): Promise<{ prompt: number[]; ids: number[] }>;   // then generate(prompt, { …the same options, after: ids })
   close(): Promise<void>;
 }
 export interface StoredModel { key: string; url: string | null; name: string; bytes: number; complete: boolean; storedBytes: number }

@@ -221,6 +221,16 @@ export class Carat {
     return new Stream(this.#link, "chat", { talk: plain, options: sampling(options) }, options.signal);
   }
 
+  saveSession() {
+    return this.#link.call("save", {}).answer;
+  }
+
+  restoreSession(bytes) {
+    const whole = bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes;
+    if (!(whole instanceof Uint8Array)) return Promise.reject(new CaratError("parameter", "'bytes' is no Uint8Array or ArrayBuffer; give what saveSession gave, or a file of carat run --session"));
+    return this.#link.call("restore", { bytes: whole }).answer;
+  }
+
   async close() {
     if (!this.#link.failed) {
       // Whatever is under way ends; the device is given back by the worker's end.

@@ -335,6 +335,12 @@ const operations = {
   detokenize: ({ ids }) => model.head.detokenize(Uint32Array.from(ids)),
   generate: ({ prompt, options }, id) =>
     alone(() => model.generate(id, typeof prompt === "string" ? model.head.prompt(prompt) : Uint32Array.from(prompt), options)),
+  save: () => alone(() => model.engine.save()),
+  restore: ({ bytes }) =>
+    alone(() => {
+      const { prompt, ids } = model.engine.restore(bytes);
+      return { prompt: Array.from(prompt), ids: Array.from(ids) };
+    }),
   chat: ({ talk, options }, id) => alone(() => model.generate(id, model.head.chat(talk, Date.now() / 1000), options)),
 };
 

@@ -4,7 +4,7 @@ use crate::error::{self, coded};
 use crate::now;
 use crate::options;
 use carat::internals::sample::Params;
-use carat::internals::{GenerateOptions, Generator, Session, Step};
+use carat::internals::{Beside, GenerateOptions, Generator, Place, Session, Snapshot, Step};
 use carat_text::constraint::{Constraint, ConstraintError, Mask};
 use carat_text::stop::StopReason;
 use js_sys::{Object, Reflect, Uint32Array};
@@ -54,6 +54,13 @@ struct Ended {
     masked: bool,
 }
 
+/// A generation of a session that was saved: it can go on.
+struct Restored {
+    prompt: Vec<u32>,
+    snapshot: Snapshot,
+    pending: Vec<u32>,
+}
+
 /// A session on one device.
 #[wasm_bindgen]
 pub struct Engine {
@@ -63,6 +70,7 @@ pub struct Engine {
     gpu: bool,
     run: Option<Run>,
     ended: Option<Ended>,
+    restored: Option<Restored>,
 }
 
 /// The shortest time between two ticks, in milliseconds; infinite before the second.
@@ -105,6 +113,7 @@ impl Engine {
             gpu,
             run: None,
             ended: None,
+            restored: None,
         }
     }
 
@@ -116,6 +125,39 @@ impl Engine {
         let fills = options.within(self.context, prompt.len());
         let fills = fills.map_err(error::engine)?;
         Ok(Asked { options, fills })
+    }
+}
+
+impl Engine {
+    /// The generation of a session that was saved, if it is the one after `prompt` that chose `ids`. Under a mask it is computed
+    /// again: its constraint is not here.
+    fn revived(
+        &self,
+        restored: Option<Restored>,
+        prompt: &[u32],
+        ids: &[u32],
+        options: &GenerateOptions,
+        masked: bool,
+    ) -> Result<Option<Generator>, JsValue> {
+        let is_that = |r: &Restored| {
+            let seed = r.snapshot.seed == options.sampling.seed;
+            seed && !masked && r.prompt == prompt && r.snapshot.ids == ids
+        };
+        let Some(restored) = restored.filter(is_that) else {
+            return Ok(None);
+        };
+        let model = self.session.model();
+        let tokenizer = model.tokenizer();
+        let tokenizer = tokenizer.map_err(|e| error::engine(e.into()))?;
+        let place = Place {
+            model,
+            exponent: self.session.logits_exponent(),
+            used: self.session.tokens().len(),
+            context: self.session.context(),
+        };
+        let from = (&restored.snapshot, &restored.pending[..]);
+        let resumed = Generator::resume(place, from, options, tokenizer, None);
+        resumed.map(Some).map_err(error::generate)
     }
 }
 
@@ -143,7 +185,7 @@ impl Engine {
     /// Begins a generation after `prompt`; of what the cache holds the common beginning is kept. If it is `masked`, every step
     /// gets a mask.
     pub fn start(&mut self, prompt: &[u32], given: &JsValue, masked: bool) -> Result<(), JsValue> {
-        (self.run, self.ended) = (None, None);
+        (self.run, self.ended, self.restored) = (None, None, None);
         let Asked { options, fills } = self.asked(prompt, given)?;
         let kept = self.session.keep(prompt);
         let rest = prompt.get(kept..).unwrap_or(&[]);
@@ -182,10 +224,17 @@ impl Engine {
                 && self.session.tokens().iter().eq(computed)
         };
         let ended = self.ended.take().filter(|e| !ids.is_empty() && held(e));
-        let Some(Ended { mut generator, .. }) = ended else {
+        let restored = self.restored.take();
+        let generator = match ended {
+            Some(Ended { mut generator, .. }) => {
+                generator.extend(options.max_tokens);
+                Some(generator)
+            }
+            None => self.revived(restored, prompt, ids, &options, masked)?,
+        };
+        let Some(generator) = generator else {
             return Ok(None);
         };
-        generator.extend(options.max_tokens);
         let text = generator.text().to_string();
         self.run = Some(Run {
             prompt: prompt.to_vec(),
@@ -272,6 +321,45 @@ impl Engine {
             ("logitsHash", generation.logits_hash.into()),
             ("sampling", options::sampling(&sampling).into()),
         ]))
+    }
+
+    /// The session as a file: tokens, keys and values, and the generation that ended last if a limit ended it.
+    pub async fn save(&mut self) -> Result<Vec<u8>, JsValue> {
+        let ended = self.ended.as_ref().map(|e| e.generator.snapshot());
+        let restored = self.restored.as_ref();
+        let restored = restored.map(|r| (r.snapshot.clone(), r.pending.clone()));
+        let (snapshot, pending) = ended.or(restored).unzip();
+        let beside = Beside {
+            snapshot,
+            pending: pending.unwrap_or_default(),
+            note: Vec::new(),
+        };
+        let mut file = Vec::new();
+        let saved = self.session.save(&beside, &mut file).await;
+        saved.map_err(error::engine)?;
+        Ok(file)
+    }
+
+    /// Goes on with a session that was saved, here or elsewhere: `{prompt, ids}`, what [`Engine::resume`] takes.
+    pub fn restore(&mut self, mut file: &[u8]) -> Result<JsValue, JsValue> {
+        (self.run, self.ended, self.restored) = (None, None, None);
+        let Beside {
+            pending, snapshot, ..
+        } = self.session.open_saved(&mut file).map_err(error::engine)?;
+        let mut prompt = self.session.tokens().to_vec();
+        prompt.extend(&pending);
+        let ids = snapshot.as_ref().map_or(0, |s| s.ids.len());
+        let ids = prompt.split_off(prompt.len().saturating_sub(ids));
+        let found = object(&[
+            ("prompt", Uint32Array::from(&prompt[..]).into()),
+            ("ids", Uint32Array::from(&ids[..]).into()),
+        ]);
+        self.restored = snapshot.map(|snapshot| Restored {
+            prompt,
+            snapshot,
+            pending,
+        });
+        Ok(found)
     }
 
     /// Tokens that the cache holds.

@@ -15,7 +15,7 @@ pub fn coded(code: &str, message: impl std::fmt::Display) -> JsValue {
 #[cfg(feature = "engine")]
 mod engine {
     use super::coded;
-    use carat::internals::{Error, GenerateError};
+    use carat::internals::{Error, GenerateError, SavedError};
     use carat_text::template::ChatError;
     use wasm_bindgen::JsValue;
 
@@ -28,6 +28,11 @@ mod engine {
             | Error::Alignment { .. }
             | Error::NoHead => "format",
             Error::Hash { .. } | Error::Segment { .. } => "hash",
+            Error::Saved(e) => match e {
+                SavedError::Header(_) | SavedError::Segment { .. } | SavedError::Trailing => "hash",
+                SavedError::Context { .. } => "context",
+                _ => "format",
+            },
             Error::ContextFull { .. } => "context",
             Error::Memory { .. } | Error::MemoryLimit { .. } => "memory",
             Error::Token { .. } | Error::NoTokens | Error::Context { .. } => "parameter",

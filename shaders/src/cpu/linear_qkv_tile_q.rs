@@ -2,6 +2,7 @@
 
 use super::linear_tile_q;
 use super::scratch::Scratch;
+use super::simd::Isa;
 use crate::params::LinearQkv;
 use crate::reference::linear_qkv_tile_q::product;
 use carat_format::Encoding;
@@ -21,9 +22,13 @@ pub fn run(
     words: [&[u32]; 3],
     out: [&mut [i32]; 3],
 ) {
-    for (m, (words, out)) in words.into_iter().zip(out).enumerate() {
-        linear_tile_q::run(&product(p, m), encoding, rows, act, words, out, &mut []);
-    }
+    let isa = Isa::get();
+    // All three read the same rows.
+    linear_tile_q::with_batch(isa, &product(p, 0), encoding, rows as usize, act, |batch| {
+        for (m, (words, out)) in words.into_iter().zip(out).enumerate() {
+            linear_tile_q::of_batch(isa, &product(p, m), encoding, batch, words, out, &mut []);
+        }
+    });
 }
 
 #[cfg(test)]
@@ -45,7 +50,7 @@ mod tests {
             group in select(ScaleGroup::ALL.to_vec()),
             lens in select(vec![[64u64, 32, 32], [1, 33, 130]]),
             width in select(vec![1u64, 33, 129]),
-            rows in select(vec![1u32, 2, 7]),
+            rows in select(vec![1u32, 2, 7, 17]),
             seed in any::<u64>(),
         ) {
             let mut random = Random(seed);

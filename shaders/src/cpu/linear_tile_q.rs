@@ -14,6 +14,7 @@ use crate::scales_of;
 use carat_format::{Encoding, TILE_ROWS};
 use std::cell::RefCell;
 use std::ops::Range;
+use std::slice::ChunksMut;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 thread_local! {
@@ -32,10 +33,10 @@ pub fn scratch(p: &LinearTile, rows: u32) -> Scratch {
         u64::from(rows),
         (p.part_rows as usize).div_ceil(BAND) as u64,
     );
-    let of_band = size_of::<Vec<&[i32]>>() as u64 + size_of::<&[i32]>() as u64 * rows;
+    let of_row = size_of::<ChunksMut<'_, i32>>() as u64 + bands * size_of::<&[i32]>() as u64;
     Scratch {
         band: (4 * BAND) as u64 * rows,
-        shared: bands * of_band,
+        shared: rows * of_row,
         ..simd::scratch(p.groups as usize, rows)
     }
 }
@@ -51,71 +52,93 @@ pub fn run(
     stats: &mut [u32],
 ) {
     let isa = Isa::get();
-    let (rows, part_rows) = (rows as usize, p.part_rows as usize);
-    let (start, stride) = (p.row_start as usize, p.out_stride as usize);
-    with_batch(isa, p, rows, act, |batch| {
-        let product = Product::new(isa, p, encoding, batch, weights);
-        // Tasks count for themselves and add up here: neither a sum nor a maximum has an order.
-        let (saturated, largest) = (AtomicU32::new(0), AtomicU32::new(0));
-        let store = |out: &mut [i32], values: &[i32], own: &mut [u32; 2]| {
-            if p.mode != ACCUMULATE {
-                out.copy_from_slice(&values[..out.len()]);
-                return;
-            }
-            for (o, v) in out.iter_mut().zip(values) {
-                add_residual(o, *v, own);
-            }
-        };
-        let count = |own: [u32; 2]| {
-            saturated.fetch_add(own[0], Ordering::Relaxed);
-            largest.fetch_max(own[1], Ordering::Relaxed);
-        };
-        if rows == 1 {
-            let out = &mut out[start..start + part_rows];
-            super::for_chunks(out, TILE_ROWS, |t, out| {
-                let mut own = [0; 2];
-                store(out, &product.tile_of_one(t), &mut own);
-                count(own);
-            });
-        } else if rows > 1 {
-            let end = out.len().min(rows * stride);
-            for_bands(
-                &mut out[..end],
-                stride,
-                start..start + part_rows,
-                |i, band| {
-                    let mut values = BAND_VALUES.take();
-                    product.band(i, &mut values);
-                    let mut own = [0; 2];
-                    for (r, values) in values.chunks_exact(BAND).take(rows).enumerate() {
-                        if let Some(next) = band.get(r + AHEAD) {
-                            simd::fetch_to_write(next);
-                        }
-                        store(band[r], values, &mut own);
-                    }
-                    count(own);
-                    BAND_VALUES.set(values);
-                },
-            );
-        }
-        if p.mode == ACCUMULATE {
-            stats[0] = stats[0].wrapping_add(saturated.into_inner());
-            stats[1] = stats[1].max(largest.into_inner());
-        }
+    with_batch(isa, p, encoding, rows as usize, act, |batch| {
+        of_batch(isa, p, encoding, batch, weights, out, stats);
     });
+}
+
+/// As [`run`] with the rows of a batch.
+pub(super) fn of_batch(
+    isa: Isa,
+    p: &LinearTile,
+    encoding: Encoding,
+    batch: &Batch<'_>,
+    weights: &[u32],
+    out: &mut [i32],
+    stats: &mut [u32],
+) {
+    let (rows, part_rows) = (batch.rows(), p.part_rows as usize);
+    let (start, stride) = (p.row_start as usize, p.out_stride as usize);
+    let product = Product::new(isa, p, encoding, batch, weights);
+    // Tasks count for themselves and add up here: neither a sum nor a maximum has an order.
+    let (saturated, largest) = (AtomicU32::new(0), AtomicU32::new(0));
+    let store = |out: &mut [i32], values: &[i32], own: &mut [u32; 2]| {
+        if p.mode != ACCUMULATE {
+            out.copy_from_slice(&values[..out.len()]);
+            return;
+        }
+        for (o, v) in out.iter_mut().zip(values) {
+            add_residual(o, *v, own);
+        }
+    };
+    let count = |own: [u32; 2]| {
+        saturated.fetch_add(own[0], Ordering::Relaxed);
+        largest.fetch_max(own[1], Ordering::Relaxed);
+    };
+    if rows == 1 {
+        let out = &mut out[start..start + part_rows];
+        super::for_chunks(out, TILE_ROWS, |t, out| {
+            let mut own = [0; 2];
+            store(out, &product.tile_of_one(t), &mut own);
+            count(own);
+        });
+    } else if rows > 1 {
+        let end = out.len().min(rows * stride);
+        for_bands(
+            &mut out[..end],
+            stride,
+            start..start + part_rows,
+            |i, band| {
+                let mut values = BAND_VALUES.take();
+                product.band(i, &mut values);
+                let mut own = [0; 2];
+                for (r, values) in values.chunks_exact(BAND).take(rows).enumerate() {
+                    if let Some(next) = band.get(r + AHEAD) {
+                        simd::fetch_to_write(next);
+                    }
+                    store(band[r], values, &mut own);
+                }
+                count(own);
+                BAND_VALUES.set(values);
+            },
+        );
+    }
+    if p.mode == ACCUMULATE {
+        stats[0] = stats[0].wrapping_add(saturated.into_inner());
+        stats[1] = stats[1].max(largest.into_inner());
+    }
 }
 
 /// Calls `f` with the rows of activations as [`Product`] reads them.
 pub(super) fn with_batch(
     isa: Isa,
     p: &LinearTile,
+    encoding: Encoding,
     rows: usize,
     act: &[u32],
     f: impl FnOnce(&Batch<'_>),
 ) {
     let mut panels = PANELS.take();
     let (stride, groups) = (p.act_stride as usize, p.groups as usize);
-    f(&Batch::new(isa, act, stride, groups, rows, &mut panels));
+    f(&Batch::new(
+        isa,
+        encoding,
+        act,
+        stride,
+        groups,
+        rows,
+        &mut panels,
+    ));
     PANELS.set(panels);
 }
 
@@ -130,15 +153,18 @@ pub(super) fn for_bands(
     columns: Range<usize>,
     f: impl Fn(usize, &mut [&mut [i32]]) + Sync + Send,
 ) {
-    let rows = out.len().div_ceil(stride.max(1));
-    let mut bands: Vec<Vec<&mut [i32]>> = Vec::new();
-    bands.reserve_exact(columns.len().div_ceil(BAND));
-    bands.resize_with(columns.len().div_ceil(BAND), || Vec::with_capacity(rows));
+    let bands = columns.len().div_ceil(BAND);
+    let mut rows = Vec::new();
+    rows.reserve_exact(out.len().div_ceil(stride.max(1)));
     for row in out.chunks_mut(stride.max(1)) {
-        let columns = row[columns.clone()].chunks_mut(BAND);
-        bands.iter_mut().zip(columns).for_each(|(b, c)| b.push(c));
+        rows.push(row[columns.clone()].chunks_mut(BAND));
     }
-    super::for_chunks(&mut bands, 1, |i, bands| f(i, &mut bands[0]));
+    let mut parts = Vec::new();
+    parts.reserve_exact(bands * rows.len());
+    for _ in 0..bands {
+        parts.extend(rows.iter_mut().filter_map(Iterator::next));
+    }
+    super::for_chunks(&mut parts, rows.len(), f);
 }
 
 /// A part of a matrix and the rows that it multiplies.
@@ -276,7 +302,7 @@ mod tests {
             group in select(ScaleGroup::ALL.to_vec()),
             rows in select(vec![1u64, 31, 32, 33, 70, 129]),
             cols in select(vec![1u64, 33, 96, 129]),
-            batch in select(vec![1u32, 2, 3, 9, 19]),
+            batch in select(vec![1u32, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 19]),
             mode in select(vec![STORE, ACCUMULATE, STORE_RELATIVE]),
             // Near the sums' own sizes, and the ends of what a file may say.
             (low, high) in select(vec![(-20, 0), (-64, 33)]),

@@ -1,6 +1,6 @@
 //! Continuing a prompt.
 
-use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs, SamplingArgs};
+use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs, SamplingArgs, SpeculationArgs};
 use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -23,8 +23,11 @@ pub struct FollowArgs {
 
 /// `carat run`.
 #[derive(Args, Debug)]
-#[command(override_usage = "carat run [OPTIONS] <MODEL> <PROMPT|-p TEXT|-f FILE|--messages FILE>")]
-#[command(group = clap::ArgGroup::new("input").required(true).args(["text", "prompt", "file", "messages"]))]
+#[command(
+    override_usage = "carat run [OPTIONS] <MODEL> <PROMPT|-p TEXT|-f FILE|--messages FILE|--session FILE>"
+)]
+#[command(group = clap::ArgGroup::new("input").args(["text", "prompt", "file", "messages"]))]
+#[command(group = clap::ArgGroup::new("beginning").required(true).multiple(true).args(["text", "prompt", "file", "messages", "session"]))]
 pub struct RunArgs {
     /// Carat file, or a checkpoint: it is converted once and kept
     pub model: PathBuf,
@@ -41,6 +44,10 @@ pub struct RunArgs {
     /// template); -: standard input
     #[arg(long, value_name = "FILE.json")]
     pub messages: Option<PathBuf>,
+    /// Keep the text in this file, with its keys and values, at the end; if it exists go on with it, behind the prompt if one is
+    /// given
+    #[arg(long, value_name = "FILE", conflicts_with = "messages")]
+    pub session: Option<PathBuf>,
     /// Generate at most N tokens; -1 or 'unlimited': until the context is full
     #[arg(short = 'n', long = "max-tokens", visible_alias = "n-predict", aliases = ["predict", "num-predict"], value_name = "N", default_value = "128", allow_hyphen_values = true, value_parser = values::length)]
     pub length: Length,
@@ -65,6 +72,8 @@ pub struct RunArgs {
     pub memory: MemoryArgs,
     #[command(flatten)]
     pub adapters: LoraArgs,
+    #[command(flatten)]
+    pub speculation: SpeculationArgs,
     /// Go on after a token that ends the text
     #[arg(long)]
     pub ignore_eos: bool,

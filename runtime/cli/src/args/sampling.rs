@@ -81,9 +81,9 @@ pub struct SamplingArgs {
     /// Adaptive-p: how much older tokens count in that average, up to 0.99
     #[arg(long, value_name = "D", allow_hyphen_values = true, value_parser = values::decay, default_value_t = Params::default().adaptive_decay, help_heading = "Sampling")]
     pub adaptive_decay: f32,
-    /// Seed of the draws: the same seed gives the same text; -1: a random one, which is shown
-    #[arg(short, long, value_name = "S", default_value = "0", allow_hyphen_values = true, value_parser = values::seed, help_heading = "Sampling")]
-    pub seed: Seed,
+    /// Seed of the draws: the same seed gives the same text; -1: a random one, which is shown [default: 0, or that of --session]
+    #[arg(short, long, value_name = "S", allow_hyphen_values = true, value_parser = values::seed, help_heading = "Sampling")]
+    pub seed: Option<Seed>,
     /// Stop before this text or control token; may be given several times
     #[arg(long, value_name = "STR", allow_hyphen_values = true, value_parser = values::stop, help_heading = "Sampling")]
     pub stop: Vec<String>,

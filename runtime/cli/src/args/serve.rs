@@ -1,6 +1,6 @@
 //! `carat serve`.
 
-use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs};
+use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs, SpeculationArgs};
 use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -65,6 +65,9 @@ pub struct ServeArgs {
     /// Requests that may be under way or wait; more are told to come again (429)
     #[arg(long, value_name = "N", default_value = "256", value_parser = values::positive)]
     pub queue: u32,
+    /// Let clients write texts with their keys and values to files of this folder, and read them again (/slots)
+    #[arg(long, value_name = "DIR")]
+    pub slot_save_path: Option<PathBuf>,
     /// Tokens that fit each context; 0: the default [default: 4096, or the model's if that is less]
     #[arg(short, long, visible_alias = "ctx-size", alias = "num-ctx", value_name = "N", default_value = "0", hide_default_value = true, allow_hyphen_values = true, value_parser = values::context)]
     pub ctx: Chosen<u32>,
@@ -90,6 +93,8 @@ pub struct ServeArgs {
     pub memory: MemoryArgs,
     #[command(flatten)]
     pub adapters: LoraArgs,
+    #[command(flatten)]
+    pub speculation: SpeculationArgs,
     /// Write the log as one line of JSON per request
     #[arg(long, help_heading = "Output")]
     pub log_json: bool,

@@ -1,6 +1,6 @@
 //! Commands about conversations.
 
-use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs, SamplingArgs};
+use super::{CacheArgs, DeviceArgs, LoraArgs, MemoryArgs, SamplingArgs, SpeculationArgs};
 use crate::values::{self, Chosen, Length};
 use clap::Args;
 use std::path::PathBuf;
@@ -18,6 +18,9 @@ pub struct ChatArgs {
         allow_hyphen_values = true
     )]
     pub system: Option<String>,
+    /// Keep the conversation in this file, with its keys and values, after every answer; go on with it if it exists
+    #[arg(long, value_name = "FILE")]
+    pub session: Option<PathBuf>,
     /// Chat template (.jinja) instead of the model's
     #[arg(long, value_name = "FILE.jinja")]
     pub template: Option<PathBuf>,
@@ -37,6 +40,8 @@ pub struct ChatArgs {
     pub memory: MemoryArgs,
     #[command(flatten)]
     pub adapters: LoraArgs,
+    #[command(flatten)]
+    pub speculation: SpeculationArgs,
     /// Print one line of JSON per event instead of the answers: start, token, end, note, error (docs/json.md)
     #[arg(long, help_heading = "Output")]
     pub json: bool,

@@ -1,6 +1,6 @@
 //! What to try on the command line, behind an error of the engine: the library knows no flags.
 
-use carat::internals::{Error, GenerateError};
+use carat::internals::{Error, GenerateError, SavedError};
 use carat_converter::convert::ConvertError;
 
 /// The advice on a cause whose words end the message.
@@ -23,6 +23,7 @@ fn engine<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error>
 
 fn known(error: &Error) -> Option<&'static str> {
     Some(match error {
+        Error::Saved(e) => return saved(e),
         Error::Context { .. } => "; ask for less with --ctx",
         Error::MemoryLimit { .. } => "; raise --memory-limit or take a file of fewer bits",
         Error::Memory { .. } => "; ask for a shorter context with --ctx",
@@ -35,6 +36,22 @@ fn known(error: &Error) -> Option<&'static str> {
             "; try a smaller --ctx or --device cpu"
         }
         _ => return None,
+    })
+}
+
+fn saved(error: &SavedError) -> Option<&'static str> {
+    Some(match error {
+        SavedError::Magic | SavedError::Version(_) => {
+            "; give --session another name, or the file that carat wrote"
+        }
+        SavedError::Foreign { .. } => "; open it with that model, or give --session another name",
+        SavedError::Cache { .. } => "; give --kv as it was when the session was saved",
+        SavedError::Context { .. } => "; raise --ctx",
+        SavedError::Cut { .. }
+        | SavedError::Header(_)
+        | SavedError::Segment { .. }
+        | SavedError::Trailing => "; restore the file from a copy, or give --session another name",
+        SavedError::Note { .. } | SavedError::Read(_) | SavedError::Write(_) => return None,
     })
 }
 

@@ -163,17 +163,28 @@ impl CpuExecutor {
 
     /// Puts the first `words` words of a buffer into `room`, in place of what that held.
     pub fn read(&self, buffer: BufferId, words: u64, room: &mut Vec<u32>) {
+        self.read_at(buffer, 0, words, room);
+    }
+
+    /// Words from `at` on.
+    pub(super) fn read_at(&self, buffer: BufferId, at: u64, words: u64, room: &mut Vec<u32>) {
         let all = self.words(buffer);
-        let words = usize::try_from(words).map_or(all.len(), |w| w.min(all.len()));
+        let of = |n: u64| usize::try_from(n).map_or(all.len(), |n| n.min(all.len()));
         room.clear();
-        room.extend_from_slice(&all[..words]);
+        room.extend_from_slice(&all[of(at)..of(at.saturating_add(words))]);
     }
 
     /// Writes the first words of a buffer that is not in the file.
     pub(super) fn write(&mut self, buffer: BufferId, words: &[u32]) {
+        self.write_at(buffer, 0, words);
+    }
+
+    /// Writes words from `at` on, as far as there are such.
+    pub(super) fn write_at(&mut self, buffer: BufferId, at: u64, words: &[u32]) {
         let memory = &mut self.memory[buffer.0];
-        let n = words.len().min(memory.len());
-        memory[..n].copy_from_slice(&words[..n]);
+        let at = usize::try_from(at).map_or(memory.len(), |at| at.min(memory.len()));
+        let memory = memory[at..].iter_mut();
+        memory.zip(words).for_each(|(to, word)| *to = *word);
     }
 
     /// Copies words within a buffer.

@@ -72,9 +72,11 @@ fn needs(plan: &Plan, tuning: &Tuning) -> (u64, u64) {
 pub fn extra_bytes(plan: &Plan) -> u64 {
     let bytes = |b: BufferId| (plan.buffers[b.0].words * 4).max(SMALLEST);
     let steps = plan.steps.len() as u64 * UNIFORM_STEP;
-    let page = plan.caches.iter().map(|c| u64::from(c.page) * 4).max();
+    let page = plan.caches.iter().map(|c| u64::from(c.page()) * 4).max();
     let page = page.unwrap_or(0).max(SMALLEST);
-    steps + bytes(plan.logits) + 2 * bytes(plan.results) + bytes(plan.stats) + page
+    // Pages are read back too, where a session is saved.
+    let read = bytes(plan.logits).max(page);
+    steps + read + 2 * bytes(plan.results) + bytes(plan.stats) + page
 }
 
 /// Everything that a plan needs on one device.

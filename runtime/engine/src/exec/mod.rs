@@ -152,6 +152,45 @@ impl Executor {
         }
     }
 
+    /// The same of words from `at` on.
+    ///
+    /// Errors: a lost device.
+    pub(crate) async fn read_at(
+        &mut self,
+        buffer: BufferId,
+        at: u64,
+        words: u64,
+        room: &mut Vec<u32>,
+    ) -> Result<(), Error> {
+        match self {
+            Executor::Cpu(e) => {
+                e.read_at(buffer, at, words, room);
+                Ok(())
+            }
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(e) => e.read_at(buffer, at, words, room).await,
+        }
+    }
+
+    /// Writes words from `at` on, before whatever runs next.
+    ///
+    /// Errors: a lost device.
+    pub(crate) fn write_at(
+        &mut self,
+        buffer: BufferId,
+        at: u64,
+        words: &[u32],
+    ) -> Result<(), Error> {
+        match self {
+            Executor::Cpu(e) => {
+                e.write_at(buffer, at, words);
+                Ok(())
+            }
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(e) => e.write_at(buffer, at, words),
+        }
+    }
+
     /// Writes the first words of a buffer that steps write.
     ///
     /// Errors: a lost device.

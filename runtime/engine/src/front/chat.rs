@@ -29,13 +29,13 @@ use carat_text::template::{Clock, Value};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Chat {
-    model: Model,
+    pub(super) model: Model,
     prompter: Prompter,
-    talk: Talk,
+    pub(super) talk: Talk,
     sampling: Sampling,
     /// Answers so far: each has a seed of its own.
-    answers: u64,
-    relay: Option<Relay>,
+    pub(super) answers: u64,
+    pub(super) relay: Option<Relay>,
 }
 
 impl Chat {

@@ -3,6 +3,7 @@
 use super::FitError;
 use crate::error::Error as Fault;
 use crate::generate::GenerateError;
+use crate::session::SavedError;
 #[cfg(feature = "grammar")]
 use carat_text::grammar::GrammarError;
 use carat_text::template::ChatError;
@@ -229,10 +230,24 @@ impl Fault {
             | Self::Alignment { .. } => C::InvalidFile,
             Self::Context { .. } | Self::MemoryLimit { .. } | Self::Memory { .. } => C::Memory,
             Self::ContextFull { .. } => C::ContextFull,
+            Self::Saved(e) => match e {
+                SavedError::Header(_) | SavedError::Segment { .. } | SavedError::Trailing => {
+                    C::Damaged
+                }
+                SavedError::Magic | SavedError::Version(_) | SavedError::Cut { .. } => {
+                    C::InvalidFile
+                }
+                SavedError::Foreign { .. } | SavedError::Cache { .. } => C::Unsupported,
+                SavedError::Context { .. } => C::ContextFull,
+                SavedError::Note { .. } => C::Parameter,
+                SavedError::Read(_) | SavedError::Write(_) => C::Io,
+            },
             Self::NoDevice { .. } | Self::Device { .. } => C::Device,
             Self::DeviceLost { .. } => C::DeviceLost,
             Self::Cancelled => C::Cancelled,
-            Self::NoHead | Self::Folded(_) | Self::Adapter(_) => C::Unsupported,
+            Self::NoHead | Self::Vocabulary(_) | Self::Folded(_) | Self::Adapter(_) => {
+                C::Unsupported
+            }
             Self::AdapterFile(e) => adapter(e),
             Self::Strengths { .. } | Self::Strength(_) => C::Parameter,
             Self::Token { .. } | Self::NoTokens => C::Parameter,

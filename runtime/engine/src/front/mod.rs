@@ -17,6 +17,8 @@ mod prompter;
 mod relay;
 mod room;
 mod sampling;
+#[cfg(not(target_arch = "wasm32"))]
+mod saved;
 mod talk;
 mod verdict;
 mod watch;
@@ -31,6 +33,8 @@ pub use model::Model;
 pub use prompter::Prompter;
 pub use relay::{Observer, Reason, Relay, Share};
 pub use sampling::Sampling;
+#[cfg(not(target_arch = "wasm32"))]
+pub use saved::TalkNote;
 pub use talk::{Exchange, Fit, FitError, Talk, message, role};
 pub use verdict::Verdict;
 pub use watch::{Cancel, Progress};

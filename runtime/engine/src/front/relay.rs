@@ -12,7 +12,7 @@ use super::Verdict;
 use crate::error::Error;
 #[cfg(feature = "gpu")]
 use crate::exec::gpu::Loading;
-use crate::generate::{Event, GenerateError, GenerateOptions, Generation, Generator, Step};
+use crate::generate::{Draft, Drafter, Event, GenerateError, Generator, Room, Step};
 use crate::model::Model;
 use crate::session::{DeviceChoice, Session, SessionOptions};
 use carat_text::constraint::Constraint;
@@ -157,6 +157,8 @@ pub struct Relay {
     asked: bool,
     /// How far the GPU is, on a screen.
     shown: Option<Box<dyn Any + Send>>,
+    /// A smaller model that proposes tokens.
+    drafter: Option<(Drafter, Draft)>,
     reason: Reason,
     /// The reason compares devices, and has not been told yet.
     decided: bool,
@@ -174,6 +176,7 @@ impl Relay {
             #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
             asked: true,
             shown: None,
+            drafter: None,
             reason,
             decided: false,
             news: false,
@@ -214,6 +217,12 @@ impl Relay {
     /// The session that answers.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
+    }
+
+    /// Lets a smaller model propose tokens from now on.
+    pub fn draft_with(&mut self, drafter: Drafter) {
+        let draft = drafter.draft();
+        self.drafter = Some((drafter, draft));
     }
 
     /// What answers, and what is made ready beside it.
@@ -299,27 +308,29 @@ impl Relay {
             self.hand_over(verdict).await?;
         }
         let _ = verdict;
+        if let Some((drafter, draft)) = &mut self.drafter {
+            let room = Room::of(&self.session);
+            let history = self.session.tokens();
+            drafter.propose(draft, generator, history, room).await?;
+        }
         generator.step(&mut self.session, constraint).await
     }
 
-    /// Continues the session with `prompt` and then with chosen tokens: see
-    /// [`generate_constrained`](crate::internals::generate_constrained). The comparison with the file's hashes pauses before
-    /// the first token and while devices are timed; damage ends the generation.
+    /// Takes the steps of a generation until it ends. The comparison with the file's hashes pauses before the first token and
+    /// while devices are timed; damage ends the generation.
     ///
-    /// Errors: as there; a GPU that was asked for cannot be used.
-    pub async fn generate(
+    /// Errors: as [`Relay::step`].
+    pub async fn run(
         &mut self,
-        prompt: &[u32],
-        options: &GenerateOptions,
-        mut constraint: Option<&mut dyn Constraint>,
+        generator: &mut Generator,
+        mut constraint: Option<&mut (dyn Constraint + '_)>,
         verdict: &Verdict,
         watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<Generation, GenerateError> {
-        let mut generator = Generator::new(&self.session, prompt, options, constraint.is_some())?;
+    ) -> Result<(), GenerateError> {
         self.begin(verdict);
         loop {
             let follow = constraint.as_deref_mut();
-            let event = match self.step(&mut generator, follow, verdict).await? {
+            let event = match self.step(generator, follow, verdict).await? {
                 Step::Prompt { done, total } => watch(Event::Prompt { done, total }),
                 Step::Token { id, text, metrics } => {
                     let event = watch(Event::Token {
@@ -330,18 +341,12 @@ impl Relay {
                     verdict.resume();
                     event
                 }
-                Step::End => break,
+                Step::End => return Ok(()),
             };
             if event.is_break() || verdict.failed() {
                 generator.cancel();
             }
         }
-        let (generation, tail) = generator.finish(constraint);
-        if !tail.is_empty() {
-            // The generation has ended: there is nothing left to stop.
-            let _ = watch(Event::Tail { text: &tail });
-        }
-        Ok(generation)
     }
 }
 

@@ -59,6 +59,17 @@ pub struct Room {
     pub positions: usize,
 }
 
+impl Room {
+    /// What a session has room for.
+    pub fn of(session: &Session) -> Self {
+        Self {
+            rows: session.plan().extent.batch as usize,
+            outputs: session.plan().extent.outputs as usize,
+            positions: session.context() as usize - session.tokens().len(),
+        }
+    }
+}
+
 /// What a generation needs computed to go on: see [`Generator::demand`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand<'a> {
@@ -133,13 +144,15 @@ impl Outputs {
 /// session that holds the same tokens, and the text goes on as if nothing had happened.
 #[derive(Clone)]
 pub struct Generator {
-    options: GenerateOptions,
-    sampler: Sampler,
+    pub(super) options: GenerateOptions,
+    pub(super) sampler: Sampler,
     stops: StopStrings,
     /// Control tokens that stop strings name, which have no text, with the strings' indices.
     stop_ids: Vec<(u32, usize)>,
     utf8: Utf8Stream,
-    hash: LogitsHash,
+    pub(super) hash: LogitsHash,
+    /// What the hash is made of.
+    pub(super) checksums: Vec<Checksum>,
     exponent: i32,
     want: Want,
     /// What the last demand wanted, and the tokens that may follow.
@@ -148,15 +161,21 @@ pub struct Generator {
     /// What was computed and nothing was chosen from yet.
     outputs: Outputs,
     /// Tokens behind the pending one that were computed in advance: one fewer than outputs.
-    drafts: VecDeque<u32>,
+    pub(super) drafts: VecDeque<u32>,
     /// The next output is behind a draft that was right.
     checks: bool,
     lookup: Lookup,
+    /// What another model proposes behind the pending token.
+    proposal: Vec<u32>,
+    /// Whether the drafts under way are its.
+    proposed_by_other: bool,
+    /// Tokens proposed, and right ones.
+    counts: (u64, u64),
     /// Tokens of the prompt.
     total: usize,
     /// Tokens that the session does not hold yet.
-    pending: Vec<u32>,
-    ids: Vec<u32>,
+    pub(super) pending: Vec<u32>,
+    pub(super) ids: Vec<u32>,
     text: String,
     reason: Option<StopReason>,
     forcing: Option<Box<dyn Forcing>>,
@@ -225,6 +244,7 @@ impl Generator {
             options: options.clone(),
             utf8: Utf8Stream::new(),
             hash: LogitsHash::new(exponent),
+            checksums: Vec::new(),
             exponent,
             want: if argmax_only {
                 Want::Greedy
@@ -237,6 +257,9 @@ impl Generator {
             drafts: VecDeque::new(),
             checks: false,
             lookup: Lookup::new(options.lookup),
+            proposal: Vec::new(),
+            proposed_by_other: false,
+            counts: (0, 0),
             total: prompt.len(),
             pending: prompt.to_vec(),
             ids: Vec::new(),
@@ -277,11 +300,7 @@ impl Generator {
             if let Some(step) = step {
                 return Ok(step);
             }
-            let room = Room {
-                rows: session.plan().extent.batch as usize,
-                outputs: session.plan().extent.outputs as usize,
-                positions: session.context() as usize - session.tokens().len(),
-            };
+            let room = Room::of(session);
             let follow = constraint.as_deref_mut();
             let demand = self.demand(tokenizer, session.tokens(), room, follow)?;
             let Some(Demand { tokens, want, .. }) = demand else {
@@ -326,11 +345,12 @@ impl Generator {
         if !self.prepare(tokenizer, room.positions, constraint)? {
             return Ok(None);
         }
-        let left = self.options.max_tokens - self.ids.len();
-        let most = (room.outputs.min(room.rows).min(room.positions)).min(left);
-        // The last token needs no pass of its own.
-        let most = most.saturating_sub(self.pending.len().max(1));
-        let drafts = self.lookup.drafts(history, &self.pending, most);
+        let most = self.most_drafts(room);
+        let mut drafts = self.lookup.drafts(history, &self.pending, most);
+        self.proposed_by_other = drafts.is_empty();
+        if drafts.is_empty() {
+            drafts.extend(self.proposal.iter().take(most));
+        }
         self.pending.extend(&drafts);
         self.drafts.extend(drafts);
         let first = self.pending.len() - 1 - self.drafts.len();
@@ -344,6 +364,29 @@ impl Generator {
             want,
             outputs: 1 + self.drafts.len(),
         }))
+    }
+
+    /// Tokens that a pass may compute behind the pending ones.
+    fn most_drafts(&self, room: Room) -> usize {
+        let left = self.options.max_tokens - self.ids.len();
+        let most = (room.outputs.min(room.rows).min(room.positions)).min(left);
+        // The last token needs no pass of its own.
+        most.saturating_sub(self.pending.len().max(1))
+    }
+
+    /// How many tokens another model may propose now: none where something is to be chosen from already, nor before the first
+    /// token.
+    pub fn room_for_drafts(&self, room: Room) -> usize {
+        let begun = !self.ids.is_empty() && self.pending.len() == 1;
+        match begun && self.outputs.queue.is_empty() && !self.has_ended() {
+            true => self.most_drafts(room),
+            false => 0,
+        }
+    }
+
+    /// Lets the next demand compute tokens in advance that another model proposes, where the text itself proposes none.
+    pub fn propose(&mut self, tokens: Vec<u32>) {
+        self.proposal = tokens;
     }
 
     /// Whether another token is to be chosen, and from what.
@@ -405,6 +448,8 @@ impl Generator {
             });
         }
         self.checks = false;
+        self.proposal.clear();
+        self.counts.0 += self.drafts.len() as u64;
         None
     }
 
@@ -440,11 +485,16 @@ impl Generator {
         let mut cut = 0;
         if self.reason.is_none() && id.is_some() && self.drafts.front().copied() == id {
             self.drafts.pop_front();
-            self.lookup.was_right();
+            self.counts.1 += 1;
+            if !self.proposed_by_other {
+                self.lookup.was_right();
+            }
             self.checks = true;
         } else {
             cut = self.drafts.len();
-            self.lookup.was_wrong(cut);
+            if !self.proposed_by_other {
+                self.lookup.was_wrong(cut);
+            }
             self.drafts.clear();
             self.outputs.clear();
         }
@@ -463,6 +513,7 @@ impl Generator {
             return Ok(Step::End);
         };
         self.hash.push(row.checksum);
+        self.checksums.push(row.checksum);
         let forced = self.forcing.as_mut().and_then(|f| f.next(tokenizer));
         let id = if let Some(id) = forced {
             id
@@ -474,17 +525,30 @@ impl Generator {
             self.sampler
                 .sample_among(&logits, self.exponent, history, generated, mask)?
         };
+        let metrics = self
+            .options
+            .metrics
+            .and_then(|top| TokenMetrics::new(row.position + 1, id, &logits, self.exponent, top));
+        self.outputs.free.push(logits);
+        let text = self.take(tokenizer, id, constraint)?;
+        Ok(Step::Token { id, text, metrics })
+    }
+
+    /// A token was chosen: what becomes certain by it, and whether the text ends with it.
+    ///
+    /// Errors: a limit of the constraint.
+    pub(super) fn take(
+        &mut self,
+        tokenizer: &Tokenizer,
+        id: u32,
+        constraint: Option<&mut (dyn Constraint + '_)>,
+    ) -> Result<String, GenerateError> {
         self.ids.push(id);
         self.pending.clear();
         self.pending.push(id);
         if let Some(constraint) = constraint {
             constraint.accept(id)?;
         }
-        let metrics = self
-            .options
-            .metrics
-            .and_then(|top| TokenMetrics::new(row.position + 1, id, &logits, self.exponent, top));
-        self.outputs.free.push(logits);
         let ends = !self.options.ignore_end && tokenizer.is_end(id);
         let text = if ends {
             String::new()
@@ -504,15 +568,20 @@ impl Generator {
             let hit = self.stops.hit().or(named.map(|stop| stop.1));
             hit.map(|index| StopReason::StopString { index })
         };
-        Ok(Step::Token { id, text, metrics })
+        Ok(text)
     }
 
     /// How many tokens were proposed in advance, and how many of them were right.
     pub fn drafted(&self) -> (u64, u64) {
-        self.lookup.counts()
+        self.counts
     }
 
     /// Tokens that are not computed yet.
+    pub fn pending_tokens(&self) -> &[u32] {
+        &self.pending[..self.pending.len() - self.drafts.len()]
+    }
+
+    /// How many tokens are not computed yet.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }

@@ -21,8 +21,6 @@ pub(super) struct Lookup {
     least: usize,
     /// Tokens of the proposal under way that were right.
     right: usize,
-    proposed: u64,
-    accepted: u64,
 }
 
 impl Lookup {
@@ -31,8 +29,6 @@ impl Lookup {
             most,
             least: SHORTEST + 1,
             right: 0,
-            proposed: 0,
-            accepted: 0,
         }
     }
 
@@ -68,14 +64,12 @@ impl Lookup {
         }
         let count = most.min(same + 1).min(len - from);
         self.right = 0;
-        self.proposed += count as u64;
         (from..from + count).map(at).collect()
     }
 
     /// The next token of the proposal is the one that was chosen.
     pub fn was_right(&mut self) {
         self.right += 1;
-        self.accepted += 1;
         self.least = self.least.saturating_sub(1).max(SHORTEST);
     }
 
@@ -85,11 +79,6 @@ impl Lookup {
             self.least = (self.least + 1).min(CAUTIOUS);
         }
         self.right = 0;
-    }
-
-    /// Tokens proposed, and right ones.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.proposed, self.accepted)
     }
 }
 
@@ -119,7 +108,6 @@ mod tests {
         }
         let text = [1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4, 5];
         assert_eq!(drafts(&mut lookup, &text, &[], 100), "[]");
-        assert_eq!(lookup.counts(), (9, 1));
         assert_eq!(drafts(&mut Lookup::new(0), &text, &[], 100), "[]");
     }
 

@@ -11,6 +11,7 @@ use carat_adapter::Applied;
 use carat_format::model::Block;
 use carat_format::{Directory, Fixed, ModelSpec, PartLayout, Tensor, TensorEntry, Vector};
 use carat_shaders::cpu::softcap::Cap;
+use carat_shaders::kv::KvLayout;
 use carat_shaders::params::{self, RESULT_WORDS, ROW_WORDS, STATS_WORDS};
 use carat_shaders::{Access, Binding, act_stride, groups_of, kernel, kv_page_words};
 
@@ -75,18 +76,24 @@ impl Builder<'_> {
         self.buffer(name, words, Content::Work)
     }
 
-    /// The cache of a block with that window, whose pages have `page` words, and where its pages are.
+    /// The cache of a block with that window, whose pages have `heads` heads of that layout, and where its pages are.
     pub(super) fn cache(
         &mut self,
         name: &str,
         window: Option<u32>,
-        page: u32,
+        (heads, layout): (u32, KvLayout),
     ) -> (BufferId, BufferId) {
         let kind = self.pages(window);
         let Pages { table, count, .. } = self.pages[kind];
-        let words = u64::from(count) * u64::from(page);
+        let words = u64::from(count) * u64::from(layout.page(heads));
         let buffer = self.buffer(name, words, Content::Work);
-        self.caches.push(CacheBuffer { buffer, kind, page });
+        self.caches.push(CacheBuffer {
+            buffer,
+            kind,
+            window: window.unwrap_or(u32::MAX),
+            heads,
+            layout,
+        });
         (buffer, table)
     }
 

@@ -17,7 +17,7 @@ use crate::error::Error;
 use build::Builder;
 use carat_adapter::Applied;
 use carat_format::{Directory, Encoding, MAX_PART_BYTES, ModelSpec, TILE_ROWS};
-use carat_shaders::kv::CacheBits;
+use carat_shaders::kv::{CacheBits, KvLayout};
 use carat_shaders::params;
 pub use carat_shaders::params::PAGE;
 use carat_shaders::scales_of;
@@ -290,6 +290,11 @@ pub struct Pages {
     pub count: u32,
 }
 
+/// The first page that the row behind `len` tokens sees through a window.
+pub(crate) fn oldest(window: u32, len: usize) -> usize {
+    (len + 1).saturating_sub(window as usize) / PAGE as usize
+}
+
 /// The pages of one block's keys and values, one after another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheBuffer {
@@ -297,8 +302,24 @@ pub struct CacheBuffer {
     pub buffer: BufferId,
     /// Which of [`Plan::pages`] it holds.
     pub kind: usize,
+    /// Positions that a row sees of it, its own included; `u32::MAX` is all.
+    pub window: u32,
+    /// Heads of a page.
+    pub heads: u32,
+    /// A head of a page.
+    pub layout: KvLayout,
+}
+
+impl CacheBuffer {
     /// Words of a page.
-    pub page: u32,
+    pub fn page(&self) -> u32 {
+        self.layout.page(self.heads)
+    }
+
+    /// The first page that the row behind `len` tokens sees.
+    pub fn oldest(&self, len: usize) -> usize {
+        oldest(self.window, len)
+    }
 }
 
 /// Which matrices share steps. An encoding costs a GPU two pipelines (for one row and for several) of each kernel of

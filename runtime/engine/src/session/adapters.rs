@@ -55,7 +55,7 @@ impl Loaded {
     /// Names the model and its adapters: the same for the same bytes of all of them.
     ///
     /// Errors: none for a model that is open.
-    pub fn identity(&self) -> Result<String, Error> {
+    pub fn identity(&self) -> Result<blake3::Hash, Error> {
         let own = self.model.identity()?;
         if self.plan.adapters.is_empty() {
             return Ok(own);
@@ -65,7 +65,20 @@ impl Loaded {
         for applied in &self.plan.adapters {
             hasher.update(applied.adapter.hash());
         }
-        Ok(hasher.finalize().to_hex().to_string())
+        Ok(hasher.finalize())
+    }
+
+    /// Names what keys and values are made with: the model, and the adapters that act on a text.
+    pub(super) fn identity_with(&self, strengths: &[Strength]) -> Result<[u8; 32], Error> {
+        let own = self.model.identity()?;
+        let root = root(&self.plan.adapters, strengths);
+        if root == ROOT {
+            return Ok(*own.as_bytes());
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(own.as_bytes());
+        hasher.update(&root);
+        Ok(*hasher.finalize().as_bytes())
     }
 
     fn check_strengths(&self, strengths: &[Strength]) -> Result<(), Error> {

@@ -167,7 +167,7 @@ impl Loaded {
     fn copy(&mut self, copies: &[Copy]) -> Result<(), Error> {
         for copy in copies {
             for cache in self.plan.caches.iter().filter(|c| c.kind == copy.kind) {
-                let page = u64::from(cache.page);
+                let page = u64::from(cache.page());
                 let [from, to] = [copy.from, copy.to].map(|id| u64::from(id) * page);
                 self.executor.copy(cache.buffer, from, to, page)?;
             }
@@ -208,7 +208,7 @@ impl Loaded {
     /// count them again.
     ///
     /// Errors: as of [`Loaded::pass`].
-    pub(super) async fn restore(&mut self, sequence: &mut Sequence) -> Result<(), Error> {
+    pub(crate) async fn restore(&mut self, sequence: &mut Sequence) -> Result<(), Error> {
         let (held, end) = (sequence.held(), sequence.tokens().len());
         if held == end {
             return Ok(());
@@ -236,7 +236,7 @@ impl Loaded {
     }
 
     /// Errors: a sequence of another model.
-    fn owns(&self, sequence: &Sequence) -> Result<(), Error> {
+    pub(super) fn owns(&self, sequence: &Sequence) -> Result<(), Error> {
         match sequence.is_of(&self.pool) {
             true => Ok(()),
             false => Err(Error::Batch(

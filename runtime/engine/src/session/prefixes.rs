@@ -153,14 +153,14 @@ impl Prefixes {
         let partial = |b: &Block| b.tokens.len() < PAGE as usize;
         let beside = beside.iter().filter(|k| **k != key);
         let beside = beside.filter_map(|k| Some((*k, self.blocks.get(k).filter(|b| partial(b))?)));
-        let mut beside: Vec<(Key, &Block)> = beside.collect();
-        beside.sort_by_key(|(_, b)| b.used);
+        let beside: Vec<(Key, &Block)> = beside.collect();
         let spare = beside.len().saturating_sub(MOST_PARTIAL - 1);
+        // They are few: counting takes less code than sorting.
+        let older = |b: &Block| beside.iter().filter(|(_, o)| o.used < b.used).count();
         let goes = beside
             .iter()
-            .enumerate()
-            .filter(|(i, (_, b))| *i < spare || tokens.starts_with(&b.tokens))
-            .map(|(_, (key, _))| *key);
+            .filter(|(_, b)| older(b) < spare || tokens.starts_with(&b.tokens))
+            .map(|(key, _)| *key);
         let goes: Vec<Key> = goes.collect();
         let removed = goes.iter().flat_map(|key| self.remove(key)).collect();
         Inserted {

@@ -4,7 +4,7 @@ use super::adapters;
 use super::pool::{Place, Pool, Shelves};
 use super::prefixes::{Found, Key, key};
 use crate::error::Error;
-use crate::plan::{PAGE, Pages, Plan};
+use crate::plan::{PAGE, Pages, Plan, oldest};
 use carat_adapter::Strength;
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ struct Held {
     table: Vec<u32>,
     /// The last page that was written since the sequence was empty.
     top: usize,
-    /// The first page that there is.
-    base: usize,
+    /// Where pages are missing: windows of blocks, and the first page that those have.
+    bases: Vec<(u32, usize)>,
 }
 
 impl Held {
@@ -38,7 +38,8 @@ impl Held {
 
     /// The page, if what was written to it is still there.
     fn intact(&self, page: usize) -> Option<u32> {
-        let there = page >= self.base && page + self.places.len() > self.top;
+        let base = self.bases.iter().map(|b| b.1).max();
+        let there = page >= base.unwrap_or(0) && page + self.places.len() > self.top;
         self.page(page).filter(|_| there)
     }
 
@@ -55,8 +56,9 @@ impl State {
         match self {
             // The next row's window must not begin before the pages that are still there.
             State::Pages(held) => {
-                let oldest = (len + 1).saturating_sub(held.pages.window as usize) / PAGE as usize;
-                match oldest >= held.base && oldest + held.places.len() > held.top {
+                let has = |(window, base): &(u32, usize)| oldest(*window, len) >= *base;
+                let there = oldest(held.pages.window, len) + held.places.len() > held.top;
+                match there && held.bases.iter().all(has) {
                     true => len,
                     false => 0,
                 }
@@ -73,7 +75,8 @@ impl State {
     /// Nothing that was written counts any more.
     fn reset(&mut self) {
         let State::Pages(held) = self;
-        (held.top, held.base) = (0, 0);
+        held.top = 0;
+        held.bases.clear();
     }
 }
 
@@ -117,7 +120,7 @@ impl Sequence {
                 places: vec![None; (pages.kept as usize).min(blocks)],
                 table: vec![0; blocks],
                 top: 0,
-                base: 0,
+                bases: Vec::new(),
             })
         };
         Self {
@@ -185,15 +188,20 @@ impl Sequence {
         self.tokens.truncate(len);
         self.keys.truncate(len / PAGE as usize);
         self.held = self.held.min(len);
+        self.settle();
+        self.held
+    }
+
+    /// Holds as few tokens as the states can go back to, and gives the pages back that are behind its tokens.
+    fn settle(&mut self) {
         // A state that goes back further may take another one along.
         while let Some(less) = self.less_held() {
             self.held = less;
         }
         match self.held {
             0 => self.forget(),
-            _ => self.give_back(len.div_ceil(PAGE as usize)),
+            _ => self.give_back(self.tokens.len().div_ceil(PAGE as usize)),
         }
-        self.held
     }
 
     /// Gives every page back; its tokens are computed again when it goes on.
@@ -337,8 +345,8 @@ impl Sequence {
         sources.iter().for_each(|place| pool.hold(*place));
         for (kind, state) in self.states.iter_mut().enumerate() {
             let State::Pages(held) = state;
-            let window = held.pages.window as usize;
-            let oldest = (len + 1).saturating_sub(window) / PAGE as usize;
+            let window = held.pages.window;
+            let oldest = oldest(window, len);
             // Whatever a row sees, as far as there are places for it.
             let room = held.places.len() - usize::from(more > 0);
             let oldest = oldest.max(whole.saturating_sub(room));
@@ -348,7 +356,8 @@ impl Sequence {
                     held.put(block, id);
                 }
             }
-            (held.base, held.top) = (oldest.min(whole), (len - 1) / PAGE as usize);
+            held.bases = vec![(window, oldest.min(whole))];
+            held.top = (len - 1) / PAGE as usize;
         }
         self.mapped = whole;
         let copy = |(kind, from): &Place| {
@@ -415,6 +424,22 @@ impl Sequence {
             pool.keep(parent, whole, tokens, &pages);
             self.shared = self.tokens.len();
         }
+    }
+
+    /// Its page of a block, of each kind, where what was written to it is still there.
+    pub(super) fn intact(&self, block: usize) -> Vec<Option<u32>> {
+        intact(&self.states, block)
+    }
+
+    /// Holds `tokens`, the first `held` of which were written to pages that [`Sequence::reserve`] took. `missing` has the
+    /// windows of the blocks of each kind that lack pages, with the first page that they have.
+    pub(super) fn filled(&mut self, tokens: &[u32], held: usize, missing: Vec<Vec<(u32, usize)>>) {
+        self.tokens.extend_from_slice(tokens);
+        self.held = held;
+        for (State::Pages(state), bases) in self.states.iter_mut().zip(missing) {
+            state.bases = bases;
+        }
+        self.settle();
     }
 
     /// Positions up to `last` are about to be written: what a window's pages held before goes.

@@ -4,7 +4,8 @@ use super::files;
 use carat::internals::adapter::{Adapter, AdapterFile, Applied, Strength};
 use carat::internals::selftest::{self, Flavour, Shape};
 use carat::internals::{
-    DeviceChoice, Error, Loaded, LogitsHash, Model, Part, Session, SessionOptions, Verify, Want,
+    Beside, DeviceChoice, Error, Loaded, LogitsHash, Model, Part, Session, SessionOptions, Verify,
+    Want,
 };
 use pollster::block_on;
 use std::path::Path;
@@ -283,6 +284,48 @@ fn kept_texts_are_for_their_strengths() {
     assert_eq!(cached(0.0), 0);
     assert_eq!(cached(0.0), 299);
     assert_eq!(cached(0.5), 299);
+}
+
+#[test]
+fn saved_texts_go_on_with_the_same_adapters_alone() {
+    let model = model(Shape::default());
+    let of = |s: f64| applied(selftest::adapter(model.spec(), 3, 1.0, 1), s);
+    let load = |adapters: &[Applied]| {
+        let options = options(DeviceChoice::Cpu, adapters);
+        block_on(Loaded::new(model.clone(), &options)).unwrap()
+    };
+    let mut loaded = load(&[of(0.5)]);
+    let mut save = |strength: Option<f64>| {
+        let strengths = strength.map(|s| [Strength::new(s).unwrap()]);
+        let strengths = strengths.as_ref().map(|s| &s[..]);
+        let mut sequence = loaded.begin_with(&[], strengths).unwrap();
+        for piece in TOKENS.chunks(4) {
+            let part = Part {
+                sequence: &mut sequence,
+                tokens: piece,
+                outputs: 0,
+            };
+            block_on(loaded.pass(&mut [part], false, &mut |_, _| ())).unwrap();
+        }
+        let mut bytes = Vec::new();
+        block_on(loaded.save(&sequence, &Beside::default(), &mut bytes)).unwrap();
+        bytes
+    };
+    let (usual, none) = (save(None), save(Some(0.0)));
+    let opens = |loaded: &mut Loaded, bytes: &[u8]| match loaded.open_saved(&mut &bytes[..]) {
+        Ok(saved) => saved.sequence.held() == TOKENS.len(),
+        Err(e) => {
+            assert!(e.to_string().contains("other adapters"), "{e}");
+            false
+        }
+    };
+    assert!(opens(&mut load(&[of(0.5)]), &usual));
+    assert!(!opens(&mut load(&[of(1.0)]), &usual));
+    assert!(!opens(&mut load(&[]), &usual));
+    // What no adapter acted on is the model's own.
+    assert!(opens(&mut load(&[]), &none));
+    assert!(opens(&mut load(&[of(0.0)]), &none));
+    assert!(!opens(&mut load(&[of(0.5)]), &none));
 }
 
 #[test]

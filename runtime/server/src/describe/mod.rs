@@ -115,6 +115,17 @@ fn operation(
             .schema(Some(text()));
         operation = operation.parameter(parameter);
     }
+    if let Some((name, values)) = told.query {
+        let schema = ObjectBuilder::new()
+            .schema_type(schema::Type::String)
+            .enum_values(Some(values.iter().copied()));
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Query)
+            .required(Required::True)
+            .schema(Some(schema));
+        operation = operation.parameter(parameter);
+    }
     if let Some(body) = &told.body {
         let content = ContentBuilder::new().schema(Some(take(body))).build();
         let body = RequestBodyBuilder::new()

@@ -33,6 +33,8 @@ pub struct Told {
     /// What the data of events is.
     pub events: Option<Type>,
     pub fails: bool,
+    /// A parameter behind the path, and what it may be.
+    pub query: Option<(&'static str, &'static [&'static str])>,
 }
 
 impl Told {
@@ -47,6 +49,7 @@ impl Told {
             mime: "text/plain",
             events: None,
             fails: false,
+            query: None,
         }
     }
 
@@ -81,6 +84,12 @@ impl Told {
     /// It gives nothing but errors.
     pub fn fails(mut self) -> Self {
         self.fails = true;
+        self
+    }
+
+    /// It has a parameter behind the path.
+    pub fn query(mut self, name: &'static str, values: &'static [&'static str]) -> Self {
+        self.query = Some((name, values));
         self
     }
 

@@ -139,6 +139,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
     let sampling: SamplingFields = read::json(&body)?;
     let hosted = app.shelf.get(request.model.as_deref()).await?;
     let strengths = sampling.strengths(&hosted)?;
+    let slot = sampling.slot(&hosted)?;
     let mut options = sampling.options(&hosted, usize::MAX)?;
     options.metrics = request
         .n_probs
@@ -159,6 +160,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
         let mut ask = Ask::new(&hosted, ids, options.clone())?;
         ask.format = format.clone();
         ask.strengths = strengths.clone();
+        ask.slot = slot;
         asks.push(ask);
     }
     let s = &options.sampling;

@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod completion;
+pub mod slots;
 pub mod tokens;
 
 use crate::app::App;
@@ -174,27 +175,6 @@ pub async fn props(State(app): State<Arc<App>>) -> Result<Json<Properties>, Refu
         fingerprint: hosted.fingerprint.clone(),
         build_info: concat!("carat-", env!("CARGO_PKG_VERSION")),
     }))
-}
-
-/// A place of a text that is computed. No text has a fixed one.
-#[derive(Serialize, ToSchema)]
-pub struct Slot {
-    id: u32,
-    /// Positions of a text.
-    n_ctx: u32,
-    is_processing: bool,
-}
-
-/// `GET /slots`: as many places as texts are computed at once, of which so many are in use.
-pub async fn slots(State(app): State<Arc<App>>) -> Result<Json<Vec<Slot>>, Refusal> {
-    let hosted = app.shelf.get(None).await?;
-    let (running, _) = hosted.host().load();
-    let slot = |id: u32| Slot {
-        id,
-        n_ctx: hosted.context,
-        is_processing: u64::from(id) < running,
-    };
-    Ok(Json((0..hosted.parallel).map(slot).collect()))
 }
 
 /// `POST /v1/rerank`.

@@ -168,6 +168,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
         n => n.map(|n| n as usize),
     };
     let strengths = sampling.strengths(&hosted)?;
+    let slot = sampling.slot(&hosted)?;
     let mut options = sampling.options(&hosted, PLAIN_LENGTH)?;
     options.metrics = metrics;
     let format = format(Some(&request.response_format), Some(&request.json_schema))?;
@@ -189,6 +190,7 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
         let mut ask = Ask::new(&hosted, ids, options.clone())?;
         ask.format = format.clone();
         ask.strengths = strengths.clone();
+        ask.slot = slot;
         for ask in ask.choices(n) {
             asks.push(ask);
             echoes.push(echoed.clone());

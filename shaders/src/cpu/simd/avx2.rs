@@ -1,15 +1,19 @@
 //! 256-bit vectors: eight rows, look-ups by `vpshufb`; the dot by `vpdpbusd` or by multiply-adds of pairs.
 
-use super::kernel::{fetch, join, lowest, spread, tile_kernel};
+use super::kernel::{fetch, few, join, lowest, spread, tile_kernel};
 use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::TILE_ROWS;
 use std::arch::x86_64::*;
 
 type V = __m256i;
 const LANES: usize = 8;
-const PARTS: usize = 2;
 /// Rows of activations at once.
 pub const BLOCK: usize = 4;
+
+/// Vectors of weight rows at once with so many rows of activations.
+const fn parts(rows: usize) -> usize {
+    if rows == 1 { 2 } else { 1 }
+}
 
 #[inline(always)]
 fn zero() -> V {

@@ -26,6 +26,18 @@ pub const fn lowest(codes: usize, raise: u8) -> u8 {
     raise.wrapping_add(128 + 128 / codes as u8)
 }
 
+/// Most rows of activations for which each block of `block` rows decodes the levels itself, in registers. Beyond, levels decoded
+/// once for all blocks are cheaper: of ternary codes, which take longest to decode, for a second block already.
+pub const fn few(block: usize, encoding: carat_format::Encoding) -> usize {
+    match encoding {
+        carat_format::Encoding::Ternary => block,
+        _ => 2 * block,
+    }
+}
+
+/// Bytes of weights that each part of a tile's rows passes over before the next part does: within a first cache.
+pub const CHUNK: usize = 4096;
+
 /// Asks for what lies ahead of a cell: weights are read once, and the processor alone does not run far enough ahead. A line
 /// comes from memory as far as the second cache long before it is needed, and into the first just before: in one step it would
 /// hold one of the few places for lines on their way into the first cache all along.
@@ -84,11 +96,10 @@ macro_rules! by_codes {
 }
 pub(super) use by_codes;
 
-/// Products with any number of rows of activations. Expects in scope what [`row_kernel`] does, `BLOCK` (rows of activations
-/// at once) and `load`.
+/// Products with any number of rows of activations. Expects in scope what [`row_kernel`] does and `load`; `BLOCK` is 4.
 macro_rules! tile_kernel {
     ($features:literal) => {
-        crate::cpu::simd::kernel::row_kernel!($features);
+        crate::cpu::simd::kernel::row_kernel!($features, 1 2 3 4);
 
         /// See [`crate::cpu::simd::tile_sums`].
         #[target_feature(enable = $features)]
@@ -108,8 +119,8 @@ macro_rules! tile_kernel {
             lines: &mut Vec<Line>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
-            if batch.rows == 1 {
-                return one_row::<CODES>(tile, batch, emit);
+            if batch.rows <= few(BLOCK, tile.encoding) {
+                return few_blocks::<CODES>(tile, batch, emit);
             }
             let table = table(tile);
             let len = tile.encoding.cell_bytes();
@@ -118,15 +129,15 @@ macro_rules! tile_kernel {
             let needed = tile.groups * TILE_ROWS * 32 / 64;
             crate::cpu::scratch::grow(lines, needed, Line([0; 64]));
             let bytes: &mut [u8] = bytemuck::cast_slice_mut(lines);
-            for (i, out) in bytes
-                .chunks_exact_mut(8 * vector)
-                .take(tile.groups * TILE_ROWS / LANES)
-                .enumerate()
-            {
-                let (part, g) = (i / tile.groups, i % tile.groups);
-                let l = decode::<CODES>(&tile.cells[g * len..(g + 1) * len], part, table);
-                for (out, l) in out.chunks_exact_mut(vector).zip(l) {
-                    store(out, l);
+            for g in 0..tile.groups {
+                let cell = &tile.cells[g * len..(g + 1) * len];
+                fetch(cell);
+                for part in 0..TILE_ROWS / LANES {
+                    let out = &mut bytes[(part * tile.groups + g) * 8 * vector..][..8 * vector];
+                    let l = decode::<CODES>(cell, part, table);
+                    for (out, l) in out.chunks_exact_mut(vector).zip(l) {
+                        store(out, l);
+                    }
                 }
             }
             let bytes: &[u8] = bytes;
@@ -134,6 +145,7 @@ macro_rules! tile_kernel {
             while first < batch.rows {
                 let count = match block_rows(BLOCK, batch.rows - first) {
                     BLOCK => buffered::<CODES, BLOCK>(tile, batch, first, bytes, emit),
+                    3 => buffered::<CODES, 3>(tile, batch, first, bytes, emit),
                     2 => buffered::<CODES, 2>(tile, batch, first, bytes, emit),
                     _ => buffered::<CODES, 1>(tile, batch, first, bytes, emit),
                 };
@@ -160,11 +172,14 @@ macro_rules! tile_kernel {
                 }
                 l
             };
+            let panel = &batch.panels[first * tile.groups * CELL..][..tile.groups * B * CELL];
             let mut sums = [[0i64; TILE_ROWS]; B];
             for part in 0..TILE_ROWS / LANES {
-                pass::<CODES, B, 1>(tile, batch, first, part, source, |b, row, v| {
-                    sums[b][row] = v
-                });
+                let (mut lo, mut hi) = ([[zero(); B]], [[zero(); B]]);
+                pass::<CODES, B, 1>(tile, 0, panel, part, source, &mut lo, &mut hi);
+                for (b, sums) in sums.iter_mut().enumerate() {
+                    joined::<CODES>(lo[0][b], hi[0][b], &mut sums[part * LANES..]);
+                }
             }
             for (b, sums) in sums.iter().enumerate() {
                 emit(first + b, sums);
@@ -175,49 +190,111 @@ macro_rules! tile_kernel {
 }
 pub(super) use tile_kernel;
 
-/// Products with one row of activations. Expects in scope: `V`, `LANES`, `PARTS` (vectors of rows in a pass), `zero`, `store`,
-/// `table`, `order`, `decode`, `scales`, `splat`, `dot`, `mul`, `high` and `add`.
+/// Products with few rows of activations, in blocks of the numbers given, 1 to `BLOCK`. Expects in scope: `V`, `LANES`, `BLOCK`,
+/// `parts` (vectors of weight rows at once, for so many rows of activations), `zero`, `store`, `table`, `order`, `decode`,
+/// `scales`, `splat`, `dot`, `mul`, `high` and `add`.
 macro_rules! row_kernel {
-    ($features:literal) => {
+    ($features:literal, $($rows:literal)*) => {
+        /// Few rows, a block after another: what the first brings from memory others find near.
         #[target_feature(enable = $features)]
-        fn one_row<const CODES: usize>(
+        fn few_blocks<const CODES: usize>(
             tile: &Tile<'_>,
             batch: &Batch<'_>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
-            let table = table(tile);
-            let len = tile.encoding.cell_bytes();
-            let source = |part: usize, g: usize| {
-                let cell = &tile.cells[g * len..(g + 1) * len];
-                if part == 0 {
-                    fetch(cell);
+            const { assert!([$($rows),*].len() == BLOCK) };
+            let mut first = 0;
+            while first < batch.rows {
+                let count = block_rows(BLOCK, batch.rows - first);
+                match count {
+                    $($rows => few_rows::<CODES, $rows, { parts($rows) }>(tile, batch, first, emit),)*
+                    _ => return,
                 }
-                decode::<CODES>(cell, part, table)
-            };
-            let mut sums = [0i64; TILE_ROWS];
-            for part in (0..TILE_ROWS / LANES).step_by(PARTS) {
-                pass::<CODES, 1, PARTS>(tile, batch, 0, part, source, |_, row, v| sums[row] = v);
+                first += count;
             }
-            emit(0, &sums);
         }
 
-        /// `P` vectors of rows from `part` on times `B` rows of activations.
+        /// `B` rows of activations from `row` on, `P` vectors of weight rows at once: levels go from codes to products in
+        /// registers.
+        #[target_feature(enable = $features)]
+        fn few_rows<const CODES: usize, const B: usize, const P: usize>(
+            tile: &Tile<'_>,
+            batch: &Batch<'_>,
+            row: usize,
+            emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
+        ) {
+            const VECTORS: usize = TILE_ROWS / LANES;
+            let table = table(tile);
+            let len = tile.encoding.cell_bytes();
+            // Where a pass has not all of the tile's rows, their sums wait for the next chunk.
+            let chunk = match P {
+                VECTORS => tile.groups,
+                _ => (crate::cpu::simd::kernel::CHUNK / len).max(4),
+            };
+            let mut lo = [[zero(); B]; VECTORS];
+            let mut hi = [[zero(); B]; VECTORS];
+            let rows = &batch.panels[row * tile.groups * CELL..][..tile.groups * B * CELL];
+            // What a step asks for: lines in the file's order, whatever part of the rows it multiplies.
+            let share = (len * P / VECTORS).next_multiple_of(64);
+            for first in (0..tile.groups).step_by(chunk) {
+                let count = chunk.min(tile.groups - first);
+                let weights = &tile.cells[first * len..];
+                let panel = &rows[first * B * CELL..][..count * B * CELL];
+                for part in (0..VECTORS).step_by(P) {
+                    let source = |p: usize, g: usize| {
+                        let step = part / P * count + g - first;
+                        if p == part && let Some(ahead) = weights.get(step * share..) {
+                            fetch(&ahead[..share.min(ahead.len())]);
+                        }
+                        decode::<CODES>(&tile.cells[g * len..(g + 1) * len], p, table)
+                    };
+                    let (lo, hi) = (&mut lo[part..part + P], &mut hi[part..part + P]);
+                    pass::<CODES, B, P>(tile, first, panel, part, source, lo, hi);
+                }
+            }
+            for b in 0..B {
+                let mut sums = [0i64; TILE_ROWS];
+                for part in 0..VECTORS {
+                    joined::<CODES>(lo[part][b], hi[part][b], &mut sums[part * LANES..]);
+                }
+                emit(row + b, &sums);
+            }
+        }
+
+        /// Sums of a vector of rows, in the rows' order.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn joined<const CODES: usize>(lo: V, hi: V, out: &mut [i64]) {
+            let (mut low, mut top) = ([0u8; LANES * 4], [0u8; LANES * 4]);
+            store(&mut low, lo);
+            store(&mut top, hi);
+            let low: [i32; LANES] = bytemuck::cast(low);
+            let top: [i32; LANES] = bytemuck::cast(top);
+            let order = order(CODES);
+            for i in 0..LANES {
+                out[usize::from(order[i])] = join(low[i], top[i]);
+            }
+        }
+
+        /// `P` vectors of rows from `part` on times the `B` rows of activations of `panel`, whose first group is `first`.
         #[inline]
         #[target_feature(enable = $features)]
         fn pass<const CODES: usize, const B: usize, const P: usize>(
             tile: &Tile<'_>,
-            batch: &Batch<'_>,
             first: usize,
+            panel: &[u32],
             part: usize,
             source: impl Fn(usize, usize) -> [V; 8],
-            mut emit: impl FnMut(usize, usize, i64),
+            low: &mut [[V; B]],
+            top: &mut [[V; B]],
         ) {
             let order = order(CODES);
-            let groups = tile.groups;
-            let panel = &batch.panels[first * groups * CELL..][..groups * B * CELL];
             let mut lo = [[zero(); B]; P];
             let mut hi = [[zero(); B]; P];
-            for (g, cells) in panel.chunks_exact(B * CELL).enumerate() {
+            lo.copy_from_slice(low);
+            hi.copy_from_slice(top);
+            for (i, cells) in panel.chunks_exact(B * CELL).enumerate() {
+                let g = first + i;
                 let ws = &tile.scales[(g >> tile.scale_shift) * TILE_ROWS..][..TILE_ROWS];
                 crate::cpu::simd::kernel::unrolled!(p < P, {
                     let l = source(part + p, g);
@@ -231,19 +308,8 @@ macro_rules! row_kernel {
                     });
                 });
             }
-            for p in 0..P {
-                for b in 0..B {
-                    let (mut low, mut top) = ([0u8; LANES * 4], [0u8; LANES * 4]);
-                    store(&mut low, lo[p][b]);
-                    store(&mut top, hi[p][b]);
-                    let lanes = low.chunks_exact(4).zip(top.chunks_exact(4));
-                    for (i, (l, h)) in lanes.enumerate() {
-                        let word = |b: &[u8]| i32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-                        let row = (part + p) * LANES + usize::from(order[i]);
-                        emit(b, row, join(word(l), word(h)));
-                    }
-                }
-            }
+            low.copy_from_slice(&lo);
+            top.copy_from_slice(&hi);
         }
     };
 }

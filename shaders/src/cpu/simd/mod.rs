@@ -14,6 +14,10 @@ mod kernel;
 #[cfg(all(wide_isa, not(target_arch = "x86_64")))]
 mod lanes4;
 mod panels;
+#[cfg_attr(
+    all(target_arch = "wasm32", target_feature = "simd128"),
+    allow(dead_code)
+)]
 mod portable;
 pub mod wide;
 
@@ -82,6 +86,13 @@ pub enum Isa {
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
 }
+
+/// The version that there is no choice beside: a browser without its vectors refuses the module, so that nothing there needs a
+/// plain one.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(test)))]
+const ONLY: Option<Isa> = Some(Isa::Simd128);
+#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+const ONLY: Option<Isa> = None;
 
 impl Isa {
     /// Every version compiled here, by rising speed.
@@ -169,18 +180,20 @@ impl Isa {
         }
     }
 
-    /// The panels that the version reads `rows` rows of activations from.
-    const fn panels(self, rows: usize) -> panels::Shape {
+    /// The panels that the version reads `rows` rows of activations from, for weights of an encoding.
+    const fn panels(self, rows: usize, encoding: Encoding) -> panels::Shape {
         use panels::Shape;
-        let _ = rows;
+        let _ = (rows, encoding);
         match self {
             Isa::Portable => Shape::None,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vl => Shape::Cells(avx2::BLOCK),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 if rows > 1 => Shape::Pairs(avx512::batch::BLOCK),
+            Isa::Avx512 if rows > kernel::few(avx512::BLOCK, encoding) => {
+                Shape::Pairs(avx512::batch::BLOCK)
+            }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Shape::Cells(1),
+            Isa::Avx512 => Shape::Cells(avx512::BLOCK),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon | Isa::Dotprod | Isa::I8mm => Shape::Cells(neon::BLOCK),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -193,6 +206,9 @@ impl Isa {
     pub fn get() -> Isa {
         #[cfg(test)]
         if let Some(isa) = tests::named() {
+            return isa;
+        }
+        if let Some(isa) = ONLY {
             return isa;
         }
         static CHOICE: OnceLock<Isa> = OnceLock::new();
@@ -246,7 +262,7 @@ pub fn tile_sums(
             Isa::Avx512Vl => unsafe { avx2::vnni_vl::run(tile, batch, &mut lines, emit) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 if batch.rows > 1 => unsafe {
+            Isa::Avx512 if matches!(batch.shape, panels::Shape::Pairs(_)) => unsafe {
                 avx512::batch::run(tile, batch, &mut lines, emit)
             },
             // SAFETY: as above.
@@ -267,7 +283,9 @@ pub fn tile_sums(
         LINES.set(lines);
         return;
     }
-    portable::run(tile, batch, emit);
+    if ONLY.is_none() {
+        portable::run(tile, batch, emit);
+    }
 }
 
 /// Asks for lines that will be written.

@@ -2,7 +2,7 @@
 
 pub mod i8mm;
 
-use super::kernel::{fetch, join, lowest, spread, tile_kernel};
+use super::kernel::{fetch, few, join, lowest, spread, tile_kernel};
 use super::lanes4::decode_lanes4;
 use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::TILE_ROWS;
@@ -10,9 +10,13 @@ use std::arch::aarch64::*;
 
 type V = uint8x16_t;
 const LANES: usize = 4;
-const PARTS: usize = 2;
 /// Rows of activations at once.
 pub const BLOCK: usize = 4;
+
+/// Vectors of weight rows at once with so many rows of activations.
+const fn parts(rows: usize) -> usize {
+    if rows == 1 { 2 } else { 1 }
+}
 
 #[inline(always)]
 fn zero() -> V {

@@ -4,7 +4,7 @@ use super::{Activations, Isa, wide};
 use crate::act_stride;
 use crate::cpu::for_chunks;
 use crate::cpu::scratch::{Scratch, grow};
-use carat_format::TILE_ROWS;
+use carat_format::{Encoding, TILE_ROWS};
 
 /// Words of a group of a row among [`Shape::Cells`]: eight of codes, the scale, −128·Σ codes.
 pub const CELL: usize = 10;
@@ -57,6 +57,8 @@ pub struct Batch<'a> {
     stride: usize,
     pub(super) groups: usize,
     pub(super) rows: usize,
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    pub(super) shape: Shape,
     #[cfg_attr(not(wide_isa), allow(dead_code))]
     pub(super) panels: &'a [u32],
     units: &'a [(u32, i32)],
@@ -65,19 +67,14 @@ pub struct Batch<'a> {
 /// The rows of the blocks that a batch is cut into, `rest` rows from its end.
 #[cfg_attr(not(wide_isa), allow(dead_code))]
 pub const fn block_rows(block: usize, rest: usize) -> usize {
-    if rest >= block {
-        block
-    } else if rest >= 2 {
-        2
-    } else {
-        rest
-    }
+    if rest < block { rest } else { block }
 }
 
 impl<'a> Batch<'a> {
-    /// `rows` of `act`, `stride` words each; `panels` is room that a version may need.
+    /// `rows` of `act`, `stride` words each, for weights of an encoding; `panels` is room that a version may need.
     pub fn new(
         isa: Isa,
+        encoding: Encoding,
         act: &'a [u32],
         stride: usize,
         groups: usize,
@@ -90,7 +87,7 @@ impl<'a> Batch<'a> {
         units.clear();
         units.reserve_exact(rows);
         units.extend((0..rows).map(row).map(|x| (x.mantissa, x.exponent)));
-        let shape = isa.panels(rows);
+        let shape = isa.panels(rows, encoding);
         let len = match shape {
             Shape::None => 0,
             Shape::Cells(_) => rows * groups * CELL,
@@ -129,6 +126,7 @@ impl<'a> Batch<'a> {
             stride,
             groups,
             rows,
+            shape,
             panels,
             units,
         }

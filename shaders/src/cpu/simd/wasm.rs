@@ -1,7 +1,7 @@
 //! WebAssembly's 128-bit vectors: four rows, look-ups by `i8x16.swizzle`, the dot by widening products. Compiled in
 //! where the module is built for them: a module is refused as a whole by what does not know its instructions.
 
-use super::kernel::{fetch, join, lowest, spread, tile_kernel};
+use super::kernel::{fetch, few, join, lowest, spread, tile_kernel};
 use super::lanes4::decode_lanes4;
 use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::TILE_ROWS;
@@ -9,9 +9,13 @@ use std::arch::wasm32::*;
 
 type V = v128;
 const LANES: usize = 4;
-const PARTS: usize = 2;
 /// Rows of activations at once.
 pub const BLOCK: usize = 4;
+
+/// Vectors of weight rows at once with so many rows of activations.
+const fn parts(rows: usize) -> usize {
+    if rows == 1 { 2 } else { 1 }
+}
 
 fn zero() -> V {
     i32x4_splat(0)

@@ -161,17 +161,34 @@ impl GpuExecutor {
         words: u64,
         room: &mut Vec<u32>,
     ) -> Result<(), Error> {
-        room.clear();
-        let source = self.buffers[buffer.0].clone();
-        let bytes = (words * 4).min(source.size());
-        if bytes == 0 {
-            return Ok(());
-        }
-        if buffer == self.results
+        let bytes = (words * 4).min(self.buffers[buffer.0].size());
+        if bytes > 0
+            && buffer == self.results
             && let Some((answer, submission)) = self.answers.oldest()
         {
+            room.clear();
             self.mapped(&answer, bytes, Some(submission), room).await?;
             self.answers.give_back(answer);
+            return Ok(());
+        }
+        self.read_at(buffer, 0, words, room).await
+    }
+
+    /// Words of a buffer from `at` on, as far as there are such.
+    ///
+    /// Errors: the device was lost or reported an error.
+    pub(in crate::exec) async fn read_at(
+        &mut self,
+        buffer: BufferId,
+        at: u64,
+        words: u64,
+        room: &mut Vec<u32>,
+    ) -> Result<(), Error> {
+        room.clear();
+        let source = self.buffers[buffer.0].clone();
+        let at = (at * 4).min(source.size());
+        let bytes = (words * 4).min(source.size() - at);
+        if bytes == 0 {
             return Ok(());
         }
         let staging = match self.staging.take().filter(|s| s.size() >= bytes) {
@@ -183,7 +200,7 @@ impl GpuExecutor {
             }
         };
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&source, 0, &staging, 0, bytes);
+        encoder.copy_buffer_to_buffer(&source, at, &staging, 0, bytes);
         self.gpu.submit(Some(encoder.finish()));
         self.mapped(&staging, bytes, None, room).await?;
         self.staging = Some(staging);
@@ -215,10 +232,21 @@ impl GpuExecutor {
     ///
     /// Errors: the device was lost or reported an error.
     pub(in crate::exec) fn write(&mut self, buffer: BufferId, words: &[u32]) -> Result<(), Error> {
+        self.write_at(buffer, 0, words)
+    }
+
+    /// Writes words of a buffer from `at` on, before whatever is submitted next.
+    ///
+    /// Errors: the device was lost or reported an error.
+    pub(in crate::exec) fn write_at(
+        &mut self,
+        buffer: BufferId,
+        at: u64,
+        words: &[u32],
+    ) -> Result<(), Error> {
         let bytes = bytemuck::cast_slice(words);
-        self.gpu
-            .queue
-            .write_buffer(&self.buffers[buffer.0], 0, bytes);
+        let buffer = &self.buffers[buffer.0];
+        self.gpu.queue.write_buffer(buffer, at * 4, bytes);
         self.gpu.check()
     }
 

@@ -5,6 +5,7 @@ use super::gpu::Waiting;
 use super::*;
 use crate::device::{self, Gpu};
 use crate::generate::generate;
+use crate::generate::{GenerateOptions, Generation};
 use crate::model::Verify;
 use crate::plan::DEFAULT_BINDING;
 use crate::sample::Params;
@@ -96,7 +97,10 @@ fn relayed(relay: &mut Relay, at: usize) -> Generation {
         ControlFlow::Continue(())
     };
     let verdict = Verdict::default();
-    block_on(relay.generate(&PROMPT, &sampled(), None, &verdict, &mut watch)).unwrap()
+    let generator = Generator::new(relay.session(), &PROMPT, &sampled(), false);
+    let mut generator = generator.unwrap();
+    block_on(relay.run(&mut generator, None, &verdict, &mut watch)).unwrap();
+    generator.finish(None).0
 }
 
 #[test]

@@ -6,8 +6,9 @@ use crate::plan::widths::HeadWords;
 use crate::plan::{BufferId, Op, Rows};
 use carat_format::model::Attention;
 use carat_format::{Part, Tensor, TensorEntry};
+use carat_shaders::kv::KvLayout;
 use carat_shaders::params::{self, SCORE_BITS};
-use carat_shaders::{act_stride, groups_of, kv_page_words, query_stride};
+use carat_shaders::{act_stride, groups_of, query_stride};
 
 impl Builder<'_> {
     pub(super) fn attention(
@@ -22,7 +23,7 @@ impl Builder<'_> {
         let rows = self.rows_after_cache(block);
         let name = |part: &str| format!("blk.{block}.{part}");
         let narrow = self.extent.cache.narrow();
-        let page = kv_page_words(a.kv_heads, w.words, w.groups, narrow);
+        let page = (a.kv_heads, KvLayout::new(w.words, w.groups, narrow));
         let (cache, pages) = self.cache(&name("cache"), a.window, page);
         self.norm(work, of(Part::AttnNorm), name("attn_norm"), Rows::Batch)?;
         let [mut q, mut k, v] = self.queries_keys_values(work, block, rows)?;

@@ -114,11 +114,13 @@ pub async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response
     let times = request.timings_per_token.unwrap_or(false);
     let metrics = top(request.logprobs, request.top_logprobs)?;
     let strengths = sampling.strengths(&hosted)?;
+    let slot = sampling.slot(&hosted)?;
     let mut options = sampling.options(&hosted, usize::MAX)?;
     options.metrics = metrics;
     let talk = request.talk(&hosted)?;
     let mut ask = talk.ask(&hosted, options)?;
     ask.strengths = strengths;
+    ask.slot = slot;
     let prompt = ask.ids.len();
     let asks = ask.choices(n);
     let readings: Vec<Reading> = asks.iter().map(|a| Reading::new(&hosted, a)).collect();

@@ -5,13 +5,12 @@ pub mod epilogue;
 pub mod queries;
 
 use super::kernel::{by_codes, fetch, join, lowest, row_kernel, spread};
-use super::{Batch, CELL, Line, Tile};
+use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::TILE_ROWS;
 use std::arch::x86_64::*;
 
 type V = __m512i;
 const LANES: usize = 16;
-const PARTS: usize = 2;
 
 #[inline(always)]
 fn zero() -> V {
@@ -313,10 +312,18 @@ fn decode<const CODES: usize>(cell: &[u8], part: usize, table: V) -> [V; 8] {
     }
 }
 
-row_kernel!("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni");
+/// Rows of activations at once.
+pub const BLOCK: usize = 8;
 
-/// See [`crate::cpu::simd::tile_sums`]; the batch has one row.
+/// Vectors of weight rows at once with so many rows of activations: levels and two sums each are in registers.
+const fn parts(rows: usize) -> usize {
+    if rows <= 4 { 2 } else { 1 }
+}
+
+row_kernel!("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni", 1 2 3 4 5 6 7 8);
+
+/// See [`crate::cpu::simd::tile_sums`]; the batch has few rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 pub fn run(tile: &Tile<'_>, batch: &Batch<'_>, emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS])) {
-    by_codes!(tile.encoding, one_row(tile, batch, emit))
+    by_codes!(tile.encoding, few_blocks(tile, batch, emit))
 }

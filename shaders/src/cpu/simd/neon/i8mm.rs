@@ -25,45 +25,84 @@ pub fn run(
     lines: &mut Vec<Line>,
     emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
 ) {
+    by_codes!(tile.encoding, with_codes(tile, batch, lines, emit))
+}
+
+#[target_feature(enable = "neon,dotprod,i8mm")]
+fn with_codes<const CODES: usize>(
+    tile: &Tile<'_>,
+    batch: &Batch<'_>,
+    lines: &mut Vec<Line>,
+    emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
+) {
     if batch.rows == 1 {
         return dotprod::run(tile, batch, lines, emit);
     }
-    let needed = tile.groups * TILE_ROWS * 32 / size_of::<Line>();
-    grow(lines, needed, Line([0; 64]));
+    let table = table(tile);
+    let len = tile.encoding.cell_bytes();
+    let decoded = |part: usize, g: usize| {
+        let cell = &tile.cells[g * len..(g + 1) * len];
+        side_by_side(decode::<CODES>(cell, part, table))
+    };
+    // One block reads each level once.
+    if batch.rows <= super::BLOCK {
+        return block(tile, batch, 0, decoded, emit);
+    }
+    grow(lines, tile.groups * TILE_ROWS * 32 / 64, Line([0; 64]));
     let levels: &mut [u8] = bytemuck::cast_slice_mut(lines);
     let levels = &mut levels[..tile.groups * TILE_ROWS * 32];
-    by_codes!(tile.encoding, fill(tile, levels));
-    let mut first = 0;
-    while first < batch.rows {
-        let count = block_rows(super::BLOCK, batch.rows - first);
-        let mut sums = [[0i64; TILE_ROWS]; super::BLOCK];
-        for part in 0..TILE_ROWS / LANES {
-            let levels = &levels[part * tile.groups * LEVELS..][..tile.groups * LEVELS];
-            match count {
-                super::BLOCK => pass::<PAIRS>(tile, batch, first, count, part, levels, &mut sums),
-                _ => pass::<1>(tile, batch, first, count, part, levels, &mut sums),
-            }
+    for (i, out) in levels.chunks_exact_mut(LEVELS).enumerate() {
+        let l = decoded(i / tile.groups, i % tile.groups);
+        for (l, out) in l.into_iter().zip(out.chunks_exact_mut(16)) {
+            store(out, l);
         }
-        for (b, sums) in sums.iter().enumerate().take(count) {
-            emit(first + b, sums);
+    }
+    let buffered = |part: usize, g: usize| {
+        let levels = &levels[(part * tile.groups + g) * LEVELS..][..LEVELS];
+        let mut l = [zero(); 8];
+        for (i, l) in l.iter_mut().enumerate() {
+            *l = load(levels, i * 16);
         }
-        first += count;
+        l
+    };
+    for first in (0..batch.rows).step_by(super::BLOCK) {
+        block(tile, batch, first, buffered, emit);
     }
 }
 
-/// `[part][group][8 columns][rows 0 and 1, rows 2 and 3]` of the tile.
+/// A block of rows of activations from `first` on.
+#[inline]
 #[target_feature(enable = "neon,dotprod,i8mm")]
-fn fill<const CODES: usize>(tile: &Tile<'_>, levels: &mut [u8]) {
-    let (table, len) = (table(tile), tile.encoding.cell_bytes());
-    for (i, out) in levels.chunks_exact_mut(LEVELS).enumerate() {
-        let (part, g) = (i / tile.groups, i % tile.groups);
-        let l = decode::<CODES>(&tile.cells[g * len..(g + 1) * len], part, table);
-        for (l, out) in l.chunks_exact(2).zip(out.chunks_exact_mut(32)) {
-            let (a, b) = (vreinterpretq_u32_u8(l[0]), vreinterpretq_u32_u8(l[1]));
-            store(out, vreinterpretq_u8_u32(vzip1q_u32(a, b)));
-            store(&mut out[16..], vreinterpretq_u8_u32(vzip2q_u32(a, b)));
+fn block(
+    tile: &Tile<'_>,
+    batch: &Batch<'_>,
+    first: usize,
+    source: impl Fn(usize, usize) -> [V; 8],
+    emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
+) {
+    let count = block_rows(super::BLOCK, batch.rows - first);
+    let mut sums = [[0i64; TILE_ROWS]; super::BLOCK];
+    for part in 0..TILE_ROWS / LANES {
+        match count {
+            1 | 2 => pass::<1>(tile, batch, first, count, part, &source, &mut sums),
+            _ => pass::<PAIRS>(tile, batch, first, count, part, &source, &mut sums),
         }
     }
+    for (b, sums) in sums.iter().enumerate().take(count) {
+        emit(first + b, sums);
+    }
+}
+
+/// For each eight columns rows 0 and 1, then rows 2 and 3, of what [`decode`] gives.
+#[inline]
+#[target_feature(enable = "neon")]
+fn side_by_side(mut l: [V; 8]) -> [V; 8] {
+    for pair in l.chunks_exact_mut(2) {
+        let (a, b) = (vreinterpretq_u32_u8(pair[0]), vreinterpretq_u32_u8(pair[1]));
+        pair[0] = vreinterpretq_u8_u32(vzip1q_u32(a, b));
+        pair[1] = vreinterpretq_u8_u32(vzip2q_u32(a, b));
+    }
+    l
 }
 
 /// [`LANES`] weight rows times `count` rows of activations, `P` pairs: of an odd count the last stands for both.
@@ -75,17 +114,15 @@ fn pass<const P: usize>(
     first: usize,
     count: usize,
     part: usize,
-    levels: &[u8],
+    source: impl Fn(usize, usize) -> [V; 8],
     sums: &mut [[i64; TILE_ROWS]],
 ) {
     const HALVES: usize = 2;
     let panel = &batch.panels[first * tile.groups * CELL..][..tile.groups * count * CELL];
     let mut lo = [[zero(); HALVES]; P];
     let mut hi = [[zero(); HALVES]; P];
-    let groups = levels
-        .chunks_exact(LEVELS)
-        .zip(panel.chunks_exact(count * CELL));
-    for (g, (levels, cells)) in groups.enumerate() {
+    for (g, cells) in panel.chunks_exact(count * CELL).enumerate() {
+        let levels = source(part, g);
         let ws = &tile.scales[(g >> tile.scale_shift) * TILE_ROWS + part * LANES..][..LANES];
         let [a, b, c, d] = [ws[0], ws[1], ws[2], ws[3]].map(u32::from);
         let ws = [words([a, a, b, b]), words([c, c, d, d])];
@@ -96,7 +133,7 @@ fn pass<const P: usize>(
             for i in 0..4 {
                 let codes = words([x[2 * i], x[2 * i + 1], y[2 * i], y[2 * i + 1]]);
                 unrolled!(h < HALVES, {
-                    d[h] = smmla(d[h], load(levels, i * 32 + h * 16), codes);
+                    d[h] = smmla(d[h], levels[2 * i + h], codes);
                 });
             }
             let scale = words([x[8], y[8], x[8], y[8]]);
