@@ -4,6 +4,10 @@
 //! layout that `src/kv.rs` declares.
 //! The prelude (constants and `struct Params`) is written from `src/params.rs`.
 
+#[path = "build/bare.rs"]
+mod bare;
+
+use bare::bare;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -19,6 +23,7 @@ mod kv;
 type Result<T> = std::result::Result<T, String>;
 
 fn main() {
+    println!("cargo::rerun-if-changed=build/bare.rs");
     println!("cargo::rerun-if-changed=wgsl");
     println!("cargo::rerun-if-changed=src/params.rs");
     println!("cargo::rerun-if-changed=src/kv.rs");
@@ -65,6 +70,13 @@ fn build() -> Result<()> {
     for name in &names {
         let source = compose(&root, name)?;
         let bindings = reflect(name, &source)?;
+        let bare = bare(&source);
+        // Nothing that it needs was left out.
+        if reflect(name, &bare)? != bindings {
+            return Err(format!(
+                "{name}: without what nobody needs it has other bindings"
+            ));
+        }
         let storage = bindings.iter().filter(|b| b.1 != "Uniform");
         writeln!(places, "    pub mod {name} {{").map_err(|e| e.to_string())?;
         for (i, (binding, _)) in storage.enumerate() {
@@ -79,7 +91,7 @@ fn build() -> Result<()> {
         let bindings = bindings.iter().map(listed).collect::<Vec<_>>().join(", ");
         let has_codes = source.contains("override CODES");
         let file = out.join(format!("{name}.wgsl"));
-        fs::write(&file, bare(&source)).map_err(|e| e.to_string())?;
+        fs::write(&file, bare).map_err(|e| e.to_string())?;
         writeln!(
             table,
             "    Kernel {{ name: {name:?}, wgsl: include_str!({:?}), bindings: &[{bindings}], has_codes: {has_codes} }},",
@@ -91,18 +103,6 @@ fn build() -> Result<()> {
     places.push_str("}\n");
     table.push_str(&places);
     fs::write(out.join("kernels.rs"), table).map_err(|e| e.to_string())
-}
-
-/// A source without comments and indentation: a page in a browser fetches every byte of it. WGSL has no texts in which two slashes
-/// could stand.
-fn bare(source: &str) -> String {
-    let lines = source
-        .lines()
-        .map(|l| l.split("//").next().unwrap_or_default().trim());
-    lines
-        .filter(|l| !l.is_empty())
-        .flat_map(|l| [l, "\n"])
-        .collect()
 }
 
 /// The prelude, the imports and the kernel itself.

@@ -1,6 +1,7 @@
 //! Reads everything before the tensor data. Format: the GGUF specification (docs/gguf.md of ggml).
 
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use crate::cursor::{Cursor, Stop};
 use crate::error::{Error, clip};
@@ -75,28 +76,24 @@ fn header(prefix: &[u8], total_len: u64) -> Result<Header<'_>, Stop> {
         .into());
     }
     let metadata = metadata(&mut c, entries, position)?;
-    let by_key = sorted(
-        metadata.len(),
-        |i| metadata[i].0,
-        |first, second| Error::DuplicateKey {
+    let by_key = sorted(metadata.len(), &|i| metadata[i].0, &|first, second| {
+        Error::DuplicateKey {
             key: clip(metadata[first].0),
             first: first as u64,
             second: second as u64,
-        },
-    )?;
+        }
+    })?;
     let alignment = alignment(&metadata)?;
 
     let position = c.position();
     let mut tensors = tensor_infos(&mut c, tensors, position)?;
-    let by_name = sorted(
-        tensors.len(),
-        |i| tensors[i].name,
-        |first, second| Error::DuplicateTensor {
+    let by_name = sorted(tensors.len(), &|i| tensors[i].name, &|first, second| {
+        Error::DuplicateTensor {
             tensor: clip(tensors[first].name),
             first: first as u64,
             second: second as u64,
-        },
-    )?;
+        }
+    })?;
     // A position in a slice, far below 2^63, plus less than MAX_ALIGNMENT.
     let data_start = c.position().next_multiple_of(alignment);
     older_q2_0(&mut tensors, total_len.saturating_sub(data_start));
@@ -286,15 +283,22 @@ fn tensor_infos<'a>(
     Ok(tensors)
 }
 
+/// Indices of `len` things, at most [`MAX_TENSORS`], in order; the lower one first among equals. One copy of a sort's code serves
+/// all: a browser fetches it.
+fn ordered(len: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..len as u32).collect();
+    let by_index = |a: &u32, b: &u32| compare(*a as usize, *b as usize).then(a.cmp(b));
+    order.sort_unstable_by(by_index);
+    order
+}
+
 /// Indices of `len` things in the order of their names, which must differ.
 fn sorted<'n>(
     len: usize,
-    name: impl Fn(usize) -> &'n str,
-    twice: impl FnOnce(usize, usize) -> Error,
+    name: &dyn Fn(usize) -> &'n str,
+    twice: &dyn Fn(usize, usize) -> Error,
 ) -> Result<Vec<u32>, Error> {
-    // `len` is at most MAX_TENSORS.
-    let mut order: Vec<u32> = (0..len as u32).collect();
-    order.sort_unstable_by_key(|i| (name(*i as usize), *i));
+    let order = ordered(len, &|a, b| name(a).cmp(name(b)));
     for pair in order.windows(2) {
         let (a, b) = (pair[0] as usize, pair[1] as usize);
         if name(a) == name(b) {
@@ -311,8 +315,9 @@ fn older_q2_0(tensors: &mut [TensorInfo<'_>], data_len: u64) {
     if !tensors.iter().any(|t| t.ty == TensorType::Q2_0) {
         return;
     }
-    let mut offsets: Vec<u64> = tensors.iter().map(|t| t.offset).collect();
-    offsets.sort_unstable();
+    let offset = |i: usize| tensors[i].offset;
+    let order = ordered(tensors.len(), &|a, b| offset(a).cmp(&offset(b)));
+    let offsets: Vec<u64> = order.iter().map(|i| offset(*i as usize)).collect();
     let room = |t: &TensorInfo<'_>| {
         let next = offsets.partition_point(|o| *o <= t.offset);
         let end = offsets.get(next).map_or(data_len, |o| *o);
@@ -363,8 +368,8 @@ fn place(
         }
         t.offset = start;
     }
-    let mut order: Vec<u32> = (0..tensors.len() as u32).collect();
-    order.sort_unstable_by_key(|i| (tensors[*i as usize].offset, *i));
+    let offset = |i: usize| tensors[i].offset;
+    let order = ordered(tensors.len(), &|a, b| offset(a).cmp(&offset(b)));
     for pair in order.windows(2) {
         let (first, second) = (&tensors[pair[0] as usize], &tensors[pair[1] as usize]);
         let first_end = first.offset + least_size(first);

@@ -23,9 +23,7 @@ pub struct FollowArgs {
 
 /// `carat run`.
 #[derive(Args, Debug)]
-#[command(
-    override_usage = "carat run [OPTIONS] <MODEL> <PROMPT|-p TEXT|-f FILE|--messages FILE>"
-)]
+#[command(override_usage = "carat run [OPTIONS] <MODEL> <PROMPT|-p TEXT|-f FILE|--messages FILE>")]
 #[command(group = clap::ArgGroup::new("input").args(["text", "prompt", "file", "messages"]))]
 #[command(group = clap::ArgGroup::new("beginning").required(true).multiple(true).args(["text", "prompt", "file", "messages", "session"]))]
 pub struct RunArgs {

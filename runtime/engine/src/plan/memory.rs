@@ -9,7 +9,7 @@ use carat_shaders::cpu::{
     rmsnorm_row_q8,
 };
 use carat_shaders::params::PAGE;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Bytes that a session allocates, and the file's that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +35,7 @@ const PREFIX_WORDS: u32 = 96;
 impl Plan {
     /// What it takes with `threads` of the CPU; 0 of a GPU.
     pub fn memory(&self, threads: usize) -> Memory {
-        let caches: BTreeSet<BufferId> = self
-            .steps
-            .iter()
-            .filter_map(|s| s.bound("cache").map(|b| b.buffer))
-            .collect();
+        let is_cache = |i: usize| self.caches.iter().any(|c| c.buffer == BufferId(i));
         // A tensor that two steps read is there once.
         let mut weights = BTreeMap::new();
         let (mut cache, mut work) = (0, 0);
@@ -50,7 +46,7 @@ impl Plan {
                     let known = weights.entry(offset).or_insert(0);
                     *known = bytes.max(*known);
                 }
-                _ if caches.contains(&BufferId(i)) => cache += bytes,
+                _ if is_cache(i) => cache += bytes,
                 _ => work += bytes,
             }
         }

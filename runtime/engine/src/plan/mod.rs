@@ -21,7 +21,6 @@ use carat_shaders::kv::{CacheBits, KvLayout};
 use carat_shaders::params;
 pub use carat_shaders::params::PAGE;
 use carat_shaders::scales_of;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use widths::{Widths, most_context};
 
@@ -334,11 +333,14 @@ struct Fusions {
 
 impl Fusions {
     fn of(directory: &Directory) -> Self {
-        let matrices = directory.matrices.iter();
-        let encodings: BTreeSet<Encoding> = matrices.map(|m| m.layout.encoding).collect();
+        let has = |encoding: &&Encoding| {
+            let mut matrices = directory.matrices.iter();
+            matrices.any(|m| m.layout.encoding == **encoding)
+        };
+        let encodings = Encoding::ALL.iter().filter(has).count();
         Self {
-            gates: encodings.len() <= 4,
-            qkv: encodings.len() <= 2,
+            gates: encodings <= 4,
+            qkv: encodings <= 2,
         }
     }
 }
@@ -513,6 +515,7 @@ mod tests {
     use crate::internals::{Model, Verify};
     use crate::selftest::{Flavour, Shape};
     use carat_format::{Coding, TensorLayout};
+    use std::collections::BTreeSet;
 
     /// Pipelines that a GPU needs for a plan's steps.
     fn pipelines(plan: &Plan) -> usize {

@@ -34,7 +34,7 @@ impl Shifts {
             let shift = units.clamp(-MAX_SHIFT, MAX_SHIFT);
             (id, (nats != f64::NEG_INFINITY).then_some(shift))
         }));
-        self.0.sort_by_key(|s| s.0);
+        self.0.sort_unstable();
         self.0.dedup_by(|later, kept| {
             let same = later.0 == kept.0;
             if same {

@@ -77,7 +77,11 @@ impl TokenizerData {
     /// Every token that ends a text: those that the file names, and control tokens by their names.
     pub(super) fn ends(&self) -> BTreeSet<u32> {
         let named = self.eos.into_iter().chain(self.eot);
-        let mut ends: BTreeSet<u32> = named.chain(self.eos_ids.iter().copied()).collect();
+        let mut ends = BTreeSet::new();
+        // Few, which are put in one by one: what is collected is sorted first, and a browser fetches the sort.
+        named.chain(self.eos_ids.iter().copied()).for_each(|id| {
+            ends.insert(id);
+        });
         let known = TURN_ENDS.iter().chain(&TEXT_ENDS);
         let known: std::collections::HashSet<&str> = known.copied().collect();
         for (id, token) in (0u32..).zip(&self.tokens) {

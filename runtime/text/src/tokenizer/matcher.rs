@@ -14,7 +14,7 @@ impl Matcher {
     /// A matcher of non-empty texts.
     pub(super) fn new(texts: impl Iterator<Item = (Box<str>, u32)>) -> Self {
         let mut texts: Vec<_> = texts.filter(|t| !t.0.is_empty()).collect();
-        texts.sort();
+        texts.sort_unstable();
         let mut first = [false; 256];
         let mut shorter: Vec<Option<usize>> = Vec::with_capacity(texts.len());
         for (i, (text, _)) in texts.iter().enumerate() {

@@ -46,6 +46,21 @@ const fn order(codes: usize) -> [u8; LANES] {
     }
 }
 
+/// Calls a function for a number of codes of the same [`order`].
+macro_rules! by_order {
+    ($encoding:expr, $f:ident $arguments:tt) => {
+        match $encoding {
+            carat_format::Encoding::Pow2 | carat_format::Encoding::Pow3 => $f::<4> $arguments,
+            carat_format::Encoding::Pow4
+            | carat_format::Encoding::Int5
+            | carat_format::Encoding::Int6 => $f::<16> $arguments,
+            carat_format::Encoding::Pow1
+            | carat_format::Encoding::Ternary
+            | carat_format::Encoding::Int8 => $f::<2> $arguments,
+        }
+    };
+}
+
 #[inline]
 #[target_feature(enable = "avx2")]
 fn scales(bytes: &[u8], part: usize, order: &[u8; LANES]) -> V {
@@ -333,7 +348,7 @@ pub mod plain {
         sum
     }
 
-    tile_kernel!("avx2");
+    tile_kernel!("avx2", 1 2 3 4);
 }
 
 macro_rules! vnni_version {
@@ -365,7 +380,7 @@ macro_rules! vnni_version {
                 sum
             }
 
-            tile_kernel!($features);
+            tile_kernel!($features, 1 2 3 4);
         }
     };
 }

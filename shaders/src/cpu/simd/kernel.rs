@@ -27,10 +27,12 @@ pub const fn lowest(codes: usize, raise: u8) -> u8 {
 }
 
 /// Most rows of activations for which each block of `block` rows decodes the levels itself, in registers. Beyond, levels decoded
-/// once for all blocks are cheaper: of ternary codes, which take longest to decode, for a second block already.
+/// once for all blocks are cheaper: of ternary codes, which take longest to decode, for a second block already. A version with
+/// blocks of one row alone does so for one row alone.
 pub const fn few(block: usize, encoding: carat_format::Encoding) -> usize {
     match encoding {
         carat_format::Encoding::Ternary => block,
+        _ if block == 1 => 1,
         _ => 2 * block,
     }
 }
@@ -96,10 +98,21 @@ macro_rules! by_codes {
 }
 pub(super) use by_codes;
 
-/// Products with any number of rows of activations. Expects in scope what [`row_kernel`] does and `load`; `BLOCK` is 4.
+/// Calls a function for a number of codes whose levels are decoded in the same order of rows; by rows in order alone.
+#[cfg(not(target_arch = "x86_64"))]
+macro_rules! by_one_order {
+    ($encoding:expr, $f:ident $arguments:tt) => {
+        $f::<2> $arguments
+    };
+}
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) use by_one_order;
+
+/// Products with any number of rows of activations, few of them in blocks of the numbers given. Expects in scope what [`row_kernel`]
+/// does, `load` and `by_order`; `BLOCK` is 4.
 macro_rules! tile_kernel {
-    ($features:literal) => {
-        crate::cpu::simd::kernel::row_kernel!($features, 1 2 3 4);
+    ($features:literal, $($rows:literal)*) => {
+        crate::cpu::simd::kernel::row_kernel!($features, $($rows)*);
 
         /// See [`crate::cpu::simd::tile_sums`].
         #[target_feature(enable = $features)]
@@ -109,22 +122,19 @@ macro_rules! tile_kernel {
             lines: &mut Vec<Line>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
-            crate::cpu::simd::kernel::by_codes!(tile.encoding, with_codes(tile, batch, lines, emit))
+            if batch.rows <= few(FEW, tile.encoding) {
+                return crate::cpu::simd::kernel::by_codes!(tile.encoding, few_blocks(tile, batch, emit));
+            }
+            crate::cpu::simd::kernel::by_codes!(tile.encoding, decoded(tile, lines));
+            by_order!(tile.encoding, blocks(tile, batch, lines, emit))
         }
 
+        /// The levels of a tile, once for all rows.
         #[target_feature(enable = $features)]
-        fn with_codes<const CODES: usize>(
-            tile: &Tile<'_>,
-            batch: &Batch<'_>,
-            lines: &mut Vec<Line>,
-            emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
-        ) {
-            if batch.rows <= few(BLOCK, tile.encoding) {
-                return few_blocks::<CODES>(tile, batch, emit);
-            }
+        fn decoded<const CODES: usize>(tile: &Tile<'_>, lines: &mut Vec<Line>) {
             let table = table(tile);
             let len = tile.encoding.cell_bytes();
-            // Decoded once for all rows: `[part][group][8]` vectors.
+            // `[part][group][8]` vectors.
             let vector = LANES * 4;
             let needed = tile.groups * TILE_ROWS * 32 / 64;
             crate::cpu::scratch::grow(lines, needed, Line([0; 64]));
@@ -140,7 +150,17 @@ macro_rules! tile_kernel {
                     }
                 }
             }
-            let bytes: &[u8] = bytes;
+        }
+
+        /// Every row, in blocks, with the levels of [`decoded`], which lie in the order of `CODES` codes.
+        #[target_feature(enable = $features)]
+        fn blocks<const CODES: usize>(
+            tile: &Tile<'_>,
+            batch: &Batch<'_>,
+            lines: &[Line],
+            emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
+        ) {
+            let bytes: &[u8] = bytemuck::cast_slice(lines);
             let mut first = 0;
             while first < batch.rows {
                 let count = match block_rows(BLOCK, batch.rows - first) {
@@ -190,11 +210,14 @@ macro_rules! tile_kernel {
 }
 pub(super) use tile_kernel;
 
-/// Products with few rows of activations, in blocks of the numbers given, 1 to `BLOCK`. Expects in scope: `V`, `LANES`, `BLOCK`,
+/// Products with few rows of activations, in blocks of the numbers given: 1 to `BLOCK`, or 1 alone, which is less code. Expects in scope: `V`, `LANES`, `BLOCK`,
 /// `parts` (vectors of weight rows at once, for so many rows of activations), `zero`, `store`, `table`, `order`, `decode`,
 /// `scales`, `splat`, `dot`, `mul`, `high` and `add`.
 macro_rules! row_kernel {
     ($features:literal, $($rows:literal)*) => {
+        /// Rows of the largest block of few.
+        const FEW: usize = [$($rows),*].len();
+
         /// Few rows, a block after another: what the first brings from memory others find near.
         #[target_feature(enable = $features)]
         fn few_blocks<const CODES: usize>(
@@ -202,10 +225,10 @@ macro_rules! row_kernel {
             batch: &Batch<'_>,
             emit: &mut dyn FnMut(usize, &[i64; TILE_ROWS]),
         ) {
-            const { assert!([$($rows),*].len() == BLOCK) };
+            const { assert!(FEW == BLOCK || FEW == 1) };
             let mut first = 0;
             while first < batch.rows {
-                let count = block_rows(BLOCK, batch.rows - first);
+                let count = block_rows(FEW, batch.rows - first);
                 match count {
                     $($rows => few_rows::<CODES, $rows, { parts($rows) }>(tile, batch, first, emit),)*
                     _ => return,

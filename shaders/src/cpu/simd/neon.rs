@@ -2,7 +2,7 @@
 
 pub mod i8mm;
 
-use super::kernel::{fetch, few, join, lowest, spread, tile_kernel};
+use super::kernel::{by_one_order as by_order, fetch, few, join, lowest, spread, tile_kernel};
 use super::lanes4::decode_lanes4;
 use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::TILE_ROWS;
@@ -198,7 +198,7 @@ pub mod plain {
         vreinterpretq_u8_s32(vpaddq_s32(first, second))
     }
 
-    tile_kernel!("neon");
+    tile_kernel!("neon", 1 2 3 4);
 }
 
 /// Processors with `sdot`: ARMv8.4, and most of 8.2.
@@ -226,5 +226,5 @@ pub mod dotprod {
         vreinterpretq_u8_s32(sum)
     }
 
-    tile_kernel!("neon,dotprod");
+    tile_kernel!("neon,dotprod", 1 2 3 4);
 }

@@ -1,7 +1,7 @@
 //! WebAssembly's 128-bit vectors: four rows, look-ups by `i8x16.swizzle`, the dot by widening products. Compiled in
 //! where the module is built for them: a module is refused as a whole by what does not know its instructions.
 
-use super::kernel::{fetch, few, join, lowest, spread, tile_kernel};
+use super::kernel::{by_one_order as by_order, fetch, few, join, lowest, spread, tile_kernel};
 use super::lanes4::decode_lanes4;
 use super::{Batch, CELL, Line, Tile, block_rows};
 use carat_format::TILE_ROWS;
@@ -140,4 +140,5 @@ fn dot(l: &[V; 8], x: &[u32], _bias: i32) -> V {
     add(even(first, second), odd(first, second))
 }
 
-tile_kernel!("simd128");
+// A page has one text, and each number of rows would add code to what it fetches.
+tile_kernel!("simd128", 1);
