@@ -39,12 +39,11 @@ pub fn run(
         query,
         cache,
     };
-    // Rearranging a page pays for many rows alone.
-    if rows as usize >= BAND {
-        for_chunks(partial, BAND * of_row, |i, out| {
-            if !attention::band(isa, &pass, i * BAND, out) {
+    if let Some(band) = band(rows as usize).filter(|_| pass.shares_pages(rows as usize)) {
+        for_chunks(partial, band * of_row, |i, out| {
+            if !attention::band(isa, &pass, i * band, out) {
                 for (j, out) in out.chunks_exact_mut(of_row / heads).enumerate() {
-                    pass.head(isa, i * BAND * heads + j, out);
+                    pass.head(isa, i * band * heads + j, out);
                 }
             }
         });
@@ -53,12 +52,23 @@ pub fn run(
     }
 }
 
-/// Rows of a task that has many.
-const BAND: usize = 16;
+/// Rows of a task that rearranges pages for them, where that pays: each of two threads rearranges them for its own.
+const fn band(rows: usize) -> Option<usize> {
+    match rows {
+        0..FEW => None,
+        FEW..MANY => Some(rows.div_ceil(2)),
+        _ => Some(MANY),
+    }
+}
+
+/// Rows of a task at most.
+const MANY: usize = 16;
+/// Rows of a sequence that a page is rearranged for.
+const FEW: usize = 3;
 
 /// What is kept for `rows` rows.
 pub fn scratch(p: &AttnBlock, rows: u32) -> Scratch {
-    let page = match rows as usize >= BAND {
+    let page = match band(rows as usize).is_some() {
         true => attention::page_bytes(p.groups as usize, p.narrow),
         false => 0,
     };
@@ -89,6 +99,15 @@ impl Pass<'_> {
         let visible = seen(position, self.p.window, block)?;
         let page = self.page_table[(sequence * self.p.table_stride + block) as usize] as usize;
         Some((page, visible))
+    }
+
+    /// Whether rows one after another are mostly of one sequence: what is rearranged for one row of it serves the others.
+    fn shares_pages(&self, rows: usize) -> bool {
+        let sequence = |r: usize| self.row_table[r * ROW_WORDS as usize + 2];
+        let changes = (1..rows)
+            .filter(|r| sequence(*r) != sequence(r - 1))
+            .count();
+        rows >= FEW * (changes + 1)
     }
 
     /// Blocks that rows may see.
@@ -385,7 +404,7 @@ mod tests {
     }
 
     fn extremes(p: AttnBlock) {
-        let table = [0, PAGE - 1, 0].repeat(BAND);
+        let table = [0, PAGE - 1, 0].repeat(MANY);
         let signs = [(1i8, 1i8), (-1, 1), (1, -1), (-1, -1)];
         let layout = KvLayout::new(8, 1, p.narrow);
         // A query of ±2047: 32 times the first part, plus the second.
@@ -393,7 +412,7 @@ mod tests {
             let mut query = vec![0; query_stride(8) as usize];
             query[..8].fill(u32::from_ne_bytes([high as u8; 4]));
             query[8..16].fill(u32::from_ne_bytes([low as u8; 4]));
-            let query = query.repeat(BAND);
+            let query = query.repeat(MANY);
             // Shifts of the scores to the left, none, by 1 to 31 and beyond.
             let exponents = [-128i8, -46, -45, -20, -16, -15, -14, 0, 100, 127];
             for ((k, v), exponent) in signs.into_iter().flat_map(|s| exponents.map(|e| (s, e))) {
@@ -404,7 +423,7 @@ mod tests {
                 keys.fill(u32::from_ne_bytes([k; 4]));
                 values.fill(u32::from_ne_bytes([byte; 4]));
                 scales.fill(u32::from_le_bytes([255, exponent as u8, 255, 0]));
-                for rows in [1, BAND] {
+                for rows in [1, FEW, MANY] {
                     let n = rows as u32;
                     let mut expected = vec![0; rows * partial_stride(8, 1) as usize];
                     let mut found = expected.clone();
@@ -461,7 +480,7 @@ mod tests {
         fn blocks_are_the_defined_ones(
             words in prop_oneof![1u32..=64, select(vec![1, 8, 11, 16, 64])],
             (kv_heads, heads_per_kv) in (1u32..3, 1u32..7),
-            rows in prop_oneof![1u32..4, 15u32..21], turn in 1u32..3,
+            rows in prop_oneof![1u32..9, 15u32..21], turn in prop_oneof![1u32..3, 3u32..9],
             window in prop_oneof![select(vec![0u32, 1, 40, 300]), 1u32..600],
             cap in any::<bool>(), far in 2u32..20, narrow in 0u32..4, seed in any::<u64>(),
         ) {
