@@ -85,7 +85,7 @@ impl Folder {
 
     /// Writes a text. Returns the file's bytes.
     ///
-    /// Errors: as of [`Folder::file`]; it cannot be written; the engine fails.
+    /// Errors: a name that is none of a file in this folder; it cannot be written; the engine fails.
     pub async fn save(&self, hosted: &Hosted, text: Text, name: &str) -> Result<u64, Refusal> {
         let path = self.file(name)?;
         let mut file = tempfile::Builder::new()
@@ -110,7 +110,8 @@ impl Folder {
 
     /// Keeps a text of a file for those that begin in the same way. Returns it and the file's bytes.
     ///
-    /// Errors: as of [`Folder::file`]; there is no such file, or it is damaged or of another model; the engine fails.
+    /// Errors: a name that is none of a file in this folder; there is no such file, or it is damaged or of another model; the engine
+    /// fails.
     pub async fn restore(&self, hosted: &Hosted, name: &str) -> Result<(Text, u64), Refusal> {
         let path = self.file(name)?;
         let file = std::fs::File::open(path).map_err(|e| failed(name, &e))?;
