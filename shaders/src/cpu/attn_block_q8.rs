@@ -39,36 +39,37 @@ pub fn run(
         query,
         cache,
     };
-    if let Some(band) = band(rows as usize).filter(|_| pass.shares_pages(rows as usize)) {
+    let band = band(rows as usize, super::threads());
+    let band = band.filter(|_| attention::has_bands(isa) && pass.shares_pages(rows as usize));
+    if let Some(band) = band {
         for_chunks(partial, band * of_row, |i, out| {
-            if !attention::band(isa, &pass, i * band, out) {
-                for (j, out) in out.chunks_exact_mut(of_row / heads).enumerate() {
-                    pass.head(isa, i * band * heads + j, out);
-                }
-            }
+            attention::band(isa, &pass, i * band, out);
         });
     } else {
         for_chunks(partial, of_row / heads, |i, out| pass.head(isa, i, out));
     }
 }
 
-/// Rows of a task that rearranges pages for them, where that pays: each of two threads rearranges them for its own.
-const fn band(rows: usize) -> Option<usize> {
-    match rows {
-        0..FEW => None,
-        FEW..MANY => Some(rows.div_ceil(2)),
-        _ => Some(MANY),
+/// Rows of a task that rearranges pages for them, where that pays: every thread rearranges them for its own rows.
+const fn band(rows: usize, threads: usize) -> Option<usize> {
+    if rows >= MANY {
+        Some(MANY)
+    } else if rows >= FEW * threads {
+        Some(rows.div_ceil(threads))
+    } else {
+        None
     }
 }
 
 /// Rows of a task at most.
 const MANY: usize = 16;
-/// Rows of a sequence that a page is rearranged for.
-const FEW: usize = 3;
+/// Rows of a sequence that a page is rearranged for, at least.
+const FEW: usize = 2;
 
 /// What is kept for `rows` rows.
 pub fn scratch(p: &AttnBlock, rows: u32) -> Scratch {
-    let page = match band(rows as usize).is_some() {
+    // With more threads than one it may be none.
+    let page = match band(rows as usize, 1).is_some() {
         true => attention::page_bytes(p.groups as usize, p.narrow),
         false => 0,
     };

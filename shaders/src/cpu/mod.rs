@@ -33,6 +33,14 @@ pub use crate::reference::{
 pub use scratch::Scratch;
 pub use simd::wide::quantize_row;
 
+/// Threads of the current pool.
+pub(crate) fn threads() -> usize {
+    #[cfg(feature = "threads")]
+    return rayon::current_num_threads();
+    #[cfg(not(feature = "threads"))]
+    1
+}
+
 /// Calls `f(index, chunk)` for each chunk of `len` items, on the current thread pool where there is one.
 pub(crate) fn for_chunks<T: Send>(
     data: &mut [T],

@@ -28,18 +28,28 @@ pub fn attend(isa: Isa, block: &Block<'_>, out: &mut [u32]) {
     }
 }
 
-/// The rows from `first` on, as many as `out` has partial results for, by a version that takes many queries at once; false,
-/// and nothing written, where `isa` has none.
-#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
-pub fn band(isa: Isa, pass: &Pass<'_>, first: usize, out: &mut [u32]) -> bool {
+/// Whether [`band`] has a version for `isa`.
+pub fn has_bands(isa: Isa) -> bool {
     #[cfg(target_arch = "x86_64")]
-    if isa == Isa::Avx512 {
-        assert!(isa.supported());
-        // SAFETY: the processor has the version's instructions, as was asked just above.
-        unsafe { queries::band(pass, first, out) };
-        return true;
+    return isa == Isa::Avx512;
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = isa;
+        false
     }
-    false
+}
+
+/// The rows from `first` on, as many as `out` has partial results for, by the version of `isa` that takes many queries at once.
+///
+/// Panics where there is none: see [`has_bands`].
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+pub fn band(isa: Isa, pass: &Pass<'_>, first: usize, out: &mut [u32]) {
+    assert!(has_bands(isa) && isa.supported());
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the processor has the version's instructions, as was asked just above.
+    unsafe {
+        queries::band(pass, first, out)
+    };
 }
 
 /// Bytes that [`band`] keeps in a thread for pages of so many groups, of which parts may have 4 bits.
