@@ -194,6 +194,12 @@ pub fn run(args: RunArgs) -> Result<()> {
         }
     };
     let generator = generator?;
+    if let (Some((file, _)), Some(_), true) = (&saved, snapshot, generator.has_ended()) {
+        term::warn(&format!(
+            "{}: the text has ended; give a prompt to go on behind it, or --ignore-eos",
+            file.shown()
+        ));
+    }
     let (ids_before, text_before) = (generator.ids().len(), generator.text().len());
     let streamed = stream::stream(&mut relay, generator, follow, &verdict, &mut watch);
     // Damage says more than whatever else went wrong. Whoever interrupts does not want to wait.
