@@ -7,10 +7,10 @@ use carat::internals::sample::Params;
 use carat::internals::selftest::Flavour;
 use carat::internals::{
     Beside, CacheBits, DeviceChoice, Error, GenerateOptions, Generation, Generator, Model, Place,
-    SavedError, Session, SessionOptions, Step, Verify, Want,
+    SavedError, Session, SessionOptions, Step, Want,
 };
 use carat_tests::rng::Rng;
-use carat_tests::synth::Shape;
+use carat_tests::synth::model;
 use pollster::block_on;
 use std::sync::Arc;
 
@@ -18,15 +18,6 @@ const BATCH: u32 = 32;
 const CONTEXT: u32 = 4 * PAGE;
 /// Tokens of a text.
 const LENGTH: usize = 40;
-
-fn model(flavour: Flavour, seed: u64) -> Arc<Model> {
-    let shape = Shape {
-        flavour,
-        seed,
-        ..Default::default()
-    };
-    Arc::new(Model::from_bytes(&shape.bytes(), Verify::Hashes).unwrap())
-}
 
 fn session(model: &Arc<Model>, device: DeviceChoice, cache: CacheBits, batch: u32) -> Session {
     let options = SessionOptions {
@@ -68,15 +59,6 @@ fn cases() -> Vec<(Flavour, CacheBits, GenerateOptions, usize)> {
         (Flavour::BranchNorms, CacheBits::ALL[1], of(0.0), 900),
         (Flavour::HeadNorms, CacheBits::ALL[3], of(0.8), 17),
     ]
-}
-
-fn place(session: &Session) -> Place<'_> {
-    Place {
-        model: session.model(),
-        exponent: session.logits_exponent(),
-        used: session.tokens().len(),
-        context: session.context(),
-    }
 }
 
 /// Steps until so many tokens are chosen.
@@ -123,7 +105,7 @@ fn resumed(session: &mut Session, options: &GenerateOptions, file: &[u8]) -> Gen
     let snapshot = (beside.snapshot.as_ref().unwrap(), &beside.pending[..]);
     let model = session.model().clone();
     let tokenizer = model.tokenizer().unwrap();
-    Generator::resume(place(session), snapshot, options, tokenizer, None).unwrap()
+    Generator::resume(Place::of(session), snapshot, options, tokenizer, None).unwrap()
 }
 
 fn goes_on(mut session: Session, options: &GenerateOptions, file: &[u8]) -> Generation {
@@ -262,7 +244,7 @@ fn what_is_damaged_or_foreign_is_refused() {
     let mut longer = file.clone();
     longer.push(0);
     assert!(matches!(open(&model, cache, &longer), SavedError::Trailing));
-    let other = self::model(flavour, 1);
+    let other = carat_tests::synth::model(flavour, 1);
     let error = open(&other, cache, &file);
     assert!(matches!(error, SavedError::Foreign { .. }), "{error}");
     let error = open(&model, CacheBits::ALL[3], &file);

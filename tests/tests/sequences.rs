@@ -6,24 +6,15 @@ use carat::internals::plan::{PAGE, Row};
 use carat::internals::selftest::Flavour;
 use carat::internals::{
     CacheBits, Checksum, DeviceChoice, Error, Loaded, Model, Part, Sequence, Session,
-    SessionOptions, Verify, Want,
+    SessionOptions, Want,
 };
 use carat_tests::rng::Rng;
-use carat_tests::synth::Shape;
+use carat_tests::synth::model;
 use pollster::block_on;
 use std::sync::Arc;
 
 /// Rows of a pass.
 const BATCH: u32 = 32;
-
-fn model(flavour: Flavour, seed: u64) -> Arc<Model> {
-    let shape = Shape {
-        flavour,
-        seed,
-        ..Default::default()
-    };
-    Arc::new(Model::from_bytes(&shape.bytes(), Verify::Hashes).unwrap())
-}
 
 fn options(device: DeviceChoice, cache: CacheBits) -> SessionOptions {
     SessionOptions {

@@ -390,15 +390,21 @@ fn hyperparameters(s: &ModelSpec, residual_exponent: Option<i32>) -> Hyperparame
     }
 }
 
+/// The first line of what is told of a file.
+fn heading(path: &str) -> String {
+    let path = term::clip(&term::plain(path), term::WIDTH);
+    format!("{}\n", term::paint("1", &path))
+}
+
+/// A line of it.
+fn entry(label: &str, text: &str) -> String {
+    let text = term::clip(&term::plain(text), term::WIDTH - 14);
+    format!("  {label:<11} {text}\n")
+}
+
 fn overview(r: &Report) -> String {
-    let mut out = format!(
-        "{}\n",
-        term::paint("1", &term::clip(&term::plain(&r.path), term::WIDTH))
-    );
-    let mut line = |label: &str, text: String| {
-        let text = term::clip(&term::plain(&text), term::WIDTH - 14);
-        out += &format!("  {label:<11} {text}\n");
-    };
+    let mut out = heading(&r.path);
+    let mut line = |label: &str, text: String| out += &entry(label, &text);
     let name = r
         .name
         .as_ref()

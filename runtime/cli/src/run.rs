@@ -12,7 +12,7 @@ use crate::verdict::Verdict;
 use crate::{cache, follow, input, interrupt, lora, memory, prompt, sampling, term};
 use anyhow::{Context, Result, bail};
 use carat::internals::{
-    Event, GenerateOptions, Generator, Model, Place, Prompter, Session, SessionOptions, Verify,
+    Event, GenerateOptions, Generator, Model, Place, Prompter, SessionOptions, Verify,
 };
 use carat_text::constraint::Constraint;
 use carat_text::stop::StopReason;
@@ -186,7 +186,13 @@ pub fn run(args: RunArgs) -> Result<()> {
             options.max_tokens = options.max_tokens.saturating_add(snapshot.ids.len());
             let follow = follow.as_deref_mut().map(|c| c as &mut dyn Constraint);
             let from = (snapshot, pending);
-            Generator::resume(place(relay.session()), from, &options, tokenizer, follow)
+            Generator::resume(
+                Place::of(relay.session()),
+                from,
+                &options,
+                tokenizer,
+                follow,
+            )
         }
         None => {
             let ids = [pending, &prompt_ids].concat();
@@ -311,16 +317,6 @@ fn asks(talk: &Conversation) -> Result<()> {
              \"add_generation_prompt\": false to go on with it"
         ),
         Some(_) => Ok(()),
-    }
-}
-
-/// Where a session stands.
-fn place(session: &Session) -> Place<'_> {
-    Place {
-        model: session.model(),
-        exponent: session.logits_exponent(),
-        used: session.tokens().len(),
-        context: session.context(),
     }
 }
 

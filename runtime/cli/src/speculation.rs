@@ -3,7 +3,7 @@
 use crate::args::{CacheArgs, MemoryArgs, SpeculationArgs};
 use crate::cache;
 use anyhow::{Context, Result};
-use carat::internals::{DeviceChoice, Drafter, Model, SessionOptions, Verify};
+use carat::internals::{Drafter, Model, SessionOptions, Verify};
 use std::sync::Arc;
 
 /// A smaller model that is open.
@@ -53,18 +53,6 @@ impl Smaller {
         (self.model.clone(), self.most)
     }
 
-    /// Its session beside one of the larger model: on the CPU, with as many positions.
-    fn options(&self, larger: &SessionOptions) -> SessionOptions {
-        SessionOptions {
-            device: DeviceChoice::Cpu,
-            outputs: larger.sequences,
-            spare: 0,
-            adapters: Vec::new(),
-            memory_limit: None,
-            ..larger.clone()
-        }
-    }
-
     /// What it leaves of a limit on memory.
     ///
     /// Errors: nothing is left, or it has no plan.
@@ -72,7 +60,7 @@ impl Smaller {
         let Some(limit) = larger.memory_limit else {
             return Ok(None);
         };
-        let options = self.options(larger);
+        let options = Drafter::options(larger);
         let needed = options
             .memory(&self.model)
             .with_context(|| self.shown.clone())?;
@@ -92,7 +80,7 @@ impl Smaller {
     ///
     /// Errors: another vocabulary, no memory.
     pub fn drafter(&self, larger: &Model, session: &SessionOptions) -> Result<Drafter> {
-        let options = self.options(session);
+        let options = Drafter::options(session);
         let drafter = Drafter::new(self.model.clone(), larger, &options, self.most);
         pollster::block_on(drafter).with_context(|| self.shown.clone())
     }

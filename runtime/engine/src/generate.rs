@@ -6,11 +6,13 @@ mod generator;
 mod lookup;
 mod reasoning;
 mod snapshot;
+mod steps;
 
 pub use draft::{Draft, Drafter};
-pub use generator::{Advance, Demand, Generator, Outputs, Place, Room, Step};
+pub use generator::Generator;
 pub use reasoning::{Forcing, Reasoning};
 pub use snapshot::Snapshot;
+pub use steps::{Advance, Demand, Outputs, Place, Room, Step};
 
 use crate::error::Error;
 use crate::sample::{ParamError, Params, SampleError, StateError, TokenMetrics};

@@ -152,16 +152,11 @@ impl Hosted {
         let fingerprint = fingerprint(&loaded)?;
         let mut batcher = Batcher::new(loaded);
         if let Some((smaller, most)) = &options.smaller {
-            let beside = SessionOptions {
-                device: DeviceChoice::Cpu,
-                outputs: extent.sequences,
+            let beside = Drafter::options(&SessionOptions {
                 sequences: extent.sequences,
-                spare: 0,
-                adapters: Vec::new(),
                 context: extent.context,
-                memory_limit: None,
                 ..session
-            };
+            });
             memory += beside.memory(smaller)?.total();
             let drafter = Drafter::new(smaller.clone(), &model, &beside, *most);
             batcher.draft_with(pollster::block_on(drafter)?);

@@ -79,8 +79,11 @@ impl Texts {
                 |counter: &AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);
             count(&this.stats.prompt_tokens, ask.ids.len());
             let (slots, slot) = (this.hosted.slots.clone(), ask.slot);
-            let mut tokens = ask.ids.clone();
-            let mut strengths = ask.strengths.clone();
+            // A text is kept for its slot where there is a folder for it alone.
+            let mut kept = app.config.slots.is_some().then(|| Text {
+                tokens: ask.ids.clone(),
+                strengths: ask.strengths.clone(),
+            });
             let request = Request {
                 prompt: ask.ids,
                 options: ask.options,
@@ -109,12 +112,14 @@ impl Texts {
                     }
                     _ => {}
                 }
-                if let News::End { generation, .. } = &news {
+                if let News::End { generation, .. } = &news
+                    && let Some(mut text) = kept.take()
+                {
                     // The last token was computed by no pass.
                     let chosen = generation.ids.split_last();
-                    tokens.extend(chosen.map_or(&[][..], |(_, before)| before));
-                    let (tokens, strengths) = (std::mem::take(&mut tokens), strengths.take());
-                    slots.put(slot, Text { tokens, strengths });
+                    text.tokens
+                        .extend(chosen.map_or(&[][..], |(_, before)| before));
+                    slots.put(slot, text);
                 }
                 sender.send((i, news)).is_ok()
             });

@@ -149,12 +149,7 @@ impl Engine {
         let model = self.session.model();
         let tokenizer = model.tokenizer();
         let tokenizer = tokenizer.map_err(|e| error::engine(e.into()))?;
-        let place = Place {
-            model,
-            exponent: self.session.logits_exponent(),
-            used: self.session.tokens().len(),
-            context: self.session.context(),
-        };
+        let place = Place::of(&self.session);
         let from = (&restored.snapshot, &restored.pending[..]);
         let resumed = Generator::resume(place, from, options, tokenizer, None);
         resumed.map(Some).map_err(error::generate)

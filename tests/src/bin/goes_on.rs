@@ -61,14 +61,14 @@ async fn run(
                 pending, snapshot, ..
             } = session.open_saved(&mut std::fs::read(file)?.as_slice())?;
             let snapshot = snapshot.ok_or("no text is under way")?;
-            let place = Place {
-                model: &model,
-                exponent: session.logits_exponent(),
-                used: session.tokens().len(),
-                context: session.context(),
-            };
             let from = (&snapshot, &pending[..]);
-            Generator::resume(place, from, &options, model.tokenizer()?, None)?
+            Generator::resume(
+                Place::of(&session),
+                from,
+                &options,
+                model.tokenizer()?,
+                None,
+            )?
         }
     };
     while generator.step(&mut session, None).await? != Step::End {}

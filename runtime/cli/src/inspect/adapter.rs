@@ -1,5 +1,6 @@
 //! What an adapter holds, and what it does to a model.
 
+use super::{entry, heading};
 use crate::args::InspectArgs;
 use crate::failure::{Interrupted, Usage};
 use crate::input::{self, Input, Start};
@@ -171,14 +172,8 @@ fn measure(base: &Checkpoint, terms: &[(Term, f64)], progress: &dyn Progress) ->
 }
 
 fn shown(r: &Report, all: bool) -> String {
-    let mut out = format!(
-        "{}\n",
-        term::paint("1", &term::clip(&term::plain(&r.path), term::WIDTH))
-    );
-    let mut line = |label: &str, text: String| {
-        let text = term::clip(&term::plain(&text), term::WIDTH - 14);
-        out += &format!("  {label:<11} {text}\n");
-    };
+    let mut out = heading(&r.path);
+    let mut line = |label: &str, text: String| out += &entry(label, &text);
     line("format", format!("LoRA adapter ({})", r.container));
     if let Some(base) = &r.base {
         line("made for", base.clone());

@@ -7,7 +7,7 @@
 use super::{Generator, Room};
 use crate::error::Error;
 use crate::model::Model;
-use crate::session::{Loaded, Output, Part, Sequence, SessionOptions};
+use crate::session::{DeviceChoice, Loaded, Output, Part, Sequence, SessionOptions};
 use carat_text::tokenizer::Tokenizer;
 use std::sync::Arc;
 
@@ -52,6 +52,18 @@ impl Drafter {
         same_vocabulary(&model, larger)?;
         let loaded = Loaded::new(model, options).await?;
         Ok(Self { loaded, most })
+    }
+
+    /// A session for it beside one of the larger model: on the CPU, for as many texts of as many positions.
+    pub fn options(larger: &SessionOptions) -> SessionOptions {
+        SessionOptions {
+            device: DeviceChoice::Cpu,
+            outputs: larger.sequences,
+            spare: 0,
+            adapters: Vec::new(),
+            memory_limit: None,
+            ..larger.clone()
+        }
     }
 
     /// For a text that begins.

@@ -1,144 +1,16 @@
 //! A generation, one step at a time.
 
 use super::lookup::Lookup;
+use super::steps::{Advance, Demand, Held, Outputs, Place, Room, Step};
 use super::{Forcing, GenerateError, GenerateOptions, Generation};
 use crate::error::Error;
-use crate::model::Model;
 use crate::sample::{Sampler, TokenMetrics};
-use crate::session::{Checksum, LogitsHash, Output, Session, Want};
+use crate::session::{Checksum, LogitsHash, Session, Want};
 use carat_text::constraint::{Constraint, Mask};
 use carat_text::stop::{StopReason, StopStrings};
 use carat_text::tokenizer::Tokenizer;
 use carat_text::utf8::Utf8Stream;
 use std::collections::VecDeque;
-
-/// What a step did.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// So many of the prompt's tokens are computed.
-    Prompt {
-        /// Tokens done.
-        done: usize,
-        /// Tokens of the prompt.
-        total: usize,
-    },
-    /// A token was chosen; `text` is what became certain by it, possibly nothing.
-    Token {
-        /// Its id.
-        id: u32,
-        /// Text to show.
-        text: String,
-        /// What the model thought of it, if [`GenerateOptions::metrics`] asks.
-        metrics: Option<TokenMetrics>,
-    },
-    /// The generation has ended: see [`Generator::finish`].
-    End,
-}
-
-/// Where a generation goes on.
-#[derive(Clone, Copy)]
-pub struct Place<'a> {
-    /// The model.
-    pub model: &'a Model,
-    /// The unit of its logits.
-    pub exponent: i32,
-    /// Tokens of the sequence.
-    pub used: usize,
-    /// Most of them.
-    pub context: u32,
-}
-
-/// What a pass has room for.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// Rows of a pass.
-    pub rows: usize,
-    /// Rows of it that give outputs.
-    pub outputs: usize,
-    /// Positions that the sequence has left.
-    pub positions: usize,
-}
-
-impl Room {
-    /// What a session has room for.
-    pub fn of(session: &Session) -> Self {
-        Self {
-            rows: session.plan().extent.batch as usize,
-            outputs: session.plan().extent.outputs as usize,
-            positions: session.context() as usize - session.tokens().len(),
-        }
-    }
-}
-
-/// What a generation needs computed to go on: see [`Generator::demand`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand<'a> {
-    /// The tokens behind those that are computed.
-    pub tokens: &'a [u32],
-    /// Which of their logits.
-    pub want: Want,
-    /// Of how many of the last ones outputs are wanted.
-    pub outputs: usize,
-}
-
-/// What [`Generator::advance`] did.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Advance {
-    /// A step, if there was an output to choose from.
-    pub step: Option<Step>,
-    /// So many tokens at the end of the sequence are none of the text's, and must go.
-    pub cut: usize,
-}
-
-/// What is known of a position, beside its logits.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    position: u32,
-    checksum: Checksum,
-    argmax: u32,
-}
-
-#[derive(Clone, Debug)]
-struct Held {
-    row: Row,
-    logits: Vec<i32>,
-}
-
-/// Outputs of positions one after another, from which tokens are to be chosen.
-#[derive(Clone, Debug, Default)]
-pub struct Outputs {
-    queue: VecDeque<Held>,
-    /// Memory for logits, kept.
-    free: Vec<Vec<i32>>,
-}
-
-impl Outputs {
-    /// Takes the next one.
-    pub fn push(&mut self, o: &Output<'_>) {
-        let mut logits = self.free.pop().unwrap_or_default();
-        logits.clear();
-        logits.extend_from_slice(o.logits);
-        self.queue.push_back(Held {
-            row: Row {
-                position: o.position,
-                checksum: o.checksum,
-                argmax: o.argmax,
-            },
-            logits,
-        });
-    }
-
-    fn clear(&mut self) {
-        self.free
-            .extend(self.queue.drain(..).map(|held| held.logits));
-    }
-
-    fn have_logits(&self) -> bool {
-        self.queue
-            .front()
-            .is_some_and(|held| !held.logits.is_empty())
-    }
-}
 
 /// A generation between its steps. It holds no session: a step that fails by its device can be taken again with another
 /// session that holds the same tokens, and the text goes on as if nothing had happened.
@@ -191,13 +63,7 @@ impl Generator {
         options: &GenerateOptions,
         constrained: bool,
     ) -> Result<Self, GenerateError> {
-        let place = Place {
-            model: session.model(),
-            exponent: session.logits_exponent(),
-            used: session.tokens().len(),
-            context: session.context(),
-        };
-        Self::at(place, prompt, options, constrained)
+        Self::at(Place::of(session), prompt, options, constrained)
     }
 
     /// The same at a place that is no session's.

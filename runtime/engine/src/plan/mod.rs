@@ -6,6 +6,7 @@
 mod adapters;
 mod build;
 mod cost;
+mod fusions;
 mod lower;
 mod memory;
 mod widths;
@@ -21,6 +22,7 @@ use carat_shaders::kv::{CacheBits, KvLayout};
 use carat_shaders::params;
 pub use carat_shaders::params::PAGE;
 use carat_shaders::scales_of;
+use fusions::Fusions;
 use std::sync::Arc;
 use widths::{Widths, most_context};
 
@@ -318,30 +320,6 @@ impl CacheBuffer {
     /// The first page that the row behind `len` tokens sees.
     pub fn oldest(&self, len: usize) -> usize {
         oldest(self.window, len)
-    }
-}
-
-/// Which matrices share steps. An encoding costs a GPU two pipelines (for one row and for several) of each kernel of
-/// products, beside at most 13 others, and a model has at most 30.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fusions {
-    /// Gate and up projection.
-    gates: bool,
-    /// Queries, keys and values.
-    qkv: bool,
-}
-
-impl Fusions {
-    fn of(directory: &Directory) -> Self {
-        let has = |encoding: &&Encoding| {
-            let mut matrices = directory.matrices.iter();
-            matrices.any(|m| m.layout.encoding == **encoding)
-        };
-        let encodings = Encoding::ALL.iter().filter(has).count();
-        Self {
-            gates: encodings <= 4,
-            qkv: encodings <= 2,
-        }
     }
 }
 
