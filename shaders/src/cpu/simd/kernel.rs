@@ -198,7 +198,8 @@ macro_rules! tile_kernel {
                 let (mut lo, mut hi) = ([[zero(); B]], [[zero(); B]]);
                 pass::<CODES, B, 1>(tile, 0, panel, part, source, &mut lo, &mut hi);
                 for (b, sums) in sums.iter_mut().enumerate() {
-                    joined::<CODES>(lo[0][b], hi[0][b], &mut sums[part * LANES..]);
+                    let out = &mut sums.as_chunks_mut().0[part];
+                    joined::<CODES>(lo[0][b], hi[0][b], out);
                 }
             }
             for (b, sums) in sums.iter().enumerate() {
@@ -265,11 +266,18 @@ macro_rules! row_kernel {
                 let panel = &rows[first * B * CELL..][..count * B * CELL];
                 for part in (0..VECTORS).step_by(P) {
                     let source = |p: usize, g: usize| {
+                        let cell = &tile.cells[g * len..(g + 1) * len];
+                        if P == VECTORS {
+                            if p == part {
+                                fetch(cell);
+                            }
+                            return decode::<CODES>(cell, p, table);
+                        }
                         let step = part / P * count + g - first;
                         if p == part && let Some(ahead) = weights.get(step * share..) {
                             fetch(&ahead[..share.min(ahead.len())]);
                         }
-                        decode::<CODES>(&tile.cells[g * len..(g + 1) * len], p, table)
+                        decode::<CODES>(cell, p, table)
                     };
                     let (lo, hi) = (&mut lo[part..part + P], &mut hi[part..part + P]);
                     pass::<CODES, B, P>(tile, first, panel, part, source, lo, hi);
@@ -277,8 +285,8 @@ macro_rules! row_kernel {
             }
             for b in 0..B {
                 let mut sums = [0i64; TILE_ROWS];
-                for part in 0..VECTORS {
-                    joined::<CODES>(lo[part][b], hi[part][b], &mut sums[part * LANES..]);
+                for (part, out) in sums.as_chunks_mut().0.iter_mut().enumerate() {
+                    joined::<CODES>(lo[part][b], hi[part][b], out);
                 }
                 emit(row + b, &sums);
             }
@@ -287,7 +295,7 @@ macro_rules! row_kernel {
         /// Sums of a vector of rows, in the rows' order.
         #[inline]
         #[target_feature(enable = $features)]
-        fn joined<const CODES: usize>(lo: V, hi: V, out: &mut [i64]) {
+        fn joined<const CODES: usize>(lo: V, hi: V, out: &mut [i64; LANES]) {
             let (mut low, mut top) = ([0u8; LANES * 4], [0u8; LANES * 4]);
             store(&mut low, lo);
             store(&mut top, hi);
