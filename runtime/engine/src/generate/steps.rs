@@ -21,10 +21,10 @@ pub enum Step {
         id: u32,
         /// Text to show.
         text: String,
-        /// What the model thought of it, if [`GenerateOptions::metrics`] asks.
+        /// What the model thought of it, if [`GenerateOptions::metrics`](super::GenerateOptions::metrics) asks.
         metrics: Option<TokenMetrics>,
     },
-    /// The generation has ended: see [`Generator::finish`].
+    /// The generation has ended: see [`Generator::finish`](super::Generator::finish).
     End,
 }
 
@@ -75,7 +75,7 @@ impl Room {
     }
 }
 
-/// What a generation needs computed to go on: see [`Generator::demand`].
+/// What a generation needs computed to go on: see [`Generator::demand`](super::Generator::demand).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand<'a> {
     /// The tokens behind those that are computed.
@@ -86,7 +86,7 @@ pub struct Demand<'a> {
     pub outputs: usize,
 }
 
-/// What [`Generator::advance`] did.
+/// What [`Generator::advance`](super::Generator::advance) did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Advance {
     /// A step, if there was an output to choose from.
