@@ -249,7 +249,7 @@ pub struct MemoryArgs {
 #[derive(Args, Clone, Debug)]
 pub struct SpeculationArgs {
     /// Compute up to N tokens in advance where the text said the same before; the text does not depend on it; 0: none
-    #[arg(long, visible_alias = "draft-lookup", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Tokens in advance")]
+    #[arg(long, visible_alias = "draft-lookup", value_name = "N", default_value_t = carat::internals::LOOKUP as u32, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Tokens in advance")]
     pub lookup: u32,
     /// Let a smaller model with the same vocabulary propose tokens, which change none
     #[arg(

@@ -426,7 +426,11 @@ impl Chat<'_> {
     /// The prompt for the last message, without the oldest exchanges where they leave no room for an answer.
     fn prompt(&mut self) -> Result<Vec<u32>> {
         let most = self.options.max_tokens;
-        let Fit { ids, gone } = match self.talk.fit(&self.prompter, self.context, most) {
+        let Fit { ids, gone } = match self.talk.fit(
+            &|talk| self.prompter.ids(&talk),
+            self.context,
+            most,
+        ) {
             Ok(fit) => fit,
             Err(FitError::Chat(e)) => return Err(prompt::advised(e)),
             Err(FitError::TooLong { tokens, context }) => {

@@ -21,6 +21,9 @@ use carat_text::constraint::{Constraint, ConstraintError};
 use carat_text::stop::{StopError, StopReason};
 use std::ops::ControlFlow;
 
+/// Most tokens that are computed in advance for a person or an app that says nothing: see [`GenerateOptions::lookup`].
+pub const LOOKUP: usize = 8;
+
 /// What to generate. By default the text goes on until it ends or the context is full, with the default sampling.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerateOptions {

@@ -33,6 +33,10 @@ pub mod selftest {
     pub use crate::selftest::*;
 }
 
+/// Waits for what the engine does.
+#[cfg(not(target_arch = "wasm32"))]
+pub use pollster::block_on;
+
 /// LoRA adapters: read from files, and fitted to a [`Model`].
 pub use carat_adapter as adapter;
 /// Tokenizer, chat templates, constraints: what a [`Model`] has, and what a generation takes and gives.
@@ -47,12 +51,13 @@ pub use crate::exec::gpu::Loading;
 #[cfg(not(target_arch = "wasm32"))]
 pub use crate::front::TalkNote;
 pub use crate::front::{
-    Cause, Exchange, Fit, FitError, Observer, PLAIN_LENGTH, Prompter, Reason, Relay, Restriction,
-    Share, Talk, Verdict, Words, message, role,
+    Cause, Dialect, Exchange, Fit, FitError, Observer, PLAIN_LENGTH, Prompter, Reason, Relay,
+    Restriction, Share, Talk, Thought, Verdict, Words, is_strict, message, role, text_of,
 };
 pub use crate::generate::{
     Advance, Demand, Draft, Drafter, Event, Forcing, GenerateError, GenerateOptions, Generation,
-    Generator, Outputs, Place, Reasoning, Room, Snapshot, Step, generate, generate_constrained,
+    Generator, LOOKUP, Outputs, Place, Reasoning, Room, Snapshot, Step, generate,
+    generate_constrained,
 };
 #[cfg(feature = "threads")]
 pub use crate::model::Verification;

@@ -56,7 +56,9 @@ mod session;
 
 pub use carat_text::stop::StopReason;
 pub use front::{
-    Cancel, Chat, Error, ErrorCode, Format, Generation, Load, Message, Model, Progress, Reply,
-    Sampling,
+    Call, Cancel, Chat, Error, ErrorCode, Format, Generation, Load, Message, Model, Part, Progress,
+    Reply, Sampling, ToolChoice,
 };
+pub use model::ModelInfo;
+pub use sample::{Alternative, TokenMetrics};
 pub use session::{CacheBits, DeviceChoice as Device, Embedding, KvBits};

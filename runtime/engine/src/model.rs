@@ -2,10 +2,12 @@
 #![cfg_attr(feature = "mmap", allow(unsafe_code))]
 
 mod adapters;
+mod info;
 mod stream;
 #[cfg(feature = "threads")]
 mod verification;
 
+pub use info::ModelInfo;
 pub use stream::{Head, Segments};
 #[cfg(feature = "threads")]
 pub use verification::Verification;

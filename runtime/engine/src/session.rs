@@ -99,6 +99,11 @@ impl Session {
         self.loaded.device()
     }
 
+    /// Whether a GPU computes it, or a rasteriser that stands in for one.
+    pub fn is_on_gpu(&self) -> bool {
+        !matches!(self.loaded.executor, Executor::Cpu(_))
+    }
+
     /// Dispatches sent to a device so far; 0 on the CPU.
     pub fn dispatches(&self) -> u64 {
         self.loaded.dispatches()

@@ -82,7 +82,7 @@ impl Ask {
 
     /// What ends its reasoning.
     pub fn forcing(&self, hosted: &Hosted) -> Option<Box<dyn Forcing>> {
-        let budget = Budget::new(&hosted.syntax, self.budget?)?;
+        let budget = Budget::new(hosted.dialect.syntax(), self.budget?)?;
         let reasoning = Reasoning::new(self.parser(hosted)?, budget);
         Some(Box::new(reasoning))
     }
@@ -90,6 +90,6 @@ impl Ask {
     /// What reads the answer.
     pub fn parser(&self, hosted: &Hosted) -> Option<Parser> {
         let options = self.parts.clone()?;
-        Some(Parser::new(&hosted.syntax, options))
+        Some(Parser::new(hosted.dialect.syntax(), options))
     }
 }

@@ -7,15 +7,13 @@ use carat::Format;
 use carat::internals::adapter::{Applied, Strength};
 use carat::internals::sample::{Params, TokenMetrics};
 use carat::internals::{
-    Batcher, CacheBits, DeviceChoice, Drafter, Embedding, Error, Host, Loaded, Model, PagesInUse,
-    Prompter, Restriction, SessionOptions, Words,
+    Batcher, CacheBits, DeviceChoice, Dialect, Drafter, Embedding, Error, Host, Loaded, Model,
+    PagesInUse, Prompter, Restriction, SessionOptions, Words,
 };
 use carat_format::Pooling;
-use carat_text::reply::Syntax;
-use carat_text::template::{ChatTemplate, Clock, Conversation, Fit};
+use carat_text::template::{ChatTemplate, Clock};
 use carat_text::tokenizer::Tokenizer;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Rows of logits that a pass gives at most: every text under way has one, and scores have many.
@@ -89,14 +87,9 @@ pub struct Hosted {
     pub name: String,
     model: Arc<Model>,
     host: Host,
-    prompter: Prompter,
-    /// What its templates read, by their sources.
-    fits: Mutex<BTreeMap<String, Arc<Fit>>>,
+    /// How it is spoken to.
+    pub dialect: Dialect,
     words: Words,
-    /// What its answers look like.
-    pub syntax: Syntax,
-    /// Control tokens that have a text in them.
-    pub shown: Vec<u32>,
     /// Positions of a text.
     pub context: u32,
     /// Texts at once.
@@ -141,10 +134,7 @@ impl Hosted {
         };
         let mut params = Params::of_header(&model.header()?);
         params.temperature = options.temperature.unwrap_or(params.temperature);
-        let talk = Conversation::default();
-        let source = template.as_ref().and_then(|t| t.source(&talk).ok());
-        let syntax = Syntax::of_template(source.unwrap_or_default());
-        let shown = syntax.shown_tokens(tokenizer);
+        let dialect = Dialect::new(Prompter::new(model.clone(), template, Clock::now()))?;
         let mut memory = session.memory(&model)?.total();
         let loaded = pollster::block_on(Loaded::new(model.clone(), &session))?;
         let extent = loaded.plan().extent;
@@ -164,11 +154,8 @@ impl Hosted {
         let host = Host::start(batcher)?;
         Ok(Self {
             name: name.into(),
-            prompter: Prompter::new(model.clone(), template, Clock::now()),
-            fits: Mutex::default(),
+            dialect,
             words: Words::default(),
-            syntax,
-            shown,
             context: extent.context.min(options.context.max(1)),
             parallel: extent.sequences,
             device,
@@ -200,24 +187,7 @@ impl Hosted {
 
     /// What makes prompts.
     pub fn prompter(&self) -> &Prompter {
-        &self.prompter
-    }
-
-    /// A conversation as the template reads it.
-    ///
-    /// Errors: no template of the name that it asks for, a template that is none.
-    pub fn fitted(&self, talk: &Conversation) -> Result<Conversation, Refusal> {
-        let Some(template) = self.prompter.template() else {
-            return Ok(talk.clone());
-        };
-        let source = template.source(talk)?;
-        let fits = || self.fits.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fit) = fits().get(source) {
-            return Ok(fit.clone().apply(talk));
-        }
-        let fit = Arc::new(Fit::of_source(source)?);
-        fits().insert(source.into(), fit.clone());
-        Ok(fit.apply(talk))
+        self.dialect.prompter()
     }
 
     /// The tokenizer. Errors: none for a model that is loaded.

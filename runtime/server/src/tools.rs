@@ -4,8 +4,9 @@ use crate::ask::Ask;
 use crate::hosted::Hosted;
 use crate::refusal::Refusal;
 use carat::Format;
-use carat::internals::GenerateOptions;
-use carat_text::reply::grammar::{self, CallsError, Rules};
+pub use carat::ToolChoice as Choice;
+pub use carat::internals::text_of;
+use carat::internals::{GenerateOptions, Thought, is_strict};
 use carat_text::reply::{Options, Tools};
 use carat_text::template::{Clock, Conversation, Value};
 
@@ -30,23 +31,6 @@ pub struct Talk {
     pub raw: bool,
 }
 
-/// Whether tools are called.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
-    /// As the model likes.
-    #[default]
-    Auto,
-    /// Never.
-    None,
-    /// One at least.
-    Required,
-    /// This one.
-    Named(String),
-}
-
-/// Tokens at the end of a prompt in which reasoning may be opened.
-const TAIL: usize = 16;
-
 impl Talk {
     /// What the engine is asked for.
     ///
@@ -70,18 +54,17 @@ impl Talk {
             variables: std::mem::take(&mut self.variables),
             ..Conversation::default()
         };
-        tell_of_tools(hosted, &mut talk)?;
+        let dialect = &hosted.dialect;
+        dialect.tell_of_tools(&mut talk)?;
         let mut ids = prompt(hosted, &talk)?;
-        let opened = begun.is_none() && opens_reasoning(hosted, &ids)?;
-        let reasoning = match (opened, hosted.syntax.has_reasoning() && begun.is_none()) {
-            (true, _) => grammar::Reasoning::Opened,
-            (false, true) => grammar::Reasoning::May,
-            (false, false) => grammar::Reasoning::None,
+        let thought = match begun.is_none() {
+            true => dialect.thought(&ids)?,
+            false => Thought::None,
         };
         if let Some(begun) = &begun {
             ids.extend(hosted.tokenizer()?.encode(begun, false));
         }
-        options.shown = hosted.shown.clone();
+        options.shown = dialect.shown().to_vec();
         let mut ask = Ask::new(hosted, ids, options)?;
         let calls = match self.choice {
             Choice::Required | Choice::Named(_) => true,
@@ -89,125 +72,43 @@ impl Talk {
             Choice::None => false,
         };
         ask.format = match (calls, self.format.clone()) {
-            (true, Format::Text) => self.calls(hosted, &known, reasoning)?,
+            (true, Format::Text) => {
+                let parallel = self.parallel.unwrap_or(self.choice == Choice::Auto);
+                let made = dialect.calls(&known, &self.choice, parallel, thought);
+                made.map_err(|e| match e.code() {
+                    carat::ErrorCode::Parameter => {
+                        Refusal::invalid(e.to_string()).at("tool_choice")
+                    }
+                    _ => Refusal::invalid(e.to_string()).at("tools"),
+                })?
+            }
             (true, _) => {
                 return Err(Refusal::invalid(
                     "'response_format' and calls that must follow their schemas are both set; leave one out",
                 )
                 .at("response_format"));
             }
-            (false, Format::JsonSchema(schema)) => json(hosted, &schema, reasoning)?,
-            (false, Format::Json) => json(hosted, r#"{"type": "object"}"#, reasoning)?,
-            (false, format) => format,
+            (false, format) => {
+                let made = dialect.format(format, thought);
+                made.map_err(|e| Refusal::invalid(e.to_string()).at("response_format"))?
+            }
         };
         ask.parts = Some(Options {
             calls: !known.is_empty(),
             tools: known,
-            reasoning_opened: opened,
+            reasoning_opened: thought == Thought::Opened,
         });
         ask.budget = self.budget;
         ask.raw = self.raw;
         Ok(ask)
     }
-
-    /// Calls that must come, or whose arguments must follow their schemas.
-    fn calls(
-        &self,
-        hosted: &Hosted,
-        tools: &Tools,
-        reasoning: grammar::Reasoning,
-    ) -> Result<Format, Refusal> {
-        let rules = Rules {
-            choice: match &self.choice {
-                Choice::Required => grammar::Choice::Required,
-                Choice::Named(name) => grammar::Choice::Named(name.clone()),
-                Choice::Auto | Choice::None => grammar::Choice::Auto,
-            },
-            parallel: self.parallel.unwrap_or(self.choice == Choice::Auto),
-            reasoning,
-        };
-        let made = grammar::grammar(&hosted.syntax, hosted.tokenizer()?, tools, &rules);
-        let lark = made.map_err(|e| {
-            let param = match e {
-                CallsError::NoTool { .. } | CallsError::NoTools => "tool_choice",
-                _ => "tools",
-            };
-            Refusal::invalid(e.to_string()).at(param)
-        })?;
-        Ok(Format::Lark(lark))
-    }
-}
-
-/// Tells a model of its tools whose template does not: in the system message, with the form of a call that is read here.
-fn tell_of_tools(hosted: &Hosted, talk: &mut Conversation) -> Result<(), Refusal> {
-    let template = hosted.prompter().template();
-    let (Some(_), Some(template)) = (&talk.tools, template) else {
-        return Ok(());
-    };
-    let fitted = hosted.fitted(talk)?;
-    // Some have them under another name.
-    let renamed = fitted
-        .variables
-        .iter()
-        .any(|(name, _)| name.ends_with("tools"));
-    let unread = template
-        .unread(&fitted)?
-        .is_some_and(|what| what == "'tools'");
-    let Some(tools) = talk.tools.take_if(|_| unread && !renamed) else {
-        return Ok(());
-    };
-    let tools = serde_json::to_string(&tools).unwrap_or_default();
-    let text = format!(
-        "You can call these functions:\n{tools}\nTo call one, answer with nothing but JSON: {{\"name\": NAME, \"arguments\": {{…}}}}"
-    );
-    let said = talk.messages.first();
-    let system = said.filter(|m| m.get("role").and_then(Value::as_str) == Some("system"));
-    let (text, rest) = match system.and_then(|m| m.get("content")).and_then(text_of) {
-        Some(own) => (format!("{own}\n\n{text}"), 1),
-        None => (text, 0),
-    };
-    let first = Conversation::of_texts([("system", text.as_str())]).messages;
-    let rest = talk.messages.split_off(rest.min(talk.messages.len()));
-    talk.messages = first.into_iter().chain(rest).collect();
-    Ok(())
-}
-
-/// JSON of a schema, behind reasoning where there may be some.
-fn json(hosted: &Hosted, schema: &str, reasoning: grammar::Reasoning) -> Result<Format, Refusal> {
-    if reasoning == grammar::Reasoning::None {
-        return Ok(Format::JsonSchema(schema.into()));
-    }
-    let made = grammar::json(&hosted.syntax, hosted.tokenizer()?, schema, reasoning);
-    let lark = made.map_err(|e| Refusal::invalid(e.to_string()).at("response_format"))?;
-    Ok(Format::Lark(lark))
-}
-
-/// Whether a tool's arguments must follow its schema.
-fn is_strict(tools: &Value) -> bool {
-    let strict = |t: &Value| {
-        let function = t.get("function").unwrap_or(t);
-        function.get("strict").and_then(Value::as_bool) == Some(true)
-    };
-    tools.items().is_some_and(|t| t.iter().any(strict))
-}
-
-/// Whether a prompt ends within reasoning.
-fn opens_reasoning(hosted: &Hosted, ids: &[u32]) -> Result<bool, Refusal> {
-    let tokenizer = hosted.tokenizer()?;
-    let tail = ids[ids.len().saturating_sub(TAIL)..].iter();
-    let tail = tail.flat_map(|id| tokenizer.decode_bytes(*id, true).iter().copied());
-    let tail: Vec<u8> = tail.collect();
-    Ok(hosted
-        .syntax
-        .opens_reasoning(&String::from_utf8_lossy(&tail)))
 }
 
 /// The tokens of a conversation's prompt.
 ///
 /// Errors: the template fails or refuses.
 pub fn prompt(hosted: &Hosted, talk: &Conversation) -> Result<Vec<u32>, Refusal> {
-    let talk = hosted.fitted(talk)?;
-    Ok(hosted.prompter().ids_at(&talk, Clock::now())?)
+    Ok(hosted.dialect.ids(talk, Clock::now())?)
 }
 
 /// A last message of the assistant is the beginning of the answer.
@@ -224,16 +125,6 @@ pub fn prefill(mut messages: Vec<Value>) -> (Vec<Value>, Option<String>) {
         }
         _ => (messages, None),
     }
-}
-
-/// The text of a content: a string, or its parts.
-pub fn text_of(content: &Value) -> Option<String> {
-    if let Some(text) = content.as_str() {
-        return Some(text.to_owned());
-    }
-    let parts = content.items()?.iter();
-    let parts = parts.filter_map(|p| p.get("text").and_then(Value::as_str));
-    Some(parts.collect::<Vec<_>>().join("\n\n"))
 }
 
 /// What `response_format`, `json_schema` and `grammar` say.

@@ -97,37 +97,19 @@ impl File {
             model, prompter, ..
         } = self.inner()?;
         let header = model.header().map_err(error::engine)?;
-        let (spec, directory) = (model.spec(), model.directory());
-        let mut weights = 0u64;
-        let mut stored = 0u64;
-        for m in &directory.matrices {
-            weights += m.layout.rows * m.layout.cols;
-            stored += m.layout.payload_bytes();
-        }
-        let vectors: u64 = directory.vectors.iter().map(|v| v.len).sum();
+        let info = model.info();
         let out = Object::new();
-        let name = header.str_opt(carat_format::keys::NAME).ok().flatten();
-        field(&out, "name", name.unwrap_or_default());
-        let architecture = header.str_opt(carat_format::keys::SOURCE_ARCHITECTURE);
-        field(
-            &out,
-            "architecture",
-            architecture.ok().flatten().unwrap_or_default(),
-        );
-        field(&out, "parameters", (weights + vectors) as f64);
-        field(&out, "bytes", model.len() as f64);
-        field(
-            &out,
-            "bitsPerWeight",
-            stored as f64 * 8.0 / weights.max(1) as f64,
-        );
-        field(&out, "contextLength", spec.context_length);
-        field(&out, "vocabSize", spec.vocab_size);
+        field(&out, "name", info.name.as_str());
+        field(&out, "architecture", info.architecture.as_str());
+        field(&out, "parameters", info.parameters as f64);
+        field(&out, "bytes", info.bytes as f64);
+        field(&out, "bitsPerWeight", info.bits_per_weight);
+        field(&out, "contextLength", info.context_length);
+        field(&out, "vocabSize", info.vocab_size);
         field(&out, "hasTemplate", prompter.template().is_some());
         let defaults = options::sampling(&Params::of_header(&header));
         field(&out, "sampling", defaults);
-        // A file with a damaged card runs all the same.
-        let card = model.card().ok().flatten().map(|card| {
+        let card = info.card.map(|card| {
             let out = Object::new();
             field(&out, "tokens", card.predictions() as f64);
             field(&out, "perplexity", card.figures.ppl);

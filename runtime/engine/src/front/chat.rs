@@ -1,12 +1,10 @@
 //! A conversation with a model.
 
-use super::flow::Flow;
-use super::talk::message;
-use super::{
-    Cancel, Cause, Error, Format, Message, Model, PLAIN_LENGTH, Prompter, Relay, Sampling, Talk,
-};
-use carat_text::stop::StopReason;
-use carat_text::template::{Clock, Value};
+use super::reply::Before;
+use super::{Cause, Dialect, Error, Message, Model, Relay, Reply, Sampling, Talk, ToolChoice};
+use carat_text::reply::Tools;
+use carat_text::template::{ChatError, Clock, Conversation, Value};
+use std::sync::Arc;
 
 /// A conversation with a model: what was said, in the form that the model was trained on.
 ///
@@ -30,9 +28,12 @@ use carat_text::template::{Clock, Value};
 /// ```
 pub struct Chat {
     pub(super) model: Model,
-    prompter: Prompter,
+    pub(super) dialect: Arc<Dialect>,
+    /// When the conversation began: a prompt's start stays the same.
+    pub(super) clock: Clock,
     pub(super) talk: Talk,
-    sampling: Sampling,
+    pub(super) tools: Tools,
+    pub(super) sampling: Sampling,
     /// Answers so far: each has a seed of its own.
     pub(super) answers: u64,
     pub(super) relay: Option<Relay>,
@@ -45,9 +46,11 @@ impl Chat {
     /// Errors: a file without a tokenizer, or with a template of another type.
     pub fn new(model: &Model) -> Result<Self, Error> {
         Ok(Self {
-            prompter: Prompter::of_model(model.shared.file.clone(), Clock::now())?,
+            dialect: model.dialect()?.clone(),
+            clock: Clock::now(),
             model: model.clone(),
             talk: Talk::new(None),
+            tools: Tools::default(),
             sampling: Sampling::new(),
             answers: 0,
             relay: None,
@@ -73,7 +76,7 @@ impl Chat {
 
     /// The time that the template is told, in seconds since 1970-01-01 00:00 UTC.
     pub fn date(mut self, seconds: i64) -> Self {
-        self.prompter.set_clock(Clock::Unix(seconds));
+        self.clock = Clock::Unix(seconds);
         self
     }
 
@@ -81,14 +84,95 @@ impl Chat {
     /// message back; one that is ended later stays as far as it came.
     pub fn ask(&mut self, text: &str) -> Reply<'_> {
         self.talk.ask(text);
-        Reply::new(self, None)
+        Reply::new(self, Before::Nothing)
+    }
+
+    /// Tells the model of tools that it may call, from the next answer on: JSON in OpenAI's form,
+    /// `[{"type": "function", "function": {"name": …, "description": …, "parameters": SCHEMA}}]`. An empty list takes them away.
+    /// A tool with `"strict": true` is called with arguments that fit its schema. A model whose template knows no tools is told of
+    /// them in the system message.
+    ///
+    /// Errors: no such list; without a chat template there are no tools.
+    pub fn set_tools(&mut self, json: &str) -> Result<(), Error> {
+        let what = "list of tools";
+        let list: Value =
+            serde_json::from_str(json).map_err(|error| Cause::Json { what, error })?;
+        let tools = Tools::new(&list)?;
+        let listed = (!tools.is_empty()).then_some(list);
+        if listed.is_some() && !self.has_template() {
+            let what = "'tools'".into();
+            return Err(Cause::from(ChatError::Plain { what }).into());
+        }
+        self.talk.set_tools(listed);
+        self.tools = tools;
+        Ok(())
+    }
+
+    /// As [`Chat::set_tools`].
+    ///
+    /// Errors: as there.
+    pub fn tools(mut self, json: &str) -> Result<Self, Error> {
+        self.set_tools(json)?;
+        Ok(self)
+    }
+
+    /// Tells the model what came of the calls of its last answer, each as the call's id and the tool's result; the reply is the
+    /// answer that follows, which may have calls again. If it fails or is cancelled before its first part the chat is as before.
+    ///
+    /// ```
+    /// # let model = carat::Model::open(carat_examples::bundled()?)?;
+    /// use carat::Part;
+    /// let tools = r#"[{"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}]"#;
+    /// # let tools = "[]";
+    /// let mut chat = carat::Chat::new(&model)?.tools(tools)?;
+    /// let mut reply = chat.ask("What time is it?");
+    /// let mut results = Vec::new();
+    /// # pollster::block_on(async {
+    /// while let Some(part) = reply.next_part().await {
+    ///     match part? {
+    ///         Part::Text(text) => print!("{text}"),
+    ///         Part::Call(call) => results.push((call.id, "12:00".to_owned())),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok::<(), carat::Error>(())
+    /// # })?;
+    /// drop(reply);
+    /// if !results.is_empty() {
+    ///     print!("{}", chat.answer_calls(&results)?.text()?);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Errors: the last answer has no calls; a result of another call, or none of one of them.
+    pub fn answer_calls(&mut self, results: &[(String, String)]) -> Result<Reply<'_>, Error> {
+        let calls = self.pending_calls();
+        let messages = results_of(&calls, results)?;
+        let before = match self.talk.answer_calls(messages) {
+            Some((answer, asks)) => Before::Calls { answer, asks },
+            None => Before::Nothing,
+        };
+        Ok(Reply::new(self, before))
+    }
+
+    /// The id and the tool of each call of the last answer that has no result yet.
+    pub fn pending_calls(&self) -> Vec<(String, String)> {
+        let answer = self.talk.exchanges.last().and_then(|e| e.answer.as_ref());
+        let calls = answer.and_then(|a| a.get("tool_calls"));
+        let calls = calls.and_then(Value::items).unwrap_or_default();
+        let text = |v: Option<&Value>| v.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let pair = |c: &Value| {
+            let name = c.get("function").and_then(|f| f.get("name"));
+            (text(c.get("id")), text(name))
+        };
+        calls.iter().map(pair).collect()
     }
 
     /// Another answer to the last message, with another seed. If it fails or is cancelled before its first piece the answer
     /// before is restored.
     pub fn regenerate(&mut self) -> Reply<'_> {
         let before = self.talk.exchanges.last_mut().and_then(|e| e.answer.take());
-        Reply::new(self, before)
+        Reply::new(self, before.map_or(Before::Nothing, Before::Answer))
     }
 
     /// Takes the last message and its answer back; returns the message's text. `None` if there is none.
@@ -106,9 +190,39 @@ impl Chat {
     ///
     /// Errors: messages in another order; the chat is then as before.
     pub fn set_messages(&mut self, messages: &[Message]) -> Result<(), Error> {
-        let talk = Message::conversation(messages)?;
-        self.talk = Talk::of_conversation(talk)?;
+        self.set_conversation(Message::conversation(messages)?)
+    }
+
+    /// All that was said as JSON: a list of messages in OpenAI's form, calls and their results among them.
+    pub fn messages_json(&self) -> String {
+        let messages = Value::from(self.talk.whole().messages);
+        // Messages are data.
+        serde_json::to_string(&messages).unwrap_or_default()
+    }
+
+    /// [`Chat::set_messages`] of what [`Chat::messages_json`] gave.
+    ///
+    /// Errors: as there; no such list.
+    pub fn set_messages_json(&mut self, json: &str) -> Result<(), Error> {
+        let what = "list of messages";
+        let list: Value =
+            serde_json::from_str(json).map_err(|error| Cause::Json { what, error })?;
+        self.set_conversation(Conversation::new(list)?)
+    }
+
+    fn set_conversation(&mut self, talk: Conversation) -> Result<(), Error> {
+        let tools = self.talk.tools().cloned();
+        let mut talk = Talk::of_conversation(talk)?;
+        if tools.is_some() {
+            talk.set_tools(tools);
+        }
+        self.talk = talk;
         Ok(())
+    }
+
+    /// Gives the chat's memory back, which the next answer takes again: its keys and values are then computed anew.
+    pub fn release_memory(&mut self) {
+        self.relay = None;
     }
 
     /// How many of the oldest user's messages had no room in the last prompt, and were not sent with their answers.
@@ -118,7 +232,22 @@ impl Chat {
 
     /// Whether the model's file has a chat template. Without one the model goes on with the texts, as far as it can.
     pub fn has_template(&self) -> bool {
-        self.prompter.template().is_some()
+        self.dialect.template().is_some()
+    }
+}
+
+impl Chat {
+    /// The prompt of a conversation, with its tools or without.
+    pub(super) fn prompt(
+        &self,
+        mut talk: Conversation,
+        choice: &ToolChoice,
+    ) -> Result<Vec<u32>, ChatError> {
+        if *choice == ToolChoice::None {
+            talk.tools = None;
+        }
+        self.dialect.tell_of_tools(&mut talk)?;
+        self.dialect.ids(&talk, self.clock.clone())
     }
 }
 
@@ -130,162 +259,38 @@ impl Drop for Chat {
     }
 }
 
-/// An answer, piece by piece: [`Chat::ask`] makes one, and nothing is computed before its first piece is asked for.
-///
-/// Pieces come in a `for` loop, which waits for each, or from [`Reply::next`] where a program is asynchronous; [`Reply::text`]
-/// is all of them.
-///
-/// ```
-/// # let model = carat::Model::open(carat_examples::bundled()?)?;
-/// # let mut chat = carat::Chat::new(&model)?;
-/// # pollster::block_on(async {
-/// let mut reply = chat.ask("What is a carat?");
-/// while let Some(piece) = reply.next().await {
-///     print!("{}", piece?);
-/// }
-/// # Ok::<(), carat::Error>(())
-/// # })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub struct Reply<'a> {
-    chat: &'a mut Chat,
-    flow: Flow,
-    /// The answer that this one takes the place of.
-    before: Option<Value>,
-    begun: bool,
-    failed: bool,
-    settled: bool,
-}
-
-impl<'a> Reply<'a> {
-    fn new(chat: &'a mut Chat, before: Option<Value>) -> Self {
-        Self {
-            flow: Flow::new(chat.model.clone()),
-            chat,
-            before,
-            begun: false,
-            failed: false,
-            settled: false,
-        }
-    }
-
-    /// Lets the answer follow a format. To be set before the first piece.
-    pub fn format(mut self, format: Format) -> Self {
-        self.flow.format = format;
-        self
-    }
-
-    /// Ends the answer when `cancel` says so.
-    pub fn cancel(mut self, cancel: &Cancel) -> Self {
-        self.flow.cancel = cancel.clone();
-        self
-    }
-
-    /// The next piece of the answer, at least one character; `None` at the end. As
-    /// [`Generation::next`](crate::Generation::next) it computes on the thread that polls it.
-    ///
-    /// Errors: the template fails, the message does not fit the context, and as there. After an error nothing follows, and the
-    /// message is taken back.
-    pub async fn next(&mut self) -> Option<Result<String, Error>> {
-        let piece = match std::mem::replace(&mut self.begun, true) {
-            true => self.flow.next().await,
-            false => match self.begin().await {
-                Ok(()) => self.flow.next().await,
-                Err(e) => Some(Err(e)),
-            },
+/// The messages of the results.
+fn results_of(
+    calls: &[(String, String)],
+    results: &[(String, String)],
+) -> Result<Vec<Value>, Error> {
+    let wrong = |found: String| {
+        let expected: Vec<&str> = calls.iter().map(|c| c.0.as_str()).collect();
+        let expected = match expected.is_empty() {
+            true => "none".into(),
+            false => expected.join(", "),
         };
-        self.failed |= matches!(piece, Some(Err(_)));
-        if !matches!(piece, Some(Ok(_))) {
-            self.settle();
-        }
-        piece
+        Error::from(Cause::Results { found, expected })
+    };
+    if calls.is_empty() {
+        return Err(wrong("the last answer calls no tool".into()));
     }
-
-    async fn begin(&mut self) -> Result<(), Error> {
-        let chat = &mut *self.chat;
-        if chat.talk.exchanges.is_empty() {
-            return Err(Cause::NoMessage.into());
-        }
-        let most = match chat.has_template() {
-            true => usize::MAX,
-            false => PLAIN_LENGTH,
+    if let Some((id, _)) = results.iter().find(|r| calls.iter().all(|c| c.0 != r.0)) {
+        return Err(wrong(format!("there is a result of the call '{id}'")));
+    }
+    let message = |(id, name): &(String, String)| {
+        let mut of = results.iter().filter(|r| r.0 == *id);
+        let (Some(result), None) = (of.next(), of.next()) else {
+            return Err(wrong(format!("the call '{id}' has no result, or several")));
         };
-        let file = &chat.model.shared.file;
-        let options = chat.sampling.options(file, most, chat.answers)?;
-        let context = chat.model.context() as usize;
-        let fit = chat.talk.fit(&chat.prompter, context, options.max_tokens)?;
-        chat.answers += 1;
-        let relay = chat.relay.take();
-        self.flow.begin(relay, &fit.ids, options).await
-    }
-
-    /// Writes down what became of the answer, once.
-    fn settle(&mut self) {
-        if std::mem::replace(&mut self.settled, true) {
-            return;
-        }
-        let relay = self.flow.release();
-        let chat = &mut *self.chat;
-        chat.relay = relay.or(chat.relay.take());
-        let text = &self.flow.outcome.text;
-        let ended = |r: &StopReason| *r != StopReason::Cancelled;
-        let whole = self.flow.outcome.reason.as_ref().is_some_and(ended);
-        let Some(last) = chat.talk.exchanges.last_mut() else {
-            return;
-        };
-        if !self.failed && (whole || !text.is_empty()) {
-            last.answer = Some(message("assistant", text));
-        } else if let Some(before) = self.before.take() {
-            last.answer = Some(before);
-        } else {
-            chat.talk.take_back();
-        }
-    }
-
-    /// All of the answer, waited for. Errors: as [`Reply::next`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn text(self) -> Result<String, Error> {
-        self.into_iter().collect()
-    }
-
-    /// Why the answer ended; `None` while it goes on, and after an error.
-    pub fn stop_reason(&self) -> Option<&StopReason> {
-        self.flow.outcome.reason.as_ref()
-    }
-
-    /// With a [`Format`], once the answer has ended: whether it is whole. One that a limit cut is not.
-    pub fn is_complete(&self) -> Option<bool> {
-        self.flow.outcome.complete
-    }
-
-    /// Tokens of the prompt, once the answer has begun: the whole conversation as it is sent.
-    pub fn prompt_tokens(&self) -> usize {
-        self.flow.outcome.prompt_tokens
-    }
-
-    /// Tokens of the prompt that were computed before, and were not again.
-    pub fn cached_tokens(&self) -> usize {
-        self.flow.outcome.cached_tokens
-    }
-
-    /// Tokens of the answer so far, the one that ended it included.
-    pub fn tokens(&self) -> usize {
-        self.flow.outcome.tokens
-    }
-
-    /// blake3 over everything that the tokens were chosen from, in hexadecimal, once the answer has ended.
-    pub fn logits_hash(&self) -> &str {
-        &self.flow.outcome.logits_hash
-    }
-
-    /// What computes the answer, or did; empty before the first piece.
-    pub fn device(&self) -> String {
-        self.flow.device()
-    }
-}
-
-impl Drop for Reply<'_> {
-    fn drop(&mut self) {
-        self.settle();
-    }
+        let pair = |key: &str, value: &str| (Value::from(key), Value::from(value));
+        let message = Value::map([
+            pair("role", "tool"),
+            pair("tool_call_id", id),
+            pair("name", name),
+            pair("content", &result.1),
+        ]);
+        Ok(message.unwrap_or_default())
+    };
+    calls.iter().map(message).collect()
 }

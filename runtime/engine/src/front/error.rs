@@ -6,6 +6,9 @@ use crate::generate::GenerateError;
 use crate::session::SavedError;
 #[cfg(feature = "grammar")]
 use carat_text::grammar::GrammarError;
+use carat_text::reply::ToolsError;
+#[cfg(feature = "grammar")]
+use carat_text::reply::grammar::CallsError;
 use carat_text::template::ChatError;
 use std::fmt;
 use std::path::PathBuf;
@@ -102,6 +105,32 @@ pub enum Cause {
     #[cfg(feature = "grammar")]
     #[error(transparent)]
     Grammar(#[from] GrammarError),
+    /// Calls that no grammar can be made for.
+    #[cfg(feature = "grammar")]
+    #[error(transparent)]
+    Calls(#[from] CallsError),
+    /// Tools that are none.
+    #[error(transparent)]
+    Tools(#[from] ToolsError),
+    /// Text that is no JSON.
+    #[error("the {what} is no JSON: {error}")]
+    Json {
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong with it.
+        error: serde_json::Error,
+    },
+    /// Results of other calls than those of the last answer.
+    #[error("{found}; expected a result of each call of the last answer: {expected}")]
+    Results {
+        /// What is wrong.
+        found: String,
+        /// The calls.
+        expected: String,
+    },
+    /// Calls that must come, and a format of the answer.
+    #[error("calls of tools must come, and the answer has a format; leave one out")]
+    CallsAndFormat,
     /// This build has no grammars.
     #[error("this build follows no schema or grammar: it lacks the feature 'grammar'")]
     NoGrammar,
@@ -160,6 +189,14 @@ impl Error {
             Cause::Generate(_) => C::Parameter,
             #[cfg(feature = "grammar")]
             Cause::Grammar(_) => C::Format,
+            #[cfg(feature = "grammar")]
+            Cause::Calls(CallsError::NoTool { .. } | CallsError::NoTools) => C::Parameter,
+            #[cfg(feature = "grammar")]
+            Cause::Calls(_) => C::Format,
+            Cause::Tools(_)
+            | Cause::Json { .. }
+            | Cause::Results { .. }
+            | Cause::CallsAndFormat => C::Parameter,
             Cause::NoGrammar => C::Unsupported,
             Cause::Chat(_) => C::Template,
             Cause::TooLong { .. } => C::ContextFull,

@@ -1,9 +1,11 @@
 //! A text under way: what a generation and a reply share.
 
 use super::format::Restriction;
+use super::part::{Part, Parts};
 use super::{Cancel, Error, Format, Model, Progress, Relay};
 use crate::error::Error as Fault;
 use crate::generate::{GenerateOptions, Generator, Step};
+use crate::sample::TokenMetrics;
 use carat_text::stop::StopReason;
 
 /// What came of a text.
@@ -12,9 +14,13 @@ pub(super) struct Outcome {
     pub(super) reason: Option<StopReason>,
     pub(super) complete: Option<bool>,
     pub(super) text: String,
+    pub(super) reasoning: String,
+    pub(super) calls: Vec<super::Call>,
     pub(super) prompt_tokens: usize,
     pub(super) cached_tokens: usize,
-    pub(super) tokens: usize,
+    pub(super) ids: Vec<u32>,
+    /// What the model thought of the tokens that nobody has taken yet.
+    pub(super) metrics: Vec<TokenMetrics>,
     pub(super) logits_hash: String,
     pub(super) device: String,
 }
@@ -24,9 +30,11 @@ pub(super) struct Flow {
     pub(super) model: Model,
     pub(super) format: Format,
     pub(super) cancel: Cancel,
+    pub(super) metrics: Option<usize>,
     pub(super) outcome: Outcome,
     relay: Option<Relay>,
     running: Option<Running>,
+    parts: Parts,
 }
 
 struct Running {
@@ -42,13 +50,15 @@ impl Flow {
             model,
             format: Format::default(),
             cancel: Cancel::new(),
+            metrics: None,
             outcome: Outcome::default(),
             relay: None,
             running: None,
+            parts: Parts::default(),
         }
     }
 
-    /// Begins a text after a prompt, where there is one on a session that may hold its start.
+    /// Begins a text after a prompt, where there is one on a session that may hold its start. `parts` tells its parts apart.
     ///
     /// Errors: a prompt that does not fit, options out of range, a format that cannot be used, no device.
     pub(super) async fn begin(
@@ -56,9 +66,12 @@ impl Flow {
         relay: Option<Relay>,
         ids: &[u32],
         mut options: GenerateOptions,
+        parts: Parts,
     ) -> Result<(), Error> {
         // Whatever fails, the session is kept.
         self.relay = relay;
+        self.parts = parts;
+        options.metrics = self.metrics;
         let fills = options.within(self.model.context(), ids.len())?;
         let shared = &self.model.shared;
         let restriction = self.format.restriction(&shared.file, &shared.words)?;
@@ -82,16 +95,20 @@ impl Flow {
         Ok(())
     }
 
-    /// The next piece of text; `None` when it has ended, or never began.
-    pub(super) async fn next(&mut self) -> Option<Result<String, Error>> {
+    /// The next part of the text; `None` when it has ended, or never began.
+    pub(super) async fn next(&mut self) -> Option<Result<Part, Error>> {
         loop {
-            let stepped = self.step().await?;
-            match stepped {
-                Ok(text) if text.is_empty() => {}
-                Ok(text) => {
-                    self.outcome.text.push_str(&text);
-                    return Some(Ok(text));
+            if let Some(part) = self.parts.pop() {
+                let outcome = &mut self.outcome;
+                match &part {
+                    Part::Text(text) => outcome.text.push_str(text),
+                    Part::Reasoning(text) => outcome.reasoning.push_str(text),
+                    Part::Call(call) => outcome.calls.push(call.clone()),
                 }
+                return Some(Ok(part));
+            }
+            match self.step().await? {
+                Ok(text) => self.parts.push(text),
                 Err(e) => {
                     self.running = None;
                     // A session on a device that failed is worth nothing.
@@ -100,6 +117,9 @@ impl Flow {
                     }
                     return Some(Err(e));
                 }
+            }
+            if self.running.is_none() {
+                self.parts.finish();
             }
         }
     }
@@ -113,16 +133,24 @@ impl Flow {
         }
         let restriction = running.restriction.as_deref_mut();
         let restriction = restriction.map(|r| r as &mut dyn carat_text::constraint::Constraint);
+        // Until this step ends nobody takes the GPU away.
+        let turn = shared.gate.turn();
+        if let Err(e) = relay.follow(turn.place(), &shared.options).await {
+            return Some(Err(e.into()));
+        }
         let step = relay.step(&mut running.generator, restriction, &shared.verdict);
-        match step.await {
+        let step = step.await;
+        drop(turn);
+        match step {
             Ok(Step::Prompt { done, total }) => {
                 let (done, total) = (done as u64, total as u64);
                 shared.watch.tell(Progress::Prompt { done, total });
                 Some(Ok(String::new()))
             }
-            Ok(Step::Token { text, .. }) => {
+            Ok(Step::Token { id, text, metrics }) => {
                 shared.verdict.resume();
-                self.outcome.tokens += 1;
+                self.outcome.ids.push(id);
+                self.outcome.metrics.extend(metrics);
                 Some(Ok(text))
             }
             Ok(Step::End) => Some(self.finish()),

@@ -1,8 +1,10 @@
 //! Text that goes on with a prompt.
 
 use super::flow::Flow;
-use super::{Cancel, Error, Format, Model, PLAIN_LENGTH, Sampling};
+use super::part::Parts;
+use super::{Cancel, Error, Format, Model, PLAIN_LENGTH, Part, Sampling};
 use crate::error::Error as Fault;
+use crate::sample::TokenMetrics;
 use carat_text::stop::StopReason;
 
 /// A text that goes on with a prompt, piece by piece: [`Model::generate`] makes one, and nothing is computed before its first
@@ -63,6 +65,13 @@ impl Generation {
         self
     }
 
+    /// Reports what the model thinks of each token, with so many of the likeliest ones: [`Generation::take_metrics`]. To be set
+    /// before the first piece.
+    pub fn metrics(mut self, top: usize) -> Self {
+        self.flow.metrics = Some(top);
+        self
+    }
+
     /// Ends the text when `cancel` says so: what came before stays, and [`Generation::stop_reason`] is
     /// [`StopReason::Cancelled`].
     pub fn cancel(mut self, cancel: &Cancel) -> Self {
@@ -84,7 +93,12 @@ impl Generation {
         if !matches!(piece, Some(Ok(_))) {
             self.give_back();
         }
-        piece
+        match piece? {
+            // Nothing tells parts of such a text apart.
+            Ok(Part::Text(text) | Part::Reasoning(text)) => Some(Ok(text)),
+            Ok(Part::Call(call)) => Some(Ok(call.arguments)),
+            Err(e) => Some(Err(e)),
+        }
     }
 
     async fn begin(&mut self) -> Result<(), Error> {
@@ -101,7 +115,7 @@ impl Generation {
             }
         };
         let options = self.sampling.options(&file, PLAIN_LENGTH, 0)?;
-        let begun = self.flow.begin(None, &ids, options).await;
+        let begun = self.flow.begin(None, &ids, options, Parts::default()).await;
         if begun.is_err() {
             self.give_back();
         }
@@ -137,7 +151,22 @@ impl Generation {
 
     /// Tokens of the text so far, the one that ended it included.
     pub fn tokens(&self) -> usize {
-        self.flow.outcome.tokens
+        self.flow.outcome.ids.len()
+    }
+
+    /// The tokens of the text so far, the one that ended it included.
+    pub fn ids(&self) -> &[u32] {
+        &self.flow.outcome.ids
+    }
+
+    /// What the model thought of the tokens since the last call, where [`Generation::metrics`] asks.
+    pub fn take_metrics(&mut self) -> Vec<TokenMetrics> {
+        std::mem::take(&mut self.flow.outcome.metrics)
+    }
+
+    /// Tokens of the prompt that were computed before, and were not again.
+    pub fn cached_tokens(&self) -> usize {
+        self.flow.outcome.cached_tokens
     }
 
     /// blake3 over everything that the tokens were chosen from, in hexadecimal, once the text has ended: equal on two devices

@@ -1,6 +1,7 @@
 //! How a model is opened.
 
 use super::format::Words;
+use super::gate::Gate;
 use super::model::{Model, Shared};
 use super::watch::Watch;
 use super::{Cancel, Cause, Error, Progress, Verdict};
@@ -10,7 +11,7 @@ use crate::session::{CacheBits, DeviceChoice as Device, SessionOptions};
 use carat_adapter::{AdapterFile, Applied, Strength};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Positions of a context where nobody asks for another number.
 const CONTEXT: u32 = 4096;
@@ -231,6 +232,8 @@ impl Load {
                 verdict,
                 watch: Arc::new(self.watch),
                 words: Words::default(),
+                dialect: OnceLock::new(),
+                gate: Gate::default(),
                 idle: Mutex::new(None),
             }),
         };

@@ -1,14 +1,16 @@
 //! A model that is open.
 
 use super::format::Words;
+use super::gate::Gate;
 use super::watch::Watch;
-use super::{Error, Generation, Load, Relay, Verdict};
+use super::{Dialect, Error, Generation, Load, Prompter, Relay, Verdict};
 use crate::error::Error as Fault;
-use crate::model::Model as File;
-use crate::session::{Embedding, SessionOptions};
+use crate::model::{Model as File, ModelInfo};
+use crate::session::{DeviceChoice, Embedding, SessionOptions};
 use carat_format::Pooling;
+use carat_text::template::Clock;
 use std::io::{Read, Seek};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A model that is open on a device: it generates text, and makes embeddings. Clones are the same model; it may be used from
 /// several threads, each text on a session of its own.
@@ -36,6 +38,9 @@ pub(super) struct Shared {
     pub(super) verdict: Verdict,
     pub(super) watch: Arc<Watch>,
     pub(super) words: Words,
+    pub(super) dialect: OnceLock<Arc<Dialect>>,
+    /// Whether GPUs may be used.
+    pub(super) gate: Gate,
     /// A session that nobody uses.
     pub(super) idle: Mutex<Option<Relay>>,
 }
@@ -103,7 +108,10 @@ impl Model {
             Some(pooling) => pooling,
         };
         let mut relay = self.take().await?;
+        let turn = self.shared.gate.turn();
+        relay.follow(turn.place(), &self.shared.options).await?;
         let made = relay.session().embed(&ids, pooling).await;
+        drop(turn);
         if let Ok(_) | Err(Fault::NoTokens) = &made {
             self.give(relay);
         }
@@ -133,16 +141,20 @@ impl Model {
         Ok(self.tokenize(text)?.len())
     }
 
+    /// What the file says of the model.
+    pub fn info(&self) -> ModelInfo {
+        self.shared.file.info()
+    }
+
     /// The model's name, as its checkpoint had it; empty where the file has none.
     pub fn name(&self) -> String {
-        let header = self.shared.file.header().ok();
-        let name = header.and_then(|h| {
-            h.str_opt(carat_format::keys::NAME)
-                .ok()
-                .flatten()
-                .map(str::to_owned)
-        });
-        name.unwrap_or_default()
+        self.info().name
+    }
+
+    /// Whether the model's file has a chat template.
+    pub fn has_template(&self) -> bool {
+        let dialect = self.dialect();
+        dialect.is_ok_and(|d| d.template().is_some())
     }
 
     /// Positions of the context: the tokens of a prompt and its text together.
@@ -162,6 +174,45 @@ impl Model {
         Ok(self.shared.verdict.wait()?)
     }
 
+    /// Tells the model that the app is in the background, where systems end apps that use a GPU: what is under way goes on with
+    /// the CPU, and chooses the same tokens. When this returns no GPU works for the model, and none will until
+    /// [`Model::enter_foreground`]. It waits for at most one pass.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn enter_background(&self) {
+        self.shared.gate.set(false);
+        #[cfg(feature = "gpu")]
+        if let Some(relay) = &mut *self.idle() {
+            relay.give_up_waiting();
+        }
+    }
+
+    /// Tells the model that the app is in the foreground again: a GPU is made ready beside what is under way, as at opening.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn enter_foreground(&self) {
+        self.shared.gate.set(true);
+    }
+
+    /// Gives memory back that the model can do without: the session that is kept for the next text, and pages of the file, which
+    /// come again when they are read. [`Chat::release_memory`](crate::Chat::release_memory) is the same of a chat.
+    pub fn release_memory(&self) {
+        *self.idle() = None;
+        let file = &self.shared.file;
+        file.release(0, file.len());
+    }
+
+    /// How the model is spoken to.
+    ///
+    /// Errors: a file without a tokenizer, or with a template of another type.
+    pub(super) fn dialect(&self) -> Result<&Arc<Dialect>, Error> {
+        let shared = &self.shared;
+        if let Some(dialect) = shared.dialect.get() {
+            return Ok(dialect);
+        }
+        let prompter = Prompter::of_model(shared.file.clone(), Clock::now())?;
+        let made = Arc::new(Dialect::new(prompter)?);
+        Ok(shared.dialect.get_or_init(|| made))
+    }
+
     /// The idle session, or a new one.
     pub(super) async fn take(&self) -> Result<Relay, Error> {
         if let Some(relay) = self.idle().take() {
@@ -174,7 +225,16 @@ impl Model {
             watch,
             ..
         } = &*self.shared;
-        Ok(Relay::open(file.clone(), options, verdict, watch.clone()).await?)
+        let place = self.shared.gate.now();
+        let there = match place.gpu {
+            true => options.clone(),
+            false => SessionOptions {
+                device: DeviceChoice::Cpu,
+                ..options.clone()
+            },
+        };
+        let relay = Relay::open(file.clone(), &there, verdict, watch.clone()).await?;
+        Ok(relay.opened_at(place))
     }
 
     /// Gives a session back. One is kept for the next text, whose prompt may begin as its last.

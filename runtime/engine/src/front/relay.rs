@@ -9,6 +9,7 @@ mod opening;
 mod tests;
 
 use super::Verdict;
+use super::gate::Allowance;
 use crate::error::Error;
 #[cfg(feature = "gpu")]
 use crate::exec::gpu::Loading;
@@ -83,6 +84,8 @@ pub enum Reason {
     NoGpu,
     /// The user named it.
     Asked,
+    /// The app asked for the CPU, as one that is in the background.
+    Background,
     /// The GPU of that name needed longer than the text.
     NotReady(String),
     /// The limit on memory excludes a GPU.
@@ -122,6 +125,7 @@ impl fmt::Display for Reason {
         match self {
             Self::NoGpu => f.write_str("there is no GPU that can be used"),
             Self::Asked => f.write_str("it was asked for"),
+            Self::Background => f.write_str("the app is in the background"),
             Self::NotReady(gpu) => write!(f, "{gpu} was not ready before the end"),
             Self::BeyondLimit { gpu, bytes } => write!(
                 f,
@@ -160,6 +164,8 @@ pub struct Relay {
     /// A smaller model that proposes tokens.
     drafter: Option<(Drafter, Draft)>,
     reason: Reason,
+    /// What it was told of GPUs last.
+    place: Allowance,
     /// The reason compares devices, and has not been told yet.
     decided: bool,
     news: bool,
@@ -178,6 +184,7 @@ impl Relay {
             shown: None,
             drafter: None,
             reason,
+            place: Allowance::default(),
             decided: false,
             news: false,
             shares: Vec::new(),
@@ -212,6 +219,21 @@ impl Relay {
         }
         let session = Session::new(model, options).await?;
         Ok(Self::with(session, reason, observer))
+    }
+
+    /// Does as an app says of GPUs. This build has none, or cannot be sent to the background.
+    ///
+    /// Errors: none.
+    #[cfg(not(all(feature = "gpu", not(target_arch = "wasm32"))))]
+    pub async fn follow(&mut self, place: Allowance, _: &SessionOptions) -> Result<(), Error> {
+        self.place = place;
+        Ok(())
+    }
+
+    /// It was opened while this held.
+    pub(super) fn opened_at(mut self, place: Allowance) -> Self {
+        self.place = place;
+        self
     }
 
     /// The session that answers.

@@ -1,7 +1,7 @@
 //! How tokens are chosen, and how many.
 
 use crate::error::Error as Fault;
-use crate::generate::GenerateOptions;
+use crate::generate::{GenerateOptions, LOOKUP};
 use crate::model::Model;
 use crate::sample::{LogitBias, Params};
 
@@ -208,6 +208,7 @@ impl Sampling {
             max_tokens: self.max_tokens.unwrap_or(most),
             sampling: params,
             stops: self.stops.clone(),
+            lookup: LOOKUP,
             ..GenerateOptions::default()
         })
     }

@@ -1,6 +1,5 @@
 //! What was said in a conversation, and as much of it as the context has room for.
 
-use super::Prompter;
 use carat_text::template::{ChatError, Conversation, Value};
 
 /// What waits for an answer, and the answer.
@@ -146,6 +145,36 @@ impl Talk {
         Some(last)
     }
 
+    /// Says what came of the calls of the last answer, which becomes a part of the way to the next one. Returns it, and how
+    /// many messages were before: what [`Talk::retract`] takes.
+    pub fn answer_calls(&mut self, results: Vec<Value>) -> Option<(Value, usize)> {
+        let last = self.exchanges.last_mut()?;
+        let answer = last.answer.take()?;
+        let before = last.asks.len();
+        last.asks.push(answer.clone());
+        last.asks.extend(results);
+        Some((answer, before))
+    }
+
+    /// Takes back what [`Talk::answer_calls`] said.
+    pub fn retract(&mut self, answer: Value, before: usize) {
+        if let Some(last) = self.exchanges.last_mut() {
+            last.asks.truncate(before);
+            last.answer = Some(answer);
+        }
+    }
+
+    /// Sets the tools that the model is told of.
+    pub fn set_tools(&mut self, tools: Option<Value>) {
+        self.rest.tools = tools;
+        self.dropped = 0;
+    }
+
+    /// The tools that the model is told of.
+    pub fn tools(&self) -> Option<&Value> {
+        self.rest.tools.as_ref()
+    }
+
     /// Takes back an exchange that got no answer.
     pub fn take_back(&mut self) {
         self.exchanges.pop();
@@ -191,20 +220,20 @@ impl Talk {
         self.from(self.dropped)
     }
 
-    /// The prompt for the last message in a context of so many positions, without the oldest exchanges where they leave no room
+    /// The prompt, which `prompt` makes, for the last message in a context of so many positions, without the oldest exchanges where they leave no room
     /// for an answer, which may have `most` tokens and gets up to a quarter of the context.
     ///
     /// Errors: those of the template; a last message that has no room alone.
     pub fn fit(
         &mut self,
-        prompter: &Prompter,
+        prompt: &dyn Fn(Conversation) -> Result<Vec<u32>, ChatError>,
         context: usize,
         most: usize,
     ) -> Result<Fit, FitError> {
         let room = most.min(context / 4).max(1);
         let before = self.dropped;
         loop {
-            let ids = prompter.ids(&self.sent())?;
+            let ids = prompt(self.sent())?;
             let last = self.dropped + 1 >= self.exchanges.len();
             if ids.len() + room <= context || (last && ids.len() < context) {
                 let gone = self.dropped - before;

@@ -241,7 +241,7 @@ pub async fn apply_template(
             .collect(),
         ..Conversation::default()
     };
-    let talk = hosted.fitted(&talk)?;
+    let talk = hosted.dialect.fitted(&talk)?;
     let prompt = match hosted.prompter().template() {
         Some(template) => template.render(&talk, Clock::now(), &|text| text.to_owned())?,
         None => talk.plain()?,

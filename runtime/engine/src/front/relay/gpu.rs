@@ -5,6 +5,7 @@ use super::{Observer, Reason, Relay, Times, cpu};
 use crate::device::Gpu;
 use crate::error::Error;
 use crate::front::Verdict;
+use crate::front::gate::Allowance;
 use crate::front::room::common;
 use crate::model::Model;
 use crate::session::{DeviceChoice, Session, SessionOptions};
@@ -153,7 +154,7 @@ impl Relay {
         };
         let result = match self.waiting.take_if(finished) {
             None => return Ok(()),
-            Some(Waiting::Ready(gpu)) => self.move_to(gpu).await,
+            Some(Waiting::Ready(gpu)) => self.move_to(gpu, true).await,
             Some(Waiting::Opening(opening)) => {
                 let name = opening.name().to_owned();
                 let decided = match opening.wait(&*self.observer) {
@@ -161,7 +162,7 @@ impl Relay {
                     Err(e) => Err(e),
                 };
                 match decided {
-                    Ok(Some(gpu)) => self.move_to(gpu).await,
+                    Ok(Some(gpu)) => self.move_to(gpu, true).await,
                     Ok(None) => Ok(()),
                     Err(e) => Err(e),
                 }
@@ -204,26 +205,90 @@ impl Relay {
         Ok(times.favour_the_gpu().then(|| Box::new(gpu)))
     }
 
-    /// Brings the GPU's session to the tokens of the one that answers, and takes its place.
-    async fn move_to(&mut self, mut gpu: Box<Session>) -> Result<(), Error> {
-        let held = self.session.tokens();
-        let same = common(held, gpu.tokens());
-        gpu.truncate(same);
-        let batch = gpu.plan().extent.batch as usize;
-        for part in held[same..].chunks(batch) {
-            if self.observer.is_cancelled() {
-                // The generation ends; the next one goes on here.
-                self.waiting = Some(Waiting::Ready(gpu));
+    /// Leaves the GPU where an app forbids it, and makes it ready again where the app allows it: see
+    /// [`Gate`](crate::front::gate::Gate). While it leaves, both have their memory.
+    ///
+    /// Errors: as [`Session::new`]; a GPU that was asked for cannot be opened again.
+    pub async fn follow(
+        &mut self,
+        place: Allowance,
+        options: &SessionOptions,
+    ) -> Result<(), Error> {
+        if place == self.place {
+            return Ok(());
+        }
+        self.place = place;
+        // It may have been given up meanwhile.
+        self.waiting = None;
+        let model = self.session.model().clone();
+        if self.session.is_on_gpu() {
+            let here = cpu(model.clone(), options).await?;
+            self.move_to(Box::new(here), false).await?;
+        }
+        self.reason = Reason::Background;
+        if !place.gpu {
+            return Ok(());
+        }
+        self.asked = options.device != DeviceChoice::Auto;
+        match self.open_beside(model, options).await {
+            Err(e) if !self.asked => {
+                self.reason = left_aside("the GPU".into(), &e, &*self.observer);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn open_beside(
+        &mut self,
+        model: Arc<Model>,
+        options: &SessionOptions,
+    ) -> Result<(), Error> {
+        let Some(gpu) = options.open_device(&model).await? else {
+            self.reason = Reason::NoGpu;
+            return Ok(());
+        };
+        if let Some(limit) = options.memory_limit {
+            let bytes = options.memory(&model)?.total() + options.gpu_memory(&model)?.total();
+            if bytes > limit {
+                let gpu = gpu.adapter().name.clone();
+                self.reason = Reason::BeyondLimit { gpu, bytes };
                 return Ok(());
             }
-            gpu.set_strengths(self.session.strengths())?;
-            gpu.replay(part).await?;
         }
-        gpu.take_statistics(&mut self.session).await?;
+        self.reason = Reason::NotReady(gpu.adapter().name.clone());
+        let opening = Opening::start(model, options, gpu, false)?;
+        self.waiting = Some(Waiting::Opening(opening));
+        Ok(())
+    }
+
+    /// Gives up a GPU that is being made ready. [`Relay::follow`] begins again.
+    pub fn give_up_waiting(&mut self) {
+        self.waiting = None;
+    }
+
+    /// Brings another session to the tokens of the one that answers, and takes its place. Whoever observes it may put it off.
+    async fn move_to(&mut self, mut other: Box<Session>, put_off: bool) -> Result<(), Error> {
+        let held = self.session.tokens();
+        let same = common(held, other.tokens());
+        other.truncate(same);
+        let batch = other.plan().extent.batch as usize;
+        for part in held[same..].chunks(batch) {
+            if put_off && self.observer.is_cancelled() {
+                // The generation ends; the next one goes on here.
+                self.waiting = Some(Waiting::Ready(other));
+                return Ok(());
+            }
+            other.set_strengths(self.session.strengths())?;
+            other.replay(part).await?;
+        }
+        other.take_statistics(&mut self.session).await?;
         let model = self.session.model().clone();
-        self.session = *gpu;
-        // The GPU has its copy, and the CPU reads the file no more.
-        model.release(0, model.len());
+        self.session = *other;
+        if self.session.is_on_gpu() {
+            // The GPU has its copy, and the CPU reads the file no more.
+            model.release(0, model.len());
+        }
         Ok(())
     }
 }
