@@ -26,6 +26,7 @@ mod observe;
 mod pull;
 mod retry;
 mod settings;
+mod single;
 
 pub use error::{Error, TokenState};
 pub use name::{Reference, Repository};
@@ -33,3 +34,4 @@ pub use observe::{Note, Observer, Plan, Quiet};
 pub use pull::{Hub, Pulled, PulledFile};
 pub use retry::Patience;
 pub use settings::{Settings, Token};
+pub use single::{Fetched, fetch};
