@@ -6,6 +6,8 @@ mod error;
 mod flow;
 mod format;
 mod generation;
+#[cfg(all(unix, feature = "mmap"))]
+mod guard;
 mod load;
 mod message;
 mod model;
@@ -27,6 +29,8 @@ pub use chat::{Chat, Reply};
 pub use error::{Cause, Error, ErrorCode};
 pub use format::{Format, Restriction, Words};
 pub use generation::Generation;
+#[cfg(all(unix, feature = "mmap"))]
+pub use guard::guard_maps;
 pub use load::Load;
 pub use message::Message;
 pub use model::Model;

@@ -157,9 +157,10 @@ impl Model {
 
     /// Compares the whole file with its hashes now, where that was not done yet.
     ///
-    /// Errors: the file is damaged.
+    /// Errors: the file is damaged, or lost bytes since it was opened.
     pub fn verify(&self) -> Result<(), Error> {
-        Ok(self.shared.verdict.wait()?)
+        self.shared.verdict.wait()?;
+        Ok(self.shared.file.intact()?)
     }
 
     /// The idle session, or a new one.
