@@ -208,7 +208,9 @@ fn definitions_are_plain() {
 #[test]
 fn unsafe_is_where_it_may_be() {
     let may = [
-        "runtime/engine/src/model.rs",
+        "runtime/engine/src/model/map.rs",
+        "runtime/engine/src/model/guard.rs",
+        "runtime/engine/src/model/guard/signal.rs",
         // Advice on maps.
         "runtime/engine/src/device/rasteriser/pages.rs",
         // The GEMM library takes pointers.

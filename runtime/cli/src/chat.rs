@@ -6,7 +6,7 @@ mod kept;
 mod lines;
 
 use crate::args::ChatArgs;
-use crate::failure::Interrupted;
+use crate::failure::{self, Interrupted};
 use crate::logits::interrupted;
 use crate::metrics::Entry;
 use crate::prompt;
@@ -18,7 +18,7 @@ use crate::wrap::Wrap;
 use crate::{cache, interrupt, lora, memory, relay, sampling, term};
 use anyhow::{Context, Result, anyhow};
 use carat::internals::{
-    Event, Fit, FitError, GenerateOptions, Generator, PLAIN_LENGTH, Prompter, Relay,
+    Error, Event, Fit, FitError, GenerateOptions, Generator, PLAIN_LENGTH, Prompter, Relay,
     SessionOptions, Talk, TalkNote, message,
 };
 use carat_text::stop::StopReason;
@@ -233,7 +233,7 @@ impl Chat<'_> {
                 Ok(ControlFlow::Break(())) => break,
                 // What went wrong with one line does not end a person's chat, a damaged model does; a script's both do.
                 Err(e) if lines.interactive() && !ends(&e) => {
-                    term::problem("error", &crate::failure::describe(&e));
+                    term::problem("error", &failure::describe(&e));
                 }
                 Err(e) => return Err(e),
             }
@@ -247,8 +247,9 @@ impl Chat<'_> {
 
 /// Whether nothing can follow.
 fn ends(error: &anyhow::Error) -> bool {
-    let damaged = |e: &carat::internals::Error| matches!(e, carat::internals::Error::Hash { .. });
-    error.is::<crate::failure::OutputClosed>() || error.downcast_ref().is_some_and(damaged)
+    let mut faults = error.chain().filter_map(failure::engine);
+    let damaged = |e: &Error| matches!(e, Error::Hash { .. } | Error::Lost { .. });
+    error.is::<failure::OutputClosed>() || faults.any(damaged)
 }
 
 /// A note, on stderr or as an event.

@@ -3,6 +3,7 @@
 mod advice;
 mod code;
 
+pub use advice::engine;
 use carat_converter::convert::ConvertError;
 use carat_converter::source::SourceError;
 use serde::Serialize;
@@ -138,9 +139,10 @@ fn hint(error: &anyhow::Error, message: &str) -> Option<String> {
     error.chain().find_map(source).or_else(behind)
 }
 
-/// The chain of causes in one line, without causes that a message has already quoted.
+/// The chain of causes in one line, without causes that a message has already quoted, and with a name once where a cause begins
+/// with what was said last.
 pub fn describe(error: &anyhow::Error) -> String {
-    let mut text = String::new();
+    let (mut text, mut last) = (String::new(), String::new());
     for cause in error.chain() {
         let cause = cause.to_string();
         if text.contains(&cause) {
@@ -149,7 +151,9 @@ pub fn describe(error: &anyhow::Error) -> String {
         if !text.is_empty() {
             text.push_str(": ");
         }
-        text.push_str(&cause);
+        let rest = cause.strip_prefix(&last).and_then(|c| c.strip_prefix(": "));
+        text.push_str(rest.unwrap_or(&cause));
+        last = cause;
     }
     if let Some(advice) = error.chain().find_map(|c| advice::of(c, &text)) {
         text.push_str(advice);
@@ -191,6 +195,11 @@ mod tests {
             .context("while\nopening");
         assert_eq!(describe(&error), "while opening: a.gguf: not found");
         assert_eq!(describe(&anyhow!("x").context("y")), "y: x");
+        let lost = || carat::internals::Error::Lost {
+            path: "a.gguf".into(),
+        };
+        let error = anyhow::Error::from(lost()).context("a.gguf");
+        assert_eq!(describe(&error), lost().to_string());
     }
 
     #[test]

@@ -63,6 +63,11 @@ fn main() -> ExitCode {
         Command::Serve(a) => term::start_log(serve::log_of(a)),
         _ => term::start_log(("warn", false)),
     }
+    // Libraries install no handler unasked.
+    #[cfg(unix)]
+    if let Err(e) = carat::guard_maps() {
+        tracing::warn!("{e}");
+    }
     cache::tune();
     let result = hub::fetch(&mut cli.command).and_then(|()| run(cli.command));
     cache::clean_up();

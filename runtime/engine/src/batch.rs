@@ -169,7 +169,7 @@ impl Batcher {
 
     /// Begins what there is room for, and runs a pass over what is under way. `tell` gets the news.
     ///
-    /// Errors: a device's failure, which every text under way has as its last news too.
+    /// Errors: a device's failure, a file that lost bytes; every text under way has that as its last news too.
     pub async fn pass(&mut self, tell: &mut dyn FnMut(JobId, News)) -> Result<(), Error> {
         for id in std::mem::take(&mut self.cancelled) {
             let generation = Generation {
@@ -187,10 +187,10 @@ impl Batcher {
             Ok(()) => Ok(()),
             Err(e) => {
                 for job in self.running.drain(..) {
-                    let same = Error::Device {
+                    let same = e.of_damage().unwrap_or_else(|| Error::Device {
                         device: self.loaded.device(),
                         reason: e.to_string(),
-                    };
+                    });
                     tell(job.id, News::Failed(same.into()));
                 }
                 Err(e)

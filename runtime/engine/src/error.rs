@@ -16,6 +16,20 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A mapped file that lost bytes while it is open: it was shortened, or cannot be read any more.
+    #[error(
+        "{path}: the file was shortened, or cannot be read any more, while it is open; restore the file and open it again",
+        path = .path.display()
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Maps cannot be guarded.
+    #[error(
+        "the loss of mapped files cannot be survived, as the system refuses a handler of SIGBUS: {0}"
+    )]
+    Guard(std::io::Error),
     /// The file is no valid GGUF container.
     #[error("not a readable GGUF file: {0}")]
     Container(#[from] carat_gguf::Error),
@@ -218,6 +232,25 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+}
+
+impl Error {
+    /// The same of a file that is worth nothing any more, for everybody who is to know; `None` of another kind.
+    pub(crate) fn of_damage(&self) -> Option<Self> {
+        match self {
+            Self::Hash {
+                tensor,
+                expected,
+                found,
+            } => Some(Self::Hash {
+                tensor: tensor.clone(),
+                expected: expected.clone(),
+                found: found.clone(),
+            }),
+            Self::Lost { path } => Some(Self::Lost { path: path.clone() }),
+            _ => None,
+        }
+    }
 }
 
 impl From<carat_adapter::AdapterError> for Error {

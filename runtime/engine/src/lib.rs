@@ -55,6 +55,8 @@ mod selftest;
 mod session;
 
 pub use carat_text::stop::StopReason;
+#[cfg(all(unix, feature = "mmap"))]
+pub use front::guard_maps;
 pub use front::{
     Call, Cancel, Chat, Error, ErrorCode, Format, Generation, Load, Message, Model, Part, Progress,
     Reply, Sampling, ToolChoice,

@@ -1,12 +1,17 @@
 //! A Carat file in memory: mapped or owned bytes, checked metadata, tensors in place.
-#![cfg_attr(feature = "mmap", allow(unsafe_code))]
 
 mod adapters;
+#[cfg(all(unix, feature = "mmap"))]
+mod guard;
 mod info;
+#[cfg(feature = "mmap")]
+mod map;
 mod stream;
 #[cfg(feature = "threads")]
 mod verification;
 
+#[cfg(all(unix, feature = "mmap"))]
+pub use guard::install as guard_maps;
 pub use info::ModelInfo;
 pub use stream::{Head, Segments};
 #[cfg(feature = "threads")]
@@ -32,7 +37,7 @@ pub enum Verify {
 
 enum Bytes {
     #[cfg(feature = "mmap")]
-    Mapped(memmap2::Mmap),
+    Mapped(map::Map),
     /// A copy.
     #[cfg(feature = "mmap")]
     Read(memmap2::Mmap),
@@ -46,7 +51,9 @@ impl Bytes {
     fn get(&self) -> &[u8] {
         match self {
             #[cfg(feature = "mmap")]
-            Bytes::Mapped(map) | Bytes::Read(map) => map,
+            Bytes::Mapped(map) => map,
+            #[cfg(feature = "mmap")]
+            Bytes::Read(copy) => copy,
             Bytes::Owned { words, len } => &bytemuck::cast_slice(words)[..*len],
             Bytes::Head { bytes, .. } => bytes,
         }
@@ -60,8 +67,18 @@ impl Bytes {
         }
     }
 
+    /// See [`Model::intact`].
+    fn intact(&self) -> Result<(), Error> {
+        match self {
+            #[cfg(feature = "mmap")]
+            Bytes::Mapped(map) => map.intact(),
+            _ => Ok(()),
+        }
+    }
+
     fn header(&self) -> Result<Header<'_>, Error> {
-        parse(self.get(), self.len())
+        let header = parse(self.get(), self.len());
+        self.intact().and(header)
     }
 }
 
@@ -84,47 +101,14 @@ pub struct Model {
     tokenizer: OnceLock<Tokenizer>,
 }
 
-#[cfg(feature = "mmap")]
-fn failed(path: &Path, source: std::io::Error) -> Error {
-    Error::Io {
-        path: path.into(),
-        source,
-    }
-}
-
-/// A regular file and its length.
-#[cfg(feature = "mmap")]
-fn regular(path: &Path) -> Result<(std::fs::File, u64), Error> {
-    let io = |e| failed(path, e);
-    let file = std::fs::File::open(path).map_err(io)?;
-    let meta = file.metadata().map_err(io)?;
-    if !meta.is_file() {
-        return Err(io(std::io::Error::new(
-            std::io::ErrorKind::InvalidInput,
-            "not a regular file; expected a .gguf file (convert a Hugging Face directory with `carat convert`)",
-        )));
-    }
-    Ok((file, meta.len()))
-}
-
 impl Model {
-    /// Opens and maps a file.
+    /// Opens and maps a file. One that is shortened, or cannot be read, while it is open ends the process with SIGBUS, unless
+    /// maps are guarded: see `carat::guard_maps` and [`Model::intact`].
     ///
     /// Errors: the file cannot be read, is no GGUF, is no Carat model, or is damaged.
     #[cfg(feature = "mmap")]
     pub fn open(path: &Path, verify: Verify) -> Result<Self, Error> {
-        let io = |e| failed(path, e);
-        let (file, _) = regular(path)?;
-        // SAFETY: the map is read-only. If another process shortens the file the operating system ends
-        // this process with SIGBUS; if it rewrites it, integers change, but every offset was
-        // checked against the length at opening and every kernel is total over its inputs. Strings of the header were
-        // checked once: whoever opens a file must see that nobody rewrites it meanwhile, as with every map.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        // What is not in memory yet then comes there in huge pages, from which weights are read faster, where file
-        // system and kernel have them. Without them it is a map all the same.
-        #[cfg(target_os = "linux")]
-        let _ = map.advise(memmap2::Advice::HugePage);
-        Self::new(Bytes::Mapped(map), verify)
+        Self::new(Bytes::Mapped(map::Map::open(path)?), verify)
     }
 
     /// Opens a file and reads it into memory, in huge pages where the system has them: from there weights are read faster
@@ -134,8 +118,8 @@ impl Model {
     #[cfg(feature = "mmap")]
     pub fn read(path: &Path, verify: Verify) -> Result<Self, Error> {
         use std::io::Read;
-        let io = |e| failed(path, e);
-        let (mut file, len) = regular(path)?;
+        let io = |e| map::failed(path, e);
+        let (mut file, len) = map::regular(path)?;
         let len = usize::try_from(len).map_err(|e| io(std::io::Error::other(e)))?;
         // Nothing cannot be mapped; one byte is no model either.
         let mut memory = memmap2::MmapMut::map_anon(len.max(1)).map_err(io)?;
@@ -162,10 +146,14 @@ impl Model {
     }
 
     fn new(bytes: Bytes, verify: Verify) -> Result<Self, Error> {
-        let header = bytes.header()?;
-        let spec = ModelSpec::from_header(&header)?;
-        let directory = Directory::from_header(&header, &spec)?;
-        drop(header);
+        let (spec, directory) = {
+            let header = bytes.header()?;
+            let spec = ModelSpec::from_header(&header);
+            let read = spec.and_then(|s| Ok((Directory::from_header(&header, &s)?, s)));
+            bytes.intact()?;
+            let (directory, spec) = read?;
+            (spec, directory)
+        };
         let model = Self {
             bytes,
             spec,
@@ -207,10 +195,20 @@ impl Model {
     /// Errors: none for a file that is open.
     pub fn identity(&self) -> Result<blake3::Hash, Error> {
         let end = self.header()?.data_start();
-        Ok(blake3::hash(self.slice(0, end)))
+        let hash = blake3::hash(self.slice(0, end));
+        self.intact()?;
+        Ok(hash)
     }
 
-    /// Compares every tensor with the blake3 that the file states. Errors: the first that differs.
+    /// Whether everything that was read of a mapped file so far was the file's. What is lost reads as zeros, so this is to be
+    /// asked after reading, and before anybody relies on it. It costs a few loads.
+    ///
+    /// Errors: [`Error::Lost`], where maps are guarded (`carat::guard_maps`).
+    pub fn intact(&self) -> Result<(), Error> {
+        self.bytes.intact()
+    }
+
+    /// Compares every tensor with the blake3 that the file states. Errors: the first that differs; as [`Model::intact`].
     pub fn verify(&self) -> Result<(), Error> {
         let check = |tensor: Stated| self.check(&tensor, || true);
         #[cfg(feature = "threads")]
@@ -235,6 +233,8 @@ impl Model {
             hasher.update(piece);
         }
         let found = hasher.finalize();
+        // Says more than what zeros hash to.
+        self.intact()?;
         if found == stated.hash {
             return Ok(());
         }
@@ -273,7 +273,7 @@ impl Model {
         self.len() == 0
     }
 
-    /// The container's header. Errors: none for a model that opened.
+    /// The container's header. Errors: for a model that opened, as [`Model::intact`].
     pub fn header(&self) -> Result<Header<'_>, Error> {
         self.bytes.header()
     }
@@ -296,7 +296,9 @@ impl Model {
                 expected: format!("at most the embedding's {} rows", self.spec.vocab_size),
             }));
         }
-        let built = Tokenizer::new(&TokenizerData::from_gguf(&header)?)?;
+        let built = TokenizerData::from_gguf(&header).and_then(|data| Tokenizer::new(&data));
+        self.intact()?;
+        let built = built?;
         Ok(self.tokenizer.get_or_init(|| built))
     }
 
@@ -349,24 +351,7 @@ impl Model {
     pub fn release(&self, offset: u64, len: u64) {
         #[cfg(all(unix, feature = "mmap"))]
         if let Bytes::Mapped(map) = &self.bytes {
-            // A multiple of every system's page.
-            let page = 65_536;
-            let start = offset.next_multiple_of(page);
-            let end = (offset.saturating_add(len)).min(map.len() as u64) / page * page;
-            if start < end {
-                // SAFETY: the map is a read-only view of a file, never written, so dropped pages come back
-                // with the same bytes.
-                let advised = unsafe {
-                    map.unchecked_advise_range(
-                        memmap2::UncheckedAdvice::DontNeed,
-                        start as usize,
-                        (end - start) as usize,
-                    )
-                };
-                if let Err(e) = advised {
-                    tracing::debug!("pages are kept: {e}");
-                }
-            }
+            map.release(offset, len);
         }
         let _ = (offset, len);
     }

@@ -214,8 +214,8 @@ impl Session {
 
     /// Appends `tokens` and gives `sink` the wanted outputs in order of position.
     ///
-    /// Errors: a token outside the vocabulary, a full context, a device's failure. After an error the
-    /// cache holds the tokens before the batch that failed.
+    /// Errors: a token outside the vocabulary, a full context, a device's failure; on the CPU as [`Model::intact`]. After an
+    /// error the cache holds the tokens before the batch that failed.
     pub async fn forward(
         &mut self,
         tokens: &[u32],

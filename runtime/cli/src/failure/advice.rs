@@ -11,7 +11,7 @@ pub fn of(cause: &(dyn std::error::Error + 'static), message: &str) -> Option<&'
 }
 
 /// The engine's error, which others show as it is.
-fn engine<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+pub fn engine<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
     if let Some(GenerateError::Engine(e)) = cause.downcast_ref() {
         return Some(e);
     }

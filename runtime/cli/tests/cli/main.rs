@@ -17,6 +17,8 @@ mod habits;
 mod hub;
 mod loops;
 mod lora;
+#[cfg(unix)]
+mod lost;
 mod memory;
 mod page;
 mod pull;

@@ -91,7 +91,9 @@ impl CpuExecutor {
     }
 
     /// Runs the steps of `range`: all of them in the pool, whose threads stay awake meanwhile.
-    pub fn run(&mut self, plan: &Plan, batch: Batch<'_>, range: Range<usize>) {
+    ///
+    /// Errors: as [`Model::intact`]: what the steps wrote is worth nothing then.
+    pub fn run(&mut self, plan: &Plan, batch: Batch<'_>, range: Range<usize>) -> Result<(), Error> {
         #[cfg(feature = "threads")]
         {
             let pool = self.pool.clone();
@@ -99,6 +101,7 @@ impl CpuExecutor {
         }
         #[cfg(not(feature = "threads"))]
         self.steps(plan, batch, range);
+        self.model.intact()
     }
 
     fn steps(&mut self, plan: &Plan, batch: Batch<'_>, range: Range<usize>) {

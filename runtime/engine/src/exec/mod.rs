@@ -81,7 +81,8 @@ pub enum Executor {
 impl Executor {
     /// Runs the steps of `range` over the batch. Steps outside it keep their results of earlier calls.
     ///
-    /// Errors: a batch that is not of the plan, a device's failure.
+    /// Errors: a batch that is not of the plan, a device's failure; on the CPU, whose weights stay in the file, as
+    /// [`Model::intact`](crate::model::Model::intact).
     pub async fn run(
         &mut self,
         plan: &Plan,
@@ -90,10 +91,7 @@ impl Executor {
     ) -> Result<(), Error> {
         batch.check(plan)?;
         match self {
-            Executor::Cpu(e) => {
-                e.run(plan, batch, range);
-                Ok(())
-            }
+            Executor::Cpu(e) => e.run(plan, batch, range),
             #[cfg(feature = "gpu")]
             Executor::Gpu(e) => e.run(plan, batch, range).await,
         }

@@ -31,7 +31,7 @@ pub enum ErrorCode {
     Io,
     /// The file is no Carat model, is cut, or contradicts itself.
     InvalidFile,
-    /// Bytes of the file do not have their hash.
+    /// Bytes of the file do not have their hash, or went while it is open.
     Damaged,
     /// The model, or this build, cannot do what is asked.
     Unsupported,
@@ -258,7 +258,7 @@ impl Fault {
                 std::io::ErrorKind::NotFound => C::NotFound,
                 _ => C::Io,
             },
-            Self::Hash { .. } | Self::Segment { .. } => C::Damaged,
+            Self::Hash { .. } | Self::Segment { .. } | Self::Lost { .. } => C::Damaged,
             Self::Container(_)
             | Self::Format(_)
             | Self::Tokenizer(_)

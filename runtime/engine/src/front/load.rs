@@ -128,8 +128,9 @@ impl Load {
         self
     }
 
-    /// Opens the file at `path`, and maps it: of a file that another process changes meanwhile the text is wrong, and one that it
-    /// shortens ends the program.
+    /// Opens the file at `path`, and maps it. Of a file that another process rewrites meanwhile the text is wrong. One that it
+    /// shortens, or that cannot be read any more, ends the program, unless `carat::guard_maps` was called: then
+    /// every text after that is an error. A file that is replaced by renaming another one over it stays as it was opened.
     ///
     /// Errors: the file is missing, no Carat model or contradicts itself; no such device; a context that the device or the
     /// memory limit does not hold; cancelled. Damage that only the hashes show is an error of the first text.

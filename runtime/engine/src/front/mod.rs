@@ -8,6 +8,8 @@ mod flow;
 mod format;
 mod gate;
 mod generation;
+#[cfg(all(unix, feature = "mmap"))]
+mod guard;
 mod load;
 mod message;
 mod model;
@@ -32,6 +34,8 @@ pub use dialect::{Dialect, Thought, ToolChoice, is_strict, text_of};
 pub use error::{Cause, Error, ErrorCode};
 pub use format::{Format, Restriction, Words};
 pub use generation::Generation;
+#[cfg(all(unix, feature = "mmap"))]
+pub use guard::guard_maps;
 pub use load::Load;
 pub use message::Message;
 pub use model::Model;

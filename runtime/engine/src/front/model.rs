@@ -169,9 +169,10 @@ impl Model {
 
     /// Compares the whole file with its hashes now, where that was not done yet.
     ///
-    /// Errors: the file is damaged.
+    /// Errors: the file is damaged, or lost bytes since it was opened.
     pub fn verify(&self) -> Result<(), Error> {
-        Ok(self.shared.verdict.wait()?)
+        self.shared.verdict.wait()?;
+        Ok(self.shared.file.intact()?)
     }
 
     /// Tells the model that the app is in the background, where systems end apps that use a GPU: what is under way goes on with

@@ -14,8 +14,8 @@ pub struct Verdict {
     running: Mutex<Option<Verification>>,
     #[cfg(not(feature = "threads"))]
     running: Mutex<Option<Never>>,
-    /// What was found, for those who ask again: tensor, hash stated, hash found.
-    damage: OnceLock<(String, String, String)>,
+    /// What was found, for those who ask again.
+    damage: OnceLock<Error>,
     threads: usize,
 }
 
@@ -91,23 +91,13 @@ impl Verdict {
         let mut running = lock(&self.running);
         if let Some(running) = running.take() {
             let found = running.finish();
-            if let Err(Error::Hash {
-                tensor,
-                expected,
-                found,
-            }) = &found
-            {
-                let damage = (tensor.clone(), expected.clone(), found.clone());
+            if let Some(damage) = found.as_ref().err().and_then(Error::of_damage) {
                 self.damage.get_or_init(|| damage);
             }
             return found;
         }
-        match self.damage.get().cloned() {
-            Some((tensor, expected, found)) => Err(Error::Hash {
-                tensor,
-                expected,
-                found,
-            }),
+        match self.damage.get().and_then(Error::of_damage) {
+            Some(damage) => Err(damage),
             None => Ok(()),
         }
     }

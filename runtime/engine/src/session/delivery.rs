@@ -58,7 +58,7 @@ impl Delivery {
     /// Copies all of a file in memory to the device. With `release` a mapped file's pages are given back: nobody reads
     /// them beside.
     ///
-    /// Errors: a tensor that is not there, a lost device.
+    /// Errors: a tensor that is not there, a lost device; as [`Model::intact`].
     pub async fn put_all(&mut self, model: &Model, release: bool) -> Result<(), Error> {
         self.upload.put_all(model, release).await
     }

@@ -45,7 +45,7 @@ pub(super) struct Room {
 impl Loaded {
     /// Plans, allocates and, on a GPU, uploads.
     ///
-    /// Errors: no such device, a context that cannot be held, a device that refuses.
+    /// Errors: no such device, a context that cannot be held, a device that refuses; as [`Model::intact`].
     pub async fn new(model: Arc<Model>, options: &SessionOptions) -> Result<Self, Error> {
         let (plan, executor) = open(&model, options).await?;
         Ok(Self::with(model, plan, executor))
@@ -187,7 +187,8 @@ impl Loaded {
     /// positions; with `logits` false without their logits.
     ///
     /// Errors: a token outside the vocabulary, a full context or pool, a sequence of another model, more rows, outputs or
-    /// parts than were planned, a device's failure. After an error the sequences hold the tokens that they had.
+    /// parts than were planned, a device's failure; on the CPU as [`Model::intact`]. After an error the sequences hold the tokens
+    /// that they had.
     pub async fn pass(
         &mut self,
         parts: &mut [Part<'_>],

@@ -101,11 +101,8 @@ impl Model {
                 wish.cancel();
             }
         });
-        let model = match options.map {
-            true => {
-                source::guard();
-                load.open(&path)?
-            }
+        let model = match options.map && source::guard() {
+            true => load.open(&path)?,
             false => {
                 let file = std::fs::File::open(&path);
                 load.open_reader(file.map_err(|e| source::unreadable(&path, &e))?)?

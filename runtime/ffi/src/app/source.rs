@@ -101,8 +101,13 @@ fn of_hub(error: &carat_hub::Error) -> Failure {
     Failure::new(code, error.to_string())
 }
 
-/// A file that is shortened while it is mapped gives an error.
-pub(super) fn guard() {}
+/// Lets a mapped file that is shortened give an error. Where that cannot be had the file is better copied.
+pub(super) fn guard() -> bool {
+    #[cfg(unix)]
+    return carat::guard_maps().is_ok();
+    #[cfg(not(unix))]
+    return true;
+}
 
 /// Of a file that cannot be opened.
 pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

@@ -80,7 +80,7 @@ impl Upload {
 
     /// Copies every part from a file in memory. With `release` a mapped file's pages need not stay there.
     ///
-    /// Errors: a tensor that is not there, a lost device; cancelled.
+    /// Errors: a tensor that is not there, a lost device; as [`Model::intact`]; cancelled.
     pub async fn put_all(&mut self, model: &Model, release: bool) -> Result<(), Error> {
         for i in 0..self.parts.len() {
             let Part {
@@ -92,6 +92,8 @@ impl Upload {
             let words = model.words(offset, bytes / 4);
             self.parts[i].arrived = words.len() as u64 * 4;
             self.write(buffer, 0, bytemuck::cast_slice(words)).await?;
+            // From here on the device has its copy, whatever becomes of the file.
+            model.intact()?;
             self.executor.loading.uploaded(words.len() as u64 * 4);
             if release {
                 model.release(offset, bytes);
