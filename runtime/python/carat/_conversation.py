@@ -194,7 +194,8 @@ class Conversation:
         """Takes the last message and its answer back; returns the message's text."""
         self._closings.wait()
         with translated:
-            return self._native.undo()
+            said: Optional[str] = self._native.undo()
+        return said
 
     def set_system(self, text: str) -> None:
         """Sets the system message from the next answer on."""

@@ -244,8 +244,8 @@ class Model:
 
         ``tools``: functions with types and a docstring, which run when the model calls them; or :class:`Tool`; or objects in
         OpenAI's form, whose calls wait for :meth:`Conversation.answer_calls`. ``messages``: what was said before, in OpenAI's
-        form. ``date``: the time that the chat template is told, in seconds since 1970. ``max_rounds``: answers with calls that one
-        message may have; then the model must answer. Sampling: see :class:`SamplingOptions`.
+        form. ``date``: the time that the chat template is told, in seconds since 1970. ``max_rounds``: answers with calls that
+        one message may have; then the model must answer. Sampling: see :class:`SamplingOptions`.
         """
         made, chosen = tools_of(tools), sampling_only(sampling)
         rounds = whole("max_rounds", max_rounds)

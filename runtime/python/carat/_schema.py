@@ -115,9 +115,9 @@ class _Builder:
         if isinstance(kind, type) and issubclass(kind, enum.Enum):
             return self._choice(kind, [member.value for member in kind])
         if is_pydantic(kind):
-            schema: dict[str, Any] = kind.model_json_schema()
-            self.defs.update(schema.pop("$defs", {}))
-            return schema
+            model: dict[str, Any] = kind.model_json_schema()
+            self.defs.update(model.pop("$defs", {}))
+            return model
         if _is_record(kind):
             return self._record(kind)
         raise parameter("a type", kind, _EXPECTED)

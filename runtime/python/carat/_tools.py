@@ -63,13 +63,13 @@ class Tool:
         """The tool of a function: its parameters by their types, described by the docstring."""
         if not callable(function):
             raise parameter("a tool", function, "a function, a Tool or an object in OpenAI's form")
-        name = name or getattr(function, "__name__", type(function).__name__)
+        called: str = name or getattr(function, "__name__", type(function).__name__)
         first, said = _read_docstring(inspect.getdoc(function) or "")
         schema = object_schema({n: (k, needed) for n, (k, needed) in _parameters(function).items()})
         for field, text in said.items():
             if field in schema["properties"]:
                 schema["properties"][field].setdefault("description", text)
-        return cls(name, description or first, schema, function, strict)
+        return cls(called, description or first, schema, function, strict)
 
     @classmethod
     def _of_any(cls, tool: Union[Tool, Callable[..., Any], Mapping[str, Any]]) -> Tool:
