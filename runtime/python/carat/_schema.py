@@ -85,6 +85,18 @@ def _is_record(kind: object) -> bool:
     return isinstance(kind, type) and (dataclasses.is_dataclass(kind) or _is_typed_dict(kind))
 
 
+def _closed(schema: Any) -> Any:
+    """A schema whose objects have no more fields than it names, unless it says otherwise: a model goes on inventing them."""
+    if isinstance(schema, list):
+        return [_closed(s) for s in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: _closed(s) for name, s in schema.items()}
+    if closed.get("type") == "object" and isinstance(closed.get("properties"), dict):
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
 class _Builder:
     def __init__(self) -> None:
         self.defs: dict[str, Any] = {}
@@ -115,7 +127,7 @@ class _Builder:
         if isinstance(kind, type) and issubclass(kind, enum.Enum):
             return self._choice(kind, [member.value for member in kind])
         if is_pydantic(kind):
-            model: dict[str, Any] = kind.model_json_schema()
+            model: dict[str, Any] = _closed(kind.model_json_schema())
             self.defs.update(model.pop("$defs", {}))
             return model
         if _is_record(kind):

@@ -120,7 +120,8 @@ class Ends(unittest.TestCase):
                 with stream:
                     pass
             talk.undo()
-        self.assertEqual(talk.respond("Hello", max_tokens=0) is None, False)
+        self.assertEqual(talk.messages, [])
+        self.assertTrue(talk.respond("Hello", max_tokens=4))
 
     def test_another_thread_closes(self):
         for wait in (0, 0.01, 0.05):
@@ -166,19 +167,18 @@ class Ends(unittest.TestCase):
             "model = carat.Model.load(os.environ['CARAT_TEST_MODEL'], device='cpu')\n"
             "talk = model.conversation()\n"
             "try:\n"
-            "    stream = talk.stream('Tell me a story')\n"
             "    while True:\n"
-            "        for piece in talk.stream('Go on') if stream is None else stream: print('.', flush=True)\n"
-            "        stream = None\n"
+            "        for piece in talk.stream('Tell me a story'): print('.', flush=True)\n"
+            "        talk.undo()\n"
             "except KeyboardInterrupt:\n"
-            "    stream = None\n"
+            "    pass\n"
             "print('then', len(talk.respond('And', max_tokens=2)) >= 0)\n"
         )
         run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.assertEqual(run.stdout.readline(), ".\n")
         run.send_signal(signal.SIGINT)
         out, err = run.communicate(timeout=60)
-        self.assertEqual((run.returncode, err.replace("error: XDG_RUNTIME_DIR", "")[:0]), (0, ""), err)
+        self.assertEqual(run.returncode, 0, err)
         self.assertIn("then True", out)
 
 
