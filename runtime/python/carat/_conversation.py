@@ -172,7 +172,7 @@ class Conversation:
         loop = ToolLoop(self._tools, self._max_rounds, answer) if self._tools.by_name else None
         with translated:
             started = ask(native_options(sampling, others, json_schema))
-        return Stream(started, loop, self._closings)
+        return Stream(started, loop, self._closings, self)
 
     # What was said.
 

@@ -80,8 +80,11 @@ class Stream:
         start: native.NativeStream,
         loop: Optional[ToolLoop] = None,
         closings: Optional[Closings] = None,
+        owner: object = None,
     ) -> None:
         self._native = adopt(start)
+        # A conversation that is collected closes, and its answer with it.
+        self._owner = owner
         self._loop = loop
         self._closings = closings if closings is not None else Closings()
         # A handler of a signal may cancel what the main thread works on.

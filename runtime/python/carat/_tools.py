@@ -63,7 +63,7 @@ class Tool:
         """The tool of a function: its parameters by their types, described by the docstring."""
         if not callable(function):
             raise parameter("a tool", function, "a function, a Tool or an object in OpenAI's form")
-        called: str = name or getattr(function, "__name__", type(function).__name__)
+        called = name or str(getattr(function, "__name__", type(function).__name__))
         first, said = _read_docstring(inspect.getdoc(function) or "")
         schema = object_schema({n: (k, needed) for n, (k, needed) in _parameters(function).items()})
         for field, text in said.items():

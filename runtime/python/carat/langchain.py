@@ -21,7 +21,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 import carat
 
@@ -35,7 +35,7 @@ class CaratChat(BaseChatModel):
     #: The path of a Carat file, an address or a hub's name.
     model: str = ""
     #: Arguments of :meth:`carat.Model.load`.
-    load: dict[str, Any] = {}
+    load: dict[str, Any] = Field(default_factory=dict)
     temperature: Optional[float] = None
     top_p: Optional[float] = None
     seed: Optional[int] = None
@@ -192,7 +192,8 @@ def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _usage(o: carat.Outcome) -> UsageMetadata:
     prompt, made = o.prompt_tokens, len(o.ids)
-    return UsageMetadata(input_tokens=prompt, output_tokens=made, total_tokens=prompt + made)
+    usage: UsageMetadata = {"input_tokens": prompt, "output_tokens": made, "total_tokens": prompt + made}
+    return usage
 
 
 def _metadata(o: carat.Outcome) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Carat's models in the command ``llm``: ``llm install 'carat[llm]'``, ``llm carat add NAME model.gguf``, ``llm -m carat/NAME``."""
+"""Carat's models in the command ``llm``: ``llm carat add NAME model.gguf``, then ``llm -m carat/NAME``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Any, Callable, Optional
 
 import click
 import llm
+from llm.parts import TextPart, ToolCallPart, ToolResultPart
 from pydantic import Field
 
 import carat
 
 
 def _list() -> pathlib.Path:
-    return pathlib.Path(str(llm.user_dir())) / "carat-models.json"
+    return pathlib.Path(llm.user_dir()) / "carat-models.json"  # type: ignore[no-untyped-call]
 
 
 def _read() -> dict[str, str]:
@@ -133,13 +134,12 @@ def _messages(prompt: llm.Prompt) -> tuple[list[dict[str, Any]], str, dict[str, 
     for message in prompt.messages:
         text, calls = "", []
         for part in message.parts:
-            kind = type(part).__name__
-            if kind == "TextPart":
+            if isinstance(part, TextPart):
                 text += part.text
-            elif kind == "ToolCallPart":
+            elif isinstance(part, ToolCallPart):
                 function = {"name": part.name, "arguments": json.dumps(part.arguments)}
                 calls.append({"id": part.tool_call_id, "type": "function", "function": function})
-            elif kind == "ToolResultPart":
+            elif isinstance(part, ToolResultPart):
                 result = {"role": "tool", "tool_call_id": part.tool_call_id, "name": part.name, "content": part.output}
                 said.append(result)
         if text or calls:

@@ -93,7 +93,9 @@ class Llm(unittest.TestCase):
             self.assertEqual(self.run_llm("A ship", *options).strip(), same.strip())
             self.assertEqual(self.run_llm("A ship", *options, "--no-stream").strip(), same.strip())
             self.assertTrue(self.run_llm("And then?", "-c", *options[2:]))
-            schema = '{"type": "object", "properties": {"a": {"type": "integer", "maximum": 9}}, "required": ["a"], "additionalProperties": false}'
+            fields = {"a": {"type": "integer", "minimum": 0, "maximum": 9}}
+            tree = {"type": "object", "properties": fields, "required": ["a"], "additionalProperties": False}
+            schema = json.dumps(tree)
             told = self.run_llm("A:", "-m", "carat/small", "-o", "max_tokens", "200", "--schema", schema)
             self.assertEqual(list(json.loads(told)), ["a"])
             self.run_llm("carat", "remove", "small")

@@ -92,6 +92,12 @@ class Ends(unittest.TestCase):
         gc.collect()
         talk.respond("And then?", max_tokens=2)
 
+    def test_a_stream_keeps_its_conversation(self):
+        stream = base().conversation(temperature=0).stream("A ship", max_tokens=40)
+        gc.collect()
+        self.assertEqual(stream.wait().text, base().conversation(temperature=0).respond("A ship", max_tokens=40))
+        self.assertEqual(stream.outcome.reason, "length")
+
     def test_cancel_keeps_what_was_read(self):
         stream = base().stream(PROMPT, max_tokens=900)
         next(stream)

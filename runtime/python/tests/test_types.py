@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import enum
 import json
-import typing
 import unittest
 from typing import Annotated, Literal, Optional, TypedDict, Union
 
@@ -54,8 +53,8 @@ class Schemas(unittest.TestCase):
             Optional[int]: {"anyOf": [{"type": "integer"}, {"type": "null"}]},
             Color: {"enum": ["red", "blue"]},
             Literal["a", 1]: {"enum": ["a", 1]},
-            typing.List[float]: {"type": "array", "items": {"type": "number"}},
-            typing.Dict[str, int]: {"type": "object", "additionalProperties": {"type": "integer"}},
+            list[float]: {"type": "array", "items": {"type": "number"}},
+            dict[str, int]: {"type": "object", "additionalProperties": {"type": "integer"}},
         }
         for kind, schema in cases.items():
             self.assertEqual(schema_of(kind), schema)
@@ -64,7 +63,7 @@ class Schemas(unittest.TestCase):
         self.assertEqual(shape["properties"]["points"]["items"]["properties"]["y"], {"type": "number", "description": "how high"})
         self.assertEqual(schema_of(Person)["required"], ["name", "age", "kind"])
         self.assertEqual(schema_of(Tree)["$ref"], "#/$defs/Tree")
-        for kind in (complex, typing.Dict[int, str], typing.Tuple[int, str], bytes):
+        for kind in (complex, dict[int, str], tuple[int, str], bytes):
             with self.assertRaises(carat.CaratError):
                 schema_of(kind)
 
@@ -178,7 +177,8 @@ class Chats(unittest.TestCase):
         text, said = asyncio.run(run())
         self.assertEqual(said[-1]["content"], text)
         self.assertTrue(said[2]["content"].startswith("later in "))
-        tool = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}, "strict": True}}
+        now = {"name": "now", "parameters": {"type": "object", "properties": {}}, "strict": True}
+        tool = {"type": "function", "function": now}
         talk = chat().conversation(tools=[tool], temperature=0)
         outcome = talk.stream("What time is it?", tool_choice="now", max_tokens=60).wait()
         self.assertEqual([c.name for c in outcome.calls], ["now"])
