@@ -15,5 +15,5 @@ class Recipe:
 
 
 with carat.Model.load(sys.argv[1]) as model:
-    conversation = model.conversation(temperature=0)
+    conversation = model.conversation(temperature=0.5, seed=1)
     print(conversation.respond("Name a recipe with apples, as JSON.", schema=Recipe, max_tokens=200))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Optional, Union, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.base import LanguageModelInput
@@ -192,8 +192,7 @@ def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _usage(o: carat.Outcome) -> UsageMetadata:
     prompt, made = o.prompt_tokens, len(o.ids)
-    usage: UsageMetadata = {"input_tokens": prompt, "output_tokens": made, "total_tokens": prompt + made}
-    return usage
+    return cast(UsageMetadata, {"input_tokens": prompt, "output_tokens": made, "total_tokens": prompt + made})
 
 
 def _metadata(o: carat.Outcome) -> dict[str, Any]:

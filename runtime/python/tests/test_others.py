@@ -55,7 +55,7 @@ class LangChain(unittest.TestCase):
             name: str
             people: int
 
-        one = CaratChat.of(chat(), temperature=0, max_tokens=80)
+        one = CaratChat.of(chat(), temperature=0.5, seed=1, max_tokens=200)
         asked = [HumanMessage("What is the capital of France?")]
         said = one.bind_tools([capital], tool_choice="any").invoke(asked)
         self.assertEqual(said.tool_calls[0]["name"], "capital")
