@@ -49,7 +49,7 @@ class Errors(unittest.TestCase):
     def test_of_texts_that_are_no_unicode(self):
         talk = base().conversation()
         for text in ("\ud800", "a\udfff"):
-            self.fails("parameter", base().tokenize, text)
+            self.assertIn("no Unicode", str(self.fails("parameter", base().tokenize, text)))
             self.fails("parameter", base().generate, text)
             self.fails("parameter", talk.respond, text)
             self.fails("parameter", talk.set_system, text)

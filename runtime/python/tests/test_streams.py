@@ -13,7 +13,7 @@ import time
 import unittest
 
 import carat
-from models import base
+from models import base, chat
 
 PROMPT = "Once upon a time"
 
@@ -160,7 +160,8 @@ class Ends(unittest.TestCase):
         async def run():
             talk = base().conversation()
             for _ in range(10):
-                async for _ in talk.stream("Tell me a story", max_tokens=900):
+                stream = talk.stream("Tell me a story", max_tokens=900)
+                async for _ in stream:
                     break
                 await talk.respond_async("And then?", max_tokens=2)
 
@@ -186,6 +187,23 @@ class Ends(unittest.TestCase):
         out, err = run.communicate(timeout=60)
         self.assertEqual(run.returncode, 0, err)
         self.assertIn("then True", out)
+
+
+    @unittest.skipIf(os.name == "nt", "no such signal")
+    def test_ctrl_c_ends_a_prompt(self):
+        chat()
+        code = (
+            "import carat, os, threading, signal\n"
+            "model = carat.Model.load(os.environ['CARAT_TEST_CHAT_MODEL'], device='cpu', context=8192)\n"
+            "stream = model.stream('The ship went over the sea. ' * 900)\n"
+            "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+            "try:\n"
+            "    next(stream)\n"
+            "except KeyboardInterrupt:\n"
+            "    print(stream.outcome.reason, stream.outcome.ids)\n"
+        )
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+        self.assertEqual(run.stdout, "cancelled []\n", run.stderr)
 
 
 class Together(unittest.TestCase):
