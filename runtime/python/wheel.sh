@@ -26,8 +26,7 @@ sed -n '/^```python$/,/^```$/p' "$here/README.md" | sed '/^```/d' >"$work/readme
 ln -s "$model" "$work/model.gguf"
 
 tried=" "
-for python in $(compgen -c python3. | sort -u); do
-    case $python in *[!0-9.]*) [ "${python//[a-z0-9.]/}" = "" ] || continue ;; esac
+for python in $(compgen -c python3. | grep -xE 'python3\.[0-9]+' | sort -u); do
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
     case $tried in *" $version "*) continue ;; esac
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' || continue
