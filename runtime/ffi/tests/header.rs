@@ -1,5 +1,7 @@
 //! `include/carat.h` is what the code says. `CARAT_WRITE=1` writes it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 fn generated() -> String {

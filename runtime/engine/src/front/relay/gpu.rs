@@ -205,8 +205,8 @@ impl Relay {
         Ok(times.favour_the_gpu().then(|| Box::new(gpu)))
     }
 
-    /// Leaves the GPU where an app forbids it, and makes it ready again where the app allows it: see
-    /// [`Gate`](crate::front::gate::Gate). While it leaves, both have their memory.
+    /// Leaves the GPU where an app forbids it, and makes it ready again where the app allows it. While it leaves, both have
+    /// their memory.
     ///
     /// Errors: as [`Session::new`]; a GPU that was asked for cannot be opened again.
     pub async fn follow(
