@@ -13,7 +13,7 @@ const FOLDERS: [&str; 8] = [
     "../shaders/src",
     "../shaders/wgsl",
     // What files are calibrated on and measured with.
-    "../examples/text",
+    "texts",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -7,6 +7,10 @@ use carat_text::template::ChatTemplate;
 use carat_text::tokenizer::{DEFAULT_PRE, Model, Tokenizer, TokenizerData, keys};
 use std::path::{Path, PathBuf};
 
+/// The text that quality is measured on where nobody gives another: English prose of this project's own, which shares no
+/// passage with what conversions calibrate on.
+pub const BUILT_IN: &str = include_str!("../texts/demo.txt");
+
 /// Why a text cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

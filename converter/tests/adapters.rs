@@ -180,7 +180,7 @@ fn files_with_folded_weights_take_no_adapter() {
         source: common::facet(),
         output: file.clone(),
         calibration: Some(Calibration {
-            text: Text::File(common::root().join("examples/text/demo.txt")),
+            text: Text::File(common::root().join("converter/texts/demo.txt")),
             tokens: 512,
             seed: 0,
             methods: Methods {

@@ -34,7 +34,7 @@ fn options(output: &Path, text: Text, target: Option<Target>) -> Options {
 }
 
 fn demo() -> Text {
-    Text::File(Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/text/demo.txt"))
+    Text::File(Path::new(env!("CARGO_MANIFEST_DIR")).join("texts/demo.txt"))
 }
 
 /// Bytes of all tensors.

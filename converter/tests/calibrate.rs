@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 fn demo() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/text/demo.txt")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("texts/demo.txt")
 }
 
 fn options(output: &Path, text: Option<PathBuf>) -> Options {

@@ -94,7 +94,7 @@ fn calibrated(source: &Path, output: &Path, methods: Methods) -> Options {
         output: output.into(),
         bits: 8.0,
         calibration: Some(Calibration {
-            text: Text::File(common::root().join("examples/text/demo.txt")),
+            text: Text::File(common::root().join("converter/texts/demo.txt")),
             tokens: 512,
             seed: 0,
             methods,

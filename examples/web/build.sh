@@ -37,7 +37,7 @@ done
 
 echo "page"
 rm -rf "$out/js" "$out/css"
-cp -R "$here/src/." "$out/"
+cp -R "$root"/runtime/server/page/{index.html,icon.svg,css,js} "$out/"
 
 echo "package"
 package="${CARAT_PACKAGE:-}"

@@ -106,10 +106,10 @@ smollm2=$(sed -n 's/^smollm2 //p' "$tmp/out")
 minilm=$(sed -n 's/^minilm //p' "$tmp/out")
 fetched=$SECONDS
 
-# The text is no part of what conversions calibrate on (examples/text/calibration.txt, dialogues.json), and stays the
+# The text is no part of what conversions calibrate on (converter/texts/calibration.txt, dialogues.json), and stays the
 # same where the README changes with every release: a story, and the prose and tables of the specification. The
 # licences would be fixed too, but models know them by heart (perplexity 14).
-cat examples/text/demo.txt runtime/format/SPEC.md >"$tmp/text.txt"
+cat converter/texts/demo.txt runtime/format/SPEC.md >"$tmp/text.txt"
 
 made=()
 succeeds "convert" "$carat" convert "$smollm2" -o "$tmp/default.gguf" --json && made+=("$tmp/default.gguf")

@@ -68,7 +68,7 @@ fn measure(bits: u32, text: &str, chunks: Option<usize>, dir: &Path) -> Row {
 
 #[test]
 fn integers_cost_nothing_and_codes_little() {
-    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/text/demo.txt");
+    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../converter/texts/demo.txt");
     let path = std::env::var_os("CARAT_TEXT").map_or(bundled, Into::into);
     let text = std::fs::read_to_string(path).unwrap();
     let chunks = std::env::var("CARAT_CHUNKS")

@@ -10,9 +10,9 @@ use carat_text::tokenizer::Tokenizer;
 use serde::Deserialize;
 
 /// Passages, separated by empty lines.
-const PASSAGES: &str = include_str!("../../../examples/text/calibration.txt");
+const PASSAGES: &str = include_str!("../../texts/calibration.txt");
 /// Conversations, lists of messages, in JSON.
-const DIALOGUES: &str = include_str!("../../../examples/text/dialogues.json");
+const DIALOGUES: &str = include_str!("../../texts/dialogues.json");
 /// One sequence of so many is of dialogues.
 const DIALOGUE_SHARE: usize = 4;
 /// What a template that asks for the date is told: 1 January 2025. The bytes of a file do not depend on the day.

@@ -10,8 +10,6 @@ use carat_format::{Card, Figures, keys};
 use carat_gguf::Layout;
 use std::path::{Path, PathBuf};
 
-/// The built-in text: English prose of this project's own.
-const BUILT_IN: &str = include_str!("../../../examples/text/demo.txt");
 /// Tokens of a chunk, or the model's context or the whole text where that is shorter.
 const CHUNK: usize = 256;
 /// Positions that the integer engine computes together.
@@ -43,7 +41,7 @@ impl Default for CardText {
 /// The card with its figures still unset. None where the text or the model's context is too short for a prediction.
 pub(super) fn plan(source: &Checkpoint, text: &CardText) -> Result<Option<Card>, ConvertError> {
     let (name, content) = match &text.path {
-        None => ("built-in".into(), BUILT_IN.to_string()),
+        None => ("built-in".into(), text::BUILT_IN.to_string()),
         Some(path) => {
             let name = path.file_name().unwrap_or(path.as_os_str());
             (name.to_string_lossy().into_owned(), text::read(path)?)

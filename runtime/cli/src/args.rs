@@ -216,6 +216,13 @@ A new shell then completes them."
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Write a manual page of every command into a directory
+    #[command(after_help = "Example: carat man ~/.local/share/man/man1
+         man carat-run")]
+    Man {
+        /// Where to: it is made if it is absent, and pages that are there are replaced
+        directory: PathBuf,
+    },
 }
 
 /// Where to run.

@@ -1,6 +1,8 @@
 //! `carat bench`: how fast a model runs here, and how much of the memory's speed it uses.
 
+#[cfg(feature = "gpu")]
 mod autotune;
+#[cfg(feature = "gpu")]
 mod kernels;
 mod memory;
 mod predict;
@@ -12,7 +14,7 @@ use crate::failure::Interrupted;
 use crate::interrupt;
 use crate::logits::interrupted;
 use crate::term::{self, Bar};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use carat::internals::selftest::Rng;
 use carat::internals::{Session, SessionOptions, Verify, Want};
 use carat_converter::progress::Progress;
@@ -58,11 +60,18 @@ pub fn run(args: BenchArgs) -> Result<()> {
     if args.predict {
         return predict::run(&args, prepared);
     }
+    #[cfg(feature = "gpu")]
     if args.autotune {
         return autotune::run(&args, prepared);
     }
+    #[cfg(feature = "gpu")]
     if args.kernels {
         return kernels::run(&args, prepared);
+    }
+    if args.autotune || args.kernels {
+        bail!(
+            "--kernels and --autotune measure a GPU's kernels, and this build has no GPU support; leave them out, or take a build that has"
+        );
     }
     if args.text.is_some() {
         return speculation::run(&args, prepared);
@@ -78,6 +87,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
 }
 
 /// A session of as many rows a pass, in which a real token has run: buffers hold what kernels usually meet.
+#[cfg(feature = "gpu")]
 fn used_session(args: &BenchArgs, prepared: Prepared, batch: Option<u32>) -> Result<Session> {
     let shown = || args.of.model.display().to_string();
     let model = Arc::new(prepared.open(Verify::Hashes)?);

@@ -3,9 +3,11 @@
 mod command;
 mod source;
 mod store;
+#[cfg(feature = "gpu")]
 mod tunings;
 
 pub use command::run;
+#[cfg(feature = "gpu")]
 pub use tunings::{keep_tuning, tune};
 
 use crate::args::CacheArgs;

@@ -20,8 +20,10 @@ use std::time::Instant;
 
 /// The bundled checkpoint, from the root of the repository.
 const MODEL: &str = "examples/models/facet-6m";
+/// The same from the program's folder: in an archive of a release, and where a system installs.
+const BESIDE: [&str; 2] = ["facet-6m", "../share/carat/facet-6m"];
 /// What quality is measured on; no part of what the model was trained on.
-const TEXT: &str = include_str!("../../../examples/text/demo.txt");
+const TEXT: &str = carat_converter::text::BUILT_IN;
 const CTX: usize = 256;
 const BITS: f64 = 4.0;
 const PROMPT: &str = "It was late in the evening when the stranger came to the door of the inn.";
@@ -193,21 +195,29 @@ fn measure(args: &DemoArgs, source: &Path, model: &Arc<Model>) -> Result<Quality
     Ok(logits::interrupted(measured)?.quality)
 }
 
-/// The bundled checkpoint: where the program was built, or below the current directory.
+/// The bundled checkpoint: below the current directory, where releases put it, or where the program was built.
 fn find(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         return Ok(path.into());
     }
-    let built = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(MODEL);
-    let places = [PathBuf::from(MODEL), built];
+    let mut places = vec![PathBuf::from(MODEL)];
+    let program = std::env::current_exe().and_then(|p| p.canonicalize());
+    if let Some(folder) = program.ok().as_deref().and_then(Path::parent) {
+        places.extend(BESIDE.map(|b| folder.join(b)));
+    }
+    // A release names no folder of the machine that built it.
+    if option_env!("CARAT_RELEASE").is_none() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        places.push(root.join(MODEL));
+    }
     match places.iter().find(|p| p.join("config.json").is_file()) {
         Some(path) => Ok(path.canonicalize().unwrap_or_else(|_| path.clone())),
-        None => bail!(
-            "the bundled model is neither in {} nor in {}; run from the root of the repository, or give a checkpoint: carat demo DIRECTORY",
-            places[0].display(),
-            places[1].display()
-        ),
+        None => {
+            let tried: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
+            bail!(
+                "the bundled model is nowhere where it may be ({}); run from the root of the repository, or give a checkpoint: carat demo DIRECTORY",
+                tried.join(", ")
+            )
+        }
     }
 }

@@ -1,18 +1,18 @@
 //! `carat doctor`: what this machine has, and whether every device computes what the CPU does.
 
+#[cfg(feature = "gpu")]
+mod adapters;
 mod show;
 
 use crate::args::DoctorArgs;
 use crate::cache::{self, Prepared};
-use crate::failure::{Interrupted, describe};
+use crate::failure::Interrupted;
 use crate::interrupt;
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
-use carat::internals::device::{self, Adapter, Kind, Limit};
 use carat::internals::golden::Golden;
-use carat::internals::selftest::{self, KernelCheck};
 use carat::internals::{DeviceChoice, Model, Session, SessionOptions, Verify};
-use carat_format::{Encoding, keys::GOLDEN_POSITIONS};
+use carat_format::keys::GOLDEN_POSITIONS;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -42,6 +42,7 @@ struct Feature {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(not(feature = "gpu"), allow(dead_code))]
 struct AdapterReport {
     name: String,
     backend: String,
@@ -59,6 +60,7 @@ struct AdapterReport {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(not(feature = "gpu"), allow(dead_code))]
 struct LimitReport {
     name: &'static str,
     value: u64,
@@ -67,6 +69,7 @@ struct LimitReport {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(not(feature = "gpu"), allow(dead_code))]
 struct KernelReport {
     kernel: &'static str,
     /// Bits of the encoding; null for kernels that read no codes.
@@ -77,6 +80,7 @@ struct KernelReport {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(not(feature = "gpu"), allow(dead_code))]
 struct DifferenceReport {
     step: String,
     word: u64,
@@ -144,10 +148,10 @@ fn examine(args: &DoctorArgs, prepared: Option<Prepared>) -> Result<Report> {
         .map(|(m, g)| golden(m, g, DeviceChoice::Cpu))
         .transpose()
         .with_context(shown)?;
-    let mut adapters = Vec::new();
-    for (i, (adapter, limits)) in pollster::block_on(device::limits()).into_iter().enumerate() {
-        adapters.push(adapter_report(i, adapter, &limits, with_model)?);
-    }
+    #[cfg(feature = "gpu")]
+    let adapters = adapters::examine(with_model)?;
+    #[cfg(not(feature = "gpu"))]
+    let adapters = Vec::new();
     let mut report = Report {
         ok: true,
         model: args.model.as_ref().map(|_| shown()),
@@ -178,77 +182,6 @@ fn stated(model: &Model) -> Result<Golden> {
         );
     }
     Ok(golden)
-}
-
-/// Everything about one adapter. Errors: Ctrl-C only; a device's failure is part of the report.
-fn adapter_report(
-    index: usize,
-    adapter: Adapter,
-    limits: &[Limit],
-    model: Option<(&Arc<Model>, &Golden)>,
-) -> Result<AdapterReport> {
-    let (driver, backend) = adapter
-        .driver
-        .rsplit_once(", ")
-        .unwrap_or(("", &adapter.driver));
-    let mut report = AdapterReport {
-        backend: match driver {
-            "" => backend.into(),
-            driver => format!("{backend} ({driver})"),
-        },
-        name: adapter.name,
-        kind: kind(adapter.kind),
-        limits: limits
-            .iter()
-            .map(|l| LimitReport {
-                name: l.name,
-                value: l.has,
-                webgpu: l.needs,
-                ok: l.is_met(),
-            })
-            .collect(),
-        usable: limits.iter().all(Limit::is_met),
-        kernels: Vec::new(),
-        golden: None,
-        error: None,
-    };
-    if !report.usable {
-        return Ok(report);
-    }
-    let choice = DeviceChoice::GpuIndex(index);
-    let checked = pollster::block_on(selftest::check_kernels(&choice, &interrupt::requested));
-    match checked {
-        Ok(checks) => report.kernels = checks.iter().map(kernel_report).collect(),
-        Err(e) => report.error = Some(describe(&e.into())),
-    }
-    if let (Some((model, stated)), None) = (model, &report.error) {
-        match golden(model, stated, choice) {
-            Ok(golden) => report.golden = Some(golden),
-            Err(e) => report.error = Some(describe(&e)),
-        }
-    }
-    if interrupt::requested() {
-        return Err(Interrupted("".into()).into());
-    }
-    Ok(report)
-}
-
-fn kernel_report(check: &KernelCheck) -> KernelReport {
-    let difference = check.difference.as_ref();
-    KernelReport {
-        kernel: check.kernel,
-        bits: check.encoding.map(Encoding::bits),
-        words: check.words,
-        difference: difference.map(|d| DifferenceReport {
-            step: d.step.clone(),
-            word: d.word,
-            expected: d.expected,
-            found: d.found,
-            differing: d.differing,
-            of: d.of,
-            text: d.to_string(),
-        }),
-    }
 }
 
 /// Runs a model's golden vectors on a device and compares the checksums.
@@ -322,17 +255,6 @@ fn problems(report: &Report) -> Vec<String> {
         out.extend(a.error.clone());
     }
     out
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Discrete => "discrete",
-        Kind::Integrated => "integrated",
-        Kind::Virtual => "virtual",
-        Kind::Browser => "browser",
-        Kind::Unknown => "unknown",
-        Kind::Llvmpipe | Kind::Software | Kind::Fallback => "software",
-    }
 }
 
 /// Features of the processor that kernels use or could use.

@@ -47,8 +47,10 @@ mod values;
 mod verdict;
 mod wrap;
 
+use anyhow::Context;
 use args::Command;
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Serve(a) => term::start_log(serve::log_of(a)),
         _ => term::start_log(("warn", false)),
     }
+    #[cfg(feature = "gpu")]
     cache::tune();
     let result = hub::fetch(&mut cli.command).and_then(|()| run(cli.command));
     cache::clean_up();
@@ -91,6 +94,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Tokenize(a) => tokenize::run(a),
         Command::Cache(a) => cache::run(a),
         Command::Completions { shell } => completions(shell),
+        Command::Man { directory } => man(&directory),
     }
 }
 
@@ -99,4 +103,11 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut habits::command(), "carat", &mut script);
     term::print(&String::from_utf8_lossy(&script))
+}
+
+/// Writes a page of each command.
+fn man(directory: &Path) -> anyhow::Result<()> {
+    let shown = || directory.display().to_string();
+    std::fs::create_dir_all(directory).with_context(shown)?;
+    clap_mangen::generate_to(habits::command(), directory).with_context(shown)
 }

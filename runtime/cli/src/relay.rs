@@ -1,11 +1,16 @@
 //! Which device answers, as the command line shows it: see [`Relay`].
 
 use crate::interrupt;
-use crate::term::{self, Bar};
+use crate::term;
+#[cfg(feature = "gpu")]
+use crate::term::Bar;
 use crate::verdict::Verdict;
-use carat::internals::{Error, Loading, Model, Observer, Reason, Relay, SessionOptions};
+#[cfg(feature = "gpu")]
+use carat::internals::Loading;
+use carat::internals::{Error, Model, Observer, Reason, Relay, SessionOptions};
 use pollster::block_on;
 use serde::Serialize;
+#[cfg(feature = "gpu")]
 use std::any::Any;
 use std::sync::Arc;
 
@@ -17,6 +22,7 @@ impl Observer for Terminal {
         interrupt::requested()
     }
 
+    #[cfg(feature = "gpu")]
     fn loading(&self, gpu: &str, loading: &Arc<Loading>) -> Option<Box<dyn Any + Send>> {
         Some(Box::new(Bar::loading(gpu, loading.clone())))
     }

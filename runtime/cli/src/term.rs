@@ -4,6 +4,7 @@ use crate::failure::OutputClosed;
 use crate::interrupt;
 use crate::wrap::Wrap;
 use anyhow::Context;
+#[cfg(feature = "gpu")]
 use carat::internals::Loading;
 use carat_converter::progress::Progress;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
@@ -195,6 +196,7 @@ impl Bar {
     }
 
     /// A bar for a GPU that is made ready, which reads its counters by itself.
+    #[cfg(feature = "gpu")]
     pub fn loading(device: &str, loading: Arc<Loading>) -> Self {
         let this = Self::styled(&format!("{device} is made ready"), Vec::new(), false);
         let counters = move |_: &ProgressState, to: &mut dyn std::fmt::Write| {
@@ -308,6 +310,7 @@ impl Progress for Bar {
 }
 
 /// How far a GPU is.
+#[cfg(feature = "gpu")]
 fn counted(loading: &Loading) -> String {
     let ((uploaded, of), (ready, pipelines)) = (loading.bytes(), loading.pipelines());
     let uploaded = format!("{} of {} uploaded", bytes(uploaded), bytes(of));

@@ -1,4 +1,4 @@
-//! The page at `/`: that of examples/web, whose engine is here a module that asks this server.
+//! The page at `/`, which `examples/web` lays out with an engine of its own. Here the engine is a module that asks this server.
 
 use crate::refusal::{Kind, Refusal};
 use axum::extract::Path;
@@ -6,22 +6,18 @@ use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
-/// A file of examples/web.
+/// A file of the page.
 macro_rules! of_page {
     ($path:literal) => {
-        include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../examples/web/src/",
-            $path
-        ))
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/page/", $path))
     };
 }
 
-/// Files of a folder of examples/web, by their names.
+/// Files of a folder of the page, by their names.
 macro_rules! named {
     ($folder:literal: $($name:literal),* $(,)?) => {
         [$(($name, include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"), "/../../examples/web/src/", $folder, "/", $name
+            env!("CARGO_MANIFEST_DIR"), "/page/", $folder, "/", $name
         )))),*]
     };
 }
@@ -29,9 +25,9 @@ macro_rules! named {
 const INDEX: &str = of_page!("index.html");
 const ICON: &str = of_page!("icon.svg");
 /// What the page asks the server with, in the place of the package.
-const PACKAGE: &str = include_str!("../page/package.js");
+const PACKAGE: &str = of_page!("served/package.js");
 /// In the place of the page's own, which needs two libraries.
-const MARKDOWN: &str = include_str!("../page/markdown.js");
+const MARKDOWN: &str = of_page!("served/markdown.js");
 const STYLES: [(&str, &str); 3] = named!("css": "base.css", "dialogs.css", "talk.css");
 const SCRIPTS: [(&str, &str); 28] = named!("js":
     "address.js", "announce.js", "answers.js", "catalogue.js", "devices.js", "dom.js", "early.js", "engine.js",

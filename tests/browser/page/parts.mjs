@@ -6,12 +6,12 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdir
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT, check, equal, ok } from './harness.mjs';
-import * as talk from '../../../examples/web/src/js/talk.js';
-import * as sampling from '../../../examples/web/src/js/sampling.js';
-import * as catalogue from '../../../examples/web/src/js/catalogue.js';
-import * as exchange from '../../../examples/web/src/js/exchange.js';
-import * as record from '../../../examples/web/src/js/record.js';
-import * as format from '../../../examples/web/src/js/format.js';
+import * as talk from '../../../runtime/server/page/js/talk.js';
+import * as sampling from '../../../runtime/server/page/js/sampling.js';
+import * as catalogue from '../../../runtime/server/page/js/catalogue.js';
+import * as exchange from '../../../runtime/server/page/js/exchange.js';
+import * as record from '../../../runtime/server/page/js/record.js';
+import * as format from '../../../runtime/server/page/js/format.js';
 
 export default async function parts() {
   await check('passages are joined into one text, a new paragraph where no space is', () => {
@@ -48,7 +48,7 @@ export default async function parts() {
     ok(format.quality(null) === null, 'no card is no quality');
   });
   await check('the page’s policy is strict, and its sources keep it', () => {
-    const src = join(ROOT, 'examples/web/src');
+    const src = join(ROOT, 'runtime/server/page');
     const html = readFileSync(join(src, 'index.html'), 'utf8');
     const policy = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(html)[1];
     for (const part of ["default-src 'none'", "script-src 'self' 'wasm-unsafe-eval';", "style-src 'self'", "base-uri 'none'", "require-trusted-types-for 'script'"]) ok(policy.includes(part), `${part} is missing`);

@@ -40,7 +40,9 @@ impl Command {
             Self::Tokenize(a) => vec![&mut a.model],
             Self::Template(a) => vec![&mut a.model],
             Self::Logits(a) => vec![&mut a.model],
-            Self::Pull(_) | Self::Cache(_) | Self::Completions { .. } => Vec::new(),
+            Self::Pull(_) | Self::Cache(_) | Self::Completions { .. } | Self::Man { .. } => {
+                Vec::new()
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `carat bench --kernels`: every kernel of a generated token alone, beside one that only reads.
 
+use super::predict::key;
 use super::{median, used_session};
 use crate::args::BenchArgs;
 use crate::cache::Prepared;
@@ -9,7 +10,7 @@ use crate::logits::interrupted;
 use crate::term::{self, Bar};
 use anyhow::{Context, Result, bail};
 use carat::internals::exec::Executor;
-use carat::internals::plan::{Op, PAGE, Plan};
+use carat::internals::plan::{PAGE, Plan};
 use carat_converter::progress::Progress;
 use pollster::block_on;
 use serde::Serialize;
@@ -62,25 +63,6 @@ pub fn run(args: &BenchArgs, prepared: Prepared) -> Result<()> {
         return term::print_json(&report);
     }
     term::print(&show(&report))
-}
-
-/// Kernel and shape of a step.
-pub(super) fn key(op: &Op) -> (&'static str, String) {
-    let shape = match op {
-        Op::LinearTile(p, e) => {
-            format!("{} x {}, {} codes", p.part_rows, p.groups * 32, e.codes())
-        }
-        Op::LinearGated(p, e) => {
-            let codes = e.codes();
-            format!("2·{} x {}, {codes} codes", p.part_rows, p.groups * 32)
-        }
-        Op::LinearQkv(p, e) => {
-            let (rows, codes) = (p.rows.iter().sum::<u32>(), e.codes());
-            format!("{rows} x {}, {codes} codes", p.groups * 32)
-        }
-        _ => String::new(),
-    };
-    (op.kernel(), shape)
 }
 
 fn measure(args: &BenchArgs, prepared: Prepared, bar: &Bar) -> Result<Report> {

@@ -1,13 +1,12 @@
 //! `carat bench --predict`: what a generated token asks of a GPU, and the bounds that follow for GPUs of which the makers
 //! publish peaks.
 
-use super::kernels::key;
 use crate::args::BenchArgs;
 use crate::cache::Prepared;
 use crate::term;
 use anyhow::{Context, Result};
 use carat::internals::Verify;
-use carat::internals::plan::{Cost, Extent, MOST_BINDING, Plan, Step};
+use carat::internals::plan::{Cost, Extent, MOST_BINDING, Op, Plan, Step};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -109,6 +108,25 @@ pub fn run(args: &BenchArgs, prepared: Prepared) -> Result<()> {
         return term::print_json(&report);
     }
     term::print(&show(&report))
+}
+
+/// Kernel and shape of a step.
+pub(super) fn key(op: &Op) -> (&'static str, String) {
+    let shape = match op {
+        Op::LinearTile(p, e) => {
+            format!("{} x {}, {} codes", p.part_rows, p.groups * 32, e.codes())
+        }
+        Op::LinearGated(p, e) => {
+            let codes = e.codes();
+            format!("2·{} x {}, {codes} codes", p.part_rows, p.groups * 32)
+        }
+        Op::LinearQkv(p, e) => {
+            let (rows, codes) = (p.rows.iter().sum::<u32>(), e.codes());
+            format!("{rows} x {}, {codes} codes", p.groups * 32)
+        }
+        _ => String::new(),
+    };
+    (op.kernel(), shape)
 }
 
 fn report(model: String, plan: &Plan, context: u32) -> Report {

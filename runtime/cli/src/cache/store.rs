@@ -6,7 +6,6 @@
 //! here, and one that is killed leaves at most a file under a temporary name.
 
 use super::source::part;
-use super::tunings;
 use crate::term;
 use anyhow::{Context, Result, bail};
 use blake3::Hash;
@@ -335,7 +334,7 @@ impl Store {
                 continue;
             }
             let model = is_own(&path, "gguf");
-            if !(model || is_own(&path, "json") || is_state(&path) || tunings::is_own(&path)) {
+            if !(model || is_own(&path, "json") || is_state(&path) || is_tuning(&path)) {
                 continue;
             }
             bytes += fs::metadata(&path).map_or(0, |m| m.len());
@@ -395,6 +394,16 @@ fn is_own(path: &Path, extension: &str) -> bool {
     let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or("");
     let key = name.rsplit_once("bit-").map_or("", |(_, key)| key);
     path.extension().is_some_and(|e| e == extension) && key.len() == KEY && is_hex(key)
+}
+
+/// Whether a path has a name that a tuning of an adapter has.
+pub(super) fn is_tuning(path: &Path) -> bool {
+    let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or("");
+    let parent = path.parent().and_then(Path::file_name);
+    parent.is_some_and(|p| p == "tunings")
+        && path.extension().is_some_and(|e| e == "json")
+        && name.len() == KEY
+        && is_hex(name)
 }
 
 /// Whether a path is the folder of a conversion into the cache that ended before its time.

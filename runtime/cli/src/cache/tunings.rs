@@ -1,7 +1,7 @@
 //! What `carat bench --autotune` found fastest, a file for each adapter, driver and version of Carat.
 
 use super::source::part;
-use super::store::{KEY, Store, is_hex, names, write};
+use super::store::{KEY, Store, is_tuning, names, write};
 use crate::term;
 use anyhow::{Context, Result, bail};
 use carat::internals::device::{ProductTuning, Tuned, Tuning};
@@ -62,16 +62,6 @@ impl Product {
     }
 }
 
-/// Whether a path has a name that [`keep_tuning`] gives.
-pub(super) fn is_own(path: &Path) -> bool {
-    let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or("");
-    let parent = path.parent().and_then(Path::file_name);
-    parent.is_some_and(|p| p == "tunings")
-        && path.extension().is_some_and(|e| e == "json")
-        && name.len() == KEY
-        && is_hex(name)
-}
-
 /// Where the tuning of an adapter is.
 fn file(store: &Store, tuned: &Tuned) -> PathBuf {
     let mut hasher = blake3::Hasher::new();
@@ -112,7 +102,7 @@ pub fn tune() {
         return;
     };
     for path in names(&store.tunings()).unwrap_or_default() {
-        if !is_own(&path) {
+        if !is_tuning(&path) {
             continue;
         }
         match read(&store, &path) {
@@ -189,7 +179,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::at(directory.path());
         let path = keep_in(&store, &tuned()).unwrap();
-        assert!(is_own(&path));
+        assert!(is_tuning(&path));
         assert_eq!(read(&store, &path).unwrap(), Some(tuned()));
         let text = fs::read_to_string(&path).unwrap();
         // Another version's numbers are nobody's fault.

@@ -24,7 +24,10 @@ pub fn show(r: &Report) -> String {
     );
     out += &golden(r.cpu.golden.as_ref());
     if r.adapters.is_empty() {
-        out += "\nNo GPU adapter was found: there are no kernels to compare.\n";
+        out += match cfg!(feature = "gpu") {
+            true => "\nNo GPU adapter was found: there are no kernels to compare.\n",
+            false => "\nThis build has no GPU support: there are no kernels to compare.\n",
+        };
         out += match r.model {
             Some(_) => "The golden vectors were checked on the CPU only.\n",
             None => "Give a model to check its golden vectors on the CPU.\n",

@@ -127,6 +127,19 @@ fn shells_complete() {
     assert!(shell.wait().unwrap().success());
 }
 
+#[test]
+fn commands_have_manual_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("share/man1");
+    carat().arg("man").arg(&pages).assert().success();
+    let page = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
+    assert!(page("carat.1").contains("carat\\-convert(1)"));
+    assert!(page("carat-run.1").contains("\\-\\-temp"));
+    assert!(page("carat-cache-list.1").contains("Example"));
+    // A file is in the way.
+    crate::support::failure(carat().arg("man").arg(pages.join("carat.1")), 1);
+}
+
 /// Without a folder for a compositor's socket, as in a container.
 #[test]
 fn no_display_is_missed() {

@@ -28,7 +28,7 @@ pub fn checkpoint() -> PathBuf {
 
 /// A short text.
 pub fn text() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/text/demo.txt")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../converter/texts/demo.txt")
 }
 
 /// The bundled model at 4 bits, converted by this very program: once, even where every test is a process

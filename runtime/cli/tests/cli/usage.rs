@@ -107,6 +107,7 @@ fn every_help_has_an_example() {
         "template",
         "tokenize",
         "completions",
+        "man",
         "cache list",
     ] {
         for flag in ["--help", "-h"] {

@@ -1,4 +1,4 @@
-// What the page of examples/web imports as its engine, when this server gives the page: the same classes, but the server
+// What the page imports as its engine, when this server gives the page: the same classes, but the server
 // computes. See runtime/web/npm/index.d.ts for what they mean.
 
 const PLACE = 'carat.key';

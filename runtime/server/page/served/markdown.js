@@ -1,4 +1,4 @@
-// Markdown of an answer as elements, in place of examples/web's module of that name: without libraries, so that the server
+// Markdown of an answer as elements, in place of the page's own module of that name: without libraries, so that the server
 // carries none. Everything is made as elements and texts; nothing a model writes is ever read as HTML.
 
 import { announce } from './announce.js';
