@@ -51,13 +51,13 @@ def program(release, target):
             raise Failure(f"{path} for {target.arch} is not there; cargo build --release -p {PACKAGE}")
         return path
     path = release.target_dir / target.triple / "release" / name
-    if target not in release.built:
+    if target.triple not in release.built:
         say(f"building {release.program} for {target.triple}")
         cargo(release, target, "build")
         for folder in (str(ROOT), str(Path.home()), str(release.target_dir)):
             if folder.encode() in path.read_bytes():
                 raise Failure(f"{path} names {folder}, a folder of this machine; its path is not remapped")
-        release.built.add(target)
+        release.built.add(target.triple)
     return path
 
 

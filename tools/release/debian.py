@@ -109,8 +109,9 @@ def make(release, triple):
         for path in (root, *root.rglob("*")):
             os.utime(path, (release.epoch, release.epoch))
         out = Path(folder) / "out.deb"
+        packer = "-Zgzip" if release.quick else "-Zxz"
         run(
-            *("dpkg-deb", "--root-owner-group", "-Zxz", "--build", root, out),
+            *("dpkg-deb", "--root-owner-group", packer, "--build", root, out),
             env={"SOURCE_DATE_EPOCH": str(release.epoch)},
         )
         return {name(release, triple): out.read_bytes()}
