@@ -42,8 +42,8 @@ pub struct Entry {
     cache: u64,
     work: u64,
     total: u64,
-    /// While the CPU answers and a GPU is made ready: what both take.
-    beside_gpu: u64,
+    /// While the CPU answers and a GPU is made ready: what both take. Null in a build without GPUs.
+    beside_gpu: Option<u64>,
 }
 
 /// What the model takes by the length of the context, with the options of `carat run` and every core.
@@ -67,14 +67,17 @@ pub fn account(model: &Model) -> Result<Vec<Entry>> {
             Err(e) => return Err(anyhow!(e)),
         };
         let m: Memory = plan.memory(options.cpu_threads());
-        let gpu = options.gpu_memory(model).map_err(|e| anyhow!(e))?;
+        #[cfg(feature = "gpu")]
+        let gpu = Some(options.gpu_memory(model).map_err(|e| anyhow!(e))?);
+        #[cfg(not(feature = "gpu"))]
+        let gpu: Option<Memory> = None;
         entries.push(Entry {
             context: plan.extent.context,
             weights: m.weights,
             cache: m.cache,
             work: m.work,
             total: m.total(),
-            beside_gpu: m.total() + gpu.total(),
+            beside_gpu: gpu.map(|g| m.total() + g.total()),
         });
     }
     Ok(entries)
@@ -87,7 +90,9 @@ pub fn table(entries: &[Entry]) -> String {
         "context", "weights", "KV cache", "work", "in all", "and a GPU"
     );
     for e in entries {
-        let columns = [e.weights, e.cache, e.work, e.total, e.beside_gpu].map(term::bytes);
+        let [weights, cache, work, total] = [e.weights, e.cache, e.work, e.total].map(term::bytes);
+        let beside_gpu = e.beside_gpu.map_or("-".into(), term::bytes);
+        let columns = [weights, cache, work, total, beside_gpu];
         let columns = columns.map(|c| format!("  {c:>11}"));
         out += &format!("  {:>8}{}\n", e.context, columns.concat());
     }
