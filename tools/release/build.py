@@ -52,7 +52,7 @@ def program(release, target):
         return path
     path = release.target_dir / target.triple / "release" / name
     if target.triple not in release.built:
-        say(f"building {release.program} for {target.triple}")
+        say(f"cargo build of {release.program} for {target.triple}")
         cargo(release, target, "build")
         for folder in (str(ROOT), str(Path.home()), str(release.target_dir)):
             if folder.encode() in path.read_bytes():

@@ -168,7 +168,9 @@ def check(release, triple):
 
         seen = lambda file: "/" + str(Path(file).relative_to(root))
         shutil.copytree(contents.MODEL, root / "models" / contents.MODEL.name)
-        execute.same(release, call, root / "data", path.name, f"/models/{contents.MODEL.name}", seen)
+        # A conversion under an emulator takes minutes; that of the archive, which has the same program, is enough.
+        checkpoint = None if front else f"/models/{contents.MODEL.name}"
+        execute.same(release, call, root / "data", path.name, checkpoint, seen)
 
 
 def bring_libraries(program, root):
