@@ -82,7 +82,7 @@ def check(release):
     if not have("ruby"):
         return release.not_executed("winget's manifests read", "ruby, which reads YAML, is not here")
     for kind, name in by_kind().items():
-        read = "require 'yaml'; require 'json'; puts JSON.dump(YAML.safe_load(STDIN.read))"
+        read = "require 'date'; require 'json'; require 'yaml'; puts JSON.dump(YAML.safe_load(STDIN.read, permitted_classes: [Date]))"
         manifest = json.loads(run("ruby", "-e", read, stdin=(release.out / name).read_text()))
         for problem in problems(kind, manifest):
             raise Failure(f"{name}: {problem}")
