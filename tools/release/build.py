@@ -21,7 +21,6 @@ def environment(release, target):
         "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags),
         "CARGO_INCREMENTAL": "0",
         "CARGO_PROFILE_RELEASE_STRIP": "symbols",
-        "SOURCE_DATE_EPOCH": str(release.epoch),
         # Paths of what C compilers see.
         "CFLAGS": f"-ffile-prefix-map={cargo_home}=/cargo -ffile-prefix-map={release.target_dir}=/target",
         **target.build,
