@@ -97,16 +97,28 @@ fn a_chat_ends() {
     assert!(events.any(|e| e["event"] == "end"));
     copy.halve();
     writeln!(stdin, "And then?").unwrap();
+    drop(stdin);
     let last = events.last().unwrap();
     assert_eq!(last["error"]["code"], "damaged", "{last}");
     copy.expect(child);
 }
 
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended already is what was wanted.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_server_goes_on_with_errors() {
     let copy = Copy::new();
-    let mut child = copy.spawn("serve", &["--port", "0", "--json"]);
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut server = Running(copy.spawn("serve", &["--port", "0", "--json"]));
+    let mut stdout = BufReader::new(server.0.stdout.take().unwrap());
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
     let listens: Value = serde_json::from_str(&line).unwrap();
@@ -140,6 +152,4 @@ fn a_server_goes_on_with_errors() {
     }
     let health = ask("/health", "");
     assert!(health.starts_with("HTTP/1.1 200"), "{health}");
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

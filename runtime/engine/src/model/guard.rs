@@ -5,16 +5,17 @@ mod signal;
 
 pub use signal::install;
 
+use crate::error::Error;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize, fence};
 
 /// Most maps that are guarded at once.
 pub const MAPS: usize = 256;
 
-/// Bytes at a map's end that hold its last page, whatever the system's pages are.
-const TAIL: usize = 65_536;
+/// A multiple of every system's page.
+pub(super) const PAGE: usize = 65_536;
 
 /// The maps of this process.
 static TABLE: [Slot; MAPS] = [const { Slot::new() }; MAPS];
@@ -62,6 +63,7 @@ impl Slot {
 /// A map in the table, until it is dropped: before its memory goes.
 pub(super) struct Entry {
     slot: &'static Slot,
+    path: PathBuf,
     /// The last byte that is not zero of those at the end, and its place. A file that is shortened within a page has zeros
     /// behind its new end, and no access to them fails.
     last: Option<(usize, u8)>,
@@ -76,24 +78,27 @@ impl Entry {
                 .is_ok()
         };
         let Some(slot) = TABLE.iter().find(free) else {
-            let path = path.display();
-            tracing::warn!("{path}: not guarded, as {MAPS} files are mapped already");
+            if signal::is_installed() {
+                let path = path.display();
+                tracing::warn!("{path}: not guarded, as {MAPS} files are mapped already");
+            }
             return None;
         };
         let start = map.as_ptr().expose_provenance();
         slot.set(start..start + map.len());
-        let tail = &map[map.len().saturating_sub(TAIL)..];
+        let tail = &map[map.len().saturating_sub(PAGE)..];
         let at = tail.iter().rposition(|b| *b != 0);
         let at = at.or(tail.len().checked_sub(1));
         let last = at.map(|at| (map.len() - tail.len() + at, tail[at]));
-        Some(Self { slot, last })
+        let path = path.into();
+        Some(Self { slot, path, last })
     }
 
-    /// Whether a byte that was read of `map`, which is the one of this entry, may have been none of the file's.
-    pub fn is_lost(&self, map: &[u8]) -> bool {
+    /// Errors: a byte that was read of `map`, which is the one of this entry, may have been none of the file's.
+    pub fn intact(&self, map: &[u8]) -> Result<(), Error> {
         // Without the handler this could be the access that ends the process.
         if !signal::is_installed() {
-            return false;
+            return Ok(());
         }
         let differs = |(at, byte): (usize, u8)| {
             // SAFETY: a reference to a byte of the map, which is read as often as this is asked: another process changes it.
@@ -102,7 +107,12 @@ impl Entry {
         let differs = self.last.is_some_and(differs);
         // Behind every access to the map.
         fence(Acquire);
-        differs || self.slot.lost.load(Relaxed)
+        match differs || self.slot.lost.load(Relaxed) {
+            true => Err(Error::Lost {
+                path: self.path.clone(),
+            }),
+            false => Ok(()),
+        }
     }
 }
 

@@ -2,15 +2,12 @@
 #![allow(unsafe_code)]
 
 #[cfg(unix)]
-use super::guard::Entry;
+use super::guard::{Entry, PAGE};
 use crate::error::Error;
 use memmap2::Mmap;
 use std::fs::File;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
-
-/// A multiple of every system's page.
-const PAGE: u64 = 65_536;
+use std::path::Path;
 
 /// A file that is mapped.
 pub(super) struct Map {
@@ -18,7 +15,6 @@ pub(super) struct Map {
     #[cfg(unix)]
     entry: Option<Entry>,
     map: Mmap,
-    path: PathBuf,
 }
 
 impl Deref for Map {
@@ -47,7 +43,6 @@ impl Map {
             #[cfg(unix)]
             entry: Entry::new(&map, path),
             map,
-            path: path.into(),
         })
     }
 
@@ -56,10 +51,8 @@ impl Map {
     /// Errors: the file was shortened, or a part of it could not be read. Where maps are not guarded nobody finds out.
     pub fn intact(&self) -> Result<(), Error> {
         #[cfg(unix)]
-        if self.entry.as_ref().is_some_and(|e| e.is_lost(&self.map)) {
-            return Err(Error::Lost {
-                path: self.path.clone(),
-            });
+        if let Some(entry) = &self.entry {
+            return entry.intact(&self.map);
         }
         Ok(())
     }
@@ -67,8 +60,9 @@ impl Map {
     /// Gives the pages that lie wholly in a range back to the system, which brings them in again where they are read.
     #[cfg(unix)]
     pub fn release(&self, offset: u64, len: u64) {
-        let start = offset.next_multiple_of(PAGE);
-        let end = (offset.saturating_add(len)).min(self.map.len() as u64) / PAGE * PAGE;
+        let page = PAGE as u64;
+        let start = offset.next_multiple_of(page);
+        let end = (offset.saturating_add(len)).min(self.map.len() as u64) / page * page;
         if start < end {
             // SAFETY: the map is a read-only view of a file, never written, so dropped pages come back with the same
             // bytes; zeros that stand for lost ones come back as zeros.
@@ -106,4 +100,31 @@ pub(super) fn regular(path: &Path) -> Result<(File, u64), Error> {
         )));
     }
     Ok((file, meta.len()))
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::hint::black_box;
+
+    /// Of a file that ends with zeros no byte changes: the fault alone tells.
+    #[test]
+    fn zeros_that_are_lost_show_too() {
+        crate::model::guard_maps().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for read in [true, false] {
+            file.as_file().set_len(200_000).unwrap();
+            let [map, other] = [(); 2].map(|()| Map::open(file.path()).unwrap());
+            map.intact().unwrap();
+            file.as_file().set_len(0).unwrap();
+            if read {
+                assert_eq!(black_box(map[100_000]), 0);
+                // A fault in one map is none in another, even of the same file.
+                file.as_file().set_len(200_000).unwrap();
+                other.intact().unwrap();
+            }
+            assert!(matches!(map.intact(), Err(Error::Lost { path }) if path == file.path()));
+        }
+    }
 }
